@@ -1,0 +1,1 @@
+"""Losses for thin and sparse structures, written outside lossreg."""

@@ -1,0 +1,140 @@
+"""Losses made of losses: a weighted sum and a product."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, NotRequired, TypedDict
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from lossreg.discovery import losses
+from lossreg.errors import InputError
+from lossreg.loss import Loss, Reduction, Term, evaluate, scalar
+
+# What listings, `find` and fit checks know of a composite: it takes and gives what its terms do.
+CONTRACT = {
+    "input": "as the terms",
+    "target": "as the terms",
+    "tasks": ["binary", "multilabel", "multiclass"],
+    "needs_labels": True,
+    "differentiable": True,
+    "has_parameters": False,
+    "per_example": True,
+    "half_precision": True,
+}
+
+
+class WeightedTerm(TypedDict):
+    """A loss and its factor in a sum."""
+
+    loss: nn.Module
+    weight: NotRequired[Annotated[float, Field(default=1.0)]]
+
+
+@losses.register("weighted_sum", aliases=("weighted_sum_loss",), tags=("composite", "mixture"), contract=CONTRACT)
+class WeightedSum(Loss):
+    """Sum of losses, each with a factor.
+
+        loss = sum_k weight_k loss_k
+
+    Args:
+        terms: losses of the sum, each with its weight (1 by default). A term of weight 0 is only logged.
+        normalize_weights: divide the weights by the sum of their magnitudes; off, so that 20:1:1 means just that.
+        reduction: over examples: "mean", "sum", or "none" for (N,).
+    Shapes:
+        inputs as every term takes them; all terms get the same.
+        terms: those of each loss, under its name where it has one, name.term where it has several.
+    Raises:
+        InputError: a term reduces by itself in another way than the mean, which the sum would overrule.
+    Numerics: as the terms.
+    Source: a linear scalarisation; the weights are not normalised unless asked.
+    """
+
+    def __init__(
+        self,
+        *,
+        terms: Annotated[Sequence[WeightedTerm], Field(min_length=1)],
+        normalize_weights: bool = False,
+        reduction: Reduction = "mean",
+    ) -> None:
+        super().__init__(reduction=reduction)
+        weights = [float(term.get("weight", 1.0)) for term in terms]
+        if normalize_weights:
+            total = sum(map(abs, weights))
+            if total == 0:
+                raise InputError("normalize_weights=True cannot divide by weights that are all 0")
+            weights = [weight / total for weight in weights]
+        self.weights = weights
+        self.parts = nn.ModuleDict(_by_name([term["loss"] for term in terms]))
+
+    def terms(self, *inputs: Tensor) -> dict[str, Term]:
+        found = {}
+        for (name, part), weight in zip(self.parts.items(), self.weights, strict=True):
+            for key, term in _terms(name, part, inputs).items():
+                found[key] = term._replace(weight=weight * term.weight)
+        return found
+
+
+@losses.register("product", aliases=("product_loss",), tags=("composite", "mixture"), contract=CONTRACT | {"per_example": False})
+class Product(Loss):
+    """Product of losses.
+
+        loss = prod_k loss_k
+
+    Args:
+        terms: losses of the product.
+        reduction: "mean" only: a product of means does not split over examples.
+    Shapes:
+        inputs as every term takes them; all terms get the same.
+        terms: {"product": ()}, and the factors as components.
+    Raises:
+        InputError: reduction "sum" or "none".
+    Numerics: as the terms; the gradient of a factor is scaled by the others.
+    Source: a geometric scalarisation.
+    """
+
+    def __init__(
+        self, *, terms: Annotated[Sequence[nn.Module], Field(min_length=1)], reduction: Reduction = "mean"
+    ) -> None:
+        super().__init__(reduction=reduction)
+        self.parts = nn.ModuleDict(_by_name(list(terms)))
+
+    def terms(self, *inputs: Tensor) -> dict[str, Term]:
+        factors = {name: evaluate(part, *inputs).total for name, part in self.parts.items()}
+        product = torch.stack(list(factors.values())).prod()
+        # Weight 0: shown as components, and no part of the total.
+        return {"product": Term(product, "batch")} | {
+            name: Term(value, "batch", weight=0.0) for name, value in factors.items()
+        }
+
+
+def _by_name(parts: Sequence[nn.Module]) -> dict[str, nn.Module]:
+    """The losses under what they are called, numbered where that repeats."""
+    named: dict[str, nn.Module] = {}
+    for part in parts:
+        if isinstance(part, Loss) and part.reduction != "mean":
+            raise InputError(
+                f"{type(part).__name__} has reduction={part.reduction!r} inside a composite, which reduces its terms"
+                " itself: leave it out there and set it on the composite"
+            )
+        name = _name(part)
+        same = sum(other == name or other.startswith(f"{name}_") for other in named)
+        named[f"{name}_{same + 1}" if same else name] = part
+    return named
+
+
+def _name(part: nn.Module) -> str:
+    config = vars(part).get("_lossreg_config")
+    name = config["name"] if isinstance(config, Mapping) else type(part).__name__
+    return str(name).replace(".", "_")  # ModuleDict allows no dots
+
+
+def _terms(name: str, part: nn.Module, inputs: tuple[Tensor, ...]) -> dict[str, Term]:
+    if not isinstance(part, Loss):
+        return {name: Term(scalar(part, part(*inputs)), "batch")}
+    terms = part.terms(*inputs)
+    if len(terms) == 1:
+        return {name: term for term in terms.values()}
+    return {f"{name}.{key}": term for key, term in terms.items()}

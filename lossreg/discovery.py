@@ -1,0 +1,123 @@
+"""Discovery: what installed packages declare, as entries and failures, without importing any of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from importlib_metadata import EntryPoint, entry_points
+
+from lossreg import manifest
+from lossreg.entry import Discovered, Entry, Failure, check_target, declare
+from lossreg.errors import ConflictError, LossregError, ManifestError
+from lossreg.registry import Registry
+
+if TYPE_CHECKING:
+    from torch import nn
+
+LOSSES_GROUP = "lossreg.losses"
+MANIFESTS_GROUP = "lossreg.manifests"
+
+# Their losses own their short names. Decided by the installed distribution, never by what a manifest says of itself.
+FIRST_PARTY = ("lossreg", "lossreg-segmentation", "lossreg-sam")
+
+
+def discover() -> Discovered:
+    """Scan the installed distributions once.
+
+    Environment: LOSSREG_DISABLE and LOSSREG_ONLY hold providers or names, separated by commas; LOSSREG_STRICT=1 raises
+    the first failure instead of keeping it.
+    """
+    found: dict[str, Entry] = {}
+    failures: list[Failure] = []
+    for item in _declared():
+        if isinstance(item, Entry):
+            item = _add(found, item)
+        if item is not None:
+            failures.append(item)
+    if failures and os.environ.get("LOSSREG_STRICT") == "1":
+        raise failures[0].error
+    return Discovered(tuple(_switched(entry) for entry in found.values()), tuple(failures))
+
+
+def _declared() -> Iterator[Entry | Failure]:
+    """Manifests before single entry points, first-party ones first: whoever comes first keeps a contested name."""
+    points = entry_points()
+    described = [(*_distribution(point), point) for point in points.select(group=MANIFESTS_GROUP)]
+    for distribution, version, point in sorted(described, key=lambda d: (d[0] not in FIRST_PARTY, d[0], d[2].name)):
+        yield from _from_manifest(point, distribution, version)
+    for point in points.select(group=LOSSES_GROUP):
+        distribution, version = _distribution(point)
+        try:
+            target = point.value.partition("[")[0].replace(" ", "")
+            entry = declare(point.name, check_target(target), None, (), {})
+        except LossregError as error:
+            yield Failure(f"{distribution}: entry point {point.name!r}", distribution, error)
+            continue
+        provider = distribution.removeprefix("lossreg-")
+        yield replace(entry, provider=provider, distribution=distribution, version=version)
+
+
+def _from_manifest(point: EntryPoint, distribution: str, version: str) -> Iterator[Entry | Failure]:
+    package, _, file_name = point.value.partition(":")
+    try:
+        found = list(manifest.entries(manifest.read(package, file_name or manifest.FILE_NAME), package))
+    except ManifestError as error:
+        yield Failure(point.value, distribution, error)
+        return
+    owns_name = distribution in FIRST_PARTY
+    for item in found:
+        if isinstance(item, Entry):
+            yield replace(
+                item, provider=point.name, distribution=distribution, version=version, owns_name=owns_name
+            )
+        else:
+            yield Failure(point.value, distribution, item)
+
+
+def _add(found: dict[str, Entry], entry: Entry) -> Failure | None:
+    """Add an entry unless its provider/name is taken: the same target twice is one entry, another one a failure."""
+    first = found.setdefault(entry.full_name, entry)
+    if first.target == entry.target:
+        return None
+    error = ConflictError(
+        f"{entry.full_name} is declared by {first.distribution} ({first.target}) and by {entry.distribution}"
+        f" ({entry.target}); the first is kept. Rename one of the providers",
+        name=entry.full_name,
+        existing=first.target,
+        proposed=entry.target,
+    )
+    return Failure(entry.full_name, entry.distribution, error)
+
+
+def _distribution(point: EntryPoint) -> tuple[str, str]:
+    """Name and version, from the two lines of the metadata: parsing all of it costs ten times the scan."""
+    fields = {"name": "unknown", "version": "unknown"}
+    text = (point.dist.read_text("METADATA") or point.dist.read_text("PKG-INFO") or "") if point.dist else ""
+    for line in text.splitlines():
+        key, separator, value = line.partition(":")
+        if not separator:  # the header ends at the first blank line
+            break
+        if key.lower() in fields:
+            fields[key.lower()] = value.strip()
+    return fields["name"].lower().replace("_", "-"), fields["version"]
+
+
+def _switched(entry: Entry) -> Entry:
+    """The entry as the environment allows it."""
+    names = {entry.provider, entry.full_name, *entry.spellings()}
+    only, disabled = _names("LOSSREG_ONLY"), _names("LOSSREG_DISABLE")
+    if only and not names & only:
+        return replace(entry, state="disabled", reason=f"LOSSREG_ONLY={os.environ['LOSSREG_ONLY']} leaves it out")
+    if names & disabled:
+        return replace(entry, state="disabled", reason=f"LOSSREG_DISABLE={os.environ['LOSSREG_DISABLE']} names it")
+    return entry
+
+
+def _names(variable: str) -> set[str]:
+    return {name.strip() for name in os.environ.get(variable, "").split(",") if name.strip()}
+
+
+losses: Registry[nn.Module] = Registry("torch.nn:Module", name="loss registry", discover=discover)

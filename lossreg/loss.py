@@ -1,0 +1,173 @@
+"""A loss: its terms, its output, and the only code that reduces them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from lossreg.errors import InputError, ShapeError
+
+Reduction = Literal["mean", "sum", "none"]
+
+
+class Term(NamedTuple):
+    """One unreduced part of a loss.
+
+    Args:
+        values: (B,) per "example", (B, C) per "pair" of example and class or mask, any shape per "batch".
+        per: what one value belongs to. "batch" says that the values do not split over examples.
+        weight: factor of this term in the total; 0 keeps the term as a component that is only logged.
+        count: how much each value counts in the mean over classes, >= 0, shaped like `values`; None counts all alike.
+            An example of which nothing counts is 0 and stays in the mean over examples, so that no example's gradient
+            depends on which others share its batch, and accumulated or distributed batches give the same mean.
+    """
+
+    values: Tensor
+    per: Literal["example", "pair", "batch"] = "pair"
+    weight: float | Tensor = 1.0
+    count: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class LossOutput:
+    """What a loss says about one batch.
+
+    total: 0-dim, differentiable. components: each term before its weight, 0-dim, detached and cloned, since trainers
+    scale losses in place. per_example: (B,), detached, whose mean is the total; None where the loss does not split
+    over examples. `total, components = output` works.
+    """
+
+    total: Tensor
+    components: dict[str, Tensor]
+    per_example: Tensor | None = None
+
+    def __iter__(self) -> Iterator[Tensor | dict[str, Tensor]]:
+        return iter((self.total, self.components))
+
+
+class Loss(nn.Module):
+    """Base class of losses: the author writes `terms` and nothing else.
+
+    Args:
+        reduction: how the values of the examples become one: "mean", "sum", or "none" for (B,).
+    """
+
+    def __init__(self, *, reduction: Reduction = "mean") -> None:
+        super().__init__()
+        if reduction not in ("mean", "sum", "none"):
+            raise InputError(f"reduction is 'mean', 'sum' or 'none', got {reduction!r}", reduction=reduction)
+        self.reduction = reduction
+
+    def terms(self, *inputs: Tensor) -> dict[str, Term]:
+        """The unreduced parts of this loss."""
+        raise NotImplementedError(f"{type(self).__name__} must define terms(*inputs) -> dict[str, Term]")
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """The training scalar, 0-dim; (B,) under reduction="none"."""
+        terms = self.terms(*inputs)
+        if self.reduction == "mean":
+            return _total({name: _mean(name, term) for name, term in terms.items()}, terms)
+        values = per_example(terms)
+        if values is None:
+            whole = [name for name, term in terms.items() if term.per == "batch"]
+            raise InputError(
+                f"reduction={self.reduction!r} needs a loss that splits over examples; {type(self).__name__} does not"
+                f" (terms of the whole batch: {', '.join(whole)}); use reduction='mean'",
+                terms=whole,
+            )
+        return values.sum() if self.reduction == "sum" else values
+
+    def evaluate(self, *inputs: Tensor) -> LossOutput:
+        """Total, components and per-example values, from the same terms by the same reduction."""
+        terms = self.terms(*inputs)
+        means = {name: _mean(name, term) for name, term in terms.items()}
+        values = per_example(terms)
+        total = _total(means, terms)
+        if self.reduction == "sum" and values is not None:
+            total = values.sum()
+        components = {name: mean.detach().clone() for name, mean in means.items()}
+        return LossOutput(total, components, None if values is None else values.detach().clone())
+
+    def extra_repr(self) -> str:
+        shown = (f"{k}={v!r}" for k, v in vars(self).items() if not k.startswith("_") and k != "training")
+        return ", ".join(shown)
+
+
+def evaluate(loss: nn.Module, *inputs: Tensor) -> LossOutput:
+    """Evaluate any module as a loss.
+
+    A module that is no `Loss` gives its output as the total and as the one component; how it splits is unknown.
+
+    Raises:
+        ShapeError: the module returned something else than one value.
+    """
+    if isinstance(loss, Loss):
+        return loss.evaluate(*inputs)
+    total = scalar(loss, loss(*inputs))
+    return LossOutput(total, {type(loss).__name__: total.detach().clone()})
+
+
+def scalar(loss: nn.Module, value: object) -> Tensor:
+    """`value` if it is a 0-dim tensor; an error that names `loss` otherwise."""
+    if isinstance(value, Tensor) and value.ndim == 0:
+        return value
+    given = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+    raise ShapeError(
+        f"{type(loss).__name__} returned {given}, expected a 0-dim tensor; choose a reduction that gives one value"
+    )
+
+
+def per_example(terms: Mapping[str, Term]) -> Tensor | None:
+    """(B,): the weighted sum of the terms for each example; None if a term that weighs is of the whole batch."""
+    weighed = {name: term for name, term in terms.items() if _weighs(term)}
+    if not weighed or any(term.per == "batch" for term in weighed.values()):
+        return None
+    parts = [term.weight * _examples(name, term) for name, term in weighed.items()]
+    if len({part.shape for part in parts}) > 1:
+        sizes = ", ".join(f"{name} {tuple(part.shape)}" for name, part in zip(weighed, parts, strict=True))
+        raise ShapeError(f"terms differ in their number of examples: {sizes}")
+    return torch.stack(parts).sum(0)
+
+
+def _weighs(term: Term) -> bool:
+    return isinstance(term.weight, Tensor) or term.weight != 0
+
+
+def _total(means: Mapping[str, Tensor], terms: Mapping[str, Term]) -> Tensor:
+    parts = [term.weight * means[name] for name, term in terms.items() if _weighs(term)]
+    if not parts:  # every term is only logged: zero, and still connected to the graph
+        parts = [0.0 * mean for mean in means.values()]
+    return torch.stack(parts).sum()
+
+
+def _mean(name: str, term: Term) -> Tensor:
+    if term.per == "batch":
+        values, count = term.values, term.count
+        if count is None:
+            return values.mean()
+        return (values * count).sum() / _safe(count.sum())
+    return _examples(name, term).mean()
+
+
+def _examples(name: str, term: Term) -> Tensor:
+    """(B,): the mean over classes of each example."""
+    values, count = term.values, term.count
+    expected = {"example": 1, "pair": 2}[term.per]
+    if values.ndim != expected:
+        raise ShapeError(f"term {name!r} is per {term.per!r}, so {expected}-dim, got shape {tuple(values.shape)}")
+    if values.numel() == 0:
+        raise ShapeError(f"term {name!r} is empty, shape {tuple(values.shape)}: the batch holds no examples")
+    if term.per == "example":
+        return values
+    if count is None:
+        return values.mean(1)
+    return (values * count).sum(1) / _safe(count.sum(1))
+
+
+def _safe(total: Tensor) -> Tensor:
+    """A divisor: 1 where nothing counts, so that 0 / 0 is 0 in value and in gradient."""
+    return torch.where(total > 0, total, torch.ones_like(total))

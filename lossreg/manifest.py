@@ -1,0 +1,87 @@
+"""A manifest: what a provider's losses are called and take, as a JSON file that is read without importing the provider.
+
+Nobody writes one by hand: `lossreg manifest build PACKAGE` generates it from the classes and their decorators.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from lossreg.entry import Entry, check_target, declare
+from lossreg.errors import LossregError, ManifestError
+
+SCHEMA_VERSION = 1
+FILE_NAME = "lossreg.json"
+MAX_BYTES = 4 * 2**20  # a thousand losses are about one MiB
+
+
+def package_folder(package: str) -> Path:
+    """Where a top-level package lies, without importing it."""
+    if "." in package:  # find_spec would import the parent
+        raise ManifestError(f"a manifest lies in a top-level package, got {package!r}", source=package)
+    try:
+        spec = find_spec(package)
+    except (ImportError, ValueError) as error:
+        raise ManifestError(f"package {package!r} cannot be located: {error}", source=package) from error
+    if spec is None or not spec.submodule_search_locations:
+        raise ManifestError(f"package {package!r} is not installed, or is no package", source=package)
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def source_file(target: str) -> Path | None:
+    """The file that defines "module:qualname", without importing it; None where it cannot be told."""
+    package, *rest = target.partition(":")[0].split(".")
+    try:
+        base = package_folder(package).joinpath(*rest)
+    except ManifestError:
+        return None
+    candidates = [base / "__init__.py", *([base.with_name(base.name + ".py")] if rest else [])]
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def read(package: str, file_name: str) -> dict[str, Any]:
+    """The manifest in a top-level package's folder.
+
+    Raises:
+        ManifestError: not there, too large, not JSON, or of an unknown schema version.
+    """
+    path = package_folder(package) / file_name
+    source = f"{package}:{file_name}"
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise ManifestError(f"{source} has {size} bytes; at most {MAX_BYTES} are read", source=source)
+        data = json.loads(path.read_bytes())
+    except OSError as error:
+        raise ManifestError(
+            f"{source} cannot be read: {error.strerror}; `lossreg manifest build {package}` writes it", source=source
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise ManifestError(f"{source} is not JSON: {error}", source=source) from error
+    version = data.get("schema") if isinstance(data, dict) else None
+    if version != SCHEMA_VERSION:
+        raise ManifestError(
+            f"{source} has schema version {version!r:.80}, this lossreg reads {SCHEMA_VERSION};"
+            f" upgrade lossreg, or rebuild it with `lossreg manifest build {package}`",
+            source=source,
+        )
+    return data
+
+
+def entries(data: Mapping[str, Any], package: str) -> Iterator[Entry | ManifestError]:
+    """An entry for each loss of a manifest, or what is wrong with it."""
+    losses = data.get("losses")
+    if not isinstance(losses, dict):
+        yield ManifestError(f"{package}: 'losses' must be an object, got {type(losses).__name__}", source=package)
+        return
+    for name, loss in losses.items():
+        try:
+            metadata = dict(loss)
+            target, tags, aliases = metadata.pop("target"), metadata.pop("tags", []), metadata.pop("aliases", [])
+            yield declare(name, check_target(target), tags, aliases, metadata)
+        except (LossregError, TypeError, ValueError, KeyError) as error:
+            yield ManifestError(f"{package}: loss {name!r:.80} is malformed: {error}", source=package)

@@ -1,0 +1,251 @@
+"""What a loss's constructor takes, as JSON Schema: described from a class, or read from a manifest.
+
+Every validation goes through this one form, so that a manifest and the class it was made from give the same verdict.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import types
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, NotRequired, Union, get_args, get_origin, get_type_hints, is_typeddict
+from weakref import WeakKeyDictionary
+
+from pydantic import BaseModel, ConfigDict, Field, Strict, TypeAdapter, create_model
+from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
+
+from lossreg import docstring
+
+Schema = dict[str, Any]
+
+LOSS_REF = "#/$defs/loss"
+
+# What a model can be made of again. Anything else in an annotation is no plain data.
+_KEYWORDS = {"type", "enum", "const", "anyOf", "items", "prefixItems", "minItems", "maxItems", "additionalProperties"}
+_KEYWORDS |= {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"}
+_KEYWORDS |= {"minLength", "maxLength", "pattern"}
+_BOUNDS = {"minimum": "ge", "maximum": "le", "exclusiveMinimum": "gt", "exclusiveMaximum": "lt", "multipleOf": "multiple_of"}
+
+_described: WeakKeyDictionary[type, Schema] = WeakKeyDictionary()
+_models: dict[int, tuple[Schema, type[BaseModel]]] = {}
+
+
+def describe(cls: type) -> Schema:
+    """JSON Schema of the parameters of a class, from its signature. Cached.
+
+    `**kwargs` stands for the parameters of the next constructor in the method resolution order. A parameter without an
+    annotation, or with one that is no plain data, takes the type of its default. A parameter of type nn.Module takes a
+    nested config; a TypedDict with a key `loss: nn.Module` one with further keys beside name and params.
+    """
+    if cls not in _described:
+        properties: dict[str, Schema] = {}
+        required = []
+        texts = _argument_texts(cls)
+        for parameter, hint in _constructor_parameters(cls).values():
+            schema = _parameter_schema(hint, parameter.default)
+            if schema is None:
+                continue
+            if text := texts.get(parameter.name):
+                schema["description"] = text
+            if parameter.default is inspect.Parameter.empty:
+                required.append(parameter.name)
+            properties[parameter.name] = schema
+        _described[cls] = {
+            "type": "object",
+            "properties": properties,
+            "required": required,
+            "additionalProperties": False,
+        }
+    return _described[cls]
+
+
+def model(schema: Schema) -> type[BaseModel]:
+    """The strict model of these parameters. Cached for as long as the process lives, as manifests are."""
+    cached = _models.get(id(schema))
+    if cached is None:
+        required = schema.get("required", ())
+        fields: dict[str, Any] = {
+            # The alias lets a parameter be called `schema` or `copy`, which a model defines itself.
+            f"p{index}": (_annotation(sub), Field(... if name in required else None, alias=name))
+            for index, (name, sub) in enumerate(schema["properties"].items())
+        }
+        config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True, protected_namespaces=())
+        cached = (schema, create_model("Parameters", __config__=config, **fields))
+        _models[id(schema)] = cached
+    return cached[1]
+
+
+def _constructor_parameters(cls: type) -> dict[str, tuple[inspect.Parameter, Any]]:
+    found: dict[str, tuple[inspect.Parameter, Any]] = {}
+    for base in cls.__mro__:
+        init = base.__dict__.get("__init__")
+        if not inspect.isfunction(init):
+            continue
+        try:
+            hints = get_type_hints(init, include_extras=True)
+        except Exception:  # a name that exists for type checkers only; the defaults still tell
+            hints = {}
+        passes_on = False
+        for parameter in list(inspect.signature(init).parameters.values())[1:]:
+            if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+                passes_on = True
+            elif parameter.kind in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY):
+                found.setdefault(parameter.name, (parameter, hints.get(parameter.name, inspect.Parameter.empty)))
+        if not passes_on:
+            break
+    return found
+
+
+def _argument_texts(cls: type) -> dict[str, str]:
+    texts: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        texts |= docstring.arguments(base.__dict__.get("__doc__"))
+        texts |= docstring.arguments(getattr(base.__dict__.get("__init__"), "__doc__", None))
+    return texts
+
+
+def _parameter_schema(hint: Any, default: object) -> Schema | None:
+    """None for a parameter whose default is no plain data and whose type is not known: no config can hold it."""
+    given = default is not inspect.Parameter.empty
+    schema = None if hint is inspect.Parameter.empty else _schema_of(hint)
+    if schema is None and given and not _is_plain(default):
+        return None
+    schema = dict(_inferred(default) if schema is None else schema)
+    if given and _is_plain(default):
+        schema["default"] = list(default) if isinstance(default, tuple) else default
+    return schema
+
+
+def _inferred(default: object) -> Schema:
+    """The type of a default. An int may stand for a float (`smooth=1`), and None says nothing."""
+    kinds: tuple[tuple[type | tuple[type, ...], str], ...] = (
+        (bool, "boolean"),
+        ((int, float), "number"),
+        (str, "string"),
+        ((list, tuple), "array"),
+    )
+    return next(({"type": kind} for types_, kind in kinds if isinstance(default, types_)), {})
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _is_plain(item) for key, item in value.items())
+    return value is None or type(value) in (bool, int, float, str)
+
+
+def _schema_of(hint: Any) -> Schema | None:
+    """JSON Schema of an annotation; None if it is no plain data."""
+    if _holds_module(hint):
+        return _module_schema(hint)
+    try:
+        schema = TypeAdapter(hint).json_schema()
+    except (PydanticUserError, PydanticSchemaGenerationError):
+        return None
+    return _plain_schema(schema)
+
+
+def _plain_schema(schema: Schema) -> Schema | None:
+    """Without titles; None if it holds anything that `_annotation` cannot make a type of."""
+    schema = {key: value for key, value in schema.items() if key not in ("title", "description", "default")}
+    if schema.get("uniqueItems") or not schema.keys() <= _KEYWORDS:
+        return None
+    for key in ("items", "additionalProperties"):
+        if isinstance(schema.get(key), dict):
+            schema[key] = _plain_schema(schema[key])
+            if schema[key] is None:
+                return None
+    for key in ("anyOf", "prefixItems"):
+        if key in schema:
+            schema[key] = [_plain_schema(part) for part in schema[key]]
+            if None in schema[key]:
+                return None
+    return schema
+
+
+def _is_module(hint: Any) -> bool:
+    # By name: this file must not import torch, and a class that derives from Module has it in its bases.
+    bases = getattr(hint, "__mro__", ())
+    return any((base.__module__, base.__name__) == ("torch.nn.modules.module", "Module") for base in bases)
+
+
+def _holds_module(hint: Any) -> bool:
+    return _is_module(hint) or is_typeddict(hint) or any(map(_holds_module, get_args(hint)))
+
+
+def _module_schema(hint: Any) -> Schema | None:
+    """A nested config where the annotation says nn.Module; lists, dicts and unions of it too."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if _is_module(hint):
+        return {"$ref": LOSS_REF}
+    if is_typeddict(hint):
+        return _record_schema(hint)
+    if origin is Annotated:
+        inner, *metadata = arguments
+        schema, bounds = _schema_of(inner), _schema_of(Annotated[list[Any], *metadata])
+        keep = ("minItems", "maxItems")
+        return schema and schema | {key: value for key, value in (bounds or {}).items() if key in keep}
+    if origin in (Union, types.UnionType):
+        parts = [_schema_of(part) for part in arguments]
+        return None if None in parts else {"anyOf": parts}
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        values = _schema_of(arguments[1])
+        return values and {"type": "object", "additionalProperties": values}
+    if isinstance(origin, type) and issubclass(origin, Sequence):
+        items = _schema_of(arguments[0])
+        return items and {"type": "array", "items": items}
+    return None
+
+
+def _record_schema(hint: Any) -> Schema | None:
+    """A TypedDict whose key `loss` is a module: a nested config with the other keys beside name and params."""
+    hints = get_type_hints(hint, include_extras=True)
+    if not _is_module(hints.pop("loss", None)):
+        return None
+    required = []
+    properties = {}
+    for key, value in hints.items():
+        optional = get_origin(value) is NotRequired
+        bare = get_args(value)[0] if optional else value
+        schema = _schema_of(bare)
+        if schema is None:
+            return None
+        default = TypeAdapter(bare).json_schema().get("default")
+        properties[key] = schema if default is None else schema | {"default": default}
+        if not optional:
+            required.append(key)
+    return {"$ref": LOSS_REF, "properties": properties, "required": required}
+
+
+def _annotation(schema: Schema) -> Any:
+    """The type that validates a schema made by `describe`."""
+    if "$ref" in schema:
+        return Any  # validated by its own entry
+    if "anyOf" in schema:
+        return Union[tuple(_annotation(part) for part in schema["anyOf"])]
+    if "enum" in schema:
+        return Literal[tuple(schema["enum"])]
+    if "const" in schema:
+        return Literal[schema["const"]]
+    kind = schema.get("type")
+    bounds = {_BOUNDS[key]: value for key, value in schema.items() if key in _BOUNDS}
+    if kind == "number":
+        return Annotated[float, Field(allow_inf_nan=False, **bounds)]
+    if kind == "integer":
+        return Annotated[int, Field(**bounds)]
+    if kind == "string":
+        lengths = {"min_length": schema.get("minLength"), "max_length": schema.get("maxLength")}
+        return Annotated[str, Field(pattern=schema.get("pattern"), **lengths)]
+    if kind == "array":
+        lengths = {"min_length": schema.get("minItems"), "max_length": schema.get("maxItems")}
+        if "prefixItems" in schema:
+            # Strict mode wants a tuple where a file can only give a list.
+            parts = tuple(_annotation(part) for part in schema["prefixItems"])
+            return Annotated[tuple[parts], Strict(False)]  # type: ignore[valid-type]
+        return Annotated[list[_annotation(schema.get("items", {}))], Field(**lengths)]  # type: ignore[misc]
+    if kind == "object":
+        values = schema.get("additionalProperties")
+        return dict[str, _annotation(values) if isinstance(values, dict) else Any]  # type: ignore[misc]
+    return {"boolean": bool, "null": None}.get(kind or "", Any)

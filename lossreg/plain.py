@@ -1,0 +1,101 @@
+"""Plain data: what JSON can say, within bounds. Whatever a user hands over as a config is turned into it first."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from lossreg.errors import InvalidConfigError, Problem
+
+MAX_DEPTH = 64
+MAX_NODES = 100_000
+MAX_TEXT = 10_000
+
+Plain = None | bool | int | float | str | list["Plain"] | dict[str, "Plain"]
+
+
+def plain(value: object, path: str = "") -> Plain:
+    """A copy of nested mappings and sequences as dicts and lists.
+
+    Bounded in depth, size and text, so that a config which contains itself, or aliases that explode, end in an error.
+
+    Raises:
+        InvalidConfigError: names every value that JSON cannot say, or the bound that was passed.
+    """
+    copier = _Copier()
+    copied = copier.copy(value, path, 0)
+    if copier.problems:
+        raise invalid(copier.problems)
+    return copied
+
+
+def invalid(problems: list[Problem]) -> InvalidConfigError:
+    """One error that holds every problem."""
+    lines = [str(problem) for problem in problems]
+    text = lines[0] if len(lines) == 1 else f"{len(lines)} problems\n  " + "\n  ".join(lines)
+    return InvalidConfigError(f"invalid loss config: {text}", problems=tuple(problems))
+
+
+def shown(value: object, limit: int = 60) -> str:
+    """A value as an error message shows it: on one line, cut to length."""
+    if isinstance(value, str):
+        text = f"the text {value[:limit]!r}"
+    elif isinstance(value, (Mapping, list, tuple)):
+        what = "mapping" if isinstance(value, Mapping) else "list"
+        text = f"a {what} of {len(value)}"
+    else:
+        text = repr(value) if not isinstance(value, int) or abs(value) < 10**limit else "a huge integer"
+    return text if len(text) <= limit + 20 else text[:limit] + "..."
+
+
+def join(path: str, key: str | int) -> str:
+    """`terms` and 1 as `terms[1]`, `params` and `smooth` as `params.smooth`."""
+    if isinstance(key, int):
+        return f"{path}[{key}]"
+    return f"{path}.{key}" if path else key
+
+
+class _Copier:
+    def __init__(self) -> None:
+        self.nodes = 0
+        self.problems: list[Problem] = []
+
+    def copy(self, value: object, path: str, depth: int) -> Plain:
+        self.nodes += 1
+        if self.nodes > MAX_NODES:
+            raise invalid([Problem(path, f"the config holds more than {MAX_NODES} values; it must be smaller")])
+        if depth > MAX_DEPTH:
+            raise invalid([Problem("", f"the config is nested deeper than {MAX_DEPTH} levels, or contains itself")])
+        if isinstance(value, Mapping):
+            return self._mapping(value, path, depth)
+        if isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray)):
+            return [self.copy(item, join(path, index), depth + 1) for index, item in enumerate(value)]
+        return self._leaf(value, path)
+
+    def _mapping(self, value: Mapping[object, object], path: str, depth: int) -> Plain:
+        copied = {}
+        for key, item in value.items():
+            if isinstance(key, str):
+                copied[str(key)] = self.copy(item, join(path, key[:MAX_TEXT]), depth + 1)
+            else:
+                self.problems.append(Problem(path, f"keys are text, got {shown(key)}"))
+        return copied
+
+    def _leaf(self, value: object, path: str) -> Plain:
+        if isinstance(value, str):
+            if len(value) <= MAX_TEXT and value.isprintable() | value.isascii():
+                return str(value)
+            what = f"{len(value)} characters, at most {MAX_TEXT} are read" if len(value) > MAX_TEXT else ascii(value)[:80]
+            self.problems.append(Problem(path, f"unreadable text: {what}"))
+        elif value is None or isinstance(value, bool):
+            return value
+        elif isinstance(value, int):
+            return int(value)
+        elif isinstance(value, float):
+            if math.isfinite(value):
+                return float(value)
+            self.problems.append(Problem(path, f"expected a finite number, got {value}"))
+        else:
+            kind = type(value).__name__
+            self.problems.append(Problem(path, f"expected plain data as JSON holds it, got an object of type {kind}"))
+        return None

@@ -1,0 +1,347 @@
+"""Registry: names, aliases, tags, lazy targets, threads. It knows nothing of losses.
+
+Readers take the current snapshot without a lock. Writers change a copy and publish it under a short lock. No lock is
+held while importing: a module that is being imported may itself register, and two threads would deadlock.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from difflib import get_close_matches
+from typing import Any, Generic, TypeVar, cast, overload
+
+from lossreg import tags as tag_grammar
+from lossreg.entry import Discovered, Entry, Failure, check_target, declare, import_target, target_of
+from lossreg.errors import (
+    AmbiguousNameError,
+    ConflictError,
+    DisabledError,
+    InvalidNameError,
+    LossregError,
+    NotFoundError,
+    ProviderError,
+    WrongBaseClassError,
+)
+from lossreg.snapshot import Snapshot
+
+T = TypeVar("T")
+C = TypeVar("C", bound=type)
+Undo = Callable[[], None]
+
+
+class Registry(Generic[T]):
+    """Classes by name, each known before it is imported.
+
+    Args:
+        base_class: what every registered class derives from; as "module:qualname" it is imported only with a target.
+        name: shown in messages.
+        discover: called once, before the first look, for the entries that installed packages declare.
+    """
+
+    def __init__(
+        self,
+        base_class: type[T] | str,
+        name: str = "registry",
+        *,
+        discover: Callable[[], Discovered] | None = None,
+    ) -> None:
+        self.name = name
+        self._base_class = base_class
+        self._discover = discover
+        self._failures: tuple[Failure, ...] = ()
+        self.declarations: dict[str, Entry] = {}  # by target: what decorators said, whatever a manifest says
+        self._snapshot = Snapshot()
+        self._lock = threading.Lock()
+
+    # ---- registering
+
+    @overload
+    def register(self, name: C) -> C: ...
+    @overload
+    def register(
+        self,
+        name: str | None = None,
+        *,
+        tags: Iterable[str] | None = (),
+        aliases: Iterable[str] = (),
+        **metadata: Any,
+    ) -> Callable[[C], C]: ...
+
+    def register(
+        self,
+        name: str | C | None = None,
+        *,
+        tags: Iterable[str] | None = (),
+        aliases: Iterable[str] = (),
+        **metadata: Any,
+    ) -> C | Callable[[C], C]:
+        """Decorate a class, bare or called. The name defaults to the class's `__name__`.
+
+        The same module:qualname registered again (a reload, a notebook cell, manifest and decorator both) is one entry,
+        whose class is the newer one. Anything else of the same name is refused. `unregister` undoes it.
+
+        Raises:
+            WrongBaseClassError: not a class derived from the base class.
+            ConflictError: a name or alias is taken.
+            InvalidNameError: a name, alias or tag cannot be typed in a config.
+        """
+        if name is not None and not isinstance(name, str):
+            return self.register()(name)
+
+        def decorate(cls: C) -> C:
+            self._check_base(cls, name or getattr(cls, "__name__", repr(cls)))
+            entry = declare(name or cls.__name__, target_of(cls), tags or (), aliases, metadata)
+            entry = replace(entry, state="loaded", cls=cls)
+            self.add(entry)
+            self.declarations[entry.target] = entry
+            return cls
+
+        return decorate
+
+    def register_lazy(
+        self,
+        name: str,
+        target: str,
+        *,
+        tags: Iterable[str] | None = None,
+        aliases: Iterable[str] = (),
+        **metadata: Any,
+    ) -> Undo:
+        """Register "module:qualname" under a name; nothing is imported until `get`. Returns what undoes it."""
+        return self.add(declare(name, check_target(target), tags, aliases, metadata))
+
+    def add(self, entry: Entry) -> Undo:
+        """Register an entry. Returns what undoes it, if the entry is still there then."""
+        self._ready()
+        with self._lock:
+            before = self._snapshot.same_target(entry.target)
+            taken = {spelling for known in before for spelling in known.spellings()}
+            self._refuse_conflicts(entry, [name for name in entry.spellings() if name not in taken])
+            # One class may be declared by two providers: both learn of it.
+            after = [known.declared_again(entry) for known in before[:1]]
+            after += [replace(known, cls=entry.cls, state="loaded") for known in before[1:] if entry.cls]
+            self._snapshot = self._snapshot.put(after or [entry])
+        added = (after or [entry])[0]
+
+        def undo() -> None:
+            with self._lock:
+                if added.full_name in self._snapshot.entries:
+                    self._snapshot = self._snapshot.put(before) if before else self._snapshot.drop(added)
+
+        return undo
+
+    def _refuse_conflicts(self, entry: Entry, names: Iterable[str]) -> None:
+        for name in names:
+            for taken in self._snapshot.claimants(name):
+                raise ConflictError(
+                    f"cannot register {name!r} in {self.name}: it is {taken.full_name} ({taken.origin});"
+                    f" proposed was {entry.origin}. Choose another name, or unregister the other first",
+                    name=name,
+                    existing=taken.target,
+                    proposed=entry.target,
+                )
+
+    def unregister(self, name: str) -> None:
+        """Forget an entry, all its names included."""
+        entry = self.entry(name)
+        with self._lock:
+            if entry.full_name not in self._snapshot.entries:
+                raise self._not_found(name)  # another thread was first
+            self._snapshot = self._snapshot.drop(entry)
+
+    @contextmanager
+    def scope(self) -> Iterator[Registry[T]]:
+        """For tests: whatever is registered, loaded or removed inside is undone at the end, in all threads."""
+        self._ready()
+        before = self._snapshot
+        try:
+            yield self
+        finally:
+            with self._lock:
+                self._snapshot = before
+
+    # ---- looking
+
+    def get(self, name: str) -> type[T]:
+        """The class of this name; imports its module the first time, and again if that failed before.
+
+        Raises:
+            NotFoundError, AmbiguousNameError, DisabledError: KeyErrors, each with what to do.
+            ProviderError: its module failed to import; the cause is chained.
+            WrongBaseClassError: the target is no class derived from the base class.
+        """
+        try:
+            return cast("type[T]", self._snapshot.classes[name])
+        except (KeyError, TypeError):
+            return cast("type[T]", self._load(self.entry(name)))
+
+    def entry(self, name: str) -> Entry:
+        """What is known of this name, without importing anything."""
+        if not isinstance(name, str):
+            raise InvalidNameError(f"a name is a string, got {type(name).__name__}", name=name)
+        self._ready()
+        snapshot = self._snapshot
+        found = snapshot.find(name)
+        if isinstance(found, Entry):
+            return found
+        if found:
+            candidates = tuple(sorted(entry.full_name for entry in found))
+            raise AmbiguousNameError(
+                f"{name!r} is claimed by several providers; write one of {', '.join(candidates)}",
+                name=name,
+                candidates=candidates,
+            )
+        raise self._not_found(name)
+
+    def entries(self) -> tuple[Entry, ...]:
+        """Every entry, by name, without importing anything."""
+        self._ready()
+        return tuple(self._snapshot.names.values())
+
+    @property
+    def failures(self) -> tuple[Failure, ...]:
+        """The providers whose declarations could not be read."""
+        self._ready()
+        return self._failures
+
+    def instantiate(self, name: str, *args: Any, **kwargs: Any) -> T:
+        """Call the class of this name."""
+        return self.get(name)(*args, **kwargs)
+
+    def list(self) -> list[str]:
+        """Every entry once: its short name where that leads to it, provider/name otherwise."""
+        self._ready()
+        return list(self._snapshot.names)
+
+    def list_with_tags(self) -> dict[str, list[str]]:
+        """Sorted tags by name. Loads the entries whose tags only their class tells; [] where that fails."""
+        self._load_untagged()
+        return {name: sorted(entry.tags or ()) for name, entry in self._snapshot.names.items()}
+
+    def filter_by_tag(self, tag: str) -> list[str]:
+        """Names of the entries with this tag."""
+        return self._matching(lambda tags: tag in tags)
+
+    def find(self, expression: str) -> list[str]:
+        """Names of the entries whose tags satisfy `segmentation & (binary | multilabel) & !experimental`."""
+        return self._matching(tag_grammar.parse(expression))
+
+    def __contains__(self, name: object) -> bool:
+        self._ready()
+        return isinstance(name, str) and isinstance(self._snapshot.find(name), Entry)
+
+    def __len__(self) -> int:
+        self._ready()
+        return len(self._snapshot.entries)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.list())
+
+    def __repr__(self) -> str:
+        base = self._base_class if isinstance(self._base_class, str) else target_of(self._base_class)
+        known = len(self._snapshot.entries) if self._discover is None else "undiscovered"
+        return f"Registry({base!r}, name={self.name!r}, entries={known})"
+
+    @property
+    def base_class(self) -> type[T]:
+        """What every registered class derives from; imports it if it was given as a string."""
+        if isinstance(self._base_class, str):
+            self._base_class = cast("type[T]", import_target(self._base_class))
+        return self._base_class
+
+    # ---- inside
+
+    def _ready(self) -> None:
+        """Discover once. Several threads may scan at the same time; the first to finish publishes."""
+        if self._discover is None:
+            return
+        found = self._discover()
+        with self._lock:
+            if self._discover is not None:
+                self._snapshot = self._snapshot.put(found.entries)
+                self._failures = found.failures
+                self._discover = None
+
+    def _load(self, entry: Entry) -> type:
+        if entry.state in ("disabled", "incompatible"):
+            raise DisabledError(f"{entry.full_name} is {entry.state}: {entry.reason}", name=entry.name, reason=entry.reason)
+        if entry.cls is not None:
+            return entry.cls
+        try:
+            cls = import_target(entry.target)
+            self._check_base(cls, entry.full_name)
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as cause:  # SystemExit too: a module may call sys.exit() when a dependency is missing
+            error = cause if isinstance(cause, WrongBaseClassError) else self._provider_error(entry, cause)
+            self._publish(entry, replace(entry, state="broken", error=error))
+            if error is cause:
+                raise
+            raise error from cause
+        return cast(type, self._publish(entry, replace(entry, state="loaded", cls=cast(type, cls), error=None)).cls or cls)
+
+    def _provider_error(self, entry: Entry, cause: BaseException) -> ProviderError:
+        return ProviderError(
+            f"{entry.full_name} is installed but broken: importing {entry.origin} raised"
+            f" {type(cause).__name__}: {cause}",
+            name=entry.name,
+            target=entry.target,
+            distribution=entry.distribution,
+        )
+
+    def _publish(self, before: Entry, after: Entry) -> Entry:
+        """Replace an entry by what was learned of it. The first to load it wins; a removed one stays removed."""
+        with self._lock:
+            current = self._snapshot.entries.get(before.full_name)
+            if current is None:
+                return after
+            if current.cls is not None:
+                return current
+            merged = replace(current, state=after.state, cls=after.cls, error=after.error)
+            self._snapshot = self._snapshot.put([merged])
+            return merged
+
+    def _check_base(self, cls: object, name: str) -> None:
+        base = self._base_class
+        if isinstance(base, str) and base.partition(":")[0] not in sys.modules:
+            fits = False  # nothing can derive from a class that was never imported
+        else:
+            fits = isinstance(cls, type) and issubclass(cls, self.base_class)
+        if not fits:
+            shown = base.replace(":", ".") if isinstance(base, str) else f"{base.__module__}.{base.__qualname__}"
+            raise WrongBaseClassError(
+                f"{name!r} cannot be registered in {self.name}: expected a class derived from {shown}, got {cls!r:.200}",
+                name=name,
+                target=cls,
+            )
+
+    def _load_untagged(self) -> None:
+        for entry in self.entries():
+            if entry.tags is None and entry.state == "discovered":
+                try:
+                    cls = self._load(entry)
+                except LossregError:
+                    continue  # kept on the entry, raised when its own name is asked for
+                self._settle_tags(entry, cls)
+
+    def _settle_tags(self, entry: Entry, cls: type) -> None:
+        """A class that no decorator tagged while it was loaded has no tags."""
+        with self._lock:
+            current = self._snapshot.entries.get(entry.full_name)
+            if current is not None and current.tags is None:
+                self._snapshot = self._snapshot.put([replace(current, tags=frozenset())])
+
+    def _matching(self, test: tag_grammar.TagTest) -> list[str]:
+        self._load_untagged()
+        return [name for name, entry in self._snapshot.names.items() if entry.tags is not None and test(entry.tags)]
+
+    def _not_found(self, name: str) -> NotFoundError:
+        spellings = self._snapshot.spellings()
+        close = tuple(get_close_matches(name, spellings, n=3, cutoff=0.6))
+        hint = f"did you mean {' or '.join(map(repr, close))}?" if close else "list() shows every name"
+        unread = "".join(f"\n  not read: {source}: {error}" for source, _, error in self._failures)
+        return NotFoundError(f"no {self.name} named {name!r:.80}; {hint}{unread}", name=name, suggestions=close)

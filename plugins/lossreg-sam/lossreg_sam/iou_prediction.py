@@ -1,0 +1,54 @@
+"""The loss of the IoU that a model predicts for its own masks."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from lossreg import Loss, Term, losses
+from lossreg.loss import Reduction
+from lossreg_sam.masks import CONTRACT, IOU_SUMS, iou_error, sam_statistics
+from lossreg_segmentation.mask_loss import required
+
+
+@losses.register(
+    "iou_prediction",
+    aliases=("iou_prediction_loss",),
+    tags=("segmentation", "sam", "calibration", "binary", "logits"),
+    contract=CONTRACT,
+)
+class IoUPrediction(Loss):
+    """Squared error of the predicted against the actual IoU of each mask.
+
+        loss = (predicted_iou - IoU(input > threshold, target))^2
+
+    Args:
+        threshold: logit above which a pixel belongs to the predicted mask; 0 is p = 1/2.
+        ignore_index: target value of the pixels that leave intersection and union; None for none.
+        reduction: over examples: "mean", "sum", or "none" for (N,).
+    Shapes:
+        input (N, M, H, W) logits; target (N, H, W) or (N, 1, H, W), shared by the M masks; predicted_iou (N, M).
+        terms: {"iou": (N, M)}.
+    Raises:
+        ShapeError: sizes differ; nothing is broadcast but the target over M.
+    Numerics: float32 or wider; no gradient reaches the logits; union at least 1, so empty on empty has IoU 0.
+    Source: Kirillov et al. 2023, section A, "Losses".
+    """
+
+    def __init__(
+        self, *, threshold: float = 0.0, ignore_index: int | None = None, reduction: Reduction = "mean"
+    ) -> None:
+        super().__init__(reduction=reduction)
+        self.threshold = threshold
+        self.ignore_index = ignore_index
+
+    def terms(self, *inputs: Tensor) -> dict[str, Term]:
+        statistics = sam_statistics(
+            "IoUPrediction",
+            inputs,
+            {*IOU_SUMS, "valid"},
+            ignore_index=self.ignore_index,
+            threshold=self.threshold,
+        )
+        error = iou_error(statistics, inputs[2])
+        (valid,) = required(statistics, "valid")
+        return {"iou": Term(error, count=(valid > 0).to(error.dtype))}

@@ -1,0 +1,72 @@
+"""The three tensors of a SAM step: predicted masks, the target they share, and the IoU the model gives itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from torch import Tensor
+
+from lossreg.errors import DTypeError, ShapeError
+from lossreg_segmentation.mask_loss import required
+from lossreg_segmentation.statistics import MaskStatistics, mask_statistics
+
+# What listings, `find` and fit checks know of the losses of this package.
+CONTRACT = {
+    "input": "logits of M masks",
+    "target": "mask shared by the M predictions",
+    "tasks": ["binary"],
+    "needs_labels": True,
+    "differentiable": True,
+    "has_parameters": False,
+    "per_example": True,
+    "half_precision": True,
+}
+IOU_SUMS = ("hard_intersection", "hard_union")
+
+
+def sam_statistics(
+    name: str,
+    inputs: tuple[Tensor, ...],
+    needs: Iterable[str],
+    *,
+    gamma: float = 2.0,
+    ignore_index: int | None,
+    threshold: float = 0.0,
+) -> MaskStatistics:
+    """Check (input, target, predicted_iou) and sum over each of the masks, (N, M)."""
+    if len(inputs) != 3:
+        raise ShapeError(f"{name} takes (input, target, predicted_iou), got {len(inputs)} tensors")
+    input, target, predicted_iou = inputs
+    if input.ndim != 4:
+        raise ShapeError(f"input has shape {tuple(input.shape)}, expected (N, M, H, W) logits")
+    if target.ndim == 3:
+        target = target.unsqueeze(1)
+    n, _, *size = input.shape
+    if target.shape != (n, 1, *size):
+        # M targets for M masks would be another loss: say so rather than guess.
+        raise ShapeError(
+            f"input has shape {tuple(input.shape)}, so target must have shape {(n, *size)} or {(n, 1, *size)}, one mask"
+            f" that the predictions share, got {tuple(target.shape)}"
+        )
+    if predicted_iou.shape != input.shape[:2]:
+        raise ShapeError(
+            f"input has shape {tuple(input.shape)}, so predicted_iou must have shape {tuple(input.shape[:2])},"
+            f" got {tuple(predicted_iou.shape)}"
+        )
+    if not predicted_iou.is_floating_point():
+        raise DTypeError(f"predicted_iou must be a floating tensor, got {predicted_iou.dtype}")
+    return mask_statistics(
+        input,
+        target,
+        activation="sigmoid",
+        needs=needs,
+        gamma=gamma,
+        ignore_index=ignore_index,
+        threshold=threshold,
+    )
+
+
+def iou_error(statistics: MaskStatistics, predicted_iou: Tensor) -> Tensor:
+    """(predicted IoU - actual IoU)^2, (N, M). The union is at least 1, so empty on empty has IoU 0."""
+    intersection, union = required(statistics, *IOU_SUMS)
+    return (predicted_iou.to(union.dtype) - intersection / union.clamp_min(1)).square()

@@ -1,0 +1,92 @@
+"""The combined loss that Segment Anything is trained with."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+from torch import Tensor
+
+from lossreg import Loss, Term, losses
+from lossreg.loss import Reduction
+from lossreg_sam.masks import CONTRACT, IOU_SUMS, iou_error, sam_statistics
+from lossreg_segmentation.mask_loss import Absent, apply_absent
+from lossreg_segmentation.overlap import dice
+from lossreg_segmentation.pixelwise import Share, Weight, binary_focal, pixel_mean
+
+FOCAL_SUMS = ("focal_positive", "focal_negative", "valid")
+DICE_SUMS = ("intersection", "predicted", "actual")
+
+
+@losses.register(
+    "sam",
+    aliases=("sam_loss",),
+    tags=("segmentation", "sam", "pixelwise", "overlap", "calibration", "mixture", "binary", "logits", "imbalance"),
+    contract=CONTRACT,
+)
+class SAM(Loss):
+    """Focal, Dice and IoU prediction of masks that share one target, from one pass.
+
+        loss = focal_weight focal + dice_weight dice + iou_weight (predicted_iou - IoU)^2
+
+    Args:
+        focal_weight: factor of the focal loss, >= 0. A component of weight 0 is only logged.
+        dice_weight: factor of the Dice loss, >= 0.
+        iou_weight: factor of the squared error of the predicted IoU, >= 0.
+        alpha: focal weight of positive pixels in [0, 1], negative ones weigh 1 - alpha; None weighs neither.
+        gamma: focal exponent, >= 0, dimensionless.
+        smooth: added to numerator and denominator of Dice, pixels, >= 0.
+        ignore_index: target value of the pixels that leave all sums and counts; None for none.
+        absent: value of every component of a mask without target pixels. "score": what the formula gives. "ignore":
+            the mask leaves the mean over M. "zero": 0. "false_positives": the mean of p.
+        reduction: over examples: "mean", "sum", or "none" for (N,).
+    Shapes:
+        input (N, M, H, W) logits; target (N, H, W) or (N, 1, H, W), shared by the M masks; predicted_iou (N, M).
+        terms: {"focal", "dice", "iou"}: (N, M) each; focal in nats, mean over valid pixels.
+    Raises:
+        ShapeError: sizes differ; nothing is broadcast but the target over M.
+    Numerics: float32 or wider; finite for any finite logit; the actual IoU has no gradient; all ignored gives 0.
+    Source: Kirillov et al. 2023, section A, "Losses": focal and Dice 20:1, mean squared error for the IoU.
+    """
+
+    def __init__(
+        self,
+        *,
+        focal_weight: Weight = 20.0,
+        dice_weight: Weight = 1.0,
+        iou_weight: Weight = 1.0,
+        alpha: Share | None = 0.25,
+        gamma: Annotated[float, Field(ge=0)] = 2.0,
+        smooth: Annotated[float, Field(ge=0)] = 1.0,
+        ignore_index: int | None = None,
+        absent: Absent = "score",
+        reduction: Reduction = "mean",
+    ) -> None:
+        super().__init__(reduction=reduction)
+        self.focal_weight = focal_weight
+        self.dice_weight = dice_weight
+        self.iou_weight = iou_weight
+        self.alpha = alpha
+        self.gamma = gamma
+        self.smooth = smooth
+        self.ignore_index = ignore_index
+        self.absent: Absent = absent
+
+    def terms(self, *inputs: Tensor) -> dict[str, Term]:
+        statistics = sam_statistics(
+            "SAM",
+            inputs,
+            {*FOCAL_SUMS, *DICE_SUMS, *IOU_SUMS},
+            gamma=self.gamma,
+            ignore_index=self.ignore_index,
+        )
+        values = {
+            "focal": (pixel_mean(binary_focal(statistics, self.alpha), statistics), self.focal_weight),
+            "dice": (dice(statistics, self.smooth), self.dice_weight),
+            "iou": (iou_error(statistics, inputs[2]), self.iou_weight),
+        }
+        terms = {}
+        for name, (value, weight) in values.items():
+            value, count = apply_absent(value, statistics, self.absent)
+            terms[name] = Term(value, weight=weight, count=count)
+        return terms

@@ -1,0 +1,76 @@
+"""The mixture that resists collapse on mostly empty masks: every pixel, the overlap, and the hard pixels."""
+
+from __future__ import annotations
+
+from typing import Annotated, Unpack
+
+from pydantic import Field
+
+from lossreg import Term, losses
+from lossreg_segmentation.mask_loss import INDEPENDENT_CONTRACT, MaskLoss, MaskOptions, required
+from lossreg_segmentation.overlap import dice
+from lossreg_segmentation.pixelwise import Share, Weight, binary_focal, pixel_mean
+from lossreg_segmentation.statistics import MaskStatistics
+
+
+@losses.register(
+    "bce_dice_focal",
+    aliases=("bce_dice_focal_loss", "combined", "combined_loss", "combined_segmentation", "combined_segmentation_loss"),
+    tags=("segmentation", "pixelwise", "overlap", "mixture", "binary", "multilabel", "logits", "imbalance"),
+    contract=INDEPENDENT_CONTRACT,
+)
+class BCEDiceFocal(MaskLoss):
+    """Binary cross-entropy, Dice and focal from one pass.
+
+        loss = bce_weight bce + dice_weight dice + focal_weight focal
+
+    Args:
+        bce_weight: factor of the binary cross-entropy, >= 0. A component of weight 0 is only logged.
+        dice_weight: factor of the Dice loss, >= 0.
+        focal_weight: factor of the focal loss, >= 0.
+        alpha: focal weight of positive pixels in [0, 1], negative ones weigh 1 - alpha; None weighs neither.
+        gamma: focal exponent, >= 0, dimensionless.
+        smooth: added to numerator and denominator of Dice, pixels, >= 0.
+    Shapes:
+        input (N, C, *) logits; target (N, C, *) masks, or (N, *) for C = 1.
+        terms: {"bce", "dice", "focal"}: (N, C) each; bce and focal in nats, mean over valid pixels.
+    Raises:
+        ShapeError: sizes differ; nothing is broadcast.
+    Numerics: float32 or wider; finite for any finite logit; all ignored gives 0.
+    Source: the three losses as `bce`, `dice` and `focal` define them.
+    """
+
+    needs = frozenset(
+        {"intersection", "predicted", "actual", "valid", "cross_entropy_positive", "cross_entropy_negative"}
+        | {"focal_positive", "focal_negative"}
+    )
+    tasks = ("binary", "multilabel")
+
+    def __init__(
+        self,
+        *,
+        bce_weight: Weight = 0.4,
+        dice_weight: Weight = 0.4,
+        focal_weight: Weight = 0.2,
+        alpha: Share | None = 0.25,
+        gamma: Annotated[float, Field(ge=0)] = 2.0,
+        smooth: Annotated[float, Field(ge=0)] = 1.0,
+        **options: Unpack[MaskOptions],
+    ) -> None:
+        super().__init__(**options)
+        self.bce_weight = bce_weight
+        self.dice_weight = dice_weight
+        self.focal_weight = focal_weight
+        self.alpha = alpha
+        self.gamma = gamma
+        self.smooth = smooth
+
+    def formula(self, statistics: MaskStatistics, task: str) -> dict[str, Term]:
+        positive, negative = required(statistics, "cross_entropy_positive", "cross_entropy_negative")
+        bce = pixel_mean(positive + negative, statistics)
+        focal = pixel_mean(binary_focal(statistics, self.alpha), statistics)
+        return {
+            "bce": self.class_term(bce, statistics, self.bce_weight),
+            "dice": self.class_term(dice(statistics, self.smooth), statistics, self.dice_weight),
+            "focal": self.class_term(focal, statistics, self.focal_weight),
+        }

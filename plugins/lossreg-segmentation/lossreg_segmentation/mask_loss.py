@@ -1,0 +1,211 @@
+"""What every mask loss shares: the task, the options, and the way from tensors to sums to a term."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar, Literal, TypedDict
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from lossreg import Loss, Term
+from lossreg.errors import DTypeError, InputError, ShapeError
+from lossreg.loss import Reduction
+from lossreg_segmentation.statistics import NEGATIVES, MaskStatistics, mask_statistics
+from lossreg_segmentation.statistics.checks import check_logits
+
+Task = Literal["auto", "binary", "multilabel", "multiclass"]
+Absent = Literal["score", "ignore", "zero", "false_positives"]
+ClassWeights = Annotated[Sequence[Annotated[float, Field(ge=0)]], Field(min_length=2)]
+
+# What listings, `find` and fit checks know of every loss of this package.
+CONTRACT = {
+    "input": "logits",
+    "target": "mask or class index",
+    "tasks": ["binary", "multilabel", "multiclass"],
+    "needs_labels": True,
+    "differentiable": True,
+    "has_parameters": False,
+    "per_example": True,
+    "half_precision": True,
+}
+INDEPENDENT_CONTRACT = CONTRACT | {"target": "mask", "tasks": ["binary", "multilabel"]}
+
+
+class MaskOptions(TypedDict, total=False):
+    """The shared options, for the signatures of subclasses. Defaults and meaning: `MaskLoss`."""
+
+    task: Task
+    ignore_index: int | None
+    class_weight: ClassWeights | None
+    batch: bool
+    absent: Absent
+    reduction: Reduction
+
+
+class MaskLoss(Loss):
+    """Base of losses on masks. A subclass names the sums that it `needs` and turns them into terms.
+
+    Args:
+        task: "binary" (C = 1), "multilabel" (C independent masks, sigmoid), "multiclass" (softmax over C), or "auto":
+            binary for C = 1, multiclass for integer targets (N, *); anything else is an error that names the choice.
+        ignore_index: target value of the pixels that leave both the sums and the counts; None for none.
+        class_weight: one weight >= 0 per class, of a weighted mean over classes (over pixels in multiclass
+            cross-entropy and focal); at least two classes. None weighs all alike.
+        batch: sum over the batch before the formula, as if it were one large image.
+        absent: value of a class without target pixels in its example. "score": what the formula gives. "ignore": the
+            class leaves the mean over classes. "zero": 0. "false_positives": the mean of p, whose gradient does not vanish.
+        reduction: over examples: "mean", "sum", or "none" for (N,).
+    """
+
+    needs: ClassVar[frozenset[str]]
+    tasks: ClassVar[tuple[str, ...]] = ("binary", "multilabel", "multiclass")
+    gamma: float = 2.0
+    class_weight: Tensor | None
+
+    def __init__(
+        self,
+        *,
+        task: Task = "auto",
+        ignore_index: int | None = None,
+        class_weight: ClassWeights | None = None,
+        batch: bool = False,
+        absent: Absent = "score",
+        reduction: Reduction = "mean",
+    ) -> None:
+        super().__init__(reduction=reduction)
+        if class_weight is not None and not any(class_weight):
+            raise ValueError("class_weight is zero for every class; at least one class must weigh")
+        self.task = task
+        self.ignore_index = ignore_index
+        self.batch = batch
+        self.absent = absent
+        self.class_values("class_weight", class_weight)
+
+    def class_values(self, name: str, values: Sequence[float] | float | None) -> None:
+        """Keep numbers per class as a buffer: moved by .to(), absent from checkpoints."""
+        tensor = None if values is None else torch.tensor(values, dtype=torch.float32)
+        self.register_buffer(name, tensor, persistent=False)
+
+    def terms(self, *inputs: Tensor) -> dict[str, Term]:
+        """Terms of `input` (N, C, *) and `target`."""
+        if len(inputs) != 2:
+            raise ShapeError(f"{type(self).__name__} takes (input, target), got {len(inputs)} tensors")
+        input, target = inputs
+        check_logits(input)
+        task = self.task_of(input, target)
+        if task != "multiclass" and target.ndim < input.ndim:
+            target = target.unsqueeze(1)
+        needs = self.needs | {"actual", "valid"}
+        if self.absent == "false_positives":
+            needs |= {"predicted"}
+        statistics = mask_statistics(
+            input,
+            target,
+            activation="softmax" if task == "multiclass" else "sigmoid",
+            needs=needs - NEGATIVES if task == "multiclass" else needs,
+            gamma=self.gamma,
+            ignore_index=self.ignore_index,
+        )
+        return self.formula(statistics.over_batch() if self.batch else statistics, task)
+
+    def formula(self, statistics: MaskStatistics, task: str) -> dict[str, Term]:
+        """Turn the sums, (B, C) each, into terms."""
+        raise NotImplementedError(f"{type(self).__name__} must define formula(statistics, task)")
+
+    def class_term(self, values: Tensor, statistics: MaskStatistics, weight: float = 1.0) -> Term:
+        """Values (B, C) as a term: the policy for absent classes, class weights, and no class that is all ignored."""
+        values, count = apply_absent(values, statistics, self.absent)
+        return Term(values, "batch" if self.batch else "pair", weight, count * self.weights(values))
+
+    def pixel_term(self, summed: Tensor, statistics: MaskStatistics, weight: float = 1.0) -> Term:
+        """Sums (B, C) over the pixels of each softmax class as a term: their mean over pixels, weighted by class."""
+        if self.absent != "score":
+            raise InputError(
+                f"absent={self.absent!r} has no meaning for softmax {type(self).__name__}: a class without pixels adds"
+                " nothing to it; leave absent='score'"
+            )
+        actual, valid = required(statistics, "actual", "valid")
+        weights = self.weights(summed)
+        pixels = valid.amax(1) if self.class_weight is None else (weights * actual).sum(1)
+        values = (weights * summed).sum(1) / torch.where(pixels > 0, pixels, 1.0)
+        return Term(values, "batch" if self.batch else "example", weight)
+
+    def weights(self, values: Tensor) -> Tensor:
+        """(C,) class weights, ones by default."""
+        classes = values.shape[1]
+        if self.class_weight is None:
+            return values.new_ones(classes)
+        if len(self.class_weight) != classes:
+            raise ShapeError(
+                f"class_weight has {len(self.class_weight)} weights, input has {classes} classes; give one per class"
+                + (" (one class leaves nothing to weigh: leave it out)" if classes == 1 else "")
+            )
+        return self.class_weight.to(values)
+
+    def task_of(self, input: Tensor, target: Tensor) -> str:
+        """The task that was asked for or, where only one fits, inferred."""
+        task = self.task if self.task != "auto" else infer_task(input, target)
+        if task not in self.tasks:
+            raise InputError(
+                f"{type(self).__name__} is for {' and '.join(self.tasks)}, got a {task} target; for classes that exclude"
+                " each other use cross_entropy, focal or an overlap loss"
+            )
+        classes = input.shape[1]
+        if task == "binary" and classes != 1:
+            raise ShapeError(
+                f"task='binary' takes one channel, got C={classes}; use task='multilabel' for independent masks,"
+                " 'multiclass' for classes that exclude each other"
+            )
+        if task == "multiclass" and classes == 1:
+            raise ShapeError("task='multiclass' with one channel is constant 1 after softmax; use task='binary'")
+        if target.shape != input.shape and target.shape != (input.shape[0], *input.shape[2:]):
+            raise ShapeError(
+                f"input has shape {tuple(input.shape)}, so target must have that shape or"
+                f" {(input.shape[0], *input.shape[2:])}, got {tuple(target.shape)}; nothing is broadcast"
+            )
+        if task == "multilabel" and target.ndim < input.ndim and classes != 1:
+            raise ShapeError(
+                f"task='multilabel' takes one mask per channel, target {tuple(input.shape)}, got {tuple(target.shape)}"
+            )
+        return task
+
+
+def apply_absent(values: Tensor, statistics: MaskStatistics, absent: Absent) -> tuple[Tensor, Tensor]:
+    """Values and how much each counts, (B, C), under the policy for masks without target pixels.
+
+    A mask that is all ignored counts under no policy.
+    """
+    actual, valid = required(statistics, "actual", "valid")
+    empty, count = actual == 0, valid > 0
+    if absent == "ignore":
+        count = count & ~empty
+    elif absent == "zero":
+        values = torch.where(empty, 0.0, values)
+    elif absent == "false_positives":
+        (predicted,) = required(statistics, "predicted")
+        values = torch.where(empty, predicted / valid.clamp_min(1), values)
+    return values, count.to(values.dtype)
+
+
+def infer_task(input: Tensor, target: Tensor) -> str:
+    """The task, if shapes and types leave only one."""
+    if not isinstance(target, Tensor):
+        raise DTypeError(f"target must be a tensor, got {type(target).__name__}")
+    if input.shape[1] == 1:
+        return "binary"
+    if target.ndim == input.ndim:
+        raise InputError(
+            f"a target of shape {tuple(target.shape)} may hold independent masks or one-hot classes:"
+            " set task='multilabel' (sigmoid) or task='multiclass' (softmax)"
+        )
+    return "multiclass"
+
+
+def required(statistics: MaskStatistics, *names: str) -> tuple[Tensor, ...]:
+    """The named sums, which the loss must have listed in `needs`."""
+    found: list[Any] = [getattr(statistics, name) for name in names]
+    if missing := [name for name, field in zip(names, found, strict=True) if field is None]:
+        raise ValueError(f"statistics {missing} are missing; name them in `needs`")
+    return tuple(found)

@@ -1,0 +1,160 @@
+"""Overlap losses: 1 - a ratio of the sums of true positives, false positives and false negatives."""
+
+from __future__ import annotations
+
+from typing import Annotated, Unpack
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from lossreg import Term, losses
+from lossreg_segmentation.mask_loss import CONTRACT, MaskLoss, MaskOptions, required
+from lossreg_segmentation.statistics import MaskStatistics
+
+# Keeps 0 / 0 at a finite score when smooth is 0, and the power of focal Tversky away from its infinite slope at 0.
+EPSILON = 1e-7
+
+TAGS = ("segmentation", "overlap", "binary", "multilabel", "multiclass", "logits", "imbalance")
+
+
+def tversky_score(statistics: MaskStatistics, alpha: float, beta: float, smooth: float) -> Tensor:
+    """(TP + smooth) / (TP + alpha FP + beta FN + smooth), (B, C)."""
+    overlap, predicted, actual = required(statistics, "intersection", "predicted", "actual")
+    wrong = alpha * (predicted - overlap) + beta * (actual - overlap)
+    return (overlap + smooth) / (overlap + wrong + smooth).clamp_min(EPSILON)
+
+
+class OverlapLoss(MaskLoss):
+    """Base of losses that are a formula over intersection, predicted and actual."""
+
+    needs = frozenset({"intersection", "predicted", "actual"})
+
+
+@losses.register("dice", aliases=("dice_loss",), tags=TAGS, contract=CONTRACT)
+class Dice(OverlapLoss):
+    """Overlap as the Dice (F1) score: 1 for disjoint masks, 0 for equal ones.
+
+        loss = 1 - (2 TP + smooth) / (P + T + smooth)
+
+    Args:
+        smooth: added to numerator and denominator, pixels, >= 0.
+    Shapes:
+        input (N, C, *) logits; target (N, *) class index or (N, C, *) masks.
+        terms: {"dice": (N, C)}, in [0, 1].
+    Raises:
+        ShapeError: sizes differ; nothing is broadcast.
+    Numerics: float32 or wider; finite for any finite logit; all ignored gives 0. With smooth=0, empty on empty is 1.
+    Source: Milletari et al. 2016, eq. 3, without squares; TP of soft targets is sum min(p, t), minimal at p = t.
+    """
+
+    def __init__(self, *, smooth: Annotated[float, Field(ge=0)] = 1.0, **options: Unpack[MaskOptions]) -> None:
+        super().__init__(**options)
+        self.smooth = smooth
+
+    def formula(self, statistics: MaskStatistics, task: str) -> dict[str, Term]:
+        return {"dice": self.class_term(dice(statistics, self.smooth), statistics)}
+
+
+def dice(statistics: MaskStatistics, smooth: float) -> Tensor:
+    """The Dice loss of each mask, (B, C)."""
+    # Tversky counts each pixel of the overlap once, Dice twice.
+    return 1 - tversky_score(statistics, 0.5, 0.5, smooth / 2)
+
+
+@losses.register("jaccard", aliases=("jaccard_loss", "iou", "iou_loss"), tags=TAGS, contract=CONTRACT)
+class Jaccard(OverlapLoss):
+    """Overlap as intersection over union.
+
+        loss = 1 - (TP + smooth) / (P + T - TP + smooth)
+
+    Args:
+        smooth: added to numerator and denominator, pixels, >= 0.
+    Shapes:
+        input (N, C, *) logits; target (N, *) class index or (N, C, *) masks.
+        terms: {"jaccard": (N, C)}, in [0, 1].
+    Raises:
+        ShapeError: sizes differ; nothing is broadcast.
+    Numerics: float32 or wider; finite for any finite logit; all ignored gives 0. With smooth=0, empty on empty is 1.
+    Source: Rahman and Wang 2016, eq. 1.
+    """
+
+    def __init__(self, *, smooth: Annotated[float, Field(ge=0)] = 1.0, **options: Unpack[MaskOptions]) -> None:
+        super().__init__(**options)
+        self.smooth = smooth
+
+    def formula(self, statistics: MaskStatistics, task: str) -> dict[str, Term]:
+        return {"jaccard": self.class_term(1 - tversky_score(statistics, 1.0, 1.0, self.smooth), statistics)}
+
+
+@losses.register("tversky", aliases=("tversky_loss",), tags=TAGS, contract=CONTRACT)
+class Tversky(OverlapLoss):
+    """Overlap that weighs false positives against false negatives. Dice is .5/.5, Jaccard 1/1.
+
+        loss = 1 - (TP + smooth) / (TP + alpha FP + beta FN + smooth)
+
+    Args:
+        alpha: weight of false positives, >= 0.
+        beta: weight of false negatives, >= 0; more than alpha favours recall.
+        smooth: added to numerator and denominator, pixels, >= 0.
+    Shapes:
+        input (N, C, *) logits; target (N, *) class index or (N, C, *) masks.
+        terms: {"tversky": (N, C)}, in [0, 1].
+    Raises:
+        ShapeError: sizes differ; nothing is broadcast.
+    Numerics: float32 or wider; finite for any finite logit; all ignored gives 0. With smooth=0, empty on empty is 1.
+    Source: Salehi et al. 2017, eq. 4.
+    """
+
+    def __init__(
+        self,
+        *,
+        alpha: Annotated[float, Field(ge=0)] = 0.5,
+        beta: Annotated[float, Field(ge=0)] = 0.5,
+        smooth: Annotated[float, Field(ge=0)] = 1.0,
+        **options: Unpack[MaskOptions],
+    ) -> None:
+        super().__init__(**options)
+        self.alpha = alpha
+        self.beta = beta
+        self.smooth = smooth
+
+    def formula(self, statistics: MaskStatistics, task: str) -> dict[str, Term]:
+        score = tversky_score(statistics, self.alpha, self.beta, self.smooth)
+        return {"tversky": self.class_term(1 - score, statistics)}
+
+
+@losses.register("focal_tversky", aliases=("focal_tversky_loss",), tags=TAGS, contract=CONTRACT)
+class FocalTversky(Tversky):
+    """Tversky with an exponent for each class, taken before any mean.
+
+        loss = (1 - (TP + smooth) / (TP + alpha FP + beta FN + smooth))^gamma
+
+    Args:
+        gamma: exponent, > 0, dimensionless. 1 gives Tversky; below 1 raises the loss of masks that are nearly right.
+    Shapes:
+        input (N, C, *) logits; target (N, *) class index or (N, C, *) masks.
+        terms: {"focal_tversky": (N, C)}, in [0, 1].
+    Raises:
+        ShapeError: sizes differ; nothing is broadcast.
+    Numerics: float32 or wider; 1 - score is at least 1e-7 before the power, so a perfect mask has a finite gradient;
+        all ignored gives 0.
+    Source: Abraham and Khan 2019, eq. 4, whose 1/gamma is this gamma.
+    """
+
+    def __init__(
+        self,
+        *,
+        gamma: Annotated[float, Field(gt=0)] = 0.75,
+        alpha: Annotated[float, Field(ge=0)] = 0.5,
+        beta: Annotated[float, Field(ge=0)] = 0.5,
+        smooth: Annotated[float, Field(ge=0)] = 1.0,
+        **options: Unpack[MaskOptions],
+    ) -> None:
+        super().__init__(alpha=alpha, beta=beta, smooth=smooth, **options)
+        self.gamma = gamma
+
+    def formula(self, statistics: MaskStatistics, task: str) -> dict[str, Term]:
+        score = tversky_score(statistics, self.alpha, self.beta, self.smooth)
+        values = torch.pow((1 - score).clamp_min(EPSILON), self.gamma)
+        return {"focal_tversky": self.class_term(values, statistics)}

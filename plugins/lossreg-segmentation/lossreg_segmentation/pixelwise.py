@@ -1,0 +1,162 @@
+"""Pixelwise losses: a mean over pixels of a function of p_t, the probability given to what the pixel is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Unpack
+
+from pydantic import Field
+from torch import Tensor
+
+from lossreg import Term, losses
+from lossreg.errors import InputError, ShapeError
+from lossreg_segmentation.mask_loss import CONTRACT, INDEPENDENT_CONTRACT, MaskLoss, MaskOptions, required
+from lossreg_segmentation.statistics import MaskStatistics
+
+Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Weight = Annotated[float, Field(ge=0)]
+
+BINARY_TAGS = ("segmentation", "pixelwise", "binary", "multilabel", "logits")
+TAGS = (*BINARY_TAGS, "multiclass")
+
+
+def pixel_mean(summed: Tensor, statistics: MaskStatistics) -> Tensor:
+    """(B, C) sums over pixels as means over the pixels that are not ignored."""
+    (valid,) = required(statistics, "valid")
+    return summed / valid.clamp_min(1)
+
+
+@losses.register("bce", aliases=("bce_loss", "binary_cross_entropy"), tags=BINARY_TAGS, contract=INDEPENDENT_CONTRACT)
+class BCE(MaskLoss):
+    """Binary cross-entropy of independent masks.
+
+        loss = -pos_weight t log p - (1 - t) log(1 - p)
+
+    Args:
+        pos_weight: factor of the positive pixels, > 0; a number or one per channel. None is 1.
+    Shapes:
+        input (N, C, *) logits; target (N, C, *) masks, or (N, *) for C = 1.
+        terms: {"bce": (N, C)}, nats, mean over valid pixels.
+    Raises:
+        ShapeError: sizes differ; nothing is broadcast.
+    Numerics: float32 or wider; finite for any finite logit; all ignored gives 0.
+    Source: torch.nn.BCEWithLogitsLoss.
+    """
+
+    needs = frozenset({"cross_entropy_positive", "cross_entropy_negative"})
+    tasks = ("binary", "multilabel")
+    pos_weight: Tensor | None
+
+    def __init__(
+        self,
+        *,
+        pos_weight: Positive | Annotated[Sequence[Positive], Field(min_length=1)] | None = None,
+        **options: Unpack[MaskOptions],
+    ) -> None:
+        super().__init__(**options)
+        self.class_values("pos_weight", pos_weight)
+
+    def formula(self, statistics: MaskStatistics, task: str) -> dict[str, Term]:
+        positive, negative = required(statistics, "cross_entropy_positive", "cross_entropy_negative")
+        if self.pos_weight is not None:
+            positive = positive * per_class("pos_weight", self.pos_weight, positive)
+        return {"bce": self.class_term(pixel_mean(positive + negative, statistics), statistics)}
+
+
+@losses.register("cross_entropy", aliases=("cross_entropy_loss", "ce"), tags=TAGS, contract=CONTRACT)
+class CrossEntropy(MaskLoss):
+    """Cross-entropy of classes that exclude each other; of independent masks, the sum of both sides.
+
+        loss = -sum_c t_c log p_c
+
+    Shapes:
+        input (N, C, *) logits; target (N, *) class index or (N, C, *) soft classes or masks.
+        terms: {"cross_entropy": (N,) multiclass, (N, C) otherwise}, nats, mean over valid pixels; with class_weight
+        sum_i w l / sum_i w, as torch weighs class indices.
+    Raises:
+        ShapeError: sizes differ; nothing is broadcast.
+        InputError: absent= with multiclass, where a class without pixels adds nothing.
+    Numerics: float32 or wider; finite for any finite logit; all ignored gives 0.
+    Source: torch.nn.CrossEntropyLoss; batch=True gives its mean over all pixels of the batch.
+    """
+
+    needs = frozenset({"cross_entropy_positive", "cross_entropy_negative"})
+
+    def __init__(self, **options: Unpack[MaskOptions]) -> None:
+        super().__init__(**options)
+
+    def formula(self, statistics: MaskStatistics, task: str) -> dict[str, Term]:
+        if task == "multiclass":
+            (positive,) = required(statistics, "cross_entropy_positive")
+            return {"cross_entropy": self.pixel_term(positive, statistics)}
+        positive, negative = required(statistics, "cross_entropy_positive", "cross_entropy_negative")
+        return {"cross_entropy": self.class_term(pixel_mean(positive + negative, statistics), statistics)}
+
+
+@losses.register("focal", aliases=("focal_loss",), tags=(*TAGS, "imbalance"), contract=CONTRACT)
+class Focal(MaskLoss):
+    """Down-weight easy pixels by (1 - p_t)^gamma.
+
+        loss = -alpha_t (1 - p_t)^gamma log p_t
+
+    Args:
+        alpha: weight of positive pixels in [0, 1], negative ones weigh 1 - alpha; None weighs neither. Softmax has no
+            negatives: there a list gives one factor per class, and a number, the default included, does not apply.
+        gamma: focusing exponent, >= 0, dimensionless. 0 gives cross-entropy.
+    Shapes:
+        input (N, C, *) logits; target (N, *) class index or (N, C, *) masks.
+        terms: {"focal": (N,) multiclass, (N, C) otherwise}, nats, mean over valid pixels.
+    Raises:
+        ShapeError: sizes differ; nothing is broadcast.
+        InputError: a list of alpha for masks, a number other than the default for classes.
+    Numerics: float32 or wider, the power in log space; finite for any finite logit; all ignored gives 0.
+    Source: Lin et al. 2017, eq. 5.
+    """
+
+    needs = frozenset({"focal_positive", "focal_negative"})
+    alpha_per_class: Tensor | None
+
+    def __init__(
+        self,
+        *,
+        alpha: Share | Annotated[Sequence[Weight], Field(min_length=2)] | None = 0.25,
+        gamma: Annotated[float, Field(ge=0)] = 2.0,
+        **options: Unpack[MaskOptions],
+    ) -> None:
+        super().__init__(**options)
+        self.alpha = alpha
+        self.gamma = gamma
+        self.class_values("alpha_per_class", alpha if isinstance(alpha, Sequence) else None)
+
+    def formula(self, statistics: MaskStatistics, task: str) -> dict[str, Term]:
+        if task == "multiclass":
+            (positive,) = required(statistics, "focal_positive")
+            return {"focal": self.pixel_term(self._weigh_classes(positive), statistics)}
+        if isinstance(self.alpha, Sequence):
+            raise InputError(f"alpha has one weight per class, but the task is {task}; give one number from 0 to 1")
+        values = pixel_mean(binary_focal(statistics, self.alpha), statistics)
+        return {"focal": self.class_term(values, statistics)}
+
+    def _weigh_classes(self, positive: Tensor) -> Tensor:
+        if self.alpha_per_class is not None:
+            return positive * per_class("alpha", self.alpha_per_class, positive)
+        if self.alpha not in (None, 0.25):
+            raise InputError(
+                f"alpha={self.alpha} weighs positive against negative pixels, which softmax does not have;"
+                f" give alpha as a list of {positive.shape[1]} factors, one per class"
+            )
+        return positive
+
+
+def binary_focal(statistics: MaskStatistics, alpha: float | None) -> Tensor:
+    """Focal sums over pixels, (B, C), weighted by alpha."""
+    positive, negative = required(statistics, "focal_positive", "focal_negative")
+    return positive + negative if alpha is None else alpha * positive + (1 - alpha) * negative
+
+
+def per_class(name: str, values: Tensor, like: Tensor) -> Tensor:
+    """One number, or one for each of the C classes of `like` (B, C)."""
+    if values.ndim == 1 and len(values) != like.shape[1]:
+        raise ShapeError(f"{name} has {len(values)} values, input has {like.shape[1]} classes; give one per class")
+    return values.to(like)

@@ -1,0 +1,81 @@
+"""One pass over logits and target: the few sums per mask that overlap and pixelwise losses are functions of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from lossreg.errors import InputError
+from lossreg_segmentation.statistics.checks import check_tensors, check_values
+from lossreg_segmentation.statistics.reference import reference
+
+Activation = Literal["sigmoid", "softmax"]
+
+# Defined for independent masks alone.
+NEGATIVES = frozenset({"cross_entropy_negative", "focal_negative"})
+
+
+class MaskStatistics(NamedTuple):
+    """Sums over the valid positions of each mask, (B, C), float32 or wider; None where not asked for.
+
+    p is the activated input, t the target, p_t = p t + (1 - p)(1 - t). Nats. Only the first two and the four losses
+    carry a gradient, and to the input alone.
+    """
+
+    intersection: Tensor | None = None  # sum of min(p, t); p t for hard targets
+    predicted: Tensor | None = None  # sum of p
+    actual: Tensor | None = None  # sum of t
+    valid: Tensor | None = None  # number of positions that are not ignored
+    cross_entropy_positive: Tensor | None = None  # sum of -t log p
+    cross_entropy_negative: Tensor | None = None  # sum of -(1 - t) log(1 - p); sigmoid only
+    focal_positive: Tensor | None = None  # t part of the sum of (1 - p_t)^gamma cross-entropy
+    focal_negative: Tensor | None = None  # (1 - t) part of it; sigmoid only
+    hard_intersection: Tensor | None = None  # positions of both the thresholded input and the target
+    hard_union: Tensor | None = None  # positions of either
+
+    def over_batch(self) -> MaskStatistics:
+        """The sums over the whole batch, (1, C)."""
+        return MaskStatistics(*(None if field is None else field.sum(0, keepdim=True) for field in self))
+
+
+def mask_statistics(
+    input: Tensor,
+    target: Tensor,
+    *,
+    activation: Activation,
+    needs: Iterable[str],
+    gamma: float = 2.0,
+    ignore_index: int | None = None,
+    threshold: float = 0.0,
+) -> MaskStatistics:
+    """Compute the fields of `MaskStatistics` that are named in `needs`.
+
+    Args:
+        activation: "sigmoid" for independent masks, "softmax" over C for classes.
+        gamma: focusing exponent of the focal sums, >= 0.
+        ignore_index: target value of the positions that count nowhere; their logits may be anything, NaN included,
+            and receive a gradient of exactly zero.
+        threshold: logit above which a position counts as predicted in the hard sums (sigmoid); softmax takes argmax.
+    Shapes:
+        input (B, C, *) logits; target (B, C, *), or (B, *) class index with softmax, or (B, 1, *) shared by all C masks
+        with sigmoid. bool, integer (0 and 1) or float in [0, 1].
+    Raises:
+        ShapeError, DTypeError, InputError: sizes, types or target values that do not fit.
+    Numerics: float32 inside, float64 for float64 input; autocast is off; finite for any finite logit.
+    """
+    wanted = frozenset(needs)
+    if unknown := wanted - frozenset(MaskStatistics._fields):
+        allowed = ", ".join(MaskStatistics._fields)
+        raise InputError(f"unknown statistics {sorted(unknown)}; allowed are {allowed}")
+    if activation == "softmax" and (undefined := wanted & NEGATIVES):
+        raise InputError(f"statistics {sorted(undefined)} need activation='sigmoid': softmax has no negatives")
+    check_tensors(input, target, activation)
+    if target.device.type == "cpu" and not torch.compiler.is_compiling():
+        # Free of a device sync only here. Elsewhere lossreg.debug_checks() asks for it.
+        check_values(target, input.shape[1], target.ndim < input.ndim, ignore_index)
+    with torch.autocast(input.device.type, enabled=False):
+        sums = reference(input, target, activation, wanted, gamma, ignore_index, threshold)
+    return MaskStatistics(**sums)

@@ -1,0 +1,91 @@
+"""What can be wrong with logits and target: each with its own message."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lossreg.errors import DTypeError, InputError, ShapeError
+
+
+def check_tensors(input: Tensor, target: Tensor, activation: str) -> None:
+    """Refuse types, devices and shapes that `mask_statistics` does not define."""
+    check_logits(input)
+    if not isinstance(target, Tensor):
+        raise DTypeError(f"target must be a tensor, got {type(target).__name__}")
+    if target.is_complex():
+        raise DTypeError(f"target is bool, integer or float, got {target.dtype}")
+    if target.device != input.device:
+        raise InputError(f"input is on {input.device} and target on {target.device}; move one with .to()")
+    index_shape = (input.shape[0], *input.shape[2:])
+    shared = activation == "sigmoid" and target.shape == (input.shape[0], 1, *input.shape[2:])
+    if target.shape == input.shape or shared:
+        return
+    if activation == "softmax" and target.shape == index_shape:
+        if target.is_floating_point() or target.dtype == torch.bool:
+            raise DTypeError(
+                f"a target of shape {index_shape} holds class indices, which are integers, got {target.dtype};"
+                f" use target.long(), or a soft target of shape {tuple(input.shape)}"
+            )
+        return
+    also = f" or {index_shape}" if activation == "softmax" else ""
+    raise ShapeError(
+        f"input has shape {tuple(input.shape)}, so target must have shape {tuple(input.shape)}{also},"
+        f" got {tuple(target.shape)}; nothing is broadcast"
+    )
+
+
+def check_logits(input: Tensor) -> None:
+    """Refuse what is no (B, C, *) floating tensor of at least one example."""
+    if not isinstance(input, Tensor):
+        raise DTypeError(f"input must be a tensor of logits, got {type(input).__name__}")
+    if not input.is_floating_point():
+        raise DTypeError(f"input holds logits and must be a floating tensor, got {input.dtype}; use input.float()")
+    if input.ndim < 2:
+        raise ShapeError(f"input has shape {tuple(input.shape)}, expected (N, C, *): add the dimensions it lacks")
+    if 0 in input.shape:
+        raise ShapeError(f"input has shape {tuple(input.shape)}: the batch is empty; skip empty batches in the loader")
+
+
+def check_values(target: Tensor, classes: int, is_index: bool, ignore_index: int | None) -> None:
+    """Refuse class indices outside 0..classes-1 and mask values outside [0, 1]. Reads the values: syncs on a device."""
+    if target.dtype == torch.bool:
+        return
+    counted = target.masked_fill(is_ignored(target, ignore_index), 0)
+    low, high = (value.item() for value in torch.aminmax(counted))
+    top = classes - 1 if is_index else 1
+    if low >= 0 and high <= top:  # False for NaN
+        return
+    wrong = high if not high <= top else low
+    if is_index:
+        raise InputError(
+            f"target holds class index {wrong}, input has {classes} classes (0 to {top});"
+            f" set ignore_index={wrong} if it marks pixels to ignore"
+        )
+    hint = "divide by 255" if wrong == 255 else "scale it"
+    mark = f", or set ignore_index={int(wrong)} if it marks pixels to ignore" if float(wrong).is_integer() else ""
+    raise InputError(f"target holds {wrong}, masks hold values from 0 to 1; {hint}{mark}")
+
+
+def is_ignored(target: Tensor, ignore_index: int | None) -> Tensor:
+    """Where the target holds `ignore_index`."""
+    if ignore_index is None:
+        return torch.zeros_like(target, dtype=torch.bool)
+    if not target.is_floating_point() and target.dtype != torch.bool:
+        limits = torch.iinfo(target.dtype)
+        if not limits.min <= ignore_index <= limits.max:
+            # torch wraps the number into the dtype: uint8 == -1 would find 255.
+            return torch.zeros_like(target, dtype=torch.bool)
+    return target == ignore_index
+
+
+def check_logit_values(input: Tensor, valid: Tensor) -> None:
+    """Refuse NaN and infinite logits at valid positions. Reads the values: syncs on a device."""
+    wrong = ~torch.isfinite(input) & valid
+    count = int(wrong.sum())
+    if count:
+        first = tuple(wrong.nonzero()[0].tolist())
+        raise InputError(
+            f"input holds {count} NaN or infinite logits, the first at {first}: {input[first].item()};"
+            f" look for the layer that made them with torch.autograd.set_detect_anomaly(True)"
+        )

@@ -1,0 +1,93 @@
+"""The statistics in plain torch: the oracle that every faster implementation is held to."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from lossreg_segmentation.statistics.checks import is_ignored
+
+
+def reference(
+    input: Tensor,
+    target: Tensor,
+    activation: str,
+    needs: frozenset[str],
+    gamma: float,
+    ignore_index: int | None,
+    threshold: float,
+) -> dict[str, Tensor]:
+    """The sums named in `needs`, (B, C) each. Arguments as `mask_statistics` has checked them."""
+    x = input.flatten(2) if input.ndim > 2 else input.unsqueeze(2)
+    x = x if x.dtype == torch.float64 else x.float()
+    t, valid, soft = read_target(input, target, ignore_index, x.dtype)
+    # Before the activation: a NaN logit under an ignored position would survive a product with zero.
+    x = torch.where(valid, x, 0.0)
+    elements = _softmax(x, t, gamma, needs) if activation == "softmax" else _sigmoid(x, t, soft, gamma, needs)
+    p = elements.pop("p")
+    if "intersection" in needs:
+        elements["intersection"] = torch.minimum(p, t) if soft else p * t
+    elements |= {"predicted": p, "actual": t.expand_as(p), "valid": torch.ones_like(p)}
+    if needs & {"hard_intersection", "hard_union"}:
+        hit, mask = _predicted(x, activation, threshold), t > 0.5
+        elements |= {"hard_intersection": (hit & mask).to(x.dtype), "hard_union": (hit | mask).to(x.dtype)}
+    return {name: torch.where(valid, elements[name], 0.0).sum(2) for name in sorted(needs)}
+
+
+def read_target(
+    input: Tensor, target: Tensor, ignore_index: int | None, dtype: torch.dtype
+) -> tuple[Tensor, Tensor, bool]:
+    """Target as (B, C or 1, L) in `dtype`, where it is valid, and whether it is soft."""
+    soft = target.is_floating_point()
+    is_index = target.ndim < input.ndim
+    t = target.detach().flatten(1).unsqueeze(1) if is_index else target.detach().reshape(*target.shape[:2], -1)
+    valid = ~is_ignored(t, ignore_index)
+    if is_index:
+        t = t.long() == torch.arange(input.shape[1], device=t.device).view(1, -1, 1)
+    return t.masked_fill(~valid, 0).to(dtype), valid, soft
+
+
+def _sigmoid(x: Tensor, t: Tensor, soft: bool, gamma: float, needs: frozenset[str]) -> dict[str, Tensor]:
+    elements = {"p": torch.sigmoid(x)}
+    if needs & {"cross_entropy_positive", "cross_entropy_negative"}:
+        elements |= {"cross_entropy_positive": -t * logsigmoid(x)}
+        elements |= {"cross_entropy_negative": (t - 1) * logsigmoid(-x)}
+    if needs & {"focal_positive", "focal_negative"}:
+        focal = -t * logsigmoid(x) + (t - 1) * logsigmoid(-x)
+        if gamma > 0:  # gamma 0 is its own branch: 0 * -inf would be NaN
+            # log(1 - p_t), never a power: (1 - p_t)^gamma has a NaN gradient at p_t = 1 for gamma < 1.
+            rest = (
+                torch.logaddexp(logsigmoid(x) + torch.log1p(-t), logsigmoid(-x) + torch.log(t))
+                if soft
+                else logsigmoid(torch.where(t > 0, -x, x))
+            )
+            focal = focal * torch.exp(gamma * rest)
+        elements |= {"focal_positive": t * focal, "focal_negative": (1 - t) * focal}
+    return elements
+
+
+def _softmax(x: Tensor, t: Tensor, gamma: float, needs: frozenset[str]) -> dict[str, Tensor]:
+    log_p = torch.log_softmax(x, 1)
+    elements = {"p": log_p.exp()}
+    if "cross_entropy_positive" in needs:
+        elements["cross_entropy_positive"] = -t * log_p
+    if "focal_positive" in needs:
+        focal = -t * log_p
+        elements["focal_positive"] = focal * torch.exp(gamma * _log_rest(x, log_p)) if gamma > 0 else focal
+    return elements
+
+
+def _log_rest(x: Tensor, log_p: Tensor) -> Tensor:
+    """log(1 - p) for each class. The likeliest class sums the others, since 1 - p rounds to 0 there."""
+    top = torch.zeros_like(x, dtype=torch.bool).scatter_(1, x.argmax(1, keepdim=True), True)
+    others = x.masked_fill(top, -torch.inf).logsumexp(1, keepdim=True) - x.logsumexp(1, keepdim=True)
+    # p <= 1/2 for every class but the likeliest.
+    small = torch.where(top, 0.0, log_p.exp())
+    return torch.where(top, others, torch.log1p(-small))
+
+
+def _predicted(x: Tensor, activation: str, threshold: float) -> Tensor:
+    if activation == "sigmoid":
+        return x > threshold
+    return torch.zeros_like(x, dtype=torch.bool).scatter_(1, x.argmax(1, keepdim=True), True)

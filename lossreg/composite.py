@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, NotRequired, TypedDict
 
 import torch
@@ -73,11 +74,13 @@ class WeightedSum(Loss):
         found = {}
         for (name, part), weight in zip(self.parts.items(), self.weights, strict=True):
             for key, term in _terms(name, part, inputs).items():
-                found[key] = term._replace(weight=weight * term.weight)
+                found[key] = replace(term, weight=weight * term.weight)
         return found
 
 
-@losses.register("product", aliases=("product_loss",), tags=("composite", "mixture"), contract=CONTRACT | {"per_example": False})
+@losses.register(
+    "product", aliases=("product_loss",), tags=("composite", "mixture"), contract=CONTRACT | {"per_example": False}
+)
 class Product(Loss):
     """Product of losses.
 
@@ -136,5 +139,5 @@ def _terms(name: str, part: nn.Module, inputs: tuple[Tensor, ...]) -> dict[str, 
         return {name: Term(scalar(part, part(*inputs)), "batch")}
     terms = part.terms(*inputs)
     if len(terms) == 1:
-        return {name: term for term in terms.values()}
+        return {name: next(iter(terms.values()))}
     return {f"{name}.{key}": term for key, term in terms.items()}

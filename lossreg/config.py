@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from lossreg.discovery import losses
 from lossreg.entry import Entry
 from lossreg.errors import AmbiguousNameError, DisabledError, NotFoundError, Problem
-from lossreg.parameters import LOSS_REF, Schema, describe, model
+from lossreg.parameters import Schema, describe, model
 from lossreg.plain import invalid, join, plain, shown
 from lossreg.words import words
 
@@ -76,7 +76,9 @@ def map_nested(schema: Schema, value: Any, path: str, change: Callable[[Schema, 
         return {key: map_nested(values, item, join(path, key), change) for key, item in value.items()}
     for part in schema.get("anyOf", ()):
         # A loss is a name or a mapping, a list of losses a list: the kind of the value tells which part is meant.
-        if isinstance(value, {"array": list, "object": dict}.get(part.get("type"), (str, dict) if "$ref" in part else ())):
+        if isinstance(
+            value, {"array": list, "object": dict}.get(part.get("type"), (str, dict) if "$ref" in part else ())
+        ):
             return map_nested(part, value, path, change)
     return value
 
@@ -144,7 +146,9 @@ class _Checker:
             if key in KEYS or key in siblings:
                 continue
             if entry is not None and key in parameters(entry)["properties"]:
-                self.problem(join(path, key), f"unknown key; {key!r} is a parameter of {entry.name}: put it under params")
+                self.problem(
+                    join(path, key), f"unknown key; {key!r} is a parameter of {entry.name}: put it under params"
+                )
             else:
                 self.problem(join(path, key), "unknown key; " + _near(key, ["name", "params", *siblings]))
 
@@ -178,10 +182,10 @@ class _Checker:
             self.problem(join(path, name), f"missing; expected {words(properties[name])}")
         seen = set()
         for detail in error.errors():
-            name, *rest = detail["loc"]
+            name, rest = str(detail["loc"][0]), list(detail["loc"][1:])
             if name in missing or name in extra:
                 continue
-            where, part, value = _locate(join(path, str(name)), properties[name], given[str(name)], rest)
+            where, part, value = _locate(join(path, name), properties[name], given[name], rest)
             if where not in seen:  # a union reports each of its members
                 seen.add(where)
                 self.problem(where, f"expected {words(part)}, got {shown(value)}{_number_hint(part, value)}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -33,13 +33,12 @@ def discover() -> Discovered:
     found: dict[str, Entry] = {}
     failures: list[Failure] = []
     for item in _declared():
-        if isinstance(item, Entry):
-            item = _add(found, item)
-        if item is not None:
-            failures.append(item)
+        failure = _add(found, item) if isinstance(item, Entry) else item
+        if failure is not None:
+            failures.append(failure)
     if failures and os.environ.get("LOSSREG_STRICT") == "1":
         raise failures[0].error
-    return Discovered(tuple(_switched(entry) for entry in found.values()), tuple(failures))
+    return Discovered(tuple(_switched(found.values())), tuple(failures))
 
 
 def _declared() -> Iterator[Entry | Failure]:
@@ -52,29 +51,26 @@ def _declared() -> Iterator[Entry | Failure]:
         distribution, version = _distribution(point)
         try:
             target = point.value.partition("[")[0].replace(" ", "")
-            entry = declare(point.name, check_target(target), None, (), {})
+            source = {
+                "provider": distribution.removeprefix("lossreg-"),
+                "distribution": distribution,
+                "version": version,
+            }
+            yield declare(point.name, check_target(target), None, (), {}, **source)
         except LossregError as error:
             yield Failure(f"{distribution}: entry point {point.name!r}", distribution, error)
-            continue
-        provider = distribution.removeprefix("lossreg-")
-        yield replace(entry, provider=provider, distribution=distribution, version=version)
 
 
 def _from_manifest(point: EntryPoint, distribution: str, version: str) -> Iterator[Entry | Failure]:
     package, _, file_name = point.value.partition(":")
     try:
-        found = list(manifest.entries(manifest.read(package, file_name or manifest.FILE_NAME), package))
+        data = manifest.read(package, file_name or manifest.FILE_NAME)
     except ManifestError as error:
         yield Failure(point.value, distribution, error)
         return
-    owns_name = distribution in FIRST_PARTY
-    for item in found:
-        if isinstance(item, Entry):
-            yield replace(
-                item, provider=point.name, distribution=distribution, version=version, owns_name=owns_name
-            )
-        else:
-            yield Failure(point.value, distribution, item)
+    source = {"provider": point.name, "distribution": distribution, "version": version}
+    for item in manifest.entries(data, package, owns_name=distribution in FIRST_PARTY, **source):
+        yield item if isinstance(item, Entry) else Failure(point.value, distribution, item)
 
 
 def _add(found: dict[str, Entry], entry: Entry) -> Failure | None:
@@ -105,19 +101,21 @@ def _distribution(point: EntryPoint) -> tuple[str, str]:
     return fields["name"].lower().replace("_", "-"), fields["version"]
 
 
-def _switched(entry: Entry) -> Entry:
-    """The entry as the environment allows it."""
-    names = {entry.provider, entry.full_name, *entry.spellings()}
+def _switched(entries: Iterable[Entry]) -> Iterator[Entry]:
+    """The entries as the environment allows them."""
     only, disabled = _names("LOSSREG_ONLY"), _names("LOSSREG_DISABLE")
-    if only and not names & only:
-        return replace(entry, state="disabled", reason=f"LOSSREG_ONLY={os.environ['LOSSREG_ONLY']} leaves it out")
-    if names & disabled:
-        return replace(entry, state="disabled", reason=f"LOSSREG_DISABLE={os.environ['LOSSREG_DISABLE']} names it")
-    return entry
+    for entry in entries:
+        names = {entry.provider, entry.full_name, *entry.spellings()}
+        reason = ""
+        if only and not names & only:
+            reason = f"LOSSREG_ONLY={os.environ['LOSSREG_ONLY']} leaves it out"
+        elif names & disabled:
+            reason = f"LOSSREG_DISABLE={os.environ['LOSSREG_DISABLE']} names it"
+        yield replace(entry, state="disabled", reason=reason) if reason else entry
 
 
 def _names(variable: str) -> set[str]:
     return {name.strip() for name in os.environ.get(variable, "").split(",") if name.strip()}
 
 
-losses: Registry[nn.Module] = Registry("torch.nn:Module", name="loss registry", discover=discover)
+losses: Registry[nn.Module] = Registry("torch.nn:Module", name="losses", discover=discover)

@@ -10,7 +10,7 @@ _ARGUMENT = re.compile(r"(\w+)(?: \([^)]*\))?:\s*(.*)")
 
 
 def sections(text: str | None) -> dict[str, str]:
-    """Paragraphs by heading, in lower case; the first line is "summary", indented lines before any heading "formula"."""
+    """Paragraphs by heading in lower case; the first line is "summary", what is indented before a heading "formula"."""
     lines = inspect.cleandoc(text or "").splitlines()
     found: dict[str, list[str]] = {"summary": lines[:1]}
     current = "formula"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -90,9 +89,14 @@ class Discovered(NamedTuple):
 
 
 def declare(
-    name: str, target: str, tags: Iterable[str] | None, aliases: Iterable[str], metadata: Mapping[str, Any]
+    name: str,
+    target: str,
+    tags: Iterable[str] | None,
+    aliases: Iterable[str],
+    metadata: Mapping[str, Any],
+    **source: Any,
 ) -> Entry:
-    """An entry from what an author wrote, checked."""
+    """An entry from what an author wrote, checked. `source`: further fields, of where it was found."""
     for what, values in (("tags", tags), ("aliases", aliases)):
         if isinstance(values, str):
             raise InvalidNameError(f"{what} is a list of strings, got {values!r}; write [{values!r}]", name=name)
@@ -102,21 +106,13 @@ def declare(
         aliases=tuple(check_name(alias, "alias") for alias in aliases),
         tags=None if tags is None else frozenset(check_name(tag, "tag") for tag in tags),
         metadata=metadata,
+        **source,
     )
 
 
 def target_of(cls: type) -> str:
     """module:qualname."""
     return f"{cls.__module__}:{cls.__qualname__}"
-
-
-def import_target(target: str) -> object:
-    """Import what "module:qualname" names. Runs the provider's code, so anything can be raised."""
-    module_name, _, qualname = target.partition(":")
-    found: object = importlib.import_module(module_name)
-    for part in qualname.split("."):
-        found = getattr(found, part)
-    return found
 
 
 def check_name(name: object, what: str = "name") -> str:

@@ -6,9 +6,10 @@ import copy
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
-from lossreg.config import ConfigLike, Schema, map_nested, parameters, validate
+from lossreg.config import ConfigLike, map_nested, parameters, validate
 from lossreg.discovery import losses
 from lossreg.errors import LossregError, Problem
+from lossreg.parameters import Schema
 from lossreg.plain import invalid, join
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def config_of(module: nn.Module) -> dict[str, Any]:
             f"{type(module).__name__} was not built by lossreg.build, so its config is not known;"
             " build it from {name, params}"
         )
-    return copy.deepcopy(config)  # type: ignore[no-any-return]
+    return dict(copy.deepcopy(config))
 
 
 def _construct(config: dict[str, Any], path: str) -> nn.Module:

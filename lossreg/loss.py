@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,8 @@ from lossreg.errors import InputError, ShapeError
 Reduction = Literal["mean", "sum", "none"]
 
 
-class Term(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Term:
     """One unreduced part of a loss.
 
     Args:

@@ -69,11 +69,11 @@ def read(package: str, file_name: str) -> dict[str, Any]:
             f" upgrade lossreg, or rebuild it with `lossreg manifest build {package}`",
             source=source,
         )
-    return data
+    return dict(data)
 
 
-def entries(data: Mapping[str, Any], package: str) -> Iterator[Entry | ManifestError]:
-    """An entry for each loss of a manifest, or what is wrong with it."""
+def entries(data: Mapping[str, Any], package: str, **source: Any) -> Iterator[Entry | ManifestError]:
+    """An entry for each loss of a manifest, or what is wrong with it. `source`: further fields of the entries."""
     losses = data.get("losses")
     if not isinstance(losses, dict):
         yield ManifestError(f"{package}: 'losses' must be an object, got {type(losses).__name__}", source=package)
@@ -82,6 +82,6 @@ def entries(data: Mapping[str, Any], package: str) -> Iterator[Entry | ManifestE
         try:
             metadata = dict(loss)
             target, tags, aliases = metadata.pop("target"), metadata.pop("tags", []), metadata.pop("aliases", [])
-            yield declare(name, check_target(target), tags, aliases, metadata)
+            yield declare(name, check_target(target), tags, aliases, metadata, **source)
         except (LossregError, TypeError, ValueError, KeyError) as error:
             yield ManifestError(f"{package}: loss {name!r:.80} is malformed: {error}", source=package)

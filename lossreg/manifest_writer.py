@@ -11,11 +11,11 @@ from typing import Any
 
 from importlib_metadata import entry_points
 
-from lossreg import docstring, manifest
+from lossreg import manifest
+from lossreg.describe import described_class
 from lossreg.discovery import MANIFESTS_GROUP, losses
 from lossreg.entry import Entry
 from lossreg.errors import ManifestError
-from lossreg.parameters import describe
 
 
 def generate(package: str) -> dict[str, Any]:
@@ -92,13 +92,9 @@ def _import_all(package: str, folder: Path) -> None:
 def _describe(entry: Entry) -> dict[str, Any]:
     if entry.cls is None:
         raise ManifestError(f"{entry.full_name} is not loaded", source=entry.target)
-    text = docstring.sections(entry.cls.__doc__)
-    kept = {key: text[key] for key in ("summary", "formula", "shapes", "source") if key in text}
     return {
         "target": entry.target,
         "aliases": sorted(entry.aliases),
         "tags": sorted(entry.tags or ()),
-        **kept,
-        **{key: value for key, value in entry.metadata.items() if key == "contract"},
-        "parameters": describe(entry.cls),
+        **described_class(entry.cls, entry.metadata),
     }

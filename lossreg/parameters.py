@@ -5,7 +5,6 @@ Every validation goes through this one form, so that a manifest and the class it
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import types
 from collections.abc import Mapping, Sequence
@@ -25,7 +24,13 @@ LOSS_REF = "#/$defs/loss"
 _KEYWORDS = {"type", "enum", "const", "anyOf", "items", "prefixItems", "minItems", "maxItems", "additionalProperties"}
 _KEYWORDS |= {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"}
 _KEYWORDS |= {"minLength", "maxLength", "pattern"}
-_BOUNDS = {"minimum": "ge", "maximum": "le", "exclusiveMinimum": "gt", "exclusiveMaximum": "lt", "multipleOf": "multiple_of"}
+_BOUNDS = {
+    "minimum": "ge",
+    "maximum": "le",
+    "exclusiveMinimum": "gt",
+    "exclusiveMaximum": "lt",
+    "multipleOf": "multiple_of",
+}
 
 _described: WeakKeyDictionary[type, Schema] = WeakKeyDictionary()
 _models: dict[int, tuple[Schema, type[BaseModel]]] = {}
@@ -84,7 +89,7 @@ def _constructor_parameters(cls: type) -> dict[str, tuple[inspect.Parameter, Any
             continue
         try:
             hints = get_type_hints(init, include_extras=True)
-        except Exception:  # a name that exists for type checkers only; the defaults still tell
+        except (NameError, TypeError, AttributeError, SyntaxError):  # a name that exists for type checkers only; the defaults still tell
             hints = {}
         passes_on = False
         for parameter in list(inspect.signature(init).parameters.values())[1:]:
@@ -224,7 +229,7 @@ def _annotation(schema: Schema) -> Any:
     if "$ref" in schema:
         return Any  # validated by its own entry
     if "anyOf" in schema:
-        return Union[tuple(_annotation(part) for part in schema["anyOf"])]
+        return Union[tuple(_annotation(part) for part in schema["anyOf"])]  # noqa: UP007 - the members are computed
     if "enum" in schema:
         return Literal[tuple(schema["enum"])]
     if "const" in schema:
@@ -236,7 +241,7 @@ def _annotation(schema: Schema) -> Any:
     if kind == "integer":
         return Annotated[int, Field(**bounds)]
     if kind == "string":
-        lengths = {"min_length": schema.get("minLength"), "max_length": schema.get("maxLength")}
+        lengths: dict[str, Any] = {"min_length": schema.get("minLength"), "max_length": schema.get("maxLength")}
         return Annotated[str, Field(pattern=schema.get("pattern"), **lengths)]
     if kind == "array":
         lengths = {"min_length": schema.get("minItems"), "max_length": schema.get("maxItems")}

@@ -85,7 +85,9 @@ class _Copier:
         if isinstance(value, str):
             if len(value) <= MAX_TEXT and value.isprintable() | value.isascii():
                 return str(value)
-            what = f"{len(value)} characters, at most {MAX_TEXT} are read" if len(value) > MAX_TEXT else ascii(value)[:80]
+            what = (
+                f"{len(value)} characters, at most {MAX_TEXT} are read" if len(value) > MAX_TEXT else ascii(value)[:80]
+            )
             self.problems.append(Problem(path, f"unreadable text: {what}"))
         elif value is None or isinstance(value, bool):
             return value

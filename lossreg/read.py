@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,12 @@ def read_config(path: str | Path, at: str = "") -> Any:
 
 
 def _parse(path: Path) -> Any:
-    parsers = {".json": json.loads, ".toml": tomllib.loads, ".yaml": yaml.safe_load, ".yml": yaml.safe_load}
+    parsers: dict[str, Callable[[str], Any]] = {
+        ".json": json.loads,
+        ".toml": tomllib.loads,
+        ".yaml": yaml.safe_load,
+        ".yml": yaml.safe_load,
+    }
     parser = parsers.get(path.suffix.lower())
     if parser is None:
         raise invalid([Problem(str(path), f"expected a file ending in {', '.join(parsers)}, got {path.suffix!r}")])

@@ -6,7 +6,6 @@ held while importing: a module that is being imported may itself register, and t
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -15,22 +14,23 @@ from difflib import get_close_matches
 from typing import Any, Generic, TypeVar, cast, overload
 
 from lossreg import tags as tag_grammar
-from lossreg.entry import Discovered, Entry, Failure, check_target, declare, import_target, target_of
+from lossreg.entry import Discovered, Entry, Failure, check_target, declare, target_of
 from lossreg.errors import (
     AmbiguousNameError,
     ConflictError,
-    DisabledError,
     InvalidNameError,
     LossregError,
     NotFoundError,
     ProviderError,
     WrongBaseClassError,
 )
+from lossreg.loading import check_base, import_target, load
 from lossreg.snapshot import Snapshot
 
 T = TypeVar("T")
 C = TypeVar("C", bound=type)
 Undo = Callable[[], None]
+Names = list[str]  # inside the class, `list` is the method
 
 
 class Registry(Generic[T]):
@@ -93,7 +93,7 @@ class Registry(Generic[T]):
             return self.register()(name)
 
         def decorate(cls: C) -> C:
-            self._check_base(cls, name or getattr(cls, "__name__", repr(cls)))
+            self._check_base(cls, str(name or cls))
             entry = declare(name or cls.__name__, target_of(cls), tags or (), aliases, metadata)
             entry = replace(entry, state="loaded", cls=cls)
             self.add(entry)
@@ -212,21 +212,21 @@ class Registry(Generic[T]):
         """Call the class of this name."""
         return self.get(name)(*args, **kwargs)
 
-    def list(self) -> list[str]:
+    def list(self) -> Names:
         """Every entry once: its short name where that leads to it, provider/name otherwise."""
         self._ready()
         return list(self._snapshot.names)
 
-    def list_with_tags(self) -> dict[str, list[str]]:
+    def list_with_tags(self) -> dict[str, Names]:
         """Sorted tags by name. Loads the entries whose tags only their class tells; [] where that fails."""
         self._load_untagged()
         return {name: sorted(entry.tags or ()) for name, entry in self._snapshot.names.items()}
 
-    def filter_by_tag(self, tag: str) -> list[str]:
+    def filter_by_tag(self, tag: str) -> Names:
         """Names of the entries with this tag."""
         return self._matching(lambda tags: tag in tags)
 
-    def find(self, expression: str) -> list[str]:
+    def find(self, expression: str) -> Names:
         """Names of the entries whose tags satisfy `segmentation & (binary | multilabel) & !experimental`."""
         return self._matching(tag_grammar.parse(expression))
 
@@ -267,31 +267,15 @@ class Registry(Generic[T]):
                 self._discover = None
 
     def _load(self, entry: Entry) -> type:
-        if entry.state in ("disabled", "incompatible"):
-            raise DisabledError(f"{entry.full_name} is {entry.state}: {entry.reason}", name=entry.name, reason=entry.reason)
+        """Import without a lock, then publish: what was learned, or what is wrong."""
         if entry.cls is not None:
             return entry.cls
         try:
-            cls = import_target(entry.target)
-            self._check_base(cls, entry.full_name)
-        except (KeyboardInterrupt, GeneratorExit):
-            raise
-        except BaseException as cause:  # SystemExit too: a module may call sys.exit() when a dependency is missing
-            error = cause if isinstance(cause, WrongBaseClassError) else self._provider_error(entry, cause)
+            cls = load(entry, lambda cls: self._check_base(cls, entry.full_name))
+        except (ProviderError, WrongBaseClassError) as error:
             self._publish(entry, replace(entry, state="broken", error=error))
-            if error is cause:
-                raise
-            raise error from cause
-        return cast(type, self._publish(entry, replace(entry, state="loaded", cls=cast(type, cls), error=None)).cls or cls)
-
-    def _provider_error(self, entry: Entry, cause: BaseException) -> ProviderError:
-        return ProviderError(
-            f"{entry.full_name} is installed but broken: importing {entry.origin} raised"
-            f" {type(cause).__name__}: {cause}",
-            name=entry.name,
-            target=entry.target,
-            distribution=entry.distribution,
-        )
+            raise
+        return self._publish(entry, replace(entry, state="loaded", cls=cls)).cls or cls
 
     def _publish(self, before: Entry, after: Entry) -> Entry:
         """Replace an entry by what was learned of it. The first to load it wins; a removed one stays removed."""
@@ -306,18 +290,7 @@ class Registry(Generic[T]):
             return merged
 
     def _check_base(self, cls: object, name: str) -> None:
-        base = self._base_class
-        if isinstance(base, str) and base.partition(":")[0] not in sys.modules:
-            fits = False  # nothing can derive from a class that was never imported
-        else:
-            fits = isinstance(cls, type) and issubclass(cls, self.base_class)
-        if not fits:
-            shown = base.replace(":", ".") if isinstance(base, str) else f"{base.__module__}.{base.__qualname__}"
-            raise WrongBaseClassError(
-                f"{name!r} cannot be registered in {self.name}: expected a class derived from {shown}, got {cls!r:.200}",
-                name=name,
-                target=cls,
-            )
+        check_base(cls, self._base_class, name, self.name)
 
     def _load_untagged(self) -> None:
         for entry in self.entries():
@@ -335,7 +308,7 @@ class Registry(Generic[T]):
             if current is not None and current.tags is None:
                 self._snapshot = self._snapshot.put([replace(current, tags=frozenset())])
 
-    def _matching(self, test: tag_grammar.TagTest) -> list[str]:
+    def _matching(self, test: tag_grammar.TagTest) -> Names:
         self._load_untagged()
         return [name for name, entry in self._snapshot.names.items() if entry.tags is not None and test(entry.tags)]
 
@@ -344,4 +317,4 @@ class Registry(Generic[T]):
         close = tuple(get_close_matches(name, spellings, n=3, cutoff=0.6))
         hint = f"did you mean {' or '.join(map(repr, close))}?" if close else "list() shows every name"
         unread = "".join(f"\n  not read: {source}: {error}" for source, _, error in self._failures)
-        return NotFoundError(f"no {self.name} named {name!r:.80}; {hint}{unread}", name=name, suggestions=close)
+        return NotFoundError(f"{name!r:.80} is not in {self.name}; {hint}{unread}", name=name, suggestions=close)

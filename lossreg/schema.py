@@ -21,7 +21,12 @@ def json_schema(names: Iterable[str] | None = None) -> dict[str, Any]:
         NotFoundError, ProviderError: a named loss is unknown or broken.
     """
     variants = _all_variants() if names is None else [_variant(losses.entry(name)) for name in names]
-    bare = [name for variant in variants if variant["required"] == ["name"] for name in variant["properties"]["name"]["enum"]]
+    bare = [
+        name
+        for variant in variants
+        if variant["required"] == ["name"]
+        for name in variant["properties"]["name"]["enum"]
+    ]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "lossreg loss config",

@@ -1,4 +1,4 @@
-"""Say in words what a parameter's schema allows: for error messages and for `lossreg show`."""
+"""Words for people: what a parameter's schema allows, and text that a terminal can show."""
 
 from __future__ import annotations
 
@@ -6,13 +6,19 @@ from collections.abc import Mapping
 from typing import Any
 
 _KINDS = {"number": "a number", "integer": "an integer", "boolean": "true or false", "string": "text", "null": "null"}
-_BOUNDS = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<", "multipleOf": "multiple of"}
+_BOUNDS = {
+    "minimum": ">=",
+    "exclusiveMinimum": ">",
+    "maximum": "<=",
+    "exclusiveMaximum": "<",
+    "multipleOf": "multiple of",
+}
 
 
 def words(schema: Mapping[str, Any]) -> str:
     """`a number >= 0 and <= 1`, `one of "mean", "sum"`, `a list of at least 2, each a number`, `text or null`."""
     if "$ref" in schema:
-        return "a loss: its name or {name, params}"
+        return "a loss: its name or {" + ", ".join(["name", "params", *schema.get("properties", {})]) + "}"
     if "anyOf" in schema:
         return " or ".join(words(part) for part in schema["anyOf"])
     if "enum" in schema:
@@ -40,3 +46,8 @@ def _length_words(schema: Mapping[str, Any], unit: str) -> str:
     least, most = schema.get(f"min{unit}"), schema.get(f"max{unit}")
     parts = [f"at least {least}"] * (least is not None) + [f"at most {most}"] * (most is not None)
     return " of " + " and ".join(parts) + (" characters" if unit == "Length" else "") if parts else ""
+
+
+def printable(text: str) -> str:
+    """Text from a package as a terminal may show it: without control characters."""
+    return "".join(character if character.isprintable() else "?" for character in text)

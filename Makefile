@@ -1,0 +1,54 @@
+# make setup | demo | test | check | bench | manifests
+# Everything happens in .venv; setup does nothing when nothing changed.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.setup-done
+
+PLUGINS := plugins/lossreg-segmentation plugins/lossreg-sam
+THIRD_PARTY := examples/third_party
+PACKAGES := lossreg lossreg_segmentation lossreg_sam
+PROJECT_FILES := pyproject.toml $(PLUGINS:=/pyproject.toml) $(THIRD_PARTY)/pyproject.toml
+
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+# Two workers of one thread each: torch would start two threads in both.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+
+.PHONY: setup demo test check bench manifests build clean
+
+setup: $(STAMP)
+
+$(STAMP): constraints.txt Makefile $(PROJECT_FILES)
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -c "import sys; sys.exit(sys.version_info < (3, 11) and 'lossreg needs Python 3.11 or newer')"
+	$(PIP) hatchling editables
+	$(PIP) --no-build-isolation --editable ".[dev]" $(PLUGINS:%=--editable %) --editable $(THIRD_PARTY)
+	$(PIP) --no-deps monai  # the peer that parity tests compare with; what it depends on is not needed
+	@touch $@
+
+demo: setup
+	$(BIN)/python examples/train.py
+
+test: setup
+	$(PYTEST) $(ARGS)
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_architecture.py
+	$(BIN)/lossreg manifest check $(PACKAGES)
+
+bench: setup
+	$(BIN)/python benchmarks/startup.py
+
+manifests: setup
+	$(BIN)/lossreg manifest build $(PACKAGES)
+
+build: setup
+	rm -rf dist
+	for project in . $(PLUGINS) $(THIRD_PARTY); do $(BIN)/python -m build --no-isolation --outdir dist $$project || exit 1; done
+
+clean:
+	rm -rf $(VENV) dist runs .mypy_cache .ruff_cache .pytest_cache .hypothesis

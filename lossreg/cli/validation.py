@@ -1,0 +1,45 @@
+"""`lossreg validate` and `lossreg schema`: is a config right, and what would be."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lossreg.errors import InvalidConfigError
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands of this file."""
+    app.command("validate")(validate_file)
+    app.command("schema")(schema)
+
+
+def validate_file(
+    file: Annotated[Path, typer.Argument(help="A YAML, TOML or JSON file.")],
+    at: Annotated[str, typer.Option("--at", metavar="PLACE", help="Where the loss is, e.g. training.loss.")] = "",
+) -> None:
+    """Check a loss config, and print it with every default written out."""
+    from lossreg.config import validate
+    from lossreg.plain import invalid, join
+    from lossreg.read import read_config
+
+    found = read_config(file, at)
+    try:
+        config = validate(found)
+    except InvalidConfigError as error:
+        # The place in the file, not only in the loss.
+        raise invalid([problem._replace(path=join(at, problem.path)) for problem in error.problems]) from error
+    print(json.dumps(config.model_dump(exclude_none=True), indent=1))
+    typer.echo(f"{file}: valid", err=True)
+
+
+def schema(
+    names: Annotated[list[str] | None, typer.Argument(help="Losses to include; all by default.")] = None,
+) -> None:
+    """Print the JSON Schema (2020-12) of valid configs."""
+    from lossreg.schema import json_schema
+
+    print(json.dumps(json_schema(names or None), indent=1))

@@ -1,0 +1,64 @@
+"""Import what an entry's target names, and say what went wrong with it."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from lossreg.entry import Entry, target_of
+from lossreg.errors import DisabledError, ProviderError, WrongBaseClassError
+
+
+def import_target(target: str) -> Any:
+    """What "module:qualname" names. Runs the provider's code, so anything can be raised."""
+    module_name, _, qualname = target.partition(":")
+    found: Any = importlib.import_module(module_name)
+    for part in qualname.split("."):
+        found = getattr(found, part)
+    return found
+
+
+def load(entry: Entry, check: Callable[[object], None]) -> type:
+    """The class of an entry, imported and checked.
+
+    Raises:
+        DisabledError: switched off.
+        ProviderError: the import raised something, which is chained.
+        WrongBaseClassError: what `check` raises.
+    """
+    if entry.state in ("disabled", "incompatible"):
+        raise DisabledError(f"{entry.full_name} is {entry.state}: {entry.reason}", name=entry.name, reason=entry.reason)
+    try:
+        cls = import_target(entry.target)
+    except (KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as cause:  # SystemExit too: a module may call sys.exit() when a dependency is missing
+        raise ProviderError(
+            f"{entry.full_name} is installed but broken: importing {entry.origin} raised"
+            f" {type(cause).__name__}: {cause}",
+            name=entry.name,
+            target=entry.target,
+            distribution=entry.distribution,
+        ) from cause
+    check(cls)
+    return cls  # type: ignore[no-any-return]
+
+
+def check_base(cls: object, base: type | str, name: str, registry: str) -> None:
+    """Refuse what is no class derived from `base`, which as "module:qualname" may not have been imported yet."""
+    if isinstance(base, str):
+        # Nothing can derive from a class that was never imported.
+        imported = base.partition(":")[0] in sys.modules
+        base_class = import_target(base) if imported else None
+    else:
+        base_class = base
+    if base_class is not None and isinstance(cls, type) and issubclass(cls, base_class):
+        return
+    shown = (base if isinstance(base, str) else target_of(base)).replace(":", ".")
+    raise WrongBaseClassError(
+        f"{name!r} cannot be registered in {registry}: expected a class derived from {shown}, got {cls!r:.200}",
+        name=name,
+        target=cls,
+    )

@@ -102,7 +102,7 @@ class Product(Loss):
         self, *, terms: Annotated[Sequence[nn.Module], Field(min_length=1)], reduction: Reduction = "mean"
     ) -> None:
         super().__init__(reduction=reduction)
-        self.parts = nn.ModuleDict(_by_name(list(terms)))
+        self.parts = nn.ModuleDict(_by_name(list(terms), taken=("product",)))
 
     def terms(self, *inputs: Tensor) -> dict[str, Term]:
         factors = {name: evaluate(part, *inputs).total for name, part in self.parts.items()}
@@ -113,8 +113,8 @@ class Product(Loss):
         }
 
 
-def _by_name(parts: Sequence[nn.Module]) -> dict[str, nn.Module]:
-    """The losses under what they are called, numbered where that repeats."""
+def _by_name(parts: Sequence[nn.Module], taken: Sequence[str] = ()) -> dict[str, nn.Module]:
+    """The losses under what they are called, numbered where that repeats or is taken."""
     named: dict[str, nn.Module] = {}
     for part in parts:
         if isinstance(part, Loss) and part.reduction != "mean":
@@ -122,9 +122,12 @@ def _by_name(parts: Sequence[nn.Module]) -> dict[str, nn.Module]:
                 f"{type(part).__name__} has reduction={part.reduction!r} inside a composite, which reduces its terms"
                 " itself: leave it out there and set it on the composite"
             )
-        name = _name(part)
-        same = sum(other == name or other.startswith(f"{name}_") for other in named)
-        named[f"{name}_{same + 1}" if same else name] = part
+        name = unused = _name(part)
+        number = 1
+        while unused in named or unused in taken:
+            number += 1
+            unused = f"{name}_{number}"
+        named[unused] = part
     return named
 
 

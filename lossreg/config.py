@@ -107,7 +107,7 @@ class _Checker:
         siblings = slot.get("properties", {})
         self.unknown_keys(value, path, siblings, entry)
         extra = {key: item for key, item in value.items() if key in siblings}
-        checked = self.record(extra, {"properties": siblings, "required": slot.get("required", [])}, path, depth)
+        checked = self.record(extra, slot, path, depth) if siblings else {}
         if entry is None:
             return checked
         params = value.get("params")
@@ -129,7 +129,7 @@ class _Checker:
         if name is None:
             self.problem(where, "missing; expected the name of a registered loss")
             return None
-        full = f"{provider}/{name}" if provider and "/" not in name else name
+        full = f"{provider}/{name}" if provider and not name.startswith(f"{provider}/") else name
         try:
             entry = losses.entry(full)
         except (NotFoundError, AmbiguousNameError, DisabledError) as error:

@@ -62,15 +62,19 @@ class Entry:
         aliases = dict.fromkeys([*self.aliases, proposed.name, *proposed.aliases])
         aliases.pop(self.name, None)
         local = self.provider == LOCAL
-        return replace(
+        known = replace(
             self,
             aliases=tuple(aliases),
             tags=proposed.tags if local or self.tags is None else self.tags,
             metadata=proposed.metadata if local else {**proposed.metadata, **self.metadata},
-            cls=proposed.cls or self.cls,
-            state="loaded" if proposed.cls else self.state,
-            error=None if proposed.cls else self.error,
         )
+        return known.with_class(proposed.cls)
+
+    def with_class(self, cls: type | None) -> Entry:
+        """This entry once its class is known. One that is switched off stays so, whoever imports its module."""
+        if cls is None or self.state in ("disabled", "incompatible"):
+            return self
+        return replace(self, cls=cls, state="loaded", error=None)
 
 
 class Failure(NamedTuple):

@@ -10,6 +10,8 @@ from lossreg.errors import InvalidConfigError, Problem
 MAX_DEPTH = 64
 MAX_NODES = 100_000
 MAX_TEXT = 10_000
+MAX_INTEGER = 10**308
+MAX_SHOWN = 60  # characters of a value in a message
 
 Plain = None | bool | int | float | str | list["Plain"] | dict[str, "Plain"]
 
@@ -36,15 +38,19 @@ def invalid(problems: list[Problem]) -> InvalidConfigError:
     return InvalidConfigError(f"invalid loss config: {text}", problems=tuple(problems))
 
 
-def shown(value: object, limit: int = 60) -> str:
+def shown(value: object, limit: int = MAX_SHOWN) -> str:
     """A value as an error message shows it: on one line, cut to length."""
     if isinstance(value, str):
         text = f"the text {value[:limit]!r}"
     elif isinstance(value, (Mapping, list, tuple)):
         what = "mapping" if isinstance(value, Mapping) else "list"
         text = f"a {what} of {len(value)}"
-    else:
-        text = repr(value) if not isinstance(value, int) or abs(value) < 10**limit else "a huge integer"
+    elif isinstance(value, int):
+        text = repr(value) if abs(value) < 10**limit else "a huge integer"
+    elif value is None or isinstance(value, float):
+        text = repr(value)
+    else:  # what another class's repr does is not known
+        text = f"an object of type {type(value).__name__}"
     return text if len(text) <= limit + 20 else text[:limit] + "..."
 
 
@@ -75,16 +81,18 @@ class _Copier:
     def _mapping(self, value: Mapping[object, object], path: str, depth: int) -> Plain:
         copied = {}
         for key, item in value.items():
-            if isinstance(key, str):
-                copied[str(key)] = self.copy(item, join(path, key[:MAX_TEXT]), depth + 1)
+            if isinstance(key, str) and len(key) <= MAX_TEXT and key.isprintable():
+                copied[str.__str__(key)] = self.copy(item, join(path, key), depth + 1)
+            elif isinstance(key, str):
+                self.problems.append(Problem(path, f"unreadable key: {ascii(key[:MAX_SHOWN])}"))
             else:
                 self.problems.append(Problem(path, f"keys are text, got {shown(key)}"))
         return copied
 
     def _leaf(self, value: object, path: str) -> Plain:
         if isinstance(value, str):
-            if len(value) <= MAX_TEXT and value.isprintable() | value.isascii():
-                return str(value)
+            if len(value) <= MAX_TEXT and (value.isascii() or "".join(value.split()).isprintable()):
+                return str.__str__(value)  # a member of an enum of strings prints its own name
             what = (
                 f"{len(value)} characters, at most {MAX_TEXT} are read" if len(value) > MAX_TEXT else ascii(value)[:80]
             )
@@ -92,7 +100,9 @@ class _Copier:
         elif value is None or isinstance(value, bool):
             return value
         elif isinstance(value, int):
-            return int(value)
+            if abs(value) < MAX_INTEGER:
+                return int(value)
+            self.problems.append(Problem(path, "expected an integer that a float can hold, got a huge integer"))
         elif isinstance(value, float):
             if math.isfinite(value):
                 return float(value)

@@ -46,12 +46,13 @@ def _parse(path: Path) -> Any:
     if parser is None:
         raise invalid([Problem(str(path), f"expected a file ending in {', '.join(parsers)}, got {path.suffix!r}")])
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise invalid([Problem(str(path), f"larger than {MAX_BYTES} bytes; a loss config is not")])
-        return parser(path.read_text(encoding="utf-8"))
+        size = path.stat().st_size
+        if size <= MAX_BYTES:
+            return parser(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise invalid([Problem(str(path), f"cannot be read: {error.strerror}")]) from error
     except RecursionError as error:
         raise invalid([Problem(str(path), "nested too deeply to be read")]) from error
-    except (ValueError, yaml.YAMLError) as error:
+    except (ValueError, LookupError, AttributeError, yaml.YAMLError) as error:  # PyYAML lets the last two of `!!bool x` out
         raise invalid([Problem(str(path), f"is no valid {path.suffix[1:].upper()}: {error}")]) from error
+    raise invalid([Problem(str(path), f"has {size} bytes; a loss config has at most {MAX_BYTES}")])

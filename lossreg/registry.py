@@ -6,6 +6,7 @@ held while importing: a module that is being imported may itself register, and t
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -94,7 +95,7 @@ class Registry(Generic[T]):
 
         def decorate(cls: C) -> C:
             self._check_base(cls, str(name or cls))
-            entry = declare(name or cls.__name__, target_of(cls), tags or (), aliases, metadata)
+            entry = declare(cls.__name__ if name is None else name, target_of(cls), tags or (), aliases, metadata)
             entry = replace(entry, state="loaded", cls=cls)
             self.add(entry)
             self.declarations[entry.target] = entry
@@ -123,13 +124,14 @@ class Registry(Generic[T]):
             self._refuse_conflicts(entry, [name for name in entry.spellings() if name not in taken])
             # One class may be declared by two providers: both learn of it.
             after = [known.declared_again(entry) for known in before[:1]]
-            after += [replace(known, cls=entry.cls, state="loaded") for known in before[1:] if entry.cls]
+            after += [known.with_class(entry.cls) for known in before[1:]]
             self._snapshot = self._snapshot.put(after or [entry])
         added = (after or [entry])[0]
 
         def undo() -> None:
             with self._lock:
-                if added.full_name in self._snapshot.entries:
+                current = self._snapshot.entries.get(added.full_name)
+                if current is not None and current.target == added.target:
                     self._snapshot = self._snapshot.put(before) if before else self._snapshot.drop(added)
 
         return undo
@@ -257,9 +259,10 @@ class Registry(Generic[T]):
 
     def _ready(self) -> None:
         """Discover once. Several threads may scan at the same time; the first to finish publishes."""
-        if self._discover is None:
+        discover = self._discover  # another thread may set it to None at any time
+        if discover is None:
             return
-        found = self._discover()
+        found = discover()
         with self._lock:
             if self._discover is not None:
                 self._snapshot = self._snapshot.put(found.entries)
@@ -273,9 +276,18 @@ class Registry(Generic[T]):
         try:
             cls = load(entry, lambda cls: self._check_base(cls, entry.full_name))
         except (ProviderError, WrongBaseClassError) as error:
+            self._forget_half_imported(entry.target.partition(":")[0])
             self._publish(entry, replace(entry, state="broken", error=error))
             raise
         return self._publish(entry, replace(entry, state="loaded", cls=cls)).cls or cls
+
+    def _forget_half_imported(self, module: str) -> None:
+        """Classes that a module registered before it failed are as if never loaded: `get` imports it again."""
+        if module in sys.modules:
+            return
+        with self._lock:
+            registered = [e for e in self._snapshot.entries.values() if e.cls and e.target.startswith(f"{module}:")]
+            self._snapshot = self._snapshot.put(replace(e, cls=None, state="discovered") for e in registered)
 
     def _publish(self, before: Entry, after: Entry) -> Entry:
         """Replace an entry by what was learned of it. The first to load it wins; a removed one stays removed."""

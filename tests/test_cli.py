@@ -1,0 +1,231 @@
+"""The command line, as a person types it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import lossreg
+import pytest
+from lossreg import cli
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run a command in this process; returns exit code, output and errors."""
+
+    def command(*arguments):
+        monkeypatch.setattr(sys, "argv", ["lossreg", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        captured = capsys.readouterr()
+        return stop.value.code, captured.out, captured.err
+
+    return command
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def test_list_shows_each_loss_with_provider_summary_and_tags(run):
+    """One line a loss, and how many."""
+    code, out, _ = run("list")
+    assert code == 0
+    line = next(line for line in out.splitlines() if line.startswith("jaccard "))
+    assert line.split("  ")[0] == "jaccard"
+    assert "segmentation" in line
+    assert "Overlap as intersection over union." in line
+    assert "multiclass" in line
+    assert out.splitlines()[-1] == f"{len(lossreg.losses)} losses"
+
+
+def test_list_by_tags(run):
+    """--tag takes an expression."""
+    code, out, _ = run("list", "--tag", "sam & !mixture")
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()[1:-1]] == ["iou_prediction"]
+
+
+def test_list_with_a_bad_expression_points_at_the_column(run):
+    """Exit 1, with a caret under the place."""
+    code, _, err = run("list", "--tag", "sam &")
+    assert code == 1
+    assert "expected a tag, got the end at column 6" in err
+    assert err.splitlines()[-1] == "  " + " " * 5 + "^"
+
+
+def test_list_as_json(run):
+    """--json is one array for other programs."""
+    code, out, _ = run("list", "--json", "--tag", "overlap & binary & !mixture")
+    rows = json.loads(out)
+    assert code == 0
+    assert [row["name"] for row in rows] == ["dice", "focal_tversky", "jaccard", "tversky"]
+    assert set(rows[0]) == {"name", "provider", "version", "state", "tags", "summary"}
+
+
+def test_control_characters_from_packages_do_not_reach_the_terminal(run):
+    """A summary cannot move the cursor."""
+    with lossreg.losses.scope():
+        lossreg.losses.register_lazy("evil", "evil_pkg:Evil", tags=["x"], summary="red \x1b[31m\nnext")
+        _, out, _ = run("list", "--tag", "x")
+    assert "\x1b" not in out
+    assert "red ?[31m?next" in out
+
+
+def test_show_prints_all_that_is_known(run):
+    """Formula, parameters with type, default and bounds, shapes, tags, contract, provider and version, target, file."""
+    code, out, _ = run("show", "focal_loss")
+    assert code == 0
+    for text in (
+        "segmentation/focal  Down-weight easy pixels by (1 - p_t)^gamma.",
+        "    loss = -alpha_t (1 - p_t)^gamma log p_t",
+        "    gamma = 2.0    a number >= 0",
+        "focusing exponent, >= 0, dimensionless. 0 gives cross-entropy.",
+        "    input (N, C, *) logits; target (N, *) class index or (N, C, *) masks.",
+        "    Lin et al. 2017, eq. 5.",
+        "    binary, imbalance, logits, multiclass, multilabel, pixelwise, segmentation",
+        "    half_precision: true",
+        "    provider segmentation (lossreg-segmentation 0.1.0)",
+        "    aliases focal_loss",
+        "    target lossreg_segmentation.pixelwise:Focal",
+    ):
+        assert text in out
+    assert Path(out.splitlines()[-1].removeprefix("    file ")).name == "pixelwise.py"
+
+
+def test_show_describes_a_loss_without_a_manifest_from_its_class(run):
+    """What a manifest would say is read from the class."""
+    with lossreg.losses.scope():
+
+        @lossreg.losses.register("unmanifested", tags=["odd"])
+        class Unmanifested(lossreg.Loss):
+            """A loss registered in code.
+
+                loss = k x
+
+            Args:
+                k: factor.
+            """
+
+            def __init__(self, *, k: float = 3.0) -> None:
+                super().__init__()
+
+        _, out, _ = run("show", "unmanifested")
+    assert "local/unmanifested  A loss registered in code." in out
+    assert "    loss = k x" in out
+    assert "    k = 3.0    a number\n        factor." in out
+    assert "provider local (registered in code)" in out
+
+
+def test_show_of_an_unknown_loss_suggests(run):
+    """Exit 1 and a near name, without a traceback."""
+    code, _, err = run("show", "focl")
+    assert code == 1
+    assert err == "lossreg: 'focl' is not in losses; did you mean 'focal'?\n"
+
+
+def test_validate_prints_the_complete_config(run, tmp_path):
+    """Exit 0; the output can be used as a config again."""
+    file = write(tmp_path / "run.yaml", "training:\n  loss: {name: tversky, params: {beta: 0.7}}\n")
+    code, out, err = run("validate", file, "--at", "training.loss")
+    assert code == 0
+    config = json.loads(out)
+    assert config["params"]["beta"] == 0.7
+    assert config["params"]["alpha"] == 0.5
+    assert err == f"{file}: valid\n"
+
+
+def test_validate_reports_every_problem_with_its_place_in_the_file(run, tmp_path):
+    """Exit 1; paths start at the file's root, and YAML's 1e-6 is explained."""
+    text = "loss:\n  name: weighted_sum\n  params:\n    terms:\n      - {name: dice, params: {smooth: 1e-6}}\n      - {nam: bce}\n"
+    code, out, err = run("validate", write(tmp_path / "run.yaml", text), "--at", "loss")
+    assert code == 1
+    assert out == ""
+    assert "loss.params.terms[0].params.smooth: expected a number >= 0, got the text '1e-6'" in err
+    assert "write 1.0e-6" in err
+    assert "loss.params.terms[1].name: missing" in err
+    assert "loss.params.terms[1].nam: unknown key; did you mean 'name'?" in err
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "at", "message"),
+    [
+        ("a.yaml", "a: [1", "", "is no valid YAML"),
+        ("a.json", "{", "", "is no valid JSON"),
+        ("a.toml", "=", "", "is no valid TOML"),
+        ("a.ini", "", "", "expected a file ending in .json, .toml, .yaml, .yml, got '.ini'"),
+        ("a.yaml", "a: {b: 1}", "a.c", "nothing at 'a.c': 'c' is not there, which has keys b"),
+    ],
+)
+def test_validate_of_an_unreadable_file(run, tmp_path, name, text, at, message):
+    """Exit 1, and what is wrong with the file."""
+    code, _, err = run("validate", write(tmp_path / name, text), "--at", at)
+    assert code == 1
+    assert message in err
+
+
+def test_validate_of_a_missing_file(run, tmp_path):
+    """Exit 1, naming it."""
+    code, _, err = run("validate", tmp_path / "none.yaml")
+    assert code == 1
+    assert "none.yaml: cannot be read: No such file or directory" in err
+
+
+def test_schema_prints_json_schema(run):
+    """Of the named losses only."""
+    code, out, _ = run("schema", "dice")
+    assert code == 0
+    variants = json.loads(out)["$defs"]["loss"]["anyOf"][1]["oneOf"]
+    assert [variant["title"] for variant in variants] == ["dice"]
+
+
+@pytest.mark.parametrize("arguments", [["nonsense"], ["show"], ["list", "--nope"], ["manifest", "burn"]])
+def test_wrong_usage_is_exit_2(run, arguments):
+    """Unknown commands, options and missing arguments are told apart from invalid configs."""
+    code, _, err = run(*arguments)
+    assert code == 2
+    assert "Usage:" in err
+
+
+def test_the_version(run):
+    """--version prints it and nothing else."""
+    assert run("--version") == (0, f"{lossreg.__version__}\n", "")
+
+
+def test_manifest_build_and_check(run, tmp_path, monkeypatch):
+    """Build writes the file and says how to declare it; check passes, and fails with the difference after a change."""
+    package = tmp_path / "cli_acme"
+    package.mkdir()
+    (package / "__init__.py").write_text(
+        "from lossreg import Loss, losses\n"
+        "@losses.register('cli_margin', tags=['binary'])\n"
+        "class Margin(Loss):\n    def __init__(self, *, margin: float = 1.0):\n        super().__init__()\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    code, out, err = run("manifest", "build", "cli_acme")
+    assert code == 0
+    assert out == f"{package / 'lossreg.json'}\n"
+    assert 'cli_acme = "cli_acme:lossreg.json"' in err
+    assert run("manifest", "check", "cli_acme") == (0, "cli_acme: in step\n", "")
+    manifest = package / "lossreg.json"
+    manifest.write_text(manifest.read_text().replace('"default": 1.0', '"default": 2.0'))
+    code, _, err = run("manifest", "check", "cli_acme")
+    assert code == 1
+    assert '-      "default": 2.0' in err
+    assert "run `lossreg manifest build cli_acme`" in err
+
+
+def test_list_and_show_import_no_torch():
+    """What a manifest describes is shown without the second that importing torch takes."""
+    code = (
+        "import sys\nfrom lossreg import cli\n"
+        "for arguments in (['list'], ['show', 'dice'], ['list', '--tag', 'sam']):\n"
+        "    sys.argv = ['lossreg', *arguments]\n"
+        "    try: cli.main()\n"
+        "    except SystemExit as stop: assert stop.code == 0\n"
+        "assert 'torch' not in sys.modules and 'lossreg_sam' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

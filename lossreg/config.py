@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping
+from copy import deepcopy
 from difflib import get_close_matches
 from typing import Any
 
@@ -16,6 +18,7 @@ from lossreg.plain import invalid, join, plain, shown
 from lossreg.words import words
 
 MAX_NESTING = 16  # losses within losses
+MAX_PROBLEMS = 100  # each may look for similar names, which takes time
 KEYS = ("name", "params", "provider", "version")
 
 
@@ -92,6 +95,8 @@ class _Checker:
 
     def problem(self, path: str, message: str) -> None:
         self.problems.append(Problem(path, message))
+        if len(self.problems) == MAX_PROBLEMS:
+            raise invalid([*self.problems, Problem("", f"not checked further after {MAX_PROBLEMS} problems")])
 
     def node(self, value: Any, path: str, slot: Schema, depth: int) -> dict[str, Any]:
         """A loss config, with the extra keys that its slot allows beside name and params."""
@@ -129,7 +134,7 @@ class _Checker:
         if name is None:
             self.problem(where, "missing; expected the name of a registered loss")
             return None
-        full = f"{provider}/{name}" if provider and not name.startswith(f"{provider}/") else name
+        full = f"{provider}/{name}" if provider is not None and not name.startswith(f"{provider}/") else name
         try:
             entry = losses.entry(full)
         except (NotFoundError, AmbiguousNameError, DisabledError) as error:
@@ -160,7 +165,8 @@ class _Checker:
             values = model(schema).model_validate(given).model_dump(mode="json", by_alias=True, exclude_unset=True)
         except ValidationError as error:
             self.translate(error, given, schema, path)
-        defaults = {name: part["default"] for name, part in properties.items() if "default" in part}
+        # Copied: what the caller does to the result must not change the defaults of everybody.
+        defaults = {name: deepcopy(part["default"]) for name, part in properties.items() if "default" in part}
 
         def check(slot: Schema, config: Any, where: str) -> dict[str, Any]:
             return self.node(config, where, slot, depth + 1)
@@ -174,14 +180,15 @@ class _Checker:
     def translate(self, error: ValidationError, given: dict[str, Any], schema: Schema, path: str) -> None:
         """pydantic's verdict in our words: where, what is allowed, what was given."""
         properties = schema["properties"]
-        missing = [str(e["loc"][0]) for e in error.errors() if e["type"] == "missing" and len(e["loc"]) == 1]
-        extra = [str(e["loc"][0]) for e in error.errors() if e["type"] == "extra_forbidden"]
+        details = error.errors(include_url=False, include_context=False, include_input=False)
+        missing = {str(e["loc"][0]): None for e in details if e["type"] == "missing" and len(e["loc"]) == 1}
+        extra = {str(e["loc"][0]): None for e in details if e["type"] == "extra_forbidden"}
         for name in extra:
             self.problem(join(path, name), "unknown parameter; " + _near(name, list(properties)))
         for name in missing:
             self.problem(join(path, name), f"missing; expected {words(properties[name])}")
         seen = set()
-        for detail in error.errors():
+        for detail in details:
             name, rest = str(detail["loc"][0]), list(detail["loc"][1:])
             if name in missing or name in extra:
                 continue
@@ -213,14 +220,17 @@ def _near(name: str, allowed: list[str]) -> str:
 
 
 def _number_hint(schema: Schema, value: Any) -> str:
-    """YAML 1.1 reads 1e-6 as text, because it lacks a dot."""
+    """YAML 1.1 reads 1e-6 as text, because it lacks a dot, and 1.0e6, because it lacks a sign."""
     if not isinstance(value, str) or "number" not in words(schema):
         return ""
     try:
         number = float(value)
     except ValueError:
         return ""
-    if "e" in value.lower() and "." not in value:
-        mantissa, _, exponent = value.lower().partition("e")
-        return f"; YAML reads {value} as text because it has no dot: write {mantissa}.0e{exponent}"
-    return f"; write the number without quotes: {number:g}"
+    if not math.isfinite(number):
+        return ""
+    if "e" not in value.lower():
+        return f"; write the number without quotes: {number!r}"
+    digits, exponent = f"{number:.15e}".split("e")
+    mantissa = repr(float(digits.rstrip("0")))
+    return f"; YAML takes {value} for text, as it wants a dot and a signed exponent: write {mantissa}e{int(exponent):+d}"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from importlib_metadata import EntryPoint, entry_points
+from importlib_metadata import Distribution, EntryPoint, EntryPoints, entry_points
 
 from lossreg import manifest
 from lossreg.entry import Discovered, Entry, Failure, check_target, declare
@@ -43,12 +44,13 @@ def discover() -> Discovered:
 
 def _declared() -> Iterator[Entry | Failure]:
     """Manifests before single entry points, first-party ones first: whoever comes first keeps a contested name."""
-    points = entry_points()
-    described = [(*_distribution(point), point) for point in points.select(group=MANIFESTS_GROUP)]
+    points, unreadable = _entry_points()
+    yield from unreadable
+    described = [(*_distribution(point.dist), point) for point in points.select(group=MANIFESTS_GROUP)]
     for distribution, version, point in sorted(described, key=lambda d: (d[0] not in FIRST_PARTY, d[0], d[2].name)):
         yield from _from_manifest(point, distribution, version)
     for point in points.select(group=LOSSES_GROUP):
-        distribution, version = _distribution(point)
+        distribution, version = _distribution(point.dist)
         try:
             target = point.value.partition("[")[0].replace(" ", "")
             source = {
@@ -88,10 +90,28 @@ def _add(found: dict[str, Entry], entry: Entry) -> Failure | None:
     return Failure(entry.full_name, entry.distribution, error)
 
 
-def _distribution(point: EntryPoint) -> tuple[str, str]:
+def _entry_points() -> tuple[EntryPoints, list[Failure]]:
+    """All entry points; where the file of one distribution cannot be parsed, those of the others."""
+    with suppress(TypeError, ValueError, OSError):  # a line without "=", of whatever group; bytes that are not UTF-8
+        return entry_points(), []
+    points: dict[str, list[EntryPoint]] = {}
+    failures = []
+    for distribution in Distribution.discover():
+        name, _ = _distribution(distribution)
+        try:
+            points.setdefault(name, list(distribution.entry_points))  # the first on the path is the one imported
+        except (TypeError, ValueError, OSError) as error:
+            cause = ManifestError(f"{name}: its entry_points.txt cannot be read: {error}", source=name)
+            failures.append(Failure(name, name, cause))
+    return EntryPoints(point for found in points.values() for point in found), failures
+
+
+def _distribution(distribution: Distribution | None) -> tuple[str, str]:
     """Name and version, from the two lines of the metadata: parsing all of it costs ten times the scan."""
     fields = {"name": "unknown", "version": "unknown"}
-    text = (point.dist.read_text("METADATA") or point.dist.read_text("PKG-INFO") or "") if point.dist else ""
+    text = ""
+    with suppress(UnicodeDecodeError):
+        text = (distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or "") if distribution else ""
     for line in text.splitlines():
         key, separator, value = line.partition(":")
         if not separator:  # the header ends at the first blank line

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from lossreg.errors import InputError, ShapeError
 
 Reduction = Literal["mean", "sum", "none"]
+
+_DIMENSIONS = {"example": 1, "pair": 2, "batch": None}  # of a term's values; None for any
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,13 +65,13 @@ class Loss(nn.Module):
             raise InputError(f"reduction is 'mean', 'sum' or 'none', got {reduction!r}", reduction=reduction)
         self.reduction = reduction
 
-    def terms(self, *inputs: Tensor) -> dict[str, Term]:
-        """The unreduced parts of this loss."""
-        raise NotImplementedError(f"{type(self).__name__} must define terms(*inputs) -> dict[str, Term]")
+    def terms(self, *inputs: Any, **options: Any) -> dict[str, Term]:
+        """The unreduced parts of this loss. A subclass names what it takes: `terms(self, input, target)`."""
+        raise NotImplementedError(f"{type(self).__name__} must define terms(self, input, target) -> dict[str, Term]")
 
-    def forward(self, *inputs: Tensor) -> Tensor:
-        """The training scalar, 0-dim; (B,) under reduction="none"."""
-        terms = self.terms(*inputs)
+    def forward(self, *inputs: Any, **options: Any) -> Tensor:
+        """The training scalar, 0-dim; (B,) under reduction="none". Takes what `terms` takes."""
+        terms = self.terms(*inputs, **options)
         if self.reduction == "mean":
             return _total({name: _mean(name, term) for name, term in terms.items()}, terms)
         values = per_example(terms)
@@ -82,9 +84,9 @@ class Loss(nn.Module):
             )
         return values.sum() if self.reduction == "sum" else values
 
-    def evaluate(self, *inputs: Tensor) -> LossOutput:
+    def evaluate(self, *inputs: Any, **options: Any) -> LossOutput:
         """Total, components and per-example values, from the same terms by the same reduction."""
-        terms = self.terms(*inputs)
+        terms = self.terms(*inputs, **options)
         means = {name: _mean(name, term) for name, term in terms.items()}
         values = per_example(terms)
         total = _total(means, terms)
@@ -98,7 +100,7 @@ class Loss(nn.Module):
         return ", ".join(shown)
 
 
-def evaluate(loss: nn.Module, *inputs: Tensor) -> LossOutput:
+def evaluate(loss: nn.Module, *inputs: Any, **options: Any) -> LossOutput:
     """Evaluate any module as a loss.
 
     A module that is no `Loss` gives its output as the total and as the one component; how it splits is unknown.
@@ -107,8 +109,8 @@ def evaluate(loss: nn.Module, *inputs: Tensor) -> LossOutput:
         ShapeError: the module returned something else than one value.
     """
     if isinstance(loss, Loss):
-        return loss.evaluate(*inputs)
-    total = scalar(loss, loss(*inputs))
+        return loss.evaluate(*inputs, **options)
+    total = scalar(loss, loss(*inputs, **options))
     return LossOutput(total, {type(loss).__name__: total.detach().clone()})
 
 
@@ -147,6 +149,7 @@ def _total(means: Mapping[str, Tensor], terms: Mapping[str, Term]) -> Tensor:
 
 def _mean(name: str, term: Term) -> Tensor:
     if term.per == "batch":
+        _check(name, term)
         values, count = term.values, term.count
         if count is None:
             return values.mean()
@@ -156,17 +159,26 @@ def _mean(name: str, term: Term) -> Tensor:
 
 def _examples(name: str, term: Term) -> Tensor:
     """(B,): the mean over classes of each example."""
+    _check(name, term)
     values, count = term.values, term.count
-    expected = {"example": 1, "pair": 2}[term.per]
-    if values.ndim != expected:
-        raise ShapeError(f"term {name!r} is per {term.per!r}, so {expected}-dim, got shape {tuple(values.shape)}")
-    if values.numel() == 0:
-        raise ShapeError(f"term {name!r} is empty, shape {tuple(values.shape)}: the batch holds no examples")
     if term.per == "example":
         return values
     if count is None:
         return values.mean(1)
     return (values * count).sum(1) / _safe(count.sum(1))
+
+
+def _check(name: str, term: Term) -> None:
+    shape = tuple(term.values.shape)
+    if term.per not in _DIMENSIONS:
+        raise InputError(f"term {name!r} is per 'example', 'pair' or 'batch', got {term.per!r}")
+    expected = _DIMENSIONS[term.per]
+    if expected is not None and len(shape) != expected:
+        raise ShapeError(f"term {name!r} is per {term.per!r}, so {expected}-dim, got shape {shape}")
+    if term.values.numel() == 0:
+        raise ShapeError(f"term {name!r} is empty, shape {shape}: the batch holds no examples")
+    if term.count is not None and tuple(term.count.shape) != shape:
+        raise ShapeError(f"term {name!r} has values of shape {shape}, so count too, got {tuple(term.count.shape)}")
 
 
 def _safe(total: Tensor) -> Tensor:

@@ -53,15 +53,15 @@ def read(package: str, file_name: str) -> dict[str, Any]:
     source = f"{package}:{file_name}"
     try:
         size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise ManifestError(f"{source} has {size} bytes; at most {MAX_BYTES} are read", source=source)
-        data = json.loads(path.read_bytes())
+        data = json.loads(path.read_bytes()) if size <= MAX_BYTES else None
     except OSError as error:
         raise ManifestError(
             f"{source} cannot be read: {error.strerror}; `lossreg manifest build {package}` writes it", source=source
         ) from error
     except (ValueError, RecursionError) as error:
         raise ManifestError(f"{source} is not JSON: {error}", source=source) from error
+    if size > MAX_BYTES:
+        raise ManifestError(f"{source} has {size} bytes; at most {MAX_BYTES} are read", source=source)
     version = data.get("schema") if isinstance(data, dict) else None
     if version != SCHEMA_VERSION:
         raise ManifestError(
@@ -82,6 +82,8 @@ def entries(data: Mapping[str, Any], package: str, **source: Any) -> Iterator[En
         try:
             metadata = dict(loss)
             target, tags, aliases = metadata.pop("target"), metadata.pop("tags", []), metadata.pop("aliases", [])
+            if not isinstance(metadata.get("parameters", {"properties": {}}).get("properties"), dict):
+                raise ManifestError("its parameters have no properties", source=package)
             yield declare(name, check_target(target), tags, aliases, metadata, **source)
-        except (LossregError, TypeError, ValueError, KeyError) as error:
+        except (LossregError, TypeError, ValueError, KeyError, AttributeError) as error:
             yield ManifestError(f"{package}: loss {name!r:.80} is malformed: {error}", source=package)

@@ -79,7 +79,9 @@ def dumps(data: dict[str, Any]) -> str:
 
 
 def _import_all(package: str, folder: Path) -> None:
-    names = [package, *(module.name for module in pkgutil.walk_packages([str(folder)], f"{package}."))]
+    # Walking imports subpackages; what fails there fails again below, where it is reported.
+    walked = pkgutil.walk_packages([str(folder)], f"{package}.", onerror=lambda name: None)
+    names = [package, *(module.name for module in walked)]
     for name in names:
         if name.rpartition(".")[2] == "__main__":
             continue

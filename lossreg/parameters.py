@@ -6,6 +6,8 @@ Every validation goes through this one form, so that a manifest and the class it
 from __future__ import annotations
 
 import inspect
+import json
+import math
 import types
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, NotRequired, Union, get_args, get_origin, get_type_hints, is_typeddict
@@ -15,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, Strict, TypeAdapter, create_m
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 
 from lossreg import docstring
+from lossreg.errors import ManifestError
 
 Schema = dict[str, Any]
 
@@ -70,13 +73,16 @@ def model(schema: Schema) -> type[BaseModel]:
     cached = _models.get(id(schema))
     if cached is None:
         required = schema.get("required", ())
-        fields: dict[str, Any] = {
-            # The alias lets a parameter be called `schema` or `copy`, which a model defines itself.
-            f"p{index}": (_annotation(sub), Field(... if name in required else None, alias=name))
-            for index, (name, sub) in enumerate(schema["properties"].items())
-        }
         config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True, protected_namespaces=())
-        cached = (schema, create_model("Parameters", __config__=config, **fields))
+        try:
+            fields: dict[str, Any] = {
+                # The alias lets a parameter be called `schema` or `copy`, which a model defines itself.
+                f"p{index}": (_annotation(sub), Field(... if name in required else None, alias=name))
+                for index, (name, sub) in enumerate(schema["properties"].items())
+            }
+            cached = (schema, create_model("Parameters", __config__=config, **fields))
+        except Exception as error:  # a schema that no `describe` wrote can fail anywhere in pydantic
+            raise ManifestError(f"the schema of the parameters cannot be read: {error}", source="parameters") from error
         _models[id(schema)] = cached
     return cached[1]
 
@@ -89,8 +95,8 @@ def _constructor_parameters(cls: type) -> dict[str, tuple[inspect.Parameter, Any
             continue
         try:
             hints = get_type_hints(init, include_extras=True)
-        except (NameError, TypeError, AttributeError, SyntaxError):  # a name that exists for type checkers only; the defaults still tell
-            hints = {}
+        except (NameError, TypeError, AttributeError, SyntaxError):
+            hints = {}  # a name that exists for type checkers only; the defaults still tell
         passes_on = False
         for parameter in list(inspect.signature(init).parameters.values())[1:]:
             if parameter.kind is inspect.Parameter.VAR_KEYWORD:
@@ -118,8 +124,17 @@ def _parameter_schema(hint: Any, default: object) -> Schema | None:
         return None
     schema = dict(_inferred(default) if schema is None else schema)
     if given and _is_plain(default):
-        schema["default"] = list(default) if isinstance(default, tuple) else default
+        if default is None and not _takes_null(schema):  # `weight: float = None`
+            schema = {"anyOf": [schema, {"type": "null"}]}
+        schema["default"] = json.loads(json.dumps(default))  # as a manifest holds it, tuples as lists
     return schema
+
+
+def _takes_null(schema: Schema) -> bool:
+    return not schema.keys() & {"type", "enum", "const", "anyOf", "$ref"} or any(
+        part.get("type") == "null" or None in part.get("enum", [part.get("const", "")])
+        for part in schema.get("anyOf", [schema])
+    )
 
 
 def _inferred(default: object) -> Schema:
@@ -138,7 +153,7 @@ def _is_plain(value: object) -> bool:
         return all(map(_is_plain, value))
     if isinstance(value, dict):
         return all(isinstance(key, str) and _is_plain(item) for key, item in value.items())
-    return value is None or type(value) in (bool, int, float, str)
+    return value is None or type(value) in (bool, int, str) or (type(value) is float and math.isfinite(value))
 
 
 def _schema_of(hint: Any) -> Schema | None:
@@ -229,7 +244,9 @@ def _annotation(schema: Schema) -> Any:
     if "$ref" in schema:
         return Any  # validated by its own entry
     if "anyOf" in schema:
-        return Union[tuple(_annotation(part) for part in schema["anyOf"])]  # noqa: UP007 - the members are computed
+        # Beside other members a nested config must be told from what none of them takes.
+        members = [str | dict[str, Any] if "$ref" in part else _annotation(part) for part in schema["anyOf"]]
+        return Union[tuple(members)]  # noqa: UP007 - the members are computed
     if "enum" in schema:
         return Literal[tuple(schema["enum"])]
     if "const" in schema:

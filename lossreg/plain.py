@@ -55,9 +55,9 @@ def shown(value: object, limit: int = MAX_SHOWN) -> str:
 
 
 def join(path: str, key: str | int) -> str:
-    """`terms` and 1 as `terms[1]`, `params` and `smooth` as `params.smooth`."""
-    if isinstance(key, int):
-        return f"{path}[{key}]"
+    """`terms` and 1 as `terms[1]`, `params` and `smooth` as `params.smooth`, what is no word as `params['a b']`."""
+    if isinstance(key, int) or not key.replace("-", "_").isidentifier():
+        return f"{path}[{key!r:.80}]"
     return f"{path}.{key}" if path else key
 
 
@@ -84,22 +84,23 @@ class _Copier:
             if isinstance(key, str) and len(key) <= MAX_TEXT and key.isprintable():
                 copied[str.__str__(key)] = self.copy(item, join(path, key), depth + 1)
             elif isinstance(key, str):
-                self.problems.append(Problem(path, f"unreadable key: {ascii(key[:MAX_SHOWN])}"))
+                self.problems.append(Problem(path, f"unreadable key: {key[:MAX_SHOWN]!a}"))
             else:
                 self.problems.append(Problem(path, f"keys are text, got {shown(key)}"))
         return copied
 
     def _leaf(self, value: object, path: str) -> Plain:
         if isinstance(value, str):
-            if len(value) <= MAX_TEXT and (value.isascii() or "".join(value.split()).isprintable()):
-                return str.__str__(value)  # a member of an enum of strings prints its own name
-            what = (
-                f"{len(value)} characters, at most {MAX_TEXT} are read" if len(value) > MAX_TEXT else ascii(value)[:80]
-            )
-            self.problems.append(Problem(path, f"unreadable text: {what}"))
-        elif value is None or isinstance(value, bool):
+            try:
+                value.encode()  # half of a surrogate pair is no text that a file can hold
+            except UnicodeEncodeError:
+                self.problems.append(Problem(path, f"unreadable text {value!r:.80}"))
+            if len(value) > MAX_TEXT:
+                self.problems.append(Problem(path, f"text of {len(value)} characters; at most {MAX_TEXT} are read"))
+            return str.__str__(value)  # a member of an enum of strings prints its own name
+        if value is None or isinstance(value, bool):
             return value
-        elif isinstance(value, int):
+        if isinstance(value, int):
             if abs(value) < MAX_INTEGER:
                 return int(value)
             self.problems.append(Problem(path, "expected an integer that a float can hold, got a huge integer"))

@@ -53,6 +53,7 @@ def _parse(path: Path) -> Any:
         raise invalid([Problem(str(path), f"cannot be read: {error.strerror}")]) from error
     except RecursionError as error:
         raise invalid([Problem(str(path), "nested too deeply to be read")]) from error
-    except (ValueError, LookupError, AttributeError, yaml.YAMLError) as error:  # PyYAML lets the last two of `!!bool x` out
+    # PyYAML lets errors of its own code out: LookupError of `!!bool x`, AttributeError of `!!timestamp x`.
+    except (ValueError, LookupError, AttributeError, yaml.YAMLError) as error:
         raise invalid([Problem(str(path), f"is no valid {path.suffix[1:].upper()}: {error}")]) from error
     raise invalid([Problem(str(path), f"has {size} bytes; a loss config has at most {MAX_BYTES}")])

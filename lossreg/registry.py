@@ -276,18 +276,18 @@ class Registry(Generic[T]):
         try:
             cls = load(entry, lambda cls: self._check_base(cls, entry.full_name))
         except (ProviderError, WrongBaseClassError) as error:
-            self._forget_half_imported(entry.target.partition(":")[0])
+            self._break_half_imported(entry.target.partition(":")[0], error)
             self._publish(entry, replace(entry, state="broken", error=error))
             raise
-        return self._publish(entry, replace(entry, state="loaded", cls=cls)).cls or cls
+        return self._publish(entry, entry.with_class(cls)).cls or cls
 
-    def _forget_half_imported(self, module: str) -> None:
-        """Classes that a module registered before it failed are as if never loaded: `get` imports it again."""
+    def _break_half_imported(self, module: str, error: LossregError) -> None:
+        """What a module registered before it failed is broken with it: `get` imports it again."""
         if module in sys.modules:
             return
         with self._lock:
             registered = [e for e in self._snapshot.entries.values() if e.cls and e.target.startswith(f"{module}:")]
-            self._snapshot = self._snapshot.put(replace(e, cls=None, state="discovered") for e in registered)
+            self._snapshot = self._snapshot.put(replace(e, cls=None, state="broken", error=error) for e in registered)
 
     def _publish(self, before: Entry, after: Entry) -> Entry:
         """Replace an entry by what was learned of it. The first to load it wins; a removed one stays removed."""
@@ -306,7 +306,7 @@ class Registry(Generic[T]):
 
     def _load_untagged(self) -> None:
         for entry in self.entries():
-            if entry.tags is None and entry.state == "discovered":
+            if entry.tags is None and entry.state in ("discovered", "loaded"):
                 try:
                     cls = self._load(entry)
                 except LossregError:

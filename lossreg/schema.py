@@ -26,6 +26,7 @@ def json_schema(names: Iterable[str] | None = None) -> dict[str, Any]:
         for variant in variants
         if variant["required"] == ["name"]
         for name in variant["properties"]["name"]["enum"]
+        if name not in variant["if"]["properties"]["name"]["enum"]
     ]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -50,18 +51,27 @@ def _all_variants() -> list[dict[str, Any]]:
 def _variant(entry: Entry) -> dict[str, Any]:
     described = _close(parameters(entry))
     required = bool(described.get("required"))
-    short = [name for name in entry.spellings() if name in losses and losses.entry(name).full_name == entry.full_name]
+    full = [name for name in (f"{entry.provider}/{name}" for name in entry.spellings()) if _leads_to(entry, name)]
+    short = [name for name in entry.spellings() if _leads_to(entry, name)]
+    tied = [name for name in entry.spellings() if name not in short and f"{entry.provider}/{name}" in full]
     return {
         "title": entry.name,
         "description": entry.metadata.get("summary", ""),
         "properties": {
-            "name": {"enum": [*short, *(f"{entry.provider}/{name}" for name in entry.spellings())]},
+            "name": {"enum": [*short, *full, *tied]},
             "params": described if required else described | {"type": ["object", "null"]},
             "provider": {"const": entry.provider},
             "version": {"type": "string"},
         },
         "required": ["name", "params"] if required else ["name"],
+        # The provider picks among those that share a name.
+        "if": {"properties": {"name": {"enum": tied}}},
+        "then": {"required": ["provider"]},
     }
+
+
+def _leads_to(entry: Entry, name: str) -> bool:
+    return name in losses and losses.entry(name).full_name == entry.full_name
 
 
 def _close(schema: Any) -> Any:

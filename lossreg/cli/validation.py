@@ -23,7 +23,7 @@ def validate_file(
 ) -> None:
     """Check a loss config, and print it with every default written out."""
     from lossreg.config import validate
-    from lossreg.plain import invalid, join
+    from lossreg.plain import invalid
     from lossreg.read import read_config
 
     found = read_config(file, at)
@@ -31,7 +31,7 @@ def validate_file(
         config = validate(found)
     except InvalidConfigError as error:
         # The place in the file, not only in the loss.
-        raise invalid([problem._replace(path=join(at, problem.path)) for problem in error.problems]) from error
+        raise invalid([p._replace(path=".".join(filter(None, [at, p.path]))) for p in error.problems]) from error
     print(json.dumps(config.model_dump(exclude_none=True), indent=1))
     typer.echo(f"{file}: valid", err=True)
 

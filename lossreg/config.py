@@ -233,4 +233,5 @@ def _number_hint(schema: Schema, value: Any) -> str:
         return f"; write the number without quotes: {number!r}"
     digits, exponent = f"{number:.15e}".split("e")
     mantissa = repr(float(digits.rstrip("0")))
-    return f"; YAML takes {value} for text, as it wants a dot and a signed exponent: write {mantissa}e{int(exponent):+d}"
+    written = f"{mantissa}e{int(exponent):+d}"
+    return f"; YAML takes {value} for text, as it wants a dot and a signed exponent: write {written}"

@@ -63,13 +63,13 @@ def read(package: str, file_name: str) -> dict[str, Any]:
     if size > MAX_BYTES:
         raise ManifestError(f"{source} has {size} bytes; at most {MAX_BYTES} are read", source=source)
     version = data.get("schema") if isinstance(data, dict) else None
-    if version != SCHEMA_VERSION:
+    if not isinstance(data, dict) or version != SCHEMA_VERSION:
         raise ManifestError(
             f"{source} has schema version {version!r:.80}, this lossreg reads {SCHEMA_VERSION};"
             f" upgrade lossreg, or rebuild it with `lossreg manifest build {package}`",
             source=source,
         )
-    return dict(data)
+    return data
 
 
 def entries(data: Mapping[str, Any], package: str, **source: Any) -> Iterator[Entry | ManifestError]:

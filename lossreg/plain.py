@@ -10,7 +10,9 @@ from lossreg.errors import InvalidConfigError, Problem
 MAX_DEPTH = 64
 MAX_NODES = 100_000
 MAX_TEXT = 10_000
+MAX_KEY = 200  # every message about what is below it holds the path
 MAX_INTEGER = 10**308
+MAX_LINES = 200  # problems in a message; the error holds all
 MAX_SHOWN = 60  # characters of a value in a message
 
 Plain = None | bool | int | float | str | list["Plain"] | dict[str, "Plain"]
@@ -33,8 +35,10 @@ def plain(value: object, path: str = "") -> Plain:
 
 def invalid(problems: list[Problem]) -> InvalidConfigError:
     """One error that holds every problem."""
-    lines = [str(problem) for problem in problems]
-    text = lines[0] if len(lines) == 1 else f"{len(lines)} problems\n  " + "\n  ".join(lines)
+    lines = [str(problem) for problem in problems[:MAX_LINES]]
+    if len(problems) > MAX_LINES:
+        lines.append(f"and {len(problems) - MAX_LINES} more")
+    text = lines[0] if len(lines) == 1 else f"{len(problems)} problems\n  " + "\n  ".join(lines)
     return InvalidConfigError(f"invalid loss config: {text}", problems=tuple(problems))
 
 
@@ -81,7 +85,7 @@ class _Copier:
     def _mapping(self, value: Mapping[object, object], path: str, depth: int) -> Plain:
         copied = {}
         for key, item in value.items():
-            if isinstance(key, str) and len(key) <= MAX_TEXT and key.isprintable():
+            if isinstance(key, str) and len(key) <= MAX_KEY and key.isprintable():
                 copied[str.__str__(key)] = self.copy(item, join(path, key), depth + 1)
             elif isinstance(key, str):
                 self.problems.append(Problem(path, f"unreadable key: {key[:MAX_SHOWN]!a}"))

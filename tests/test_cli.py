@@ -5,8 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import lossreg
 import pytest
+
+import lossreg
 from lossreg import cli
 
 

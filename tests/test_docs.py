@@ -5,8 +5,9 @@ import io
 import re
 from pathlib import Path
 
-import lossreg
 import pytest
+
+import lossreg
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(

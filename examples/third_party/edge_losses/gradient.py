@@ -3,9 +3,10 @@
 from typing import Annotated, Literal
 
 import torch
-from lossreg import Loss, ShapeError, Term
 from pydantic import Field
 from torch import Tensor
+
+from lossreg import Loss, ShapeError, Term
 
 
 class EdgeDiceLoss(Loss):

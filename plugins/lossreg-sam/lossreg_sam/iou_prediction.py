@@ -42,6 +42,7 @@ class IoUPrediction(Loss):
         self.ignore_index = ignore_index
 
     def terms(self, *inputs: Tensor) -> dict[str, Term]:
+        """The squared error of each mask's predicted IoU."""
         statistics = sam_statistics(
             "IoUPrediction",
             inputs,

@@ -36,6 +36,9 @@ def sam_statistics(
     """Check (input, target, predicted_iou) and sum over each of the masks, (N, M)."""
     if len(inputs) != 3:
         raise ShapeError(f"{name} takes (input, target, predicted_iou), got {len(inputs)} tensors")
+    for role, given in zip(("input", "target", "predicted_iou"), inputs, strict=True):
+        if not isinstance(given, Tensor):
+            raise DTypeError(f"{role} must be a tensor, got {type(given).__name__}")
     input, target, predicted_iou = inputs
     if input.ndim != 4:
         raise ShapeError(f"input has shape {tuple(input.shape)}, expected (N, M, H, W) logits")

@@ -73,6 +73,7 @@ class SAM(Loss):
         self.absent: Absent = absent
 
     def terms(self, *inputs: Tensor) -> dict[str, Term]:
+        """The three parts, each before its weight."""
         statistics = sam_statistics(
             "SAM",
             inputs,

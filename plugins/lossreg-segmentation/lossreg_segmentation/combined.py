@@ -66,6 +66,7 @@ class BCEDiceFocal(MaskLoss):
         self.smooth = smooth
 
     def formula(self, statistics: MaskStatistics, task: str) -> dict[str, Term]:
+        """The three parts, each before its weight."""
         positive, negative = required(statistics, "cross_entropy_positive", "cross_entropy_negative")
         bce = pixel_mean(positive + negative, statistics)
         focal = pixel_mean(binary_focal(statistics, self.alpha), statistics)

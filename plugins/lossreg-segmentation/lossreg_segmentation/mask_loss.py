@@ -55,7 +55,8 @@ class MaskLoss(Loss):
             cross-entropy and focal); at least two classes. None weighs all alike.
         batch: sum over the batch before the formula, as if it were one large image.
         absent: value of a class without target pixels in its example. "score": what the formula gives. "ignore": the
-            class leaves the mean over classes. "zero": 0. "false_positives": the mean of p, whose gradient does not vanish.
+            class leaves the mean over classes. "zero": 0. "false_positives": the mean of p, whose gradient does not
+            vanish.
         reduction: over examples: "mean", "sum", or "none" for (N,).
     """
 
@@ -94,6 +95,8 @@ class MaskLoss(Loss):
             raise ShapeError(f"{type(self).__name__} takes (input, target), got {len(inputs)} tensors")
         input, target = inputs
         check_logits(input)
+        if not isinstance(target, Tensor):
+            raise DTypeError(f"target must be a tensor, got {type(target).__name__}")
         task = self.task_of(input, target)
         if task != "multiclass" and target.ndim < input.ndim:
             target = target.unsqueeze(1)
@@ -149,8 +152,8 @@ class MaskLoss(Loss):
         task = self.task if self.task != "auto" else infer_task(input, target)
         if task not in self.tasks:
             raise InputError(
-                f"{type(self).__name__} is for {' and '.join(self.tasks)}, got a {task} target; for classes that exclude"
-                " each other use cross_entropy, focal or an overlap loss"
+                f"{type(self).__name__} is for {' and '.join(self.tasks)}, got a {task} target; for classes that"
+                " exclude each other use cross_entropy, focal or an overlap loss"
             )
         classes = input.shape[1]
         if task == "binary" and classes != 1:
@@ -186,13 +189,13 @@ def apply_absent(values: Tensor, statistics: MaskStatistics, absent: Absent) -> 
     elif absent == "false_positives":
         (predicted,) = required(statistics, "predicted")
         values = torch.where(empty, predicted / valid.clamp_min(1), values)
+    elif absent != "score":
+        raise InputError(f"absent is 'score', 'ignore', 'zero' or 'false_positives', got {absent!r}")
     return values, count.to(values.dtype)
 
 
 def infer_task(input: Tensor, target: Tensor) -> str:
     """The task, if shapes and types leave only one."""
-    if not isinstance(target, Tensor):
-        raise DTypeError(f"target must be a tensor, got {type(target).__name__}")
     if input.shape[1] == 1:
         return "binary"
     if target.ndim == input.ndim:

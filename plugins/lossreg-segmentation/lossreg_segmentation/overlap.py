@@ -53,6 +53,7 @@ class Dice(OverlapLoss):
         self.smooth = smooth
 
     def formula(self, statistics: MaskStatistics, task: str) -> dict[str, Term]:
+        """One minus the Dice score of each mask."""
         return {"dice": self.class_term(dice(statistics, self.smooth), statistics)}
 
 
@@ -84,6 +85,7 @@ class Jaccard(OverlapLoss):
         self.smooth = smooth
 
     def formula(self, statistics: MaskStatistics, task: str) -> dict[str, Term]:
+        """One minus intersection over union of each mask."""
         return {"jaccard": self.class_term(1 - tversky_score(statistics, 1.0, 1.0, self.smooth), statistics)}
 
 
@@ -120,6 +122,7 @@ class Tversky(OverlapLoss):
         self.smooth = smooth
 
     def formula(self, statistics: MaskStatistics, task: str) -> dict[str, Term]:
+        """One minus the Tversky score of each mask."""
         score = tversky_score(statistics, self.alpha, self.beta, self.smooth)
         return {"tversky": self.class_term(1 - score, statistics)}
 
@@ -155,6 +158,7 @@ class FocalTversky(Tversky):
         self.gamma = gamma
 
     def formula(self, statistics: MaskStatistics, task: str) -> dict[str, Term]:
+        """The power of one minus the Tversky score of each mask."""
         score = tversky_score(statistics, self.alpha, self.beta, self.smooth)
         values = torch.pow((1 - score).clamp_min(EPSILON), self.gamma)
         return {"focal_tversky": self.class_term(values, statistics)}

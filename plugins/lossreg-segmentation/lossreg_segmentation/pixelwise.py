@@ -58,6 +58,7 @@ class BCE(MaskLoss):
         self.class_values("pos_weight", pos_weight)
 
     def formula(self, statistics: MaskStatistics, task: str) -> dict[str, Term]:
+        """Mean over the pixels of each mask."""
         positive, negative = required(statistics, "cross_entropy_positive", "cross_entropy_negative")
         if self.pos_weight is not None:
             positive = positive * per_class("pos_weight", self.pos_weight, positive)
@@ -87,6 +88,7 @@ class CrossEntropy(MaskLoss):
         super().__init__(**options)
 
     def formula(self, statistics: MaskStatistics, task: str) -> dict[str, Term]:
+        """Mean over the pixels of each example, or of each independent mask."""
         if task == "multiclass":
             (positive,) = required(statistics, "cross_entropy_positive")
             return {"cross_entropy": self.pixel_term(positive, statistics)}
@@ -130,6 +132,7 @@ class Focal(MaskLoss):
         self.class_values("alpha_per_class", alpha if isinstance(alpha, Sequence) else None)
 
     def formula(self, statistics: MaskStatistics, task: str) -> dict[str, Term]:
+        """Mean over the pixels of each example, or of each independent mask."""
         if task == "multiclass":
             (positive,) = required(statistics, "focal_positive")
             return {"focal": self.pixel_term(self._weigh_classes(positive), statistics)}

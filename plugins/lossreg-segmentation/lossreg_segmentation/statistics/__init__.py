@@ -8,8 +8,9 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from lossreg.debug import debugging
 from lossreg.errors import InputError
-from lossreg_segmentation.statistics.checks import check_tensors, check_values
+from lossreg_segmentation.statistics.checks import check_counted, check_tensors, check_values
 from lossreg_segmentation.statistics.reference import reference
 
 Activation = Literal["sigmoid", "softmax"]
@@ -57,13 +58,15 @@ def mask_statistics(
         activation: "sigmoid" for independent masks, "softmax" over C for classes.
         gamma: focusing exponent of the focal sums, >= 0.
         ignore_index: target value of the positions that count nowhere; their logits may be anything, NaN included,
-            and receive a gradient of exactly zero.
+            and receive a gradient of exactly zero. With softmax, one ignored class ignores the pixel.
         threshold: logit above which a position counts as predicted in the hard sums (sigmoid); softmax takes argmax.
     Shapes:
         input (B, C, *) logits; target (B, C, *), or (B, *) class index with softmax, or (B, 1, *) shared by all C masks
         with sigmoid. bool, integer (0 and 1) or float in [0, 1].
     Raises:
         ShapeError, DTypeError, InputError: sizes, types or target values that do not fit.
+        InputError: under lossreg.debug_checks(), NaN or infinite logits that count. A batch of which nothing counts
+            warns there.
     Numerics: float32 inside, float64 for float64 input; autocast is off; finite for any finite logit.
     """
     wanted = frozenset(needs)
@@ -73,9 +76,12 @@ def mask_statistics(
     if activation == "softmax" and (undefined := wanted & NEGATIVES):
         raise InputError(f"statistics {sorted(undefined)} need activation='sigmoid': softmax has no negatives")
     check_tensors(input, target, activation)
-    if target.device.type == "cpu" and not torch.compiler.is_compiling():
-        # Free of a device sync only here. Elsewhere lossreg.debug_checks() asks for it.
-        check_values(target, input.shape[1], target.ndim < input.ndim, ignore_index)
+    if not torch.compiler.is_compiling():  # asked first: a compiler can trace neither the switch nor the checks
+        debug = debugging()
+        if debug or target.device.type == "cpu":  # where it costs no device sync
+            check_values(target, input.shape[1], target.ndim < input.ndim, ignore_index)
+        if debug:
+            check_counted(input, target, activation, ignore_index)
     with torch.autocast(input.device.type, enabled=False):
         sums = reference(input, target, activation, wanted, gamma, ignore_index, threshold)
     return MaskStatistics(**sums)

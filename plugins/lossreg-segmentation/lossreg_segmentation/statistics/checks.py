@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch import Tensor
 
@@ -77,6 +79,23 @@ def is_ignored(target: Tensor, ignore_index: int | None) -> Tensor:
             # torch wraps the number into the dtype: uint8 == -1 would find 255.
             return torch.zeros_like(target, dtype=torch.bool)
     return target == ignore_index
+
+
+def check_counted(input: Tensor, target: Tensor, activation: str, ignore_index: int | None) -> None:
+    """What the debug switch asks for: logits that count are finite, and some of them count."""
+    valid = ~is_ignored(target, ignore_index)
+    if target.ndim < input.ndim:
+        valid = valid.unsqueeze(1)
+    if activation == "softmax":
+        valid = valid.all(1, keepdim=True)
+    check_logit_values(input, valid)
+    if not valid.any():
+        warnings.warn(
+            f"every pixel of the batch is ignored (ignore_index={ignore_index}): the loss and its gradient are 0;"
+            " look at how the targets are made, or leave such batches out in the loader",
+            UserWarning,
+            stacklevel=2,
+        )
 
 
 def check_logit_values(input: Tensor, valid: Tensor) -> None:

@@ -22,6 +22,8 @@ def reference(
     x = input.flatten(2) if input.ndim > 2 else input.unsqueeze(2)
     x = x if x.dtype == torch.float64 else x.float()
     t, valid, soft = read_target(input, target, ignore_index, x.dtype)
+    if activation == "softmax":  # the classes of a pixel share one sum, so it is ignored whole
+        valid = valid.all(1, keepdim=True)
     # Before the activation: a NaN logit under an ignored position would survive a product with zero.
     x = torch.where(valid, x, 0.0)
     elements = _softmax(x, t, gamma, needs) if activation == "softmax" else _sigmoid(x, t, soft, gamma, needs)
@@ -41,7 +43,7 @@ def read_target(
     """Target as (B, C or 1, L) in `dtype`, where it is valid, and whether it is soft."""
     soft = target.is_floating_point()
     is_index = target.ndim < input.ndim
-    t = target.detach().flatten(1).unsqueeze(1) if is_index else target.detach().reshape(*target.shape[:2], -1)
+    t = target.detach().reshape(target.shape[0], 1 if is_index else target.shape[1], -1)
     valid = ~is_ignored(t, ignore_index)
     if is_index:
         t = t.long() == torch.arange(input.shape[1], device=t.device).view(1, -1, 1)

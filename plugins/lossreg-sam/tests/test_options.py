@@ -1,0 +1,62 @@
+"""Every parameter changes the result, and the table of them is complete."""
+
+from __future__ import annotations
+
+import pytest
+
+import lossreg
+
+from .oracles import build, step
+
+# Parameter -> two values, of which each result differs from the other.
+TABLE = {
+    "iou_prediction": {"threshold": (0.0, 1.0), "ignore_index": (None, 1), "reduction": ("mean", "sum")},
+    "sam": {
+        "focal_weight": (20.0, 10.0),
+        "dice_weight": (1.0, 2.0),
+        "iou_weight": (1.0, 2.0),
+        "alpha": (0.25, 0.75),
+        "gamma": (2.0, 1.0),
+        "smooth": (1.0, 0.0),
+        "ignore_index": (None, 1),
+        "absent": ("score", "zero"),
+        "reduction": ("mean", "sum"),
+    },
+}
+ROWS = [pytest.param(name, key, id=f"{name}-{key}") for name, row in TABLE.items() for key in row]
+
+
+def result(name, params):
+    """The value; the first example has no target pixel."""
+    x, t, iou = step()
+    t[0] = 0
+    return build(name, **params)(x, t, iou).item()
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_the_table_has_exactly_the_parameters_of_the_manifest(name):
+    """A new parameter without a row fails here."""
+    assert set(TABLE[name]) == set(lossreg.losses.entry(name).metadata["parameters"]["properties"])
+
+
+@pytest.mark.parametrize("name, key", ROWS)
+def test_changing_a_parameter_changes_the_result(name, key):
+    """No parameter is accepted and dropped."""
+    one, other = (result(name, {key: value}) for value in TABLE[name][key])
+    assert abs(one - other) > 1e-6
+
+
+def test_each_policy_for_absent_masks_is_another_value():
+    assert len({result("sam", {"absent": a}) for a in ("score", "ignore", "zero", "false_positives")}) == 4 - 1
+    # One example without target pixels: to leave its masks out and to count them as 0 is the same.
+    assert result("sam", {"absent": "ignore"}) == result("sam", {"absent": "zero"})
+
+
+def test_weights_are_factors_of_their_components_and_zero_only_logs():
+    x, t, iou = step()
+    components = build("sam").evaluate(x, t, iou).components
+    for name in ("focal", "dice", "iou"):
+        weights = {f"{other}_weight": 7.0 if other == name else 0.0 for other in components}
+        output = build("sam", **weights).evaluate(x, t, iou)
+        assert output.total.item() == pytest.approx(7 * components[name].item(), rel=1e-12)
+        assert output.components == components

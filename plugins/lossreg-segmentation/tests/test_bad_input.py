@@ -1,0 +1,209 @@
+"""What is refused, and that the message says what was given and what to do."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import lossreg
+from lossreg_segmentation import BCE, Dice
+
+from .cases import CASES, CHANNELS, INDEPENDENT, NAMES, build, each_case, each_name, hard_target, logits
+
+MULTICLASS = [name for name, task in CASES if task == "multiclass"]
+
+
+@each_case
+def test_a_batch_of_one_is_not_broadcast_against_two(name, task):
+    """Either way round, and the sizes of both are named."""
+    x, t = logits(task, batch=2), hard_target(task, batch=2)
+    for pair in ((x[:1], t), (x, t[:1])):
+        shape = tuple(pair[1].shape)
+        with pytest.raises(lossreg.ShapeError, match="nothing is broadcast") as caught:
+            build(name, task)(*pair)
+        assert f"got {shape}" in str(caught.value)
+
+
+@pytest.mark.parametrize("size", [(3, 4), (5, 3), (15,), (1, 5)], ids=str)
+@each_case
+def test_images_of_other_sizes_are_refused(name, task, size):
+    with pytest.raises(lossreg.ShapeError, match=r"input has shape \(4, \d, 3, 5\), so target must have that shape or"):
+        build(name, task)(logits(task), hard_target(task, size=size))
+
+
+@each_name
+def test_one_mask_is_not_broadcast_over_channels(name):
+    with pytest.raises(lossreg.ShapeError, match=r"got \(4, 1, 3, 5\); nothing is broadcast"):
+        build(name, "multilabel")(logits("multilabel"), hard_target("binary"))
+    with pytest.raises(lossreg.ShapeError, match=r"one mask per channel, target \(4, 3, 3, 5\), got \(4, 3, 5\)"):
+        build(name, "multilabel")(logits("multilabel"), hard_target("binary")[:, 0])
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.uint8, torch.bool])
+@each_name
+def test_input_that_is_not_floating_is_refused(name, dtype):
+    x, t = logits("binary").to(dtype), hard_target("binary")
+    with pytest.raises(lossreg.DTypeError, match=rf"must be a floating tensor, got {dtype}; use input.float\(\)"):
+        build(name)(x, t)
+
+
+@each_name
+def test_what_is_no_tensor_is_refused_by_its_type(name):
+    x, t = logits("binary"), hard_target("binary")
+    with pytest.raises(lossreg.DTypeError, match="input must be a tensor of logits, got ndarray"):
+        build(name)(x.numpy(), t)
+    for task in ("auto", "binary"):
+        with pytest.raises(lossreg.DTypeError, match="target must be a tensor, got list"):
+            build(name, task)(x, t.tolist())
+        with pytest.raises(lossreg.DTypeError, match="target must be a tensor, got ndarray"):
+            build(name, task)(x, np.zeros((4, 1, 3, 5)))
+
+
+@each_name
+def test_complex_targets_and_flat_input_are_refused(name):
+    with pytest.raises(lossreg.DTypeError, match=r"target is bool, integer or float, got torch\.complex64"):
+        build(name)(logits("binary"), hard_target("binary").to(torch.complex64))
+    with pytest.raises(lossreg.ShapeError, match=r"input has shape \(4,\), expected \(N, C, \*\)"):
+        build(name)(torch.zeros(4), torch.zeros(4))
+
+
+@each_name
+def test_the_number_of_tensors_is_checked(name):
+    x, t = logits("binary"), hard_target("binary")
+    for given in ((x,), (x, t, t)):
+        with pytest.raises(lossreg.ShapeError, match=rf"takes \(input, target\), got {len(given)} tensors"):
+            build(name)(*given)
+
+
+@each_case
+def test_an_empty_batch_is_refused(name, task):
+    with pytest.raises(lossreg.ShapeError, match="the batch is empty; skip empty batches in the loader"):
+        build(name, task)(logits(task, batch=0), hard_target(task, batch=0))
+
+
+@pytest.mark.parametrize("wrong", [-1, 3, 255])
+@pytest.mark.parametrize("name", MULTICLASS)
+def test_a_class_index_out_of_range_is_named(name, wrong):
+    """With what to do if it marks pixels to ignore; and doing so helps."""
+    x, t = logits("multiclass"), hard_target("multiclass")
+    t[1, 2, 3] = wrong
+    message = rf"target holds class index {wrong}, input has 3 classes \(0 to 2\); set ignore_index={wrong} if it marks"
+    with pytest.raises(lossreg.InputError, match=message):
+        build(name)(x, t)
+    assert build(name, ignore_index=wrong)(x, t).isfinite()
+
+
+@pytest.mark.parametrize(
+    "wrong, hint",
+    [
+        (255, "target holds 255, masks hold values from 0 to 1; divide by 255, or set ignore_index=255"),
+        (2, "target holds 2, masks hold values from 0 to 1; scale it, or set ignore_index=2"),
+        (-1, "target holds -1, masks hold values from 0 to 1; scale it, or set ignore_index=-1"),
+        (1.5, "target holds 1.5, masks hold values from 0 to 1; scale it$"),
+        (float("nan"), "target holds nan, masks hold values from 0 to 1; scale it$"),
+    ],
+)
+@pytest.mark.parametrize("name, task", [(name, "binary") for name in NAMES] + [("dice", "multiclass")])
+def test_mask_values_outside_zero_and_one_are_named(name, task, wrong, hint):
+    """A mask of 0 and 255 must not train on a loss of 255 times the size."""
+    t = torch.zeros(4, CHANNELS[task], 3, 5, dtype=torch.float64 if isinstance(wrong, float) else torch.int64)
+    t[1, 0, 2, 3] = wrong
+    with pytest.raises(lossreg.InputError, match=hint):
+        build(name, task)(logits(task), t)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.int64])
+@each_name
+def test_masks_with_one_channel_per_class_need_a_task(name, dtype):
+    """One-hot or independent: only the user knows, so nothing is guessed from the values."""
+    with pytest.raises(lossreg.InputError, match=r"set task='multilabel'.* or task='multiclass'"):
+        build(name, "auto")(logits("multilabel"), hard_target("multilabel").to(dtype))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bool])
+@pytest.mark.parametrize("name", MULTICLASS)
+def test_class_indices_must_be_integers(name, dtype):
+    with pytest.raises(
+        lossreg.DTypeError, match=rf"class indices, which are integers, got {dtype}; use target.long\(\)"
+    ):
+        build(name)(logits("multiclass"), hard_target("multiclass").to(dtype))
+
+
+@pytest.mark.parametrize("name", INDEPENDENT)
+@pytest.mark.parametrize("task", ["auto", "multiclass"])
+def test_losses_of_independent_masks_refuse_classes(name, task):
+    with pytest.raises(
+        lossreg.InputError, match=r"binary and multilabel, got a multiclass target; .* use cross_entropy"
+    ):
+        build(name, task)(logits("multiclass"), hard_target("multiclass"))
+
+
+@pytest.mark.parametrize("name", MULTICLASS)
+def test_a_task_that_does_not_fit_the_channels_is_refused(name):
+    """Softmax of one channel is the constant 1: it would have no gradient."""
+    with pytest.raises(lossreg.ShapeError, match="with one channel is constant 1 after softmax; use task='binary'"):
+        build(name, "multiclass")(logits("binary"), hard_target("binary")[:, 0])
+    with pytest.raises(lossreg.ShapeError, match="task='binary' takes one channel, got C=3; use task='multilabel'"):
+        build(name, "binary")(logits("multiclass"), hard_target("multilabel"))
+
+
+@each_case
+def test_class_weight_has_one_weight_per_class(name, task):
+    wrong = [1.0] * (CHANNELS[task] + 1)
+    expected = f"class_weight has {len(wrong)} weights, input has {CHANNELS[task]} classes; give one per class"
+    with pytest.raises(lossreg.ShapeError, match=expected) as caught:
+        build(name, task, class_weight=wrong)(logits(task), hard_target(task))
+    assert ("leave it out" in str(caught.value)) == (task == "binary")
+
+
+@pytest.mark.parametrize("weights", [[0.0, 0.0], []])
+def test_class_weights_that_weigh_nothing_are_refused_when_built(weights):
+    with pytest.raises(lossreg.InvalidConfigError, match=r"class_weight"):
+        build("dice", class_weight=weights)
+
+
+def test_pos_weight_and_alpha_have_one_value_per_class():
+    x, t = logits("multilabel"), hard_target("multilabel")
+    with pytest.raises(lossreg.ShapeError, match="pos_weight has 2 values, input has 3 classes; give one per class"):
+        build("bce", "multilabel", pos_weight=[1.0, 2.0])(x, t)
+    x, t = logits("multiclass"), hard_target("multiclass")
+    with pytest.raises(lossreg.ShapeError, match="alpha has 2 values, input has 3 classes; give one per class"):
+        build("focal", alpha=[1.0, 2.0])(x, t)
+
+
+def test_alpha_is_a_number_for_masks_and_a_list_for_classes():
+    with pytest.raises(lossreg.InputError, match="one weight per class, but the task is multilabel; give one number"):
+        build("focal", "multilabel", alpha=[1.0, 1.0, 1.0])(logits("multilabel"), hard_target("multilabel"))
+    with pytest.raises(lossreg.InputError, match=r"alpha=0\.5 weighs positive against .* a list of 3 factors"):
+        build("focal", alpha=0.5)(logits("multiclass"), hard_target("multiclass"))
+
+
+@pytest.mark.parametrize("absent", ["ignore", "zero", "false_positives"])
+@pytest.mark.parametrize("name, word", [("cross_entropy", "CrossEntropy"), ("focal", "Focal")])
+def test_absent_has_no_meaning_for_softmax_pixel_losses(name, word, absent):
+    message = f"absent='{absent}' has no meaning for softmax {word}: .*; leave absent='score'"
+    with pytest.raises(lossreg.InputError, match=message):
+        build(name, absent=absent)(logits("multiclass"), hard_target("multiclass"))
+
+
+@pytest.mark.parametrize("reduction", ["none", "sum"])
+@each_case
+def test_values_of_a_whole_batch_do_not_split_over_examples(name, task, reduction):
+    with pytest.raises(lossreg.InputError, match=rf"reduction='{reduction}' needs .* splits .*; use reduction='mean'"):
+        build(name, task, batch=True, reduction=reduction)(logits(task), hard_target(task))
+
+
+def test_misspelled_options_are_refused_even_without_a_config():
+    """A typo in reduction="maen" returned unreduced values in a peer."""
+    x, t = logits("binary"), hard_target("binary")
+    with pytest.raises(lossreg.InputError, match="reduction is 'mean', 'sum' or 'none', got 'maen'"):
+        Dice(reduction="maen")
+    with pytest.raises(
+        lossreg.InputError, match="absent is 'score', 'ignore', 'zero' or 'false_positives', got 'skip'"
+    ):
+        Dice(absent="skip")(x, t)
+    with pytest.raises(lossreg.InputError, match="got a multi target"):
+        BCE(task="multi")(x, t)
+    with pytest.raises(lossreg.InvalidConfigError, match=r"smoth.*smooth"):
+        lossreg.build({"name": "dice", "params": {"smoth": 1.0}})

@@ -1,0 +1,116 @@
+"""How the values of examples become one: averages, permutations, halves, sums and classes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import lossreg
+
+from .cases import NAMES, build, each_case, each_name, hard_target, logits, own, value_and_gradient
+
+
+def ragged(task):
+    """A target whose examples have 15, 8, 0 and 1 pixels that count."""
+    t = hard_target(task)
+    flat = t.view(4, -1, 15)
+    flat[1, :, 8:], flat[2], flat[3, :, 1:] = 7, 7, 7
+    return t
+
+
+@each_case
+def test_values_per_example_average_to_the_total(name, task):
+    """Whatever was ignored: an example of which nothing counts is 0 and stays in the mean."""
+    x, t = logits(task), ragged(task)
+    loss = build(name, task, ignore_index=7, **own(name, task))
+    output = loss.evaluate(x, t)
+    assert output.per_example.shape == (4,)
+    assert output.per_example.mean().item() == pytest.approx(output.total.item(), rel=1e-12)
+    assert loss(x, t).item() == output.total.item()
+    assert output.per_example[2] == 0
+    assert (output.per_example[[0, 1, 3]] > 0).all()
+
+
+@each_case
+def test_each_example_has_the_value_it_has_alone(name, task):
+    """No example's value depends on which others share its batch."""
+    x, t = logits(task), ragged(task)
+    loss = build(name, task, ignore_index=7)
+    together = build(name, task, ignore_index=7, reduction="none")(x, t)
+    for i in range(4):
+        assert loss(x[i : i + 1], t[i : i + 1]).item() == pytest.approx(together[i].item(), rel=1e-12)
+
+
+@each_case
+def test_permuting_the_batch_permutes_the_values(name, task):
+    """Example i is weighed by its own mask: a mask taken from its neighbour would not follow."""
+    x, t = logits(task), ragged(task)
+    order = torch.tensor([2, 0, 3, 1])
+    loss = build(name, task, ignore_index=7, reduction="none")
+    torch.testing.assert_close(loss(x[order], t[order]), loss(x, t)[order], rtol=1e-12, atol=0)
+
+
+@each_case
+def test_equal_halves_of_a_batch_average_to_the_whole(name, task):
+    """Accumulated gradients equal those of the whole batch."""
+    x, t = logits(task), ragged(task)
+    loss = build(name, task, ignore_index=7)
+    whole, gradient = value_and_gradient(loss, x, t)
+    halves = [value_and_gradient(loss, x[s], t[s]) for s in (slice(0, 2), slice(2, 4))]
+    torch.testing.assert_close(sum(value for value, _ in halves) / 2, whole, rtol=1e-12, atol=0)
+    torch.testing.assert_close(torch.cat([g / 2 for _, g in halves]), gradient, rtol=1e-11, atol=1e-15)
+
+
+@each_case
+def test_batch_true_is_one_large_image(name, task):
+    """The same pixels laid side by side in one example give the same value, and the order of examples is nothing."""
+    x, t = logits(task), ragged(task)
+    wide = torch.cat(list(x), -1).unsqueeze(0), torch.cat(list(t), -1).unsqueeze(0)
+    loss = build(name, task, batch=True, ignore_index=7)
+    one = build(name, task, ignore_index=7)(*wide)
+    assert loss(x, t).item() == pytest.approx(one.item(), rel=1e-12)
+    assert loss(x.flip(0), t.flip(0)).item() == pytest.approx(one.item(), rel=1e-12)
+    assert loss.evaluate(x, t).per_example is None
+
+
+@each_case
+def test_reductions_are_of_the_same_values(name, task):
+    x, t = logits(task), hard_target(task)
+    values = build(name, task, reduction="none")(x, t)
+    assert values.shape == (4,)
+    assert values.requires_grad is False
+    assert build(name, task, reduction="sum")(x, t).item() == pytest.approx(values.sum().item(), rel=1e-12)
+    assert build(name, task)(x, t).item() == pytest.approx(values.mean().item(), rel=1e-12)
+
+
+@each_name
+def test_components_are_detached_and_weigh_up_to_the_total(name):
+    """One component per term; those of the mixture before their weights."""
+    loss = build(name)
+    total, components = lossreg.evaluate(loss, logits("binary").requires_grad_(), hard_target("binary"))
+    weights = {"bce": 0.4, "dice": 0.4, "focal": 0.2} if name == "bce_dice_focal" else {name: 1.0}
+    assert set(components) == set(weights)
+    assert not any(value.requires_grad for value in components.values())
+    assert total.requires_grad
+    assert sum(weights[key] * value.item() for key, value in components.items()) == pytest.approx(total.item())
+
+
+def test_the_components_of_the_mixture_are_the_three_losses():
+    """Whatever its weights: weight 0 keeps a component that is only logged."""
+    x, t = logits("multilabel"), hard_target("multilabel")
+    loss = build("bce_dice_focal", "multilabel", bce_weight=0.0, dice_weight=3.0)
+    components = loss.evaluate(x, t).components
+    for name in ("bce", "dice", "focal"):
+        assert components[name].item() == pytest.approx(build(name, "multilabel")(x, t).item(), rel=1e-12)
+    assert loss(x, t).item() == pytest.approx(3 * components["dice"].item() + 0.2 * components["focal"].item())
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("bce", "bce_dice_focal")])
+def test_a_class_of_weight_zero_leaves_value_and_gradient(name):
+    """Multilabel classes are independent: the logits of class 0 get a gradient of exactly zero."""
+    x, t = logits("multilabel"), hard_target("multilabel")
+    weighed = build(name, "multilabel", class_weight=[0.0, 1.0, 1.0])
+    value, gradient = value_and_gradient(weighed, x, t)
+    assert value.item() == pytest.approx(build(name, "multilabel")(x[:, 1:], t[:, 1:]).item(), rel=1e-12)
+    assert (gradient[:, 0] == 0).all()
+    assert (gradient[:, 1:] != 0).all()

@@ -1,0 +1,88 @@
+"""The debug switch: it names NaN logits and empty steps, repairs nothing, and is off by default."""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import nullcontext
+
+import pytest
+import torch
+
+import lossreg
+from lossreg_segmentation import statistics
+
+from .cases import build, each_case, hard_target, logits
+
+
+@each_case
+def test_nan_logits_are_named_under_the_switch_and_never_repaired(name, task):
+    """Off, the loss is NaN, as the logits say. On, the first of them is named with its place."""
+    x, t = logits(task), hard_target(task)
+    x[1, 0, 2, 3] = float("nan")
+    loss = build(name, task)
+    assert loss(x, t).isnan()
+    message = r"input holds 1 NaN or infinite logits, the first at \(1, 0, 2, 3\): nan; look for the layer"
+    with lossreg.debug_checks(), pytest.raises(lossreg.InputError, match=message):
+        loss(x, t)
+    assert loss(x, t).isnan()
+
+
+def test_infinite_logits_are_counted():
+    x, t = logits("multilabel"), hard_target("multilabel")
+    x[0, 2, 1, 1], x[3, 0, 0, 0] = float("inf"), -float("inf")
+    with lossreg.debug_checks(), pytest.raises(lossreg.InputError, match=r"2 NaN or .* first at \(0, 2, 1, 1\): inf"):
+        build("dice", "multilabel")(x, t)
+
+
+@each_case
+def test_nan_under_an_ignored_pixel_is_no_error(name, task):
+    """Whatever the logits of pixels that do not count, they are not complained of."""
+    x, t = logits(task), hard_target(task)
+    x[1, :, 2, 3], t[1, ..., 2, 3] = float("nan"), 9
+    with lossreg.debug_checks():
+        assert build(name, task, ignore_index=9)(x, t).isfinite()
+
+
+@each_case
+def test_a_batch_that_is_ignored_whole_warns_under_the_switch_alone(name, task):
+    x, t = logits(task).requires_grad_(), torch.full_like(hard_target(task), 255)
+    loss = build(name, task, ignore_index=255)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert loss(x, t).item() == 0
+    with lossreg.debug_checks(), pytest.warns(UserWarning, match=r"every pixel .* \(ignore_index=255\)") as caught:
+        value = loss(x, t)
+    assert "look at how the targets are made, or leave such batches out" in str(caught[0].message)
+    assert value.item() == 0
+    assert value.requires_grad
+
+
+@each_case
+def test_a_healthy_batch_is_the_same_under_the_switch(name, task):
+    x, t = logits(task), hard_target(task)
+    loss = build(name, task)
+    with lossreg.debug_checks():
+        checked = loss(x, t)
+    assert torch.equal(checked, loss(x, t))
+
+
+def test_the_environment_is_a_switch_too(monkeypatch):
+    """LOSSREG_DEBUG=1 for the process; debug_checks(False) takes a part of it out."""
+    x, t = logits("binary") * float("nan"), hard_target("binary")
+    monkeypatch.setenv("LOSSREG_DEBUG", "1")
+    with pytest.raises(lossreg.InputError, match="NaN or infinite logits"):
+        build("dice")(x, t)
+    with lossreg.debug_checks(False):
+        assert build("dice")(x, t).isnan()
+    monkeypatch.setenv("LOSSREG_DEBUG", "0")
+    assert build("dice")(x, t).isnan()
+
+
+def test_target_values_off_the_cpu_are_read_under_the_switch_alone(monkeypatch):
+    """Reading them costs a device sync. The meta device stands for one: it has no values, so to read them raises."""
+    monkeypatch.setattr(torch, "autocast", lambda *args, **kwargs: nullcontext())  # which meta lacks
+    monkeypatch.setattr(statistics, "check_counted", lambda *args: None)
+    x, t = logits("binary").to("meta"), hard_target("binary").to("meta")
+    assert build("dice")(x, t).device.type == "meta"
+    with lossreg.debug_checks(), pytest.raises(RuntimeError, match="meta"):
+        build("dice")(x, t)

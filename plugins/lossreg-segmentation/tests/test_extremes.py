@@ -1,0 +1,90 @@
+"""Any finite logit, half precision and large images: finite, and equal to float32."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from .cases import CHANNELS, build, each_case, each_name, hard_target, logits, soft_target, value_and_gradient
+
+DTYPES = [torch.float32, torch.bfloat16, torch.float16]
+
+
+def extreme_targets(task):
+    """Zeros, ones (every class in turn) and mixed; hard and soft."""
+    mixed = hard_target(task)
+    top = CHANNELS[task] if task == "multiclass" else 2
+    return [*(torch.full_like(mixed, value) for value in range(top)), mixed, soft_target(task).float()]
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@each_case
+def test_logits_of_ten_thousand_have_finite_value_and_gradient(name, task, dtype):
+    """All of one sign, and of both, with gamma as it is by default."""
+    signs = logits(task, seed=3).sign()
+    loss = build(name, task)
+    for pattern in (torch.ones_like(signs), -torch.ones_like(signs), signs):
+        for t in extreme_targets(task):
+            value, gradient = value_and_gradient(loss, (pattern * 1e4).to(dtype), t)
+            assert value.isfinite()
+            assert gradient.isfinite().all()
+            assert gradient.dtype == dtype
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+@each_case
+def test_half_precision_equals_float32_of_the_rounded_logits(name, task, dtype):
+    """The loss is float32; only the gradient is rounded, once, on its way out."""
+    x, t = logits(task, dtype=dtype), hard_target(task)
+    loss = build(name, task)
+    value, gradient = value_and_gradient(loss, x, t)
+    expected, wide = value_and_gradient(loss, x.float(), t)
+    assert value.dtype == torch.float32
+    assert torch.equal(value, expected)
+    assert torch.equal(gradient, wide.to(dtype))
+
+
+@each_case
+def test_autocast_changes_nothing(name, task):
+    """bfloat16 sigmoid(7) is exactly 1: inside the loss, autocast is off."""
+    x, t = logits(task, dtype=torch.float32, scale=4.0), hard_target(task)
+    loss = build(name, task)
+    expected, gradient = value_and_gradient(loss, x, t)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        value, found = value_and_gradient(loss, x, t)
+    assert value.dtype == torch.float32
+    assert torch.equal(value, expected)
+    assert torch.equal(found, gradient)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+@each_name
+def test_sums_of_a_large_half_precision_image_do_not_overflow(name, dtype):
+    """512 x 512 pixels of p = 1: 262144 is above the 65504 of float16, and bfloat16 stops counting at 256."""
+    x = torch.full((1, 1, 512, 512), 12.0, dtype=dtype)
+    t = torch.ones(1, 1, 512, 512, dtype=torch.uint8)
+    value, gradient = value_and_gradient(build(name), x, t)
+    assert 0 <= value < 1e-3
+    assert gradient.isfinite().all()
+    value, gradient = value_and_gradient(build(name), x, 1 - t)
+    assert value.isfinite()
+    assert value > 0.7
+    assert gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["dice", "jaccard", "tversky", "focal_tversky"])
+def test_smooth_zero_is_finite_on_empty_masks(name):
+    """0 / 0 is a score of 0, as documented: empty on empty costs 1."""
+    x = torch.full((1, 1, 8, 8), -200.0)
+    value, gradient = value_and_gradient(build(name, smooth=0.0), x, torch.zeros(1, 1, 8, 8))
+    assert value == 1
+    assert gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["bce", "cross_entropy"])
+def test_cross_entropy_of_a_large_wrong_logit_is_the_logit(name):
+    """-log p is x for a logit of -x: never clipped, so its gradient never vanishes."""
+    x = torch.full((1, 1, 2, 2), -1e4)
+    value, gradient = value_and_gradient(build(name), x, torch.ones(1, 1, 2, 2))
+    assert value == 1e4
+    assert gradient.flatten().tolist() == [-0.25] * 4

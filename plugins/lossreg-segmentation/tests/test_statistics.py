@@ -1,0 +1,174 @@
+"""mask_statistics: every sum against numpy, exactly those that were asked for, and which positions count."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import lossreg
+from lossreg_segmentation.statistics import NEGATIVES, MaskStatistics, mask_statistics
+
+from .cases import arrays, hard_target, logits, soft_target
+from .oracles import sigmoid, softmax
+
+ALL = MaskStatistics._fields
+SOFTMAX = tuple(name for name in ALL if name not in NEGATIVES)
+TARGETS = {"hard": hard_target, "soft": soft_target}
+
+
+def sums(x, t, valid, activation, gamma, threshold=0.0):
+    """Every field, (B, C), from (B, C, L) float64 arrays."""
+    p = sigmoid(x) if activation == "sigmoid" else softmax(x, 1)
+    hit = x > threshold if activation == "sigmoid" else x == x.max(1, keepdims=True)
+    if activation == "sigmoid":
+        p_t = p * t + (1 - p) * (1 - t)
+        loss = -t * np.log(p) - (1 - t) * np.log(1 - p)
+        positive = t * (1 - p_t) ** gamma * loss
+    else:
+        positive = -t * (1 - p) ** gamma * np.log(p)
+    elements = {
+        "intersection": (p + t - np.abs(p - t)) / 2,
+        "predicted": p,
+        "actual": t,
+        "valid": np.ones_like(p),
+        "cross_entropy_positive": -t * np.log(p),
+        "focal_positive": positive,
+        "hard_intersection": hit & (t > 0.5),
+        "hard_union": hit | (t > 0.5),
+    }
+    if activation == "sigmoid":
+        elements["cross_entropy_negative"] = -(1 - t) * np.log(1 - p)
+        elements["focal_negative"] = (1 - t) * (1 - p_t) ** gamma * loss
+    return {name: (np.broadcast_to(e, p.shape) * valid).sum(2) for name, e in elements.items()}
+
+
+@pytest.mark.parametrize("ignore", [False, True], ids=["all", "ignored"])
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
+@pytest.mark.parametrize("kind", TARGETS)
+@pytest.mark.parametrize("task, needs", [("multilabel", ALL), ("multiclass", SOFTMAX)], ids=["sigmoid", "softmax"])
+def test_every_field_equals_its_sum(task, needs, kind, gamma, ignore):
+    """The exponent reaches the focal sums alone; ignored positions reach none."""
+    activation = "softmax" if task == "multiclass" else "sigmoid"
+    x, t = logits(task), TARGETS[kind](task)
+    valid = torch.rand(4, 3, 5, generator=torch.Generator().manual_seed(3)) < (0.5 if ignore else 2)
+    expected = sums(*arrays(x, t), valid.flatten(1).unsqueeze(1).numpy(), activation, gamma)
+    marked = t.masked_fill(~(valid if t.ndim == 3 else valid.unsqueeze(1)), -1)
+    found = mask_statistics(x, marked, activation=activation, needs=needs, gamma=gamma, ignore_index=-1)
+    for name in needs:
+        np.testing.assert_allclose(getattr(found, name).numpy(), expected[name], rtol=1e-11, atol=0, err_msg=name)
+
+
+def test_the_threshold_moves_the_hard_sums_alone():
+    """A logit is compared with the threshold; 0 is p = 1/2."""
+    x = torch.tensor([[[-1.0, 0.0, 0.5, 2.0]]])
+    t = torch.tensor([[[0, 1, 1, 1]]])
+    needs = {"hard_intersection", "hard_union", "predicted"}
+    at_zero = mask_statistics(x, t, activation="sigmoid", needs=needs)
+    at_one = mask_statistics(x, t, activation="sigmoid", needs=needs, threshold=1.0)
+    below = mask_statistics(x, t, activation="sigmoid", needs=needs, threshold=-2.0)
+    assert [s.hard_intersection.item() for s in (at_zero, at_one, below)] == [2, 1, 3]
+    assert [s.hard_union.item() for s in (at_zero, at_one, below)] == [3, 3, 4]
+    assert at_zero.predicted == at_one.predicted == below.predicted
+
+
+@pytest.mark.parametrize("activation, names", [("sigmoid", ALL), ("softmax", SOFTMAX)])
+def test_needs_gives_exactly_what_was_asked(activation, names):
+    """The other fields are None; asked for alone, a field has the value it has among all."""
+    x, t = logits("multilabel"), hard_target("multilabel")
+    everything = mask_statistics(x, t, activation=activation, needs=names)
+    for name in names:
+        one = mask_statistics(x, t, activation=activation, needs=[name])
+        assert [field for field in ALL if getattr(one, field) is not None] == [name]
+        assert torch.equal(getattr(one, name), getattr(everything, name))
+    nothing = mask_statistics(x, t, activation=activation, needs=())
+    assert all(field is None for field in nothing)
+
+
+def test_unknown_needs_are_refused_by_name():
+    x, t = logits("binary"), hard_target("binary")
+    with pytest.raises(lossreg.InputError, match=r"unknown statistics \['overlap'\]; allowed are intersection, "):
+        mask_statistics(x, t, activation="sigmoid", needs={"valid", "overlap"})
+
+
+@pytest.mark.parametrize("name", sorted(NEGATIVES))
+def test_softmax_has_no_negatives(name):
+    x, t = logits("multiclass"), hard_target("multiclass")
+    with pytest.raises(lossreg.InputError, match=rf"statistics \['{name}'\] need activation='sigmoid'"):
+        mask_statistics(x, t, activation="softmax", needs={name})
+
+
+def test_the_type_is_float32_or_wider_and_the_shape_is_one_number_per_mask():
+    t = hard_target("multilabel")
+    for given in (torch.float16, torch.bfloat16, torch.float32):
+        found = mask_statistics(logits("multilabel", dtype=given), t, activation="sigmoid", needs=ALL)
+        assert {(field.dtype, field.shape) for field in found} == {(torch.float32, (4, 3))}
+    found = mask_statistics(logits("multilabel"), t, activation="sigmoid", needs=ALL)
+    assert {field.dtype for field in found} == {torch.float64}
+
+
+def test_an_ignore_index_that_the_type_cannot_hold_ignores_nothing():
+    """torch compares uint8 255 with -1 as equal, having wrapped the -1."""
+    t = torch.tensor([[[0, 1, 255]]], dtype=torch.uint8)
+    x = torch.zeros(1, 1, 3)
+    with pytest.raises(lossreg.InputError, match="target holds 255"):
+        mask_statistics(x, t, activation="sigmoid", needs={"valid"}, ignore_index=-1)
+    t = t.clamp_max(1)
+    assert mask_statistics(x, t, activation="sigmoid", needs={"valid"}, ignore_index=-1).valid.item() == 3
+    assert mask_statistics(x, t, activation="sigmoid", needs={"valid"}, ignore_index=257).valid.item() == 3
+    assert mask_statistics(x, t.bool(), activation="sigmoid", needs={"valid"}, ignore_index=-1).valid.item() == 3
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.float32, torch.bfloat16])
+def test_ignore_index_255_is_found_in_every_type_that_holds_it(dtype):
+    t = torch.tensor([[[0, 1, 255, 255]]]).to(dtype)
+    found = mask_statistics(
+        torch.zeros(1, 1, 4), t, activation="sigmoid", needs={"valid", "actual", "predicted"}, ignore_index=255
+    )
+    assert (found.valid.item(), found.actual.item(), found.predicted.item()) == (2, 1, 1)
+
+
+def test_one_target_is_shared_by_all_masks():
+    """(N, 1, *) against (N, M, *) equals the target repeated M times."""
+    x, t = logits("multilabel"), hard_target("binary")
+    t[1, 0, 0] = 9
+    shared = mask_statistics(x, t, activation="sigmoid", needs=ALL, ignore_index=9)
+    repeated = mask_statistics(x, t.repeat(1, 3, 1, 1), activation="sigmoid", needs=ALL, ignore_index=9)
+    for name in ALL:
+        assert torch.equal(getattr(shared, name), getattr(repeated, name)), name
+
+
+def test_one_ignored_class_ignores_the_pixel_of_softmax():
+    """The probabilities of a pixel share one sum, so its logits count together or not at all."""
+    x = logits("multiclass").requires_grad_()
+    t = soft_target("multiclass")
+    t[0, 1, 2, 3] = 7
+    found = mask_statistics(x, t, activation="softmax", needs=SOFTMAX, ignore_index=7)
+    assert found.valid[0].tolist() == [14, 14, 14]
+    t[0, :, 2, 3] = 7
+    whole = mask_statistics(x, t, activation="softmax", needs=SOFTMAX, ignore_index=7)
+    for name in SOFTMAX:
+        assert torch.equal(getattr(found, name), getattr(whole, name)), name
+    (gradient,) = torch.autograd.grad(found.focal_positive.sum() + found.predicted[:, 0].sum(), x)
+    assert gradient[0, :, 2, 3].tolist() == [0, 0, 0]
+
+
+def test_gradients_reach_the_input_through_six_fields_and_never_the_target():
+    """The thresholded sums and the counts are constants."""
+    x, t = logits("multilabel").requires_grad_(), soft_target("multilabel").requires_grad_()
+    found = mask_statistics(x, t, activation="sigmoid", needs=ALL)
+    carrying = {name for name in ALL if getattr(found, name).requires_grad}
+    cross_entropy = {"cross_entropy_positive", "cross_entropy_negative"}
+    assert carrying == {"intersection", "predicted", "focal_positive", "focal_negative"} | cross_entropy
+    sum(getattr(found, name).sum() for name in carrying).backward()
+    assert t.grad is None
+    assert x.grad.abs().min() > 0
+
+
+def test_over_batch_sums_the_examples_and_keeps_what_is_missing():
+    x, t = logits("multilabel"), hard_target("multilabel")
+    found = mask_statistics(x, t, activation="sigmoid", needs={"predicted", "valid"}).over_batch()
+    assert found.predicted.shape == (1, 3)
+    np.testing.assert_allclose(found.predicted[0].numpy(), sigmoid(x.numpy()).sum((0, 2, 3)), rtol=1e-12)
+    assert found.valid.tolist() == [[60, 60, 60]]
+    assert found.actual is None

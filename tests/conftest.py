@@ -1,0 +1,35 @@
+"""Fixtures that several files share."""
+
+import pytest
+
+from lossreg import Registry
+
+from .fakes import Site
+
+
+class Base:
+    """What the classes of a test registry derive from."""
+
+
+@pytest.fixture
+def base():
+    return Base
+
+
+@pytest.fixture
+def registry(base):
+    """Empty, and it discovers nothing."""
+    return Registry(base, name="things")
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    """A folder at the head of sys.path, for packages and distributions."""
+    root = tmp_path / "site"
+    root.mkdir()
+    monkeypatch.syspath_prepend(root)
+    for variable in ("LOSSREG_DISABLE", "LOSSREG_ONLY", "LOSSREG_STRICT"):
+        monkeypatch.delenv(variable, raising=False)
+    fake = Site(root)
+    yield fake
+    fake.forget()

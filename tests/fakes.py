@@ -1,0 +1,97 @@
+"""Packages and distributions on disk, as pip would leave them."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+import textwrap
+from pathlib import Path
+
+from lossreg import Registry
+from lossreg.discovery import discover
+
+LOSS = """
+    from torch import nn
+
+    class {name}(nn.Module):
+        def forward(self, input, target):
+            return (input - target).abs().mean()
+"""
+
+
+class Site:
+    """A folder on sys.path, to be filled."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.distributions: set[str] = set()
+
+    def distribution(self, name: str, *, metadata: bytes | None = None, version: str = "1.0", **groups: dict) -> Path:
+        """A dist-info folder; `losses={"focal": "acme:Focal"}` is an entry point of the group lossreg.losses."""
+        lines = []
+        for group, points in groups.items():
+            lines += [f"[lossreg.{group}]", *(f"{point} = {value}" for point, value in points.items())]
+        return self.raw_distribution(name, "\n".join(lines).encode(), metadata=metadata, version=version)
+
+    def raw_distribution(
+        self, name: str, entry_points: bytes, *, metadata: bytes | None = None, version: str = "1.0"
+    ) -> Path:
+        folder = self.root / f"{name.replace('-', '_')}-{version}.dist-info"
+        folder.mkdir(parents=True)
+        header = f"Metadata-Version: 2.4\nName: {name}\nVersion: {version}\n\nName: not this one\n"
+        (folder / "METADATA").write_bytes(header.encode() if metadata is None else metadata)
+        (folder / "entry_points.txt").write_bytes(entry_points)
+        self.distributions.add(name)
+        importlib.invalidate_caches()
+        return folder
+
+    def module(self, name: str, source: str = "") -> Path:
+        """A module; each part of the name before the last is a package."""
+        *packages, last = name.split(".")
+        folder = self.root
+        for package in packages:
+            folder = folder / package
+            folder.mkdir(exist_ok=True)
+            (folder / "__init__.py").touch()
+        path = folder / f"{last}.py"
+        path.write_text(textwrap.dedent(source))
+        importlib.invalidate_caches()
+        return path
+
+    def loss(self, name: str, *classes: str) -> Path:
+        """A module with a loss of each of these names."""
+        return self.module(name, "\n".join(textwrap.dedent(LOSS.format(name=each)) for each in classes))
+
+    def package(self, name: str, manifest: object = None) -> Path:
+        """An empty package, with a manifest if one is given: as text, or as data."""
+        folder = self.root / name
+        folder.mkdir()
+        (folder / "__init__.py").touch()
+        if manifest is not None:
+            text = manifest if isinstance(manifest, str) else json.dumps(manifest)
+            (folder / "lossreg.json").write_text(text)
+        importlib.invalidate_caches()
+        return folder
+
+    def registry(self) -> Registry:
+        """What discovery makes of all this, and of what else is installed."""
+        return Registry("torch.nn:Module", name="losses", discover=discover)
+
+    def names(self, registry: Registry) -> list[str]:
+        """Names that come from here."""
+        return [name for name in registry if registry.entry(name).distribution in self.distributions]
+
+    def failures(self, registry: Registry) -> dict[str, str]:
+        """Messages by source, of what comes from here."""
+        return {
+            failure.source: str(failure.error)
+            for failure in registry.failures
+            if failure.distribution in {*self.distributions, "unknown"}
+        }
+
+    def forget(self) -> None:
+        """Take what was imported from here out of sys.modules."""
+        for name, module in list(sys.modules.items()):
+            if str(getattr(module, "__file__", None)).startswith(str(self.root)):
+                del sys.modules[name]

@@ -1,0 +1,89 @@
+"""Kinds of annotations a constructor may have: what each is as JSON Schema, and what it takes."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, NotRequired, Optional, TypedDict, Union
+
+from pydantic import Field
+from torch import nn
+
+
+class Term(TypedDict):
+    loss: nn.Module
+    weight: NotRequired[Annotated[float, Field(default=1.0)]]
+    power: int
+
+
+REF = {"$ref": "#/$defs/loss"}
+NULL = {"type": "null"}
+# Annotation, its schema, values it takes (as they come out), values it does not take.
+KINDS: list[tuple[Any, Any, list, list]] = [
+    (float, {"type": "number"}, [1.5, 2, -1e-9], ["1", True, None, [1.0]]),
+    (int, {"type": "integer"}, [0, -5], [1.5, "1", True, None]),
+    (bool, {"type": "boolean"}, [True, False], [0, 1, "true", None]),
+    (str, {"type": "string"}, ["", "x"], [1, None, ["x"]]),
+    (Literal["a", "b"], {"type": "string", "enum": ["a", "b"]}, ["a", "b"], ["c", "A", 1, None]),
+    (Literal["a"], {"type": "string", "const": "a"}, ["a"], ["b", None]),
+    (Literal[1, 2], {"type": "integer", "enum": [1, 2]}, [1, 2], [3, "1"]),
+    (Optional[float], {"anyOf": [{"type": "number"}, NULL]}, [None, 1.5], ["1", True]),  # noqa: UP045
+    (int | str, {"anyOf": [{"type": "integer"}, {"type": "string"}]}, [1, "x"], [1.5, None, [1]]),
+    (Union[int, None], {"anyOf": [{"type": "integer"}, NULL]}, [1, None], ["x"]),  # noqa: UP007
+    (Annotated[float, Field(ge=0, lt=1)], {"type": "number", "minimum": 0, "exclusiveMaximum": 1}, [0, 0.5], [-1, 1]),
+    (
+        Annotated[int, Field(gt=0, multiple_of=2)],
+        {"type": "integer", "exclusiveMinimum": 0, "multipleOf": 2},
+        [2],
+        [0, 3],
+    ),
+    (
+        Annotated[str, Field(min_length=1, pattern="^a")],
+        {"type": "string", "minLength": 1, "pattern": "^a"},
+        ["ab"],
+        [""],
+    ),
+    (list[float], {"type": "array", "items": {"type": "number"}}, [[], [1.5, 2]], [["x"], 1.5, {"a": 1.5}]),
+    (Sequence[int], {"type": "array", "items": {"type": "integer"}}, [[1]], [[1.5], "ab"]),
+    (list, {"type": "array", "items": {}}, [[1, "x", None]], [5]),
+    (tuple[int, ...], {"type": "array", "items": {"type": "integer"}}, [[1, 2]], [["x"]]),
+    (
+        tuple[int, str],
+        {"type": "array", "prefixItems": [{"type": "integer"}, {"type": "string"}], "minItems": 2, "maxItems": 2},
+        [[1, "x"]],
+        [[1], [1, "x", 2], ["x", 1], 5],
+    ),
+    (
+        dict[str, float],
+        {"type": "object", "additionalProperties": {"type": "number"}},
+        [{}, {"a": 1.5}],
+        [{"a": "x"}, []],
+    ),
+    (
+        Annotated[list[str], Field(min_length=1)],
+        {"type": "array", "items": {"type": "string"}, "minItems": 1},
+        [["x"]],
+        [[]],
+    ),
+    (Any, {}, [None, 1, "x", [1], {"a": [None]}], []),
+    (nn.Module, REF, ["dice", {"name": "bce"}], [5, None, "nothing", {"nam": "x"}, ["dice"]]),
+    (nn.Module | None, {"anyOf": [REF, NULL]}, [None, "dice"], [5, True, ["dice"], "nothing"]),
+    (list[nn.Module], {"type": "array", "items": REF}, [[], ["dice"]], ["dice", [5], [None]]),
+    (
+        Annotated[Sequence[nn.Module], Field(min_length=1)],
+        {"type": "array", "items": REF, "minItems": 1},
+        [["dice"]],
+        [[]],
+    ),
+    (Mapping[str, nn.Module], {"type": "object", "additionalProperties": REF}, [{"a": "dice"}], [["dice"], {"a": 5}]),
+    (
+        list[Term],
+        {
+            "type": "array",
+            "items": REF
+            | {
+                "properties": {"weight": {"type": "number", "default": 1.0}, "power": {"type": "integer"}},
+                "required": ["power"],
+            },
+        },
+        [[{"name": "dice", "power": 2}], [{"name": "dice", "power": 2, "weight": 1.5}]],
+        [["dice"], [{"name": "dice"}], [{"name": "dice", "power": 1.5}], [{"name": "dice", "power": 1, "x": 1}]],
+    ),
+]

@@ -1,0 +1,187 @@
+"""The picture of the tree: who imports whom."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PLUGINS = {
+    "lossreg_segmentation": ROOT / "plugins/lossreg-segmentation/lossreg_segmentation",
+    "lossreg_sam": ROOT / "plugins/lossreg-sam/lossreg_sam",
+}
+
+# From the ground up. A module imports from floors below its own; a new module needs a floor.
+FLOORS = [
+    {"errors", "docstring"},
+    {"words", "tags", "plain", "entry", "debug"},
+    {"loading", "snapshot"},
+    {"registry"},
+    {"manifest"},
+    {"discovery"},
+    {"parameters"},
+    {"describe"},
+    {"config", "manifest_writer"},
+    {"schema", "read", "loss"},
+    {"factory", "composite"},
+    {"__init__"},
+    {"cli"},
+]
+FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
+
+# What may be imported from outside, besides the standard library. Everything that listing needs has nothing heavy.
+OUTSIDE = {
+    "config": {"pydantic"},
+    "parameters": {"pydantic", "pydantic_core"},
+    "discovery": {"importlib_metadata"},
+    "manifest_writer": {"importlib_metadata"},
+    "read": {"yaml"},
+    "loss": {"torch"},
+    "composite": {"torch", "pydantic"},
+    "cli": {"typer", "rich"},
+}
+# Of these, torch is imported when the module is; elsewhere inside a function, or for type checkers alone.
+TORCH_AT_ONCE = {"loss", "composite"}
+
+
+def files(package, folder):
+    """Every file of a package, as dotted name and syntax tree."""
+    for path in sorted(folder.rglob("*.py")):
+        parts = path.relative_to(folder).with_suffix("").parts
+        yield ".".join([package, *parts]).removesuffix(".__init__"), ast.parse(path.read_text()), path
+
+
+def is_type_checking(node):
+    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+
+
+def imports(tree, *, within_functions=True):
+    """Dotted names that are imported, but for type checkers alone."""
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif is_type_checking(node):
+            waiting += node.orelse
+        elif within_functions or not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            waiting += ast.iter_child_nodes(node)
+
+
+def modules(names, package="lossreg"):
+    """The modules of a package among imported names: its files, whatever is imported from them."""
+    folder = ROOT / package
+    for name in names:
+        parts = name.split(".")
+        if parts[0] != package:
+            continue
+        if len(parts) == 1:
+            yield "__init__"
+        elif (folder / parts[1]).is_dir() or (folder / f"{parts[1]}.py").exists():
+            yield parts[1]
+
+
+FRAMEWORK = [
+    pytest.param(name, tree, id=name) for name, tree, _ in files("lossreg", ROOT / "lossreg") if name != "lossreg"
+]
+
+
+def floor_name(name):
+    return name.split(".")[1]
+
+
+def test_every_module_has_a_floor_and_every_floor_its_modules():
+    """The table above is complete and has no ghosts."""
+    found = {floor_name(parameter.values[0]) for parameter in FRAMEWORK} | {"__init__"}
+    assert found == set(FLOOR)
+
+
+@pytest.mark.parametrize("name, tree", FRAMEWORK)
+def test_imports_run_downward(name, tree):
+    """Inside functions as well. `from lossreg import x` is an import of lossreg.x where there is such a file."""
+    here = floor_name(name)
+    for other in modules(imports(tree)):
+        if other in ("__init__", here):
+            # The package itself is imported anyway; a package imports from within itself.
+            continue
+        assert FLOOR[other] < FLOOR[here], f"{name} imports lossreg.{other}"
+
+
+@pytest.mark.parametrize("name, tree", FRAMEWORK)
+def test_nothing_is_taken_from_the_package_itself(name, tree):
+    """Below the command line, a name comes from the file that defines it."""
+    if floor_name(name) == "cli":
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module == "lossreg":
+            for alias in node.names:
+                assert alias.name in FLOOR, f"{name} takes {alias.name} from lossreg"
+
+
+@pytest.mark.parametrize("name, tree", FRAMEWORK)
+def test_only_some_modules_import_anything_from_outside(name, tree):
+    """The framework never imports a plugin; what listing needs imports the standard library alone."""
+    allowed = {"lossreg", *sys.stdlib_module_names, *OUTSIDE.get(floor_name(name), ())}
+    outside = {imported.partition(".")[0] for imported in imports(tree)} - allowed
+    assert outside == set()
+
+
+@pytest.mark.parametrize("name, tree", FRAMEWORK)
+def test_torch_is_imported_at_once_by_the_losses_alone(name, tree):
+    """Everything else starts without it."""
+    at_once = {imported.partition(".")[0] for imported in imports(tree, within_functions=False)}
+    if floor_name(name) not in TORCH_AT_ONCE:
+        assert "torch" not in at_once
+
+
+def test_importing_lossreg_imports_nothing_heavy():
+    """What its __init__ reaches at once has neither torch nor pydantic, by the tables."""
+    trees = {name.partition(".")[2] or "__init__": tree for name, tree, _ in files("lossreg", ROOT / "lossreg")}
+    reached, waiting = set(), ["__init__"]
+    while waiting:
+        here = waiting.pop()
+        if here not in reached:
+            reached.add(here)
+            waiting += [m for m in modules(imports(trees[here], within_functions=False)) if m in trees]
+    assert {"registry", "discovery"} <= reached
+    assert reached.isdisjoint({"config", "parameters", "loss", "composite", "factory", "schema", "read", "cli"})
+
+
+@pytest.mark.parametrize("plugin", PLUGINS)
+def test_a_plugin_imports_no_other_plugin(plugin):
+    """But lossreg_sam, which is built on lossreg_segmentation."""
+    allowed = {plugin} | ({"lossreg_segmentation"} if plugin == "lossreg_sam" else set())
+    found = list(files(plugin, PLUGINS[plugin]))
+    assert found
+    for name, tree, _ in found:
+        first = {imported.partition(".")[0] for imported in imports(tree)}
+        assert {other for other in first if other in PLUGINS} <= allowed, name
+        assert not any(imported.startswith("lossreg.cli") for imported in imports(tree)), name
+
+
+def test_triton_is_imported_by_the_statistics_alone():
+    """And by nothing at once that others import."""
+    for package, folder in {"lossreg": ROOT / "lossreg", **PLUGINS}.items():
+        for name, tree, path in files(package, folder):
+            if "triton" in {imported.partition(".")[0] for imported in imports(tree)}:
+                assert path.parent == PLUGINS["lossreg_segmentation"] / "statistics", name
+
+
+@pytest.mark.parametrize(
+    "source, names",
+    [
+        ("import torch.nn", ["torch.nn"]),
+        ("from lossreg import tags as t", ["lossreg", "lossreg.tags"]),
+        ("def f():\n    from pydantic import Field", ["pydantic", "pydantic.Field"]),
+        ("if TYPE_CHECKING:\n    import torch\nelse:\n    import json", ["json"]),
+        ("try:\n    import triton\nexcept ImportError:\n    triton = None", ["triton"]),
+    ],
+)
+def test_the_reader_of_imports(source, names):
+    """Sees what it has to see."""
+    assert sorted(imports(ast.parse(source))) == names

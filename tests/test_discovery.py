@@ -1,0 +1,247 @@
+"""Discovery: what distributions on disk declare becomes entries and failures, and nothing is imported."""
+
+import sys
+
+import pytest
+
+from lossreg import DisabledError, ProviderError
+
+MANIFEST = {
+    "schema": 1,
+    "losses": {
+        "focal": {
+            "target": "acme.focal:Focal",
+            "aliases": ["focal_x"],
+            "tags": ["t"],
+            "summary": "A loss.",
+            "parameters": {"type": "object", "properties": {}, "required": [], "additionalProperties": False},
+        }
+    },
+}
+
+
+def test_an_entry_point_is_a_loss(site):
+    """Name and target known at once, provider and version from the distribution, tags once it is loaded."""
+    site.loss("acme_point", "Focal")
+    site.distribution("lossreg-acme", losses={"acme_focal": "acme_point:Focal"}, version="2.5")
+    registry = site.registry()
+    entry = registry.entry("acme_focal")
+    assert (entry.full_name, entry.target, entry.tags) == ("acme/acme_focal", "acme_point:Focal", None)
+    assert (entry.distribution, entry.version, entry.owns_name) == ("lossreg-acme", "2.5", False)
+    assert "acme_point" not in sys.modules
+    assert registry.instantiate("acme/acme_focal")
+    assert registry.entry("acme_focal").state == "loaded"
+
+
+def test_a_manifest_is_a_library(site):
+    """Names, aliases, tags and metadata known without import; the provider is named by the entry point."""
+    folder = site.package("acme", MANIFEST)
+    (folder / "focal.py").write_text("from torch import nn\nclass Focal(nn.Module): ...\n")
+    site.distribution("Acme_Losses", manifests={"a": "acme:lossreg.json"})
+    registry = site.registry()
+    site.distributions = {"acme-losses"}
+    entry = registry.entry("focal_x")
+    assert (entry.full_name, entry.tags, entry.metadata["summary"]) == ("a/focal", {"t"}, "A loss.")
+    assert registry.find("t") == ["a/focal"]
+    assert "acme" not in sys.modules
+    assert registry.get("a/focal").__module__ == "acme.focal"
+
+
+def test_a_manifest_has_a_default_name_and_may_have_another(site):
+    """`acme` alone means lossreg.json."""
+    site.package("acme", MANIFEST)
+    (site.package("acme2") / "other.json").write_text((site.root / "acme" / "lossreg.json").read_text())
+    site.distribution("one", manifests={"one": "acme"})
+    site.distribution("two", manifests={"two": "acme2:other.json"})
+    assert site.names(site.registry()) == ["one/focal", "two/focal"]
+
+
+def test_first_party_names_are_decided_by_the_distribution(site):
+    """Not by what a manifest or an entry point calls itself."""
+    loss = MANIFEST["losses"]["focal"] | {"owns_name": True, "provider": "segmentation", "aliases": []}
+    site.package("acme", {"schema": 1, "losses": {"dice": loss, "new": loss | {"target": "acme:New"}}})
+    site.distribution("acme", manifests={"segmentation": "acme:lossreg.json"})
+    registry = site.registry()
+    assert registry.entry("dice").target == "lossreg_segmentation.overlap:Dice"
+    assert registry.entry("segmentation/dice").distribution == "lossreg-segmentation"
+    assert not registry.entry("new").owns_name
+    assert site.failures(registry) == {
+        "segmentation/dice": "segmentation/dice is declared by lossreg-segmentation (lossreg_segmentation.overlap:Dice)"
+        " and by acme (acme.focal:Focal); the first is kept. Rename one of the providers"
+    }
+
+
+def test_the_same_distribution_twice_on_the_path_is_one(site, monkeypatch):
+    """An editable install and a stale copy: the first on sys.path counts, as it does for imports."""
+    other = site.root / "other"
+    site.loss("acme_twice", "Focal")
+    site.distribution("acme", losses={"focal_x": "acme_twice:Focal"}, version="2.0")
+    site.root = other
+    site.distribution("acme", losses={"focal_x": "acme_old:Focal", "stale": "acme_old:Stale"}, version="1.0")
+    monkeypatch.setattr(sys, "path", [*sys.path, str(other)])
+    registry = site.registry()
+    assert site.names(registry) == ["focal_x"]
+    assert registry.entry("focal_x").version == "2.0"
+    assert site.failures(registry) == {}
+
+
+def test_two_distributions_may_not_claim_one_full_name(site):
+    """The first is kept, the second is a failure that names both; the same target is one entry."""
+    site.distribution("acme", losses={"x": "acme_a:X", "same": "acme_a:Same"})
+    site.distribution("lossreg-acme", losses={"x": "acme_b:X", "same": "acme_a:Same"})
+    registry = site.registry()
+    assert site.names(registry) == ["same", "x"]
+    (message,) = site.failures(registry).values()
+    assert "acme/x is declared by " in message
+    assert "acme_a:X" in message
+    assert "acme_b:X" in message
+
+
+@pytest.mark.parametrize(
+    "value, message",
+    [
+        ("", "target must be"),
+        ("acme_only_a_module", "target must be"),
+        ("acme:", "target must be"),
+        ("acme:A.b()", "target must be"),
+        ("os.system('x'):y", "target must be"),
+    ],
+)
+def test_a_malformed_entry_point_is_a_failure(site, value, message):
+    """The others of its distribution are found."""
+    site.distribution("acme", losses={"bad": value, "good": "acme:Good"})
+    registry = site.registry()
+    assert site.names(registry) == ["good"]
+    (failure,) = site.failures(registry).items()
+    assert failure[0] == "acme: entry point 'bad'"
+    assert message in failure[1]
+
+
+def test_extras_and_blanks_of_an_entry_point_are_no_part_of_its_target(site):
+    """`acme : Focal [gpu]`, which packaging allows."""
+    site.distribution("acme", losses={"x": "acme_extra : Focal [gpu]"})
+    assert site.registry().entry("x").target == "acme_extra:Focal"
+
+
+@pytest.mark.parametrize(
+    "manifest, message",
+    [
+        ("{not json", "acme:lossreg.json is not JSON: Expecting property name"),
+        ("", "acme:lossreg.json is not JSON"),
+        ("[" * 100_000, "acme:lossreg.json is not JSON: maximum recursion depth"),
+        ({"schema": 2, "losses": {}}, "has schema version 2, this lossreg reads 1; upgrade lossreg, or rebuild it"),
+        ({"losses": {}}, "has schema version None"),
+        ([1], "has schema version None"),
+        ({"schema": 1}, "'losses' must be an object, got NoneType"),
+        ({"schema": 1, "losses": ["focal"]}, "'losses' must be an object, got list"),
+        (None, "acme:lossreg.json cannot be read: No such file or directory; `lossreg manifest build acme` writes it"),
+    ],
+)
+def test_an_unreadable_manifest_is_a_failure(site, manifest, message):
+    """One, with a message that says what to do; other packages are found."""
+    site.package("acme", manifest)
+    site.distribution("acme", manifests={"acme": "acme:lossreg.json"})
+    site.distribution("other", losses={"other": "other:Other"})
+    registry = site.registry()
+    assert site.names(registry) == ["other"]
+    (found,) = site.failures(registry).values()
+    assert message in found
+    with pytest.raises(KeyError, match="not read: acme"):
+        registry.get("acme_loss")
+
+
+def test_a_manifest_of_fifty_megabytes_is_not_read(site):
+    """Its size alone tells."""
+    path = site.package("acme", MANIFEST) / "lossreg.json"
+    with path.open("ab") as file:
+        file.truncate(50 * 2**20)
+    site.distribution("acme", manifests={"acme": "acme:lossreg.json"})
+    (message,) = site.failures(site.registry()).values()
+    assert message == "acme:lossreg.json has 52428800 bytes; at most 4194304 are read"
+
+
+@pytest.mark.parametrize(
+    "value, message",
+    [
+        ("acme_absent:lossreg.json", "package 'acme_absent' is not installed, or is no package"),
+        ("acme.inner:lossreg.json", "a manifest lies in a top-level package, got 'acme.inner'"),
+        ("json.tool:lossreg.json", "a manifest lies in a top-level package"),
+        ("string:lossreg.json", "package 'string' is not installed, or is no package"),
+        (":lossreg.json", "package '' "),
+        ("__main__:lossreg.json", "__main__"),
+    ],
+)
+def test_a_manifest_that_cannot_be_located_is_a_failure(site, value, message):
+    """Nothing is imported to look for it."""
+    site.module("acme.inner.x", "raise SystemExit")
+    site.distribution("acme", manifests={"acme": value})
+    registry = site.registry()
+    (found,) = site.failures(registry).values()
+    assert message in found
+    assert "acme" not in sys.modules
+
+
+@pytest.mark.parametrize("loss", [5, None, "text", [], {}, {"target": 5}, {"target": "a:B", "tags": "t"}])
+def test_a_malformed_loss_of_a_manifest_is_a_failure(site, loss):
+    """Its neighbours are found."""
+    site.package("acme", {"schema": 1, "losses": {"bad": loss, "focal_x": {"target": "acme:Focal"}}})
+    site.distribution("acme", manifests={"acme": "acme:lossreg.json"})
+    registry = site.registry()
+    assert site.names(registry) == ["focal_x"]
+    assert registry.entry("focal_x").tags == frozenset()
+    (message,) = site.failures(registry).values()
+    assert "acme: loss 'bad' is malformed: " in message
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [b"[lossreg.losses]\nno equals sign\n", b"[console_scripts]\nno equals\n", b"[lossreg.losses]\n\xe9 = a:B\n"],
+)
+def test_an_entry_points_file_that_cannot_be_parsed_hides_its_own_distribution_alone(site, lines):
+    """Whatever the group of the bad line."""
+    site.raw_distribution("bad", lines)
+    site.distribution("good", losses={"good_loss": "good:Good"})
+    registry = site.registry()
+    assert site.names(registry) == ["good_loss"]
+    assert "dice" in registry
+    (message,) = site.failures(registry).values()
+    assert message.startswith("bad: its entry_points.txt cannot be read: ")
+
+
+@pytest.mark.parametrize("metadata", [b"", b"Name: caf\xe9\nVersion: 1\n", b"\xff\xfe", b"no header at all"])
+def test_metadata_that_cannot_be_read_leaves_the_loss(site, metadata):
+    """It comes from an unknown distribution then."""
+    site.distribution("acme", losses={"focal_x": "acme:Focal"}, metadata=metadata)
+    entry = site.registry().entry("focal_x")
+    assert (entry.full_name, entry.version) == ("unknown/focal_x", "unknown")
+
+
+def test_a_broken_provider_breaks_its_own_losses_alone(site):
+    """Listing, other losses, tags and the message of a mistyped name go on."""
+    site.module("acme_bad", "raise SystemExit('no GPU')")
+    site.loss("acme_good", "Good")
+    site.distribution("bad", losses={"bad_loss": "acme_bad:Bad"})
+    site.distribution("good", losses={"good_loss": "acme_good:Good"})
+    registry = site.registry()
+    with pytest.raises(ProviderError, match=r"broken: importing acme_bad:Bad of bad 1\.0 raised SystemExit") as error:
+        registry.get("bad_loss")
+    assert error.value.distribution == "bad"
+    assert site.names(registry) == ["bad_loss", "good_loss"]
+    assert registry.get("good_loss").__name__ == "Good"
+    assert "good_loss" in registry.find("!overlap")
+    with pytest.raises(KeyError, match="did you mean 'bad_loss' or"):
+        registry.get("bad_lossy")
+
+
+@pytest.mark.parametrize("switch", ["acme", "focal", "focal_x", "acme/focal", " x, focal ,", "acme,other"])
+def test_losses_can_be_switched_off(site, monkeypatch, switch):
+    """By provider, name, alias or provider/name; asking for one says why."""
+    site.package("acme", MANIFEST)
+    site.distribution("acme", manifests={"acme": "acme:lossreg.json"})
+    monkeypatch.setenv("LOSSREG_DISABLE", switch)
+    registry = site.registry()
+    assert registry.entry("acme/focal").state == "disabled"
+    with pytest.raises(DisabledError) as caught:
+        registry.get("acme/focal")
+    assert str(caught.value) == f"acme/focal is disabled: LOSSREG_DISABLE={switch} names it"
+    assert registry.entry("dice").state == "discovered"

@@ -1,0 +1,181 @@
+"""The factory: from a config to a module and back."""
+
+import copy
+import io
+import json
+import pickle
+from typing import Annotated
+
+import pytest
+import torch
+from pydantic import Field
+from torch import nn
+
+import lossreg
+from lossreg import InvalidConfigError, LossregError, ProviderError, build, config_of, evaluate, losses, validate
+
+MIXTURE = {
+    "name": "weighted_sum",
+    "params": {
+        "terms": [
+            {"name": "dice", "params": {"smooth": 0.5}, "weight": 2},
+            {"name": "product", "params": {"terms": ["bce", "jaccard"]}},
+            "focal",
+        ]
+    },
+}
+
+
+def batch():
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(3, 1, 4, 4, generator=generator), torch.randint(0, 2, (3, 1, 4, 4), generator=generator).float()
+
+
+@pytest.mark.parametrize("config", ["dice", {"name": "tversky", "params": {"alpha": 0.3, "beta": 0.7}}, MIXTURE])
+def test_what_is_built_from_its_own_config_is_the_same(config):
+    """Equal config, equal output; through JSON as well."""
+    module = build(config)
+    again = build(json.loads(json.dumps(config_of(module))))
+    assert type(again) is type(module)
+    assert config_of(again) == config_of(module) == validate(config).model_dump(exclude_none=True)
+    assert torch.equal(module(*batch()), again(*batch()))
+
+
+def test_parameters_reach_the_constructor():
+    """Nested ones, too, as modules with their weights."""
+    module = build(MIXTURE)
+    assert module.parts["dice"].smooth == 0.5
+    assert module.weights == [2.0, 1.0, 1.0]
+    assert list(module.parts) == ["dice", "product", "focal"]
+    assert list(module.parts["product"].parts) == ["bce", "jaccard"]
+
+
+def test_a_config_is_complete():
+    """With defaults, provider and version, at every level."""
+    config = config_of(build("dice"))
+    assert config == {
+        "name": "dice",
+        "params": {
+            "smooth": 1.0,
+            "task": "auto",
+            "ignore_index": None,
+            "class_weight": None,
+            "batch": False,
+            "absent": "score",
+            "reduction": "mean",
+        },
+        "provider": "segmentation",
+        "version": "0.1.0",
+    }
+    assert config_of(build(MIXTURE))["params"]["terms"][2] == {**config_of(build("focal")), "weight": 1.0}
+
+
+def saved(module):
+    file = io.BytesIO()
+    torch.save(module, file)
+    file.seek(0)
+    return torch.load(file, weights_only=False)
+
+
+@pytest.mark.parametrize(
+    "carry", [copy.deepcopy, copy.copy, lambda m: pickle.loads(pickle.dumps(m)), saved, nn.Module.cpu]
+)
+def test_the_config_travels_with_the_module(carry):
+    """Copies, pickles and checkpoints of whole modules keep it, for parts as well."""
+    module = build(MIXTURE)
+    carried = carry(module)
+    assert config_of(carried) == config_of(module)
+    assert config_of(carried.parts["dice"])["params"]["smooth"] == 0.5
+    assert torch.equal(carried(*batch()), module(*batch()))
+
+
+def test_the_config_stays_out_of_the_state():
+    """Checkpoints of a model with or without it are the same, and strict loading works."""
+    module = build({"name": "dice", "params": {"class_weight": [1, 2]}})
+    assert module.state_dict() == {}
+    module.load_state_dict({}, strict=True)
+    assert config_of(module)["params"]["class_weight"] == [1.0, 2.0]
+
+
+def test_a_config_cannot_be_changed_from_outside():
+    """config_of gives a copy."""
+    module = build(MIXTURE)
+    config_of(module)["params"]["terms"].clear()
+    assert len(config_of(module)["params"]["terms"]) == 3
+
+
+def test_a_module_that_was_not_built_has_no_config():
+    """The message says what to do."""
+    for module in (nn.L1Loss(), losses.instantiate("dice")):
+        with pytest.raises(LossregError, match=r"was not built by lossreg.build.*; build it from \{name, params\}"):
+            config_of(module)
+
+
+@pytest.fixture
+def scope():
+    with losses.scope() as registry:
+        yield registry
+
+
+def test_any_registered_module_can_be_built(scope):
+    """With nested losses in lists, dicts, and as options; an absent one stays None."""
+
+    @scope.register("everything", tags=["t"])
+    class Everything(nn.Module):
+        def __init__(self, one: nn.Module, many: dict[str, nn.Module], maybe: nn.Module | None = None, p: float = 1):
+            super().__init__()
+            self.given = (one, many, maybe, p)
+
+    config = {"name": "everything", "params": {"one": "dice", "many": {"a": {"name": "bce"}}}}
+    module = build(config)
+    one, many, maybe, p = module.given
+    assert config_of(one)["name"] == "dice"
+    assert list(many) == ["a"]
+    assert config_of(many["a"])["name"] == "bce"
+    assert (maybe, p) == (None, 1)
+    assert config_of(module)["provider"] == "local"
+    assert config_of(build(config_of(module))) == config_of(module)
+    assert config_of(build({**config, "params": config["params"] | {"maybe": "sam"}}).given[2])["name"] == "sam"
+
+
+def test_a_constructor_that_raises_is_an_invalid_config(scope):
+    """With the place in the config, what it said, and the cause; whatever it raised."""
+
+    @scope.register("refuses")
+    class Refuses(nn.Module):
+        def __init__(self, *, size: Annotated[int, Field(ge=0)] = 0):
+            raise RuntimeError(f"size {size} is odd")
+
+    with pytest.raises(InvalidConfigError) as caught:
+        build({"name": "weighted_sum", "params": {"terms": ["dice", {"name": "refuses", "params": {"size": 3}}]}})
+    assert [str(problem) for problem in caught.value.problems] == [
+        "params.terms[1].params: local/refuses refused them: RuntimeError: size 3 is odd"
+    ]
+    assert isinstance(caught.value.__cause__, RuntimeError)
+    with pytest.raises(InvalidConfigError, match=r"params: segmentation/dice refused them: .*class_weight is zero for"):
+        build({"name": "dice", "params": {"class_weight": [0, 0]}})
+
+
+def test_a_broken_provider_is_no_invalid_config(scope):
+    """The config is right; the package is to be mended."""
+    scope.register_lazy("gone", "acme_gone:Gone", parameters={"type": "object", "properties": {}, "required": []})
+    assert validate("gone").name == "gone"
+    with pytest.raises(ProviderError, match="local/gone is installed but broken"):
+        build("gone")
+
+
+def test_a_built_plain_module_can_be_evaluated(scope):
+    """Its output is the total, and the one component."""
+    scope.register("l1")(nn.L1Loss)
+    total, parts = evaluate(build("l1"), torch.ones(2, 3), torch.zeros(2, 3))
+    assert total.item() == 1.0
+    assert {name: value.item() for name, value in parts.items()} == {"L1Loss": 1.0}
+
+
+def test_public_names_load_on_first_use():
+    """All of __all__, dir included; another name is an AttributeError."""
+    for name in lossreg.__all__:
+        assert getattr(lossreg, name) is not None
+        assert name in dir(lossreg)
+    with pytest.raises(AttributeError, match="module 'lossreg' has no attribute 'nothing'"):
+        _ = lossreg.nothing

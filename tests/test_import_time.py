@@ -1,0 +1,44 @@
+"""What is imported when: asked of fresh processes."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("torch", "pydantic", "numpy", "yaml", "typer", "rich", "lossreg_segmentation", "lossreg_sam")
+
+
+def imported(code):
+    """Which of the heavy packages a fresh process has imported after this code."""
+    show = f"import json, sys; print(json.dumps([name for name in {HEAVY!r} if name in sys.modules]))"
+    run = subprocess.run([sys.executable, "-c", f"{code}\n{show}"], capture_output=True, text=True, check=True)
+    return set(json.loads(run.stdout))
+
+
+@pytest.mark.parametrize(
+    "code, packages",
+    [
+        ("import lossreg; assert 'dice' in lossreg.losses.list(); dir(lossreg); repr(lossreg.losses)", set()),
+        ("import lossreg; assert lossreg.losses.find('sam & !mixture') == ['iou_prediction']", set()),
+        ("import lossreg; lossreg.losses.entry('dice'); 'x' in lossreg.losses; len(lossreg.losses)", set()),
+        (
+            "import lossreg\ntry: lossreg.losses.get('dicee')\nexcept KeyError: pass\nelse: 1 / 0",
+            set(),
+        ),
+        (
+            "import lossreg; lossreg.validate({'name': 'weighted_sum', 'params': {'terms': ['dice', 'sam']}})",
+            {"pydantic"},
+        ),
+        ("import lossreg; lossreg.json_schema()", {"pydantic"}),
+    ],
+    ids=["list", "find", "entry", "mistyped", "validate", "schema"],
+)
+def test_looking_and_validating_import_neither_torch_nor_a_plugin(code, packages):
+    """With every first-party plugin installed. Listing does without pydantic as well."""
+    assert imported(code) == packages
+
+
+def test_building_imports_them():
+    """So the test above can tell."""
+    assert imported("import lossreg; lossreg.build('dice')") >= {"torch", "pydantic", "lossreg_segmentation"}

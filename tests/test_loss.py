@@ -1,0 +1,209 @@
+"""Loss, Term and LossOutput: the only reduction code, on numbers that can be checked by hand."""
+
+import pytest
+import torch
+from torch import nn
+
+from lossreg import InputError, Loss, LossOutput, ShapeError, Term, evaluate
+
+PAIRS = torch.tensor([[1.0, 3.0], [5.0, 7.0], [0.0, 2.0]])  # means 2, 6, 1
+
+
+class Fixed(Loss):
+    """Gives the terms that it was made with."""
+
+    def __init__(self, reduction="mean", **terms):
+        super().__init__(reduction=reduction)
+        self.fixed = terms
+
+    def terms(self, *inputs):
+        return self.fixed
+
+
+def values(output):
+    """Total, components and per-example values as numbers."""
+    parts = {name: part.item() for name, part in output.components.items()}
+    return output.total.item(), parts, None if output.per_example is None else output.per_example.tolist()
+
+
+@pytest.mark.parametrize("reduction, expected", [("mean", 3.0), ("sum", 9.0), ("none", [2.0, 6.0, 1.0])])
+def test_reductions(reduction, expected):
+    """Over examples, after the mean over classes of each."""
+    assert Fixed(reduction, a=Term(PAIRS))().tolist() == pytest.approx(expected)
+
+
+def test_terms_are_weighted_and_added():
+    """Components are shown before their weight."""
+    loss = Fixed(a=Term(PAIRS, weight=2.0), b=Term(torch.tensor([1.0, 2.0, 6.0]), "example", weight=10.0))
+    assert values(loss.evaluate()) == (36.0, {"a": 3.0, "b": 3.0}, [14.0, 32.0, 62.0])
+    assert loss().item() == 36.0
+
+
+def test_a_weight_may_be_a_tensor_that_learns():
+    """Its gradient is the component."""
+    weight = torch.tensor(2.0, requires_grad=True)
+    loss = Fixed(a=Term(PAIRS, weight=weight))
+    loss().backward()
+    assert weight.grad.item() == 3.0
+    assert values(loss.evaluate()) == (6.0, {"a": 3.0}, [4.0, 12.0, 2.0])
+
+
+def test_evaluate_and_forward_agree():
+    """The same terms by the same reduction; the mean of per_example is the total."""
+    for reduction in ("mean", "sum"):
+        loss = Fixed(reduction, a=Term(PAIRS), b=Term(PAIRS[:, 0], "example", 0.5))
+        output = loss.evaluate()
+        assert output.total.item() == loss().item()
+        assert getattr(output.per_example, reduction)().item() == pytest.approx(output.total.item())
+    assert Fixed("none", a=Term(PAIRS)).evaluate().total.item() == 3.0
+
+
+def test_a_batch_term_has_no_per_example_values():
+    """None, never a made-up split; its mean is over all values."""
+    loss = Fixed(a=Term(PAIRS), b=Term(PAIRS, "batch"))
+    assert values(loss.evaluate()) == (6.0, {"a": 3.0, "b": 3.0}, None)
+    for reduction in ("sum", "none"):
+        with pytest.raises(
+            InputError, match=f"reduction='{reduction}' needs a loss that splits over examples"
+        ) as caught:
+            Fixed(reduction, a=Term(PAIRS), b=Term(PAIRS, "batch"))()
+        assert caught.value.terms == ["b"]
+        assert "terms of the whole batch: b); use reduction='mean'" in str(caught.value)
+
+
+def test_weight_zero_is_log_only():
+    """Shown as a component; in neither total nor per-example values, whatever it is."""
+    logged = {"log": Term(torch.tensor(float("nan")), "batch", weight=0.0)}
+    total, parts, per_example = values(Fixed(a=Term(PAIRS), **logged).evaluate())
+    assert (total, parts["a"], per_example) == (3.0, 3.0, [2.0, 6.0, 1.0])
+    assert parts["log"] != parts["log"]
+    assert Fixed("none", a=Term(PAIRS), **logged)().tolist() == [2.0, 6.0, 1.0]
+
+
+def test_a_loss_that_only_logs_is_zero_and_has_a_gradient():
+    """Of zero: backward() works."""
+    parameter = PAIRS.clone().requires_grad_()
+    total = Fixed(a=Term(parameter * 2, weight=0.0))()
+    total.backward()
+    assert total.item() == 0.0
+    assert parameter.grad.abs().sum().item() == 0.0
+
+
+@pytest.mark.parametrize(
+    "per, counts, expected, split",
+    [
+        ("pair", [[1, 1], [1, 1], [1, 1]], 3.0, [2.0, 6.0, 1.0]),
+        ("pair", [[1, 0], [1, 3], [0, 1]], (1 + 6.5 + 2) / 3, [1.0, 6.5, 2.0]),
+        ("pair", [[0, 0], [1, 1], [0, 0]], 2.0, [0.0, 6.0, 0.0]),
+        ("pair", [[0, 0], [0, 0], [0, 0]], 0.0, [0.0, 0.0, 0.0]),
+        ("batch", [[1, 0], [0, 0], [0, 1]], 1.5, None),
+        ("batch", [[0, 0], [0, 0], [0, 0]], 0.0, None),
+    ],
+)
+def test_counts(per, counts, expected, split):
+    """How much each value counts over classes; an example of which nothing counts is 0 and stays in the mean."""
+    parameter = PAIRS.clone().requires_grad_()
+    loss = Fixed(a=Term(parameter, per, count=torch.tensor(counts, dtype=torch.float32)))
+    output = loss.evaluate()
+    assert output.total.item() == pytest.approx(expected)
+    assert (None if split is None else output.per_example.tolist()) == (None if split is None else pytest.approx(split))
+    output.total.backward()
+    assert torch.isfinite(parameter.grad).all()
+    assert (parameter.grad != 0).tolist() == [[count > 0 for count in row] for row in counts]
+
+
+def test_components_are_detached_clones():
+    """Trainers scale losses in place."""
+    parameter = PAIRS.clone().requires_grad_()
+    output = Fixed(a=Term(parameter.mean(), "batch"), b=Term(parameter.mean(1), "example")).evaluate()
+    before = output.total.item()
+    for part in (*output.components.values(), output.per_example if output.per_example is not None else PAIRS.clone()):
+        assert not part.requires_grad
+        part.mul_(100)
+    assert output.total.item() == before
+    single = Fixed(a=Term(parameter.mean(), "batch")).evaluate()
+    single.components["a"].mul_(100)
+    assert single.total.item() == 3.0
+    example = Fixed("sum", a=Term(parameter.mean(1), "example")).evaluate()
+    example.per_example.zero_()
+    assert example.total.item() == 9.0
+
+
+def test_an_output_unpacks_into_total_and_components():
+    """As `total, parts = output`; it cannot be changed."""
+    output = Fixed(a=Term(PAIRS)).evaluate()
+    total, parts = output
+    assert total is output.total
+    assert parts is output.components
+    with pytest.raises(AttributeError):
+        output.total = 5
+    assert LossOutput(total, parts).per_example is None
+
+
+@pytest.mark.parametrize(
+    "term, message",
+    [
+        (Term(PAIRS, "example"), "term 'a' is per 'example', so 1-dim, got shape (3, 2)"),
+        (Term(PAIRS[0]), "term 'a' is per 'pair', so 2-dim, got shape (2,)"),
+        (Term(PAIRS[:0]), "term 'a' is empty, shape (0, 2): the batch holds no examples"),
+        (Term(PAIRS[:0], "batch"), "term 'a' is empty, shape (0, 2)"),
+        (Term(PAIRS, count=torch.ones(2)), "term 'a' has values of shape (3, 2), so count too, got (2,)"),
+        (Term(PAIRS, count=torch.ones(3, 1)), "so count too, got (3, 1)"),
+        (Term(PAIRS, "batch", count=torch.ones(())), "so count too, got ()"),
+    ],
+)
+def test_wrong_shapes(term, message):
+    """Nothing is broadcast silently, by forward or evaluate."""
+    for call in (Fixed(a=term), Fixed(a=term).evaluate, Fixed(a=term, b=Term(PAIRS, weight=0.0)).evaluate):
+        with pytest.raises(ShapeError) as caught:
+            call()
+        assert message in str(caught.value)
+
+
+def test_terms_of_different_batches_are_refused():
+    """The message shows the sizes."""
+    with pytest.raises(ShapeError, match=r"terms differ in their number of examples: a \(3,\), b \(2,\)"):
+        Fixed("none", a=Term(PAIRS), b=Term(PAIRS[:2]))()
+
+
+def test_an_unknown_unit_or_reduction_is_refused():
+    """The messages list what there is."""
+    with pytest.raises(InputError, match="term 'a' is per 'example', 'pair' or 'batch', got 'pixel'"):
+        Fixed(a=Term(PAIRS, "pixel"))()
+    with pytest.raises(InputError, match="reduction is 'mean', 'sum' or 'none', got 'max'") as caught:
+        Fixed("max")
+    assert caught.value.reduction == "max"
+
+
+def test_a_loss_without_terms_says_what_to_write():
+    """NotImplementedError, as Python has it."""
+    with pytest.raises(NotImplementedError, match=r"Loss must define terms\(.*\) -> dict\[str, Term\]"):
+        Loss()(PAIRS)
+
+
+def test_any_module_can_be_evaluated():
+    """Its 0-dim output is total and component; how it splits is not known."""
+    output = evaluate(nn.MSELoss(), PAIRS, PAIRS + 2)
+    assert values(output) == (4.0, {"MSELoss": 4.0}, None)
+    output.components["MSELoss"].zero_()
+    assert output.total.item() == 4.0
+    assert values(evaluate(Fixed(a=Term(PAIRS)))) == (3.0, {"a": 3.0}, [2.0, 6.0, 1.0])
+
+
+@pytest.mark.parametrize(
+    "module, given",
+    [(nn.MSELoss(reduction="none"), r"\(3, 2\)"), (nn.Identity(), r"\(3, 2\)"), (nn.ModuleDict(), None)],
+)
+def test_a_module_must_give_one_value(module, given):
+    """The message names the module and what it gave."""
+    if given is None:
+        module.forward = lambda *inputs: {"loss": 1}
+        given = "dict"
+    inputs = (PAIRS, PAIRS) if isinstance(module, nn.MSELoss) else (PAIRS,)
+    with pytest.raises(ShapeError, match=f"{type(module).__name__} returned {given}, expected a 0-dim tensor"):
+        evaluate(module, *inputs)
+
+
+def test_the_parameters_are_shown():
+    """repr of a loss, as torch users expect."""
+    assert "reduction='mean'" in repr(Fixed())

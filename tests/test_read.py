@@ -1,0 +1,99 @@
+"""Reading config files: YAML, TOML, JSON, at a place, and whatever else a file may hold."""
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from lossreg import InvalidConfigError, read_config
+
+CONFIG = {"name": "focal", "params": {"gamma": 1.5}}
+FILES = {
+    "a.yaml": "training:\n  loss:\n    name: focal\n    params: {gamma: 1.5}\nruns: [{loss: dice}, {loss: bce}]\n",
+    "a.YML": "training: {loss: {name: focal, params: {gamma: 1.5}}}\nruns:\n- loss: dice\n- loss: bce\n",
+    "a.toml": '[training.loss]\nname = "focal"\nparams.gamma = 1.5\n[[runs]]\nloss = "dice"\n[[runs]]\nloss = "bce"\n',
+    "a.json": '{"training": {"loss": {"name": "focal", "params": {"gamma": 1.5}}},'
+    ' "runs": [{"loss": "dice"}, {"loss": "bce"}]}',
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_each_format_says_the_same(tmp_path, name):
+    """At a place, or whole."""
+    path = tmp_path / name
+    path.write_text(FILES[name])
+    assert read_config(path, "training.loss") == CONFIG
+    assert read_config(str(path), "runs.1.loss") == "bce"
+    assert read_config(path) == {"training": {"loss": CONFIG}, "runs": [{"loss": "dice"}, {"loss": "bce"}]}
+
+
+@pytest.mark.parametrize(
+    "at, message",
+    [
+        ("training.los", "nothing at 'training.los': 'los' is not there, which has keys loss"),
+        ("runs.2", "nothing at 'runs.2': '2' is not there, which has a list of 2"),
+        ("runs.x", "'x' is not there, which has a list of 2"),
+        ("training.loss.name.x", "'x' is not there, which has the text 'focal'"),
+    ],
+)
+def test_a_place_that_is_not_there(tmp_path, at, message):
+    """The message says what is."""
+    path = tmp_path / "a.yaml"
+    path.write_text(FILES["a.yaml"])
+    with pytest.raises(InvalidConfigError) as caught:
+        read_config(path, at)
+    assert str(path) in str(caught.value)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name, content, message",
+    [
+        ("a.ini", "", r"expected a file ending in .json, .toml, .yaml, .yml, got '.ini'"),
+        ("a", "", "got ''"),
+        ("a.json", "{", "is no valid JSON: Expecting"),
+        ("a.toml", "= 5", "is no valid TOML"),
+        ("a.yaml", "a: [", "is no valid YAML"),
+        ("a.yaml", "? [a]\n: b", "is no valid YAML"),
+        ("a.yaml", "!!python/object/apply:os.system ['true']", "is no valid YAML: could not determine a constructor"),
+        ("a.yaml", "!!bool x", "is no valid YAML"),
+        ("a.yaml", "!!int ''", "is no valid YAML"),
+        ("a.yaml", "!!timestamp x", "is no valid YAML"),
+        ("a.yaml", "2020-99-99", "is no valid YAML"),
+        ("a.json", "[" * 100_000, "nested too deeply to be read"),
+        ("a.yaml", "- " * 3000, "nested too deeply to be read"),
+        ("a.json", "1" * 5000, "is no valid JSON"),
+        ("a.json", b"\xff\xfe\x00", "is no valid JSON"),
+        ("a.yaml", "#" * (2**20 + 1), r"has 1048577 bytes; a loss config has at most 1048576$"),
+    ],
+)
+def test_what_cannot_be_read_is_an_invalid_config(tmp_path, name, content, message):
+    """Never an error of the parser; the message names the file."""
+    path = tmp_path / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(InvalidConfigError, match=message) as caught:
+        read_config(path)
+    assert caught.value.problems[0].path == str(path)
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    """Nor a folder."""
+    with pytest.raises(InvalidConfigError, match="cannot be read: No such file or directory"):
+        read_config(tmp_path / "none.yaml")
+    (tmp_path / "folder.yaml").mkdir()
+    with pytest.raises(InvalidConfigError, match="cannot be read: Is a directory"):
+        read_config(tmp_path / "folder.yaml")
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200, deadline=None)
+@given(st.text(alphabet="!&*{}[]:-#|>'\"%@ \nabc01.<?,", max_size=60), st.sampled_from(["json", "toml", "yaml"]))
+def test_any_text_is_data_or_an_invalid_config(tmp_path, text, ending):
+    """Whatever its characters mean in the format."""
+    path = tmp_path / f"fuzz.{ending}"
+    path.write_text(text)
+    try:
+        read_config(path)
+    except InvalidConfigError as error:
+        problems = error.problems
+    else:
+        problems = ()
+    assert all(problem.path == str(path) for problem in problems)

@@ -1,0 +1,235 @@
+"""The registry: registering, refusing and undoing. Its first part follows its design document word for word."""
+
+import pytest
+import torch
+from torch import nn
+
+from lossreg import ConflictError, InvalidNameError, LossregError, Registry, WrongBaseClassError
+
+
+@pytest.fixture
+def loss_registry():
+    """As the document sets it up."""
+    return Registry(base_class=nn.Module, name="LossFunctions")
+
+
+def my_dice_loss(loss_registry):
+    @loss_registry.register(name="my_dice_loss", tags=["segmentation"])
+    class MyDiceLoss(nn.Module):
+        def __init__(self, smooth: float = 1.0):
+            super().__init__()
+            self.smooth = smooth
+
+        def forward(self, predictions: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+            return (predictions - targets).abs().sum() + self.smooth
+
+    return MyDiceLoss
+
+
+def test_the_documents_workflow(loss_registry):
+    """Define, register, look up, instantiate, call."""
+    cls = my_dice_loss(loss_registry)
+    assert loss_registry.get("my_dice_loss") is cls
+    loss = loss_registry.instantiate("my_dice_loss", smooth=1e-6)
+    assert isinstance(loss, cls)
+    assert loss.smooth == 1e-6
+    assert loss(torch.ones(2), torch.ones(2)).item() == pytest.approx(1e-6)
+    assert loss_registry.instantiate("my_dice_loss", 3.0).smooth == 3.0
+
+
+def test_the_documents_listings(loss_registry):
+    """list, list_with_tags and filter_by_tag return plain lists and dicts of names."""
+    my_dice_loss(loss_registry)
+
+    @loss_registry.register(name="focal", tags=["focal_loss", "segmentation"])
+    class Focal(nn.Module): ...
+
+    @loss_registry.register()
+    class L1Loss(nn.Module): ...
+
+    assert loss_registry.list() == ["L1Loss", "focal", "my_dice_loss"]
+    assert loss_registry.list_with_tags() == {
+        "L1Loss": [],
+        "focal": ["focal_loss", "segmentation"],
+        "my_dice_loss": ["segmentation"],
+    }
+    assert loss_registry.filter_by_tag("segmentation") == ["focal", "my_dice_loss"]
+    assert loss_registry.filter_by_tag("focal_loss") == ["focal"]
+    assert loss_registry.filter_by_tag("nothing") == []
+
+
+@pytest.mark.parametrize("call", [lambda r: r.register, lambda r: r.register(), lambda r: r.register(tags=None)])
+def test_the_name_defaults_to_that_of_the_class(loss_registry, call):
+    """Bare, called, and with the document's default `tags=None`."""
+
+    class DiceLoss(nn.Module): ...
+
+    assert call(loss_registry)(DiceLoss) is DiceLoss
+    assert loss_registry.list() == ["DiceLoss"]
+
+
+def test_the_documents_errors(loss_registry):
+    """TypeError for a foreign class, ValueError for a conflict, KeyError for a lookup that fails."""
+    my_dice_loss(loss_registry)
+    with pytest.raises(TypeError, match=r"'nope' cannot be registered in LossFunctions: expected a class derived from"):
+        loss_registry.register(name="nope")(dict)
+    with pytest.raises(ValueError, match="it is local/my_dice_loss"):
+        loss_registry.register(name="my_dice_loss")(type("Other", (nn.Module,), {}))
+    with pytest.raises(KeyError, match="'my_dice_los' is not in LossFunctions; did you mean 'my_dice_loss'"):
+        loss_registry.get("my_dice_los")
+    with pytest.raises(KeyError):
+        loss_registry.instantiate("x")
+    assert loss_registry.list() == ["my_dice_loss"]
+
+
+@pytest.mark.parametrize("target", [5, None, "text", len, lambda: None, nn.Linear(1, 1), dict, type])
+def test_only_derived_classes_are_registered(loss_registry, target):
+    """Neither instances, functions nor foreign classes; the error carries both."""
+    with pytest.raises(WrongBaseClassError, match=r"got .+") as caught:
+        loss_registry.register("x")(target)
+    assert caught.value.name == "x"
+    assert caught.value.target is target
+    assert "torch.nn.modules.module.Module" in str(caught.value)
+    assert len(loss_registry) == 0
+
+
+def test_a_base_class_given_as_text_is_checked_too():
+    """Also before anything imported it: then nothing can derive from it."""
+    registry = Registry("torch.nn:Module", name="losses")
+    registry.register(nn.L1Loss)
+    with pytest.raises(TypeError, match=r"derived from torch.nn.Module, got <class 'int'>"):
+        registry.register(int)
+    assert registry.base_class is nn.Module
+    with pytest.raises(TypeError, match=r"derived from never_imported.module.Base"):
+        Registry("never_imported.module:Base").register(int)
+
+
+@pytest.mark.parametrize("name", ["", "1dice", "a b", "a/b", "dice!", "a&b", "-a", "x\n", "é è"])
+def test_names_that_no_config_or_tag_expression_can_hold_are_refused(registry, base, name):
+    """For names, aliases and tags alike; the message shows the name."""
+    for arguments in ({"name": name}, {"name": "ok", "aliases": [name]}, {"name": "ok", "tags": [name]}):
+        with pytest.raises(InvalidNameError, match="must be a letter followed by") as caught:
+            registry.register(**arguments)(type("New", (base,), {}))
+        assert caught.value.name == name
+        assert repr(name) in str(caught.value)
+    assert len(registry) == 0
+
+
+def test_a_single_text_for_a_list_is_refused(registry, base):
+    """`tags="dice"` would be four tags of one letter."""
+    with pytest.raises(InvalidNameError, match=r"tags is a list of strings, got 'dice'; write \['dice'\]"):
+        registry.register("x", tags="dice")(type("New", (base,), {}))
+    with pytest.raises(InvalidNameError, match="aliases is a list of strings"):
+        registry.register("x", aliases="dice")(type("New", (base,), {}))
+
+
+@pytest.mark.parametrize("target", ["", "a", "a:", ":B", "a:B()", "a b:C", "os.system('x'):y", "a:B:C", None, 5])
+def test_targets_that_are_no_import_path_are_refused(registry, target):
+    """Before anything is imported."""
+    with pytest.raises(InvalidNameError, match='target must be "module:qualname", got'):
+        registry.register_lazy("x", target)
+    assert len(registry) == 0
+
+
+def test_nothing_overwrites_anything(registry, base):
+    """Neither a name nor an alias of another entry can be taken; the error carries key, existing and proposed."""
+    first, second = type("First", (base,), {}), type("Second", (base,), {})
+    registry.register("one", aliases=["uno"])(first)
+    for arguments in ({"name": "one"}, {"name": "uno"}, {"name": "two", "aliases": ["one"]}):
+        with pytest.raises(ConflictError) as caught:
+            registry.register(**arguments)(second)
+        assert caught.value.existing.endswith(":First")
+        assert caught.value.proposed.endswith(":Second")
+        assert caught.value.name in ("one", "uno")
+    assert registry.list() == ["one"]
+    assert registry.get("one") is first
+
+
+def test_the_same_class_defined_again_is_one_entry_with_the_newer_class(registry, base):
+    """A notebook cell that is run twice, or a module that is reloaded."""
+
+    def cell(tags):
+        @registry.register("loss", tags=tags)
+        class Loss(base): ...
+
+        return Loss
+
+    first, second = cell(["a"]), cell(["b"])
+    assert first is not second
+    assert registry.list() == ["loss"]
+    assert registry.get("loss") is second
+    assert registry.list_with_tags() == {"loss": ["b"]}
+
+
+def test_two_names_for_one_class_are_one_entry(registry, base):
+    """Stacked decorators give an alias."""
+
+    @registry.register("outer")
+    @registry.register("inner")
+    class Loss(base): ...
+
+    assert registry.list() == ["inner"]
+    assert registry.entry("inner").aliases == ("outer",)
+    assert registry.get("outer") is registry.get("local/outer") is Loss
+
+
+def test_unregister_forgets_all_names_of_an_entry(registry, base):
+    """And the names are free again."""
+    registry.register("one", aliases=["uno"])(type("First", (base,), {}))
+    registry.unregister("uno")
+    assert registry.list() == []
+    assert "one" not in registry
+    assert "uno" not in registry
+    with pytest.raises(KeyError):
+        registry.get("one")
+    with pytest.raises(KeyError):
+        registry.unregister("one")
+    other = registry.register("uno")(type("Second", (base,), {}))
+    assert registry.get("uno") is other
+
+
+def test_a_lazy_registration_returns_what_undoes_it(registry):
+    """Once; undoing twice is harmless."""
+    undo = registry.register_lazy("x", "some.module:X", aliases=["y"], tags=["t"])
+    assert registry.list() == ["x"]
+    undo()
+    undo()
+    assert registry.list() == []
+    assert "y" not in registry
+
+
+def test_undoing_leaves_what_another_registered_since(registry, base):
+    """The name may belong to somebody else by then."""
+    undo = registry.register_lazy("x", "some.module:X")
+    registry.unregister("x")
+    other = registry.register("x")(type("Other", (base,), {}))
+    undo()
+    assert registry.get("x") is other
+
+
+def test_undoing_a_second_declaration_restores_the_first(registry):
+    """The alias goes, the entry stays."""
+    registry.register_lazy("x", "some.module:X", tags=["t"])
+    undo = registry.register_lazy("again", "some.module:X")
+    assert registry.entry("again").name == "x"
+    undo()
+    assert "again" not in registry
+    assert registry.list_with_tags() == {"x": ["t"]}
+
+
+def test_a_scope_undoes_everything(registry, base):
+    """Also when it is left by an exception."""
+    kept = registry.register("kept", tags=["t"])(type("Kept", (base,), {}))
+
+    def work():
+        with registry.scope() as inside:
+            assert inside is registry
+            registry.register("new")(type("New", (base,), {}))
+            registry.unregister("kept")
+            assert registry.list() == ["new"]
+            raise LossregError("stop")
+
+    with pytest.raises(LossregError, match="stop"):
+        work()
+    assert registry.list() == ["kept"]
+    assert registry.get("kept") is kept

@@ -1,0 +1,151 @@
+"""json_schema: valid JSON Schema, which accepts what validate accepts."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+from torch import nn
+
+from lossreg import InvalidConfigError, NotFoundError, ProviderError, json_schema, losses, validate
+from lossreg.entry import declare
+
+from .configs import junk, mutated, valid
+
+
+@pytest.fixture(scope="module")
+def validator():
+    return Draft202012Validator(json_schema())
+
+
+def is_valid(config):
+    try:
+        validate(config)
+    except InvalidConfigError:
+        return False
+    return True
+
+
+def test_it_is_a_json_schema():
+    """Of 2020-12, as plain JSON."""
+    schema = json_schema()
+    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    Draft202012Validator.check_schema(schema)
+    assert json.loads(json.dumps(schema)) == schema
+
+
+@settings(max_examples=250, deadline=None)
+@given(st.one_of(valid(), mutated(), junk))
+def test_the_schema_accepts_what_validate_accepts(validator, config):
+    """On first-party losses.
+
+    Three differences are intended, and the generated configs keep clear of them: JSON Schema calls 1.0 an integer,
+    knows no bound of nesting and size, and takes text of any characters.
+    """
+    assert validator.is_valid(config) is is_valid(config)
+
+
+def test_the_intended_differences(validator):
+    """As documented above."""
+    assert validator.is_valid({"name": "dice", "params": {"ignore_index": 1.0}})
+    assert not is_valid({"name": "dice", "params": {"ignore_index": 1.0}})
+
+
+@pytest.mark.parametrize(
+    "config, expected",
+    [
+        ("dice", True),
+        ("dice_loss", True),
+        ("segmentation/dice", True),
+        ("weighted_sum", False),
+        ("dicee", False),
+        ({"name": "dice"}, True),
+        ({"name": "dice", "params": None}, True),
+        ({"name": "weighted_sum", "params": None}, False),
+        ({"name": "dice", "parms": {}}, False),
+        ({"name": "dice", "weight": 1}, False),
+        ({"name": "dice", "params": {"smooth": "1e-6"}}, False),
+        ({"name": "dice", "params": {"smoth": 1}}, False),
+        ({"name": "dice", "provider": "segmentation"}, True),
+        ({"name": "dice", "provider": "sam"}, False),
+        ({"name": "segmentation/dice", "provider": "sam"}, False),
+        ({"name": "weighted_sum", "params": {"terms": ["dice", {"name": "bce", "weight": 2}]}}, True),
+        ({"name": "weighted_sum", "params": {"terms": [{"name": "bce", "wieght": 2}]}}, False),
+        ({"name": "product", "params": {"terms": [{"name": "bce", "weight": 2}]}}, False),
+        ({"name": "product", "params": {"terms": [{"name": "weighted_sum", "params": {"terms": ["sam"]}}]}}, True),
+        ({"name": "product", "params": {"terms": []}}, False),
+    ],
+)
+def test_by_example(validator, config, expected):
+    """Schema and validate both."""
+    assert validator.is_valid(config) is expected
+    assert is_valid(config) is expected
+
+
+def test_some_losses():
+    """Those that are named, nested ones included; by any of their names."""
+    validator = Draft202012Validator(json_schema(["dice_loss", "weighted_sum"]))
+    assert validator.is_valid("dice")
+    assert not validator.is_valid("bce")
+    assert validator.is_valid({"name": "weighted_sum", "params": {"terms": ["dice"]}})
+    assert not validator.is_valid({"name": "weighted_sum", "params": {"terms": ["bce"]}})
+    with pytest.raises(NotFoundError, match="'dicee' is not in losses"):
+        json_schema(["dicee"])
+
+
+def test_descriptions_and_defaults_are_there_for_editors():
+    """Of the loss and of its parameters."""
+    (variant,) = json_schema(["dice"])["$defs"]["loss"]["anyOf"][1]["oneOf"]
+    assert variant["description"].startswith("Overlap as the Dice")
+    smooth = variant["properties"]["params"]["properties"]["smooth"]
+    assert smooth["default"] == 1.0
+    assert smooth["description"].startswith("added to numerator")
+
+
+def test_a_broken_loss_is_left_out_unless_it_is_named():
+    """It has no valid config."""
+    with losses.scope():
+        losses.register_lazy("gone", "acme_gone:Gone")
+        validator = Draft202012Validator(json_schema())
+        assert not validator.is_valid("gone")
+        assert validator.is_valid("dice")
+        with pytest.raises(ProviderError):
+            json_schema(["gone"])
+
+
+def test_a_tied_name_needs_its_provider():
+    """As for validate: what config_of gives must be valid."""
+    with losses.scope():
+        tied = [
+            replace(declare("tied", f"acme:{p}", (), ("dice",), {}), provider=p, cls=nn.L1Loss, state="loaded")
+            for p in "ab"
+        ]
+        losses._snapshot = losses._snapshot.put(tied)  # as discovery does
+        validator = Draft202012Validator(json_schema())
+        for config, expected in (
+            ("tied", False),
+            ("a/tied", True),
+            ({"name": "tied"}, False),
+            ({"name": "tied", "provider": "a"}, True),
+            ({"name": "tied", "provider": "c"}, False),
+            ({"name": "dice"}, True),
+            ({"name": "dice", "provider": "b"}, True),
+        ):
+            assert validator.is_valid(config) is expected, config
+            assert is_valid(config) is expected, config
+
+
+def test_an_alias_that_is_the_name_of_another_loss_is_not_its_name():
+    """provider/name wins over provider/alias."""
+    with losses.scope():
+        pair = [
+            replace(declare(name, f"acme:{name}", (), aliases, {}), provider="a", cls=nn.L1Loss, state="loaded")
+            for name, aliases in (("one", ["two"]), ("two", []))
+        ]
+        losses._snapshot = losses._snapshot.put(pair)
+        validator = Draft202012Validator(json_schema())
+        for config in ("a/two", {"name": "a/two"}, {"name": "two", "provider": "a"}, {"name": "a/one"}):
+            assert validator.is_valid(config) is is_valid(config) is True, config
+        assert validate("a/two").name == "two"

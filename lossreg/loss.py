@@ -126,8 +126,8 @@ def scalar(loss: nn.Module, value: object) -> Tensor:
 
 def per_example(terms: Mapping[str, Term]) -> Tensor | None:
     """(B,): the weighted sum of the terms for each example; None if a term that weighs is of the whole batch."""
-    weighed = {name: term for name, term in terms.items() if _weighs(term)}
-    if not weighed or any(term.per == "batch" for term in weighed.values()):
+    weighed = _weighed(terms)
+    if any(term.per == "batch" for term in weighed.values()):
         return None
     parts = [term.weight * _examples(name, term) for name, term in weighed.items()]
     if len({part.shape for part in parts}) > 1:
@@ -136,15 +136,13 @@ def per_example(terms: Mapping[str, Term]) -> Tensor | None:
     return torch.stack(parts).sum(0)
 
 
-def _weighs(term: Term) -> bool:
-    return isinstance(term.weight, Tensor) or term.weight != 0
+def _weighed(terms: Mapping[str, Term]) -> Mapping[str, Term]:
+    """The terms that count in the total; all of them if none does, so that zero stays connected to the graph."""
+    return {name: t for name, t in terms.items() if isinstance(t.weight, Tensor) or t.weight != 0} or terms
 
 
 def _total(means: Mapping[str, Tensor], terms: Mapping[str, Term]) -> Tensor:
-    parts = [term.weight * means[name] for name, term in terms.items() if _weighs(term)]
-    if not parts:  # every term is only logged: zero, and still connected to the graph
-        parts = [0.0 * mean for mean in means.values()]
-    return torch.stack(parts).sum()
+    return torch.stack([term.weight * means[name] for name, term in _weighed(terms).items()]).sum()
 
 
 def _mean(name: str, term: Term) -> Tensor:

@@ -6,6 +6,8 @@ import importlib
 import json
 import sys
 import textwrap
+import threading
+import time
 from pathlib import Path
 
 from lossreg import Registry
@@ -18,6 +20,36 @@ LOSS = """
         def forward(self, input, target):
             return (input - target).abs().mean()
 """
+
+
+def in_threads(count, work):
+    """The results of work(index) in as many threads, all starting at once; one that hangs fails the test."""
+    barrier = threading.Barrier(count)
+    results: dict = {}
+
+    def start(index):
+        barrier.wait(timeout=30)
+        try:
+            results[index] = work(index)
+        except BaseException as error:  # noqa: BLE001 - handed to the test
+            results[index] = error
+
+    threads = [threading.Thread(target=start, args=(index,), daemon=True) for index in range(count)]
+    for thread in threads:
+        thread.start()
+    limit = time.monotonic() + 30
+    for thread in threads:
+        thread.join(max(0, limit - time.monotonic()))
+    assert len(results) == count, "a thread hangs"
+    for result in results.values():
+        if isinstance(result, BaseException):
+            raise result
+    return [results[index] for index in range(count)]
+
+
+def soon(call, *arguments):
+    """The result of a call that would hang if a lock were held."""
+    return in_threads(1, lambda _: call(*arguments))[0]
 
 
 class Site:

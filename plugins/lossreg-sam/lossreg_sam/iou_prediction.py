@@ -41,15 +41,16 @@ class IoUPrediction(Loss):
         self.threshold = threshold
         self.ignore_index = ignore_index
 
-    def terms(self, *inputs: Tensor) -> dict[str, Term]:
+    def terms(self, input: Tensor, target: Tensor, predicted_iou: Tensor) -> dict[str, Term]:
         """The squared error of each mask's predicted IoU."""
         statistics = sam_statistics(
-            "IoUPrediction",
-            inputs,
+            input,
+            target,
+            predicted_iou,
             {*IOU_SUMS, "valid"},
             ignore_index=self.ignore_index,
             threshold=self.threshold,
         )
-        error = iou_error(statistics, inputs[2])
+        error = iou_error(statistics, predicted_iou)
         (valid,) = required(statistics, "valid")
         return {"iou": Term(error, count=(valid > 0).to(error.dtype))}

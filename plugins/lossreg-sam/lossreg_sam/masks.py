@@ -25,21 +25,19 @@ IOU_SUMS = ("hard_intersection", "hard_union")
 
 
 def sam_statistics(
-    name: str,
-    inputs: tuple[Tensor, ...],
+    input: Tensor,
+    target: Tensor,
+    predicted_iou: Tensor,
     needs: Iterable[str],
     *,
     gamma: float = 2.0,
     ignore_index: int | None,
     threshold: float = 0.0,
 ) -> MaskStatistics:
-    """Check (input, target, predicted_iou) and sum over each of the masks, (N, M)."""
-    if len(inputs) != 3:
-        raise ShapeError(f"{name} takes (input, target, predicted_iou), got {len(inputs)} tensors")
-    for role, given in zip(("input", "target", "predicted_iou"), inputs, strict=True):
+    """Check the three tensors and sum over each of the masks, (N, M)."""
+    for role, given in (("input", input), ("target", target), ("predicted_iou", predicted_iou)):
         if not isinstance(given, Tensor):
             raise DTypeError(f"{role} must be a tensor, got {type(given).__name__}")
-    input, target, predicted_iou = inputs
     if input.ndim != 4:
         raise ShapeError(f"input has shape {tuple(input.shape)}, expected (N, M, H, W) logits")
     if target.ndim == 3:

@@ -37,8 +37,8 @@ class SAM(Loss):
         gamma: focal exponent, >= 0, dimensionless.
         smooth: added to numerator and denominator of Dice, pixels, >= 0.
         ignore_index: target value of the pixels that leave all sums and counts; None for none.
-        absent: value of every component of a mask without target pixels. "score": what the formula gives. "ignore":
-            the mask leaves the mean over M. "zero": 0. "false_positives": the mean of p.
+        absent: value of focal and Dice for a mask without target pixels. "score": what the formula gives. "ignore":
+            the mask leaves their mean over M. "zero": 0. "false_positives": the mean of p.
         reduction: over examples: "mean", "sum", or "none" for (N,).
     Shapes:
         input (N, M, H, W) logits; target (N, H, W) or (N, 1, H, W), shared by the M masks; predicted_iou (N, M).
@@ -72,22 +72,23 @@ class SAM(Loss):
         self.ignore_index = ignore_index
         self.absent: Absent = absent
 
-    def terms(self, *inputs: Tensor) -> dict[str, Term]:
+    def terms(self, input: Tensor, target: Tensor, predicted_iou: Tensor) -> dict[str, Term]:
         """The three parts, each before its weight."""
         statistics = sam_statistics(
-            "SAM",
-            inputs,
+            input,
+            target,
+            predicted_iou,
             {*FOCAL_SUMS, *DICE_SUMS, *IOU_SUMS},
             gamma=self.gamma,
             ignore_index=self.ignore_index,
         )
-        values = {
-            "focal": (pixel_mean(binary_focal(statistics, self.alpha), statistics), self.focal_weight),
-            "dice": (dice(statistics, self.smooth), self.dice_weight),
-            "iou": (iou_error(statistics, inputs[2]), self.iou_weight),
+        focal = pixel_mean(binary_focal(statistics, self.alpha), statistics)
+        focal, count = apply_absent(focal, statistics, self.absent)
+        overlap, _ = apply_absent(dice(statistics, self.smooth), statistics, self.absent)
+        # The IoU of an empty mask is a label like any other.
+        error, counted = apply_absent(iou_error(statistics, predicted_iou), statistics, "score")
+        return {
+            "focal": Term(focal, weight=self.focal_weight, count=count),
+            "dice": Term(overlap, weight=self.dice_weight, count=count),
+            "iou": Term(error, weight=self.iou_weight, count=counted),
         }
-        terms = {}
-        for name, (value, weight) in values.items():
-            value, count = apply_absent(value, statistics, self.absent)
-            terms[name] = Term(value, weight=weight, count=count)
-        return terms

@@ -59,12 +59,13 @@ def components(x, t, iou, *, alpha=0.25, gamma=2.0, smooth=1.0, threshold=0.0, i
         kept = t[n] != ignore_index
         pixels, rows = t[n][kept], []
         for m in range(x.shape[1]):
-            if pixels.size == 0 or (absent == "ignore" and pixels.sum() == 0):
+            if pixels.size == 0:
                 continue
             row = parts(x[n, m][kept], pixels, iou[n, m], alpha, gamma, smooth, threshold)
-            if pixels.sum() == 0 and absent in ("zero", "false_positives"):
+            if pixels.sum() == 0 and absent != "score":
+                # One target serves all masks, so "ignore" leaves none of them: 0, as "zero" gives.
                 p = 1 / (1 + np.exp(-x[n, m][kept]))
-                row = np.full(3, p.mean() if absent == "false_positives" else 0.0)
+                row[:2] = p.mean() if absent == "false_positives" else 0.0
             rows.append(row)
         found[n] = np.mean(rows, axis=0) if rows else 0.0
     return found

@@ -92,15 +92,15 @@ def test_values_per_example_average_to_the_total_and_follow_the_batch(name):
 ABSENT = {
     # 64x64 pixels of p = 1/2, nothing predicted, IoU given as .3; focal .75 .25 log 2, Dice 2048/2049.
     "score": (20 * 0.1875 * 0.6931471805599453 + 2048 / 2049 + 0.09, 0.6),
-    "ignore": (0.0, 0.0),
-    "zero": (0.0, 0.0),
-    "false_positives": (22 * 0.5, 0.0),
+    "ignore": (0.09, 0.6),
+    "zero": (0.09, 0.6),
+    "false_positives": (21 * 0.5 + 0.09, 0.6),
 }
 
 
 @pytest.mark.parametrize("absent", ABSENT)
 def test_empty_masks_have_the_value_and_the_gradient_of_their_policy(absent):
-    """Each of the three components takes the policy's value."""
+    """Focal and Dice take the policy's value; the IoU of an empty mask stays a label."""
     x, t = torch.zeros(1, 1, 64, 64, dtype=torch.float64), torch.zeros(1, 64, 64, dtype=torch.bool)
     iou = torch.full((1, 1), 0.3, dtype=torch.float64)
     value, to_logits, to_iou = value_and_gradients(build("sam", absent=absent), x, t, iou)
@@ -109,4 +109,4 @@ def test_empty_masks_have_the_value_and_the_gradient_of_their_policy(absent):
     if absent in ("ignore", "zero"):
         assert to_logits.abs().max() == 0
     if absent == "false_positives":
-        assert to_logits[0, 0, 3, 4].item() == pytest.approx(22 * 0.25 / 4096, rel=1e-12)
+        assert to_logits[0, 0, 3, 4].item() == pytest.approx(21 * 0.25 / 4096, rel=1e-12)

@@ -54,7 +54,7 @@ class MaskLoss(Loss):
         class_weight: one weight >= 0 per class, of a weighted mean over classes (over pixels in multiclass
             cross-entropy and focal); at least two classes. None weighs all alike.
         batch: sum over the batch before the formula, as if it were one large image.
-        absent: value of a class without target pixels in its example. "score": what the formula gives. "ignore": the
+        absent: value of each term for a class without target pixels in its example. "score": what the formula gives. "ignore": the
             class leaves the mean over classes. "zero": 0. "false_positives": the mean of p, whose gradient does not
             vanish.
         reduction: over examples: "mean", "sum", or "none" for (N,).
@@ -89,11 +89,8 @@ class MaskLoss(Loss):
         tensor = None if values is None else torch.tensor(values, dtype=torch.float32)
         self.register_buffer(name, tensor, persistent=False)
 
-    def terms(self, *inputs: Tensor) -> dict[str, Term]:
-        """Terms of `input` (N, C, *) and `target`."""
-        if len(inputs) != 2:
-            raise ShapeError(f"{type(self).__name__} takes (input, target), got {len(inputs)} tensors")
-        input, target = inputs
+    def terms(self, input: Tensor, target: Tensor) -> dict[str, Term]:
+        """Terms of logits (N, C, *) and their target."""
         check_logits(input)
         if not isinstance(target, Tensor):
             raise DTypeError(f"target must be a tensor, got {type(target).__name__}")

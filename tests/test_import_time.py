@@ -1,6 +1,7 @@
 """What is imported when: asked of fresh processes."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -9,10 +10,15 @@ import pytest
 HEAVY = ("torch", "pydantic", "numpy", "yaml", "typer", "rich", "lossreg_segmentation", "lossreg_sam")
 
 
+# A checkout has the example's package too, which declares one entry point: its tags are known once it was loaded.
+FIRST_PARTY = os.environ | {"LOSSREG_ONLY": "lossreg,segmentation,sam"}
+
+
 def imported(code):
     """Which of the heavy packages a fresh process has imported after this code."""
     show = f"import json, sys; print(json.dumps([name for name in {HEAVY!r} if name in sys.modules]))"
-    run = subprocess.run([sys.executable, "-c", f"{code}\n{show}"], capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", f"{code}\n{show}"]
+    run = subprocess.run(command, capture_output=True, text=True, check=True, env=FIRST_PARTY)
     return set(json.loads(run.stdout))
 
 

@@ -54,9 +54,9 @@ class MaskLoss(Loss):
         class_weight: one weight >= 0 per class, of a weighted mean over classes (over pixels in multiclass
             cross-entropy and focal); at least two classes. None weighs all alike.
         batch: sum over the batch before the formula, as if it were one large image.
-        absent: value of each term for a class without target pixels in its example. "score": what the formula gives. "ignore": the
-            class leaves the mean over classes. "zero": 0. "false_positives": the mean of p, whose gradient does not
-            vanish.
+        absent: value of each term for a class without target pixels in its example. "score": what the formula gives.
+            "ignore": the class leaves the mean over classes. "zero": 0. "false_positives": the mean of p, whose
+            gradient does not vanish.
         reduction: over examples: "mean", "sum", or "none" for (N,).
     """
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated, NotRequired, TypedDict
+from typing import Annotated, Any, NotRequired, TypedDict
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 
 from lossreg.discovery import losses
 from lossreg.errors import InputError
-from lossreg.loss import Loss, Reduction, Term, evaluate, scalar
+from lossreg.loss import Loss, Reduction, Term, scalar
 
 # What listings, `find` and fit checks know of a composite: it takes and gives what its terms do.
 CONTRACT = {
@@ -68,11 +68,12 @@ class WeightedSum(Loss):
                 raise InputError("normalize_weights=True cannot divide by weights that are all 0")
             weights = [weight / total for weight in weights]
         self.weights = weights
-        self.parts = nn.ModuleDict(_by_name([term["loss"] for term in terms]))
+        self.names = _names([term["loss"] for term in terms])
+        self.parts = nn.ModuleList(term["loss"] for term in terms)
 
-    def terms(self, *inputs: Tensor) -> dict[str, Term]:
+    def terms(self, *inputs: Any) -> dict[str, Term]:
         found = {}
-        for (name, part), weight in zip(self.parts.items(), self.weights, strict=True):
+        for name, part, weight in zip(self.names, self.parts, self.weights, strict=True):
             for key, term in _terms(name, part, inputs).items():
                 found[key] = replace(term, weight=weight * term.weight)
         return found
@@ -87,25 +88,23 @@ class Product(Loss):
         loss = prod_k loss_k
 
     Args:
-        terms: losses of the product.
-        reduction: "mean" only: a product of means does not split over examples.
+        terms: losses of the product. It does not split over examples, so it has no reduction but the mean.
     Shapes:
         inputs as every term takes them; all terms get the same.
         terms: {"product": ()}, and the factors as components.
     Raises:
-        InputError: reduction "sum" or "none".
+        InputError: a term reduces by itself in another way than the mean.
     Numerics: as the terms; the gradient of a factor is scaled by the others.
     Source: a geometric scalarisation.
     """
 
-    def __init__(
-        self, *, terms: Annotated[Sequence[nn.Module], Field(min_length=1)], reduction: Reduction = "mean"
-    ) -> None:
-        super().__init__(reduction=reduction)
-        self.parts = nn.ModuleDict(_by_name(list(terms), taken=("product",)))
+    def __init__(self, *, terms: Annotated[Sequence[nn.Module], Field(min_length=1)]) -> None:
+        super().__init__()
+        self.names = _names(terms, taken=("product",))
+        self.parts = nn.ModuleList(terms)
 
-    def terms(self, *inputs: Tensor) -> dict[str, Term]:
-        factors = {name: evaluate(part, *inputs).total for name, part in self.parts.items()}
+    def terms(self, *inputs: Any) -> dict[str, Term]:
+        factors = {name: scalar(part, part(*inputs)) for name, part in zip(self.names, self.parts, strict=True)}
         product = torch.stack(list(factors.values())).prod()
         # Weight 0: shown as components, and no part of the total.
         return {"product": Term(product, "batch")} | {
@@ -113,9 +112,9 @@ class Product(Loss):
         }
 
 
-def _by_name(parts: Sequence[nn.Module], taken: Sequence[str] = ()) -> dict[str, nn.Module]:
-    """The losses under what they are called, numbered where that repeats or is taken."""
-    named: dict[str, nn.Module] = {}
+def _names(parts: Sequence[nn.Module], taken: Sequence[str] = ()) -> list[str]:
+    """What each loss is called among the components, numbered where that repeats or is taken."""
+    names: list[str] = []
     for part in parts:
         if isinstance(part, Loss) and part.reduction != "mean":
             raise InputError(
@@ -124,20 +123,20 @@ def _by_name(parts: Sequence[nn.Module], taken: Sequence[str] = ()) -> dict[str,
             )
         name = unused = _name(part)
         number = 1
-        while unused in named or unused in taken:
+        while unused in names or unused in taken:
             number += 1
             unused = f"{name}_{number}"
-        named[unused] = part
-    return named
+        names.append(unused)
+    return names
 
 
 def _name(part: nn.Module) -> str:
     config = vars(part).get("_lossreg_config")
     name = config["name"] if isinstance(config, Mapping) else type(part).__name__
-    return str(name).replace(".", "_")  # ModuleDict allows no dots
+    return str(name)
 
 
-def _terms(name: str, part: nn.Module, inputs: tuple[Tensor, ...]) -> dict[str, Term]:
+def _terms(name: str, part: nn.Module, inputs: tuple[Any, ...]) -> dict[str, Term]:
     if not isinstance(part, Loss):
         return {name: Term(scalar(part, part(*inputs)), "batch")}
     terms = part.terms(*inputs)

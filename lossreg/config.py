@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from lossreg.discovery import losses
 from lossreg.entry import Entry
 from lossreg.errors import AmbiguousNameError, DisabledError, NotFoundError, Problem
-from lossreg.parameters import Schema, describe, model
+from lossreg.parameter_model import model
+from lossreg.parameters import Schema, describe
 from lossreg.plain import invalid, join, plain, shown
 from lossreg.words import words
 

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 LOSSES_GROUP = "lossreg.losses"
 MANIFESTS_GROUP = "lossreg.manifests"
 
-# Their losses own their short names. Decided by the installed distribution, never by what a manifest says of itself.
-FIRST_PARTY = ("lossreg", "lossreg-segmentation", "lossreg-sam")
+# Provider and distribution. Their losses own their short names, and nobody else may use the provider's name: decided by
+# the installed distribution, never by what a manifest says of itself.
+FIRST_PARTY = {"lossreg": "lossreg", "segmentation": "lossreg-segmentation", "sam": "lossreg-sam"}
 
 
 def discover() -> Discovered:
@@ -47,7 +48,8 @@ def _declared() -> Iterator[Entry | Failure]:
     points, unreadable = _entry_points()
     yield from unreadable
     described = [(*_distribution(point.dist), point) for point in points.select(group=MANIFESTS_GROUP)]
-    for distribution, version, point in sorted(described, key=lambda d: (d[0] not in FIRST_PARTY, d[0], d[2].name)):
+    described.sort(key=lambda found: (found[0] not in FIRST_PARTY.values(), found[0], found[2].name))
+    for distribution, version, point in described:
         yield from _from_manifest(point, distribution, version)
     for point in points.select(group=LOSSES_GROUP):
         distribution, version = _distribution(point.dist)
@@ -71,22 +73,26 @@ def _from_manifest(point: EntryPoint, distribution: str, version: str) -> Iterat
         yield Failure(point.value, distribution, error)
         return
     source = {"provider": point.name, "distribution": distribution, "version": version}
-    for item in manifest.entries(data, package, owns_name=distribution in FIRST_PARTY, **source):
+    for item in manifest.entries(data, package, owns_name=distribution == FIRST_PARTY.get(point.name), **source):
         yield item if isinstance(item, Entry) else Failure(point.value, distribution, item)
 
 
 def _add(found: dict[str, Entry], entry: Entry) -> Failure | None:
     """Add an entry unless its provider/name is taken: the same target twice is one entry, another one a failure."""
+    owner = FIRST_PARTY.get(entry.provider, entry.distribution)
+    if owner != entry.distribution:
+        # Otherwise build(config, providers={"segmentation"}) would let a stranger's losses in.
+        message = f"{entry.full_name} of {entry.distribution}: the provider name {entry.provider!r} belongs to {owner}"
+        return _conflict(entry, f"{message}; rename the entry point", str(owner))
     first = found.setdefault(entry.full_name, entry)
     if first.target == entry.target:
         return None
-    error = ConflictError(
-        f"{entry.full_name} is declared by {first.distribution} ({first.target}) and by {entry.distribution}"
-        f" ({entry.target}); the first is kept. Rename one of the providers",
-        name=entry.full_name,
-        existing=first.target,
-        proposed=entry.target,
-    )
+    message = f"{entry.full_name} is declared by {first.distribution} ({first.target}) and by {entry.distribution}"
+    return _conflict(entry, f"{message} ({entry.target}); the first is kept. Rename one of the providers", first.target)
+
+
+def _conflict(entry: Entry, message: str, existing: str) -> Failure:
+    error = ConflictError(message, name=entry.full_name, existing=existing, proposed=entry.target)
     return Failure(entry.full_name, entry.distribution, error)
 
 

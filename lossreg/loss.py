@@ -71,7 +71,7 @@ class Loss(nn.Module):
 
     def forward(self, *inputs: Any, **options: Any) -> Tensor:
         """The training scalar, 0-dim; (B,) under reduction="none". Takes what `terms` takes."""
-        terms = self.terms(*inputs, **options)
+        terms = self._checked(self.terms(*inputs, **options))
         if self.reduction == "mean":
             return _total({name: _mean(name, term) for name, term in terms.items()}, terms)
         values = per_example(terms)
@@ -86,7 +86,7 @@ class Loss(nn.Module):
 
     def evaluate(self, *inputs: Any, **options: Any) -> LossOutput:
         """Total, components and per-example values, from the same terms by the same reduction."""
-        terms = self.terms(*inputs, **options)
+        terms = self._checked(self.terms(*inputs, **options))
         means = {name: _mean(name, term) for name, term in terms.items()}
         values = per_example(terms)
         total = _total(means, terms)
@@ -94,6 +94,11 @@ class Loss(nn.Module):
             total = values.sum()
         components = {name: mean.detach().clone() for name, mean in means.items()}
         return LossOutput(total, components, None if values is None else values.detach().clone())
+
+    def _checked(self, terms: dict[str, Term]) -> dict[str, Term]:
+        if isinstance(terms, dict) and terms and all(isinstance(term, Term) for term in terms.values()):
+            return terms
+        raise InputError(f"{type(self).__name__}.terms must return at least one Term by name, got {terms!r:.200}")
 
     def extra_repr(self) -> str:
         shown = (f"{k}={v!r}" for k, v in vars(self).items() if not k.startswith("_") and k != "training")
@@ -175,6 +180,8 @@ def _check(name: str, term: Term) -> None:
         raise ShapeError(f"term {name!r} is per {term.per!r}, so {expected}-dim, got shape {shape}")
     if term.values.numel() == 0:
         raise ShapeError(f"term {name!r} is empty, shape {shape}: the batch holds no examples")
+    if term.count is not None and term.per == "example":
+        raise InputError(f"term {name!r} is per 'example', which has no classes for a count to weigh; leave count out")
     if term.count is not None and tuple(term.count.shape) != shape:
         raise ShapeError(f"term {name!r} has values of shape {shape}, so count too, got {tuple(term.count.shape)}")
 

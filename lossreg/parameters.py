@@ -10,33 +10,24 @@ import json
 import math
 import types
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, NotRequired, Union, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Annotated, Any, NotRequired, Union, get_args, get_origin, get_type_hints, is_typeddict
 from weakref import WeakKeyDictionary
 
-from pydantic import BaseModel, ConfigDict, Field, Strict, TypeAdapter, create_model
+from pydantic import TypeAdapter
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 
 from lossreg import docstring
-from lossreg.errors import ManifestError
 
 Schema = dict[str, Any]
 
 LOSS_REF = "#/$defs/loss"
 
-# What a model can be made of again. Anything else in an annotation is no plain data.
+# What parameter_model.py makes a type of again. Anything else in an annotation is no plain data.
 _KEYWORDS = {"type", "enum", "const", "anyOf", "items", "prefixItems", "minItems", "maxItems", "additionalProperties"}
 _KEYWORDS |= {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"}
 _KEYWORDS |= {"minLength", "maxLength", "pattern"}
-_BOUNDS = {
-    "minimum": "ge",
-    "maximum": "le",
-    "exclusiveMinimum": "gt",
-    "exclusiveMaximum": "lt",
-    "multipleOf": "multiple_of",
-}
 
 _described: WeakKeyDictionary[type, Schema] = WeakKeyDictionary()
-_models: dict[int, tuple[Schema, type[BaseModel]]] = {}
 
 
 def describe(cls: type) -> Schema:
@@ -66,25 +57,6 @@ def describe(cls: type) -> Schema:
             "additionalProperties": False,
         }
     return _described[cls]
-
-
-def model(schema: Schema) -> type[BaseModel]:
-    """The strict model of these parameters. Cached for as long as the process lives, as manifests are."""
-    cached = _models.get(id(schema))
-    if cached is None:
-        required = schema.get("required", ())
-        config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True, protected_namespaces=())
-        try:
-            fields: dict[str, Any] = {
-                # The alias lets a parameter be called `schema` or `copy`, which a model defines itself.
-                f"p{index}": (_annotation(sub), Field(... if name in required else None, alias=name))
-                for index, (name, sub) in enumerate(schema["properties"].items())
-            }
-            cached = (schema, create_model("Parameters", __config__=config, **fields))
-        except Exception as error:  # a schema that no `describe` wrote can fail anywhere in pydantic
-            raise ManifestError(f"the schema of the parameters cannot be read: {error}", source="parameters") from error
-        _models[id(schema)] = cached
-    return cached[1]
 
 
 def _constructor_parameters(cls: type) -> dict[str, tuple[inspect.Parameter, Any]]:
@@ -168,7 +140,7 @@ def _schema_of(hint: Any) -> Schema | None:
 
 
 def _plain_schema(schema: Schema) -> Schema | None:
-    """Without titles; None if it holds anything that `_annotation` cannot make a type of."""
+    """Without titles; None if it holds anything that parameter_model.py cannot make a type of."""
     schema = {key: value for key, value in schema.items() if key not in ("title", "description", "default")}
     if schema.get("uniqueItems") or not schema.keys() <= _KEYWORDS:
         return None
@@ -237,37 +209,3 @@ def _record_schema(hint: Any) -> Schema | None:
         if not optional:
             required.append(key)
     return {"$ref": LOSS_REF, "properties": properties, "required": required}
-
-
-def _annotation(schema: Schema) -> Any:
-    """The type that validates a schema made by `describe`."""
-    if "$ref" in schema:
-        return Any  # validated by its own entry
-    if "anyOf" in schema:
-        # Beside other members a nested config must be told from what none of them takes.
-        members = [str | dict[str, Any] if "$ref" in part else _annotation(part) for part in schema["anyOf"]]
-        return Union[tuple(members)]  # noqa: UP007 - the members are computed
-    if "enum" in schema:
-        return Literal[tuple(schema["enum"])]
-    if "const" in schema:
-        return Literal[schema["const"]]
-    kind = schema.get("type")
-    bounds = {_BOUNDS[key]: value for key, value in schema.items() if key in _BOUNDS}
-    if kind == "number":
-        return Annotated[float, Field(allow_inf_nan=False, **bounds)]
-    if kind == "integer":
-        return Annotated[int, Field(**bounds)]
-    if kind == "string":
-        lengths: dict[str, Any] = {"min_length": schema.get("minLength"), "max_length": schema.get("maxLength")}
-        return Annotated[str, Field(pattern=schema.get("pattern"), **lengths)]
-    if kind == "array":
-        lengths = {"min_length": schema.get("minItems"), "max_length": schema.get("maxItems")}
-        if "prefixItems" in schema:
-            # Strict mode wants a tuple where a file can only give a list.
-            parts = tuple(_annotation(part) for part in schema["prefixItems"])
-            return Annotated[tuple[parts], Strict(False)]  # type: ignore[valid-type]
-        return Annotated[list[_annotation(schema.get("items", {}))], Field(**lengths)]  # type: ignore[misc]
-    if kind == "object":
-        values = schema.get("additionalProperties")
-        return dict[str, _annotation(values) if isinstance(values, dict) else Any]  # type: ignore[misc]
-    return {"boolean": bool, "null": None}.get(kind or "", Any)

@@ -92,18 +92,19 @@ def test_sums_nest_to_the_bound():
 def test_names_of_parts():
     """Numbered where they repeat, and only there; one name being the start of another is no repetition."""
     names = ["focal_tversky", "focal", "bce_dice_focal", "bce", "focal", "focal"]
-    assert list(weighted(*names).parts) == ["focal_tversky", "focal", "bce_dice_focal", "bce", "focal_2", "focal_3"]
+    assert weighted(*names).names == ["focal_tversky", "focal", "bce_dice_focal", "bce", "focal_2", "focal_3"]
     assert list(weighted("absolute", "absolute").evaluate(*INPUTS).components) == ["absolute", "absolute_2"]
     made_by_hand = WeightedSum(terms=[{"loss": Absolute()}, {"loss": nn.L1Loss(), "weight": 2.0}])
-    assert list(made_by_hand.parts) == ["Absolute", "L1Loss"]
+    assert made_by_hand.names == ["Absolute", "L1Loss"]
 
 
 def test_a_repeated_name_does_not_take_anothers(scope):
-    """A loss may be called like the second of another."""
+    """A loss may be called like the second of another, or like an attribute of a module."""
     scope.register("absolute_2")(type("Second", (Absolute,), {}))
     scope.register("with.dot")(type("Dotted", (Absolute,), {}))
-    assert list(weighted("absolute_2", "absolute", "absolute").parts) == ["absolute_2", "absolute", "absolute_3"]
-    assert list(weighted("with.dot").parts) == ["with_dot"]
+    assert weighted("absolute_2", "absolute", "absolute").names == ["absolute_2", "absolute", "absolute_3"]
+    scope.register("keys")(type("Keys", (Absolute,), {}))
+    assert list(weighted("with.dot", "keys").evaluate(*INPUTS).components) == ["with.dot", "keys"]
 
 
 def test_a_part_that_reduces_otherwise_is_refused():
@@ -140,11 +141,11 @@ def test_a_product_has_the_gradients_of_its_factors():
     assert input.grad.tolist() == pytest.approx([2.5 * 0.5 + 1.5 * 1.0, 2.5 * 0.5 + 1.5 * 2.0])
 
 
-@pytest.mark.parametrize("reduction", ["sum", "none"])
-def test_a_product_does_not_split_over_examples(reduction):
-    """Its reduction is the mean."""
-    with pytest.raises(InputError, match="Product does not"):
-        Product(terms=[Absolute()], reduction=reduction)(*INPUTS)
+def test_a_product_does_not_split_over_examples():
+    """So it has no parameter for a reduction, and no values per example."""
+    assert evaluate(Product(terms=[Absolute()]), *INPUTS).per_example is None
+    with pytest.raises(InvalidConfigError, match=r"params.reduction: unknown parameter; allowed are terms"):
+        build({"name": "product", "params": {"terms": ["absolute"], "reduction": "sum"}})
 
 
 def test_sums_of_products_and_products_of_sums():

@@ -8,7 +8,7 @@ import yaml
 from torch import nn
 
 import lossreg
-from lossreg import InvalidConfigError, LossConfig, parameters, validate
+from lossreg import InvalidConfigError, LossConfig, parameter_model, validate
 from lossreg.entry import declare
 
 DICE = {
@@ -83,10 +83,10 @@ def test_validating_again_and_again_keeps_nothing():
     """No model is made twice."""
     config = {"name": "weighted_sum", "params": {"terms": ["dice", "bce"]}}
     validate(config)
-    before = len(parameters._models)
+    before = len(parameter_model._models)
     for _ in range(10):
         validate(config)
-    assert len(parameters._models) == before
+    assert len(parameter_model._models) == before
 
 
 @pytest.mark.parametrize(

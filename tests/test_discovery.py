@@ -64,10 +64,11 @@ def test_first_party_names_are_decided_by_the_distribution(site):
     registry = site.registry()
     assert registry.entry("dice").target == "lossreg_segmentation.overlap:Dice"
     assert registry.entry("segmentation/dice").distribution == "lossreg-segmentation"
-    assert not registry.entry("new").owns_name
+    assert "new" not in registry  # or providers={"segmentation"} would allow it
+    refused = "of acme: the provider name 'segmentation' belongs to lossreg-segmentation; rename the entry point"
     assert site.failures(registry) == {
-        "segmentation/dice": "segmentation/dice is declared by lossreg-segmentation (lossreg_segmentation.overlap:Dice)"
-        " and by acme (acme.focal:Focal); the first is kept. Rename one of the providers"
+        "segmentation/dice": f"segmentation/dice {refused}",
+        "segmentation/new": f"segmentation/new {refused}",
     }
 
 

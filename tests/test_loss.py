@@ -207,3 +207,42 @@ def test_a_module_must_give_one_value(module, given):
 def test_the_parameters_are_shown():
     """repr of a loss, as torch users expect."""
     assert "reduction='mean'" in repr(Fixed())
+
+
+@pytest.mark.parametrize("returned", [{}, None, {"a": torch.ones(2)}])
+def test_terms_must_be_terms_by_name(returned):
+    """What an author returns by mistake is named."""
+
+    class Wrong(Loss):
+        def terms(self, input):
+            return returned
+
+    for call in (Wrong(), Wrong().evaluate):
+        with pytest.raises(InputError, match=r"Wrong\.terms must return at least one Term by name, got"):
+            call(torch.ones(2))
+
+
+def test_a_count_needs_classes():
+    """Values per example have none, so a count would be dropped."""
+
+    class Counted(Loss):
+        def terms(self, input):
+            return {"a": Term(input, "example", count=torch.ones(2))}
+
+    with pytest.raises(InputError, match="term 'a' is per 'example', which has no classes for a count to weigh"):
+        Counted()(torch.ones(2))
+
+
+@pytest.mark.parametrize("reduction, expected", [("mean", 0.0), ("sum", 0.0), ("none", [0.0, 0.0])])
+def test_weights_of_zero_leave_a_connected_zero(reduction, expected):
+    """Logged terms alone: a training step runs, and changes nothing."""
+
+    class Logged(Loss):
+        def terms(self, input):
+            return {"a": Term(input, "example", weight=0.0)}
+
+    leaf = torch.ones(2, requires_grad=True)
+    value = Logged(reduction=reduction)(leaf)
+    value.sum().backward()
+    assert value.tolist() == expected
+    assert leaf.grad.tolist() == [0.0, 0.0]

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from lossreg import docstring
 from lossreg.discovery import losses
 from lossreg.entry import Entry
 from lossreg.manifest import source_file
@@ -70,13 +71,16 @@ def show(name: Annotated[str, typer.Argument(help="A name, an alias or provider/
 
 
 def _row(name: str, entry: Entry) -> dict[str, Any]:
+    summary = entry.metadata.get("summary")
+    if summary is None and entry.cls is not None:
+        summary = docstring.sections(entry.cls.__doc__).get("summary")
     return {
         "name": name,
         "provider": entry.provider,
         "version": entry.version,
         "state": entry.state,
         "tags": sorted(entry.tags) if entry.tags is not None else None,
-        "summary": entry.metadata.get("summary", ""),
+        "summary": summary or "",
     }
 
 

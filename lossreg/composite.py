@@ -10,21 +10,14 @@ import torch
 from pydantic import Field
 from torch import nn
 
+from lossreg.contract import contract
 from lossreg.discovery import losses
 from lossreg.errors import InputError
 from lossreg.loss import Loss, Reduction, Term, scalar
 
-# What listings, `find` and fit checks know of a composite: it takes and gives what its terms do.
-CONTRACT = {
-    "input": "as the terms",
-    "target": "as the terms",
-    "tasks": ["binary", "multilabel", "multiclass"],
-    "needs_labels": True,
-    "differentiable": True,
-    "has_parameters": False,
-    "per_example": True,
-    "half_precision": True,
-}
+# A composite takes and gives what its terms do.
+TERMS = "as the terms"
+CONTRACT = contract(input=TERMS, target=TERMS, tasks=["binary", "multilabel", "multiclass"])
 
 
 class WeightedTerm(TypedDict):
@@ -80,7 +73,7 @@ class WeightedSum(Loss):
 
 
 @losses.register(
-    "product", aliases=("product_loss",), tags=("composite", "mixture"), contract=CONTRACT | {"per_example": False}
+    "product", aliases=("product_loss",), tags=("composite", "mixture"), contract={**CONTRACT, "per_example": False}
 )
 class Product(Loss):
     """Product of losses.

@@ -15,7 +15,7 @@ PLUGINS = {
 # From the ground up. A module imports from floors below its own; a new module needs a floor.
 FLOORS = [
     {"errors", "docstring"},
-    {"words", "tags", "plain", "entry", "debug"},
+    {"words", "tags", "plain", "entry", "debug", "contract"},
     {"loading", "snapshot"},
     {"registry"},
     {"manifest"},

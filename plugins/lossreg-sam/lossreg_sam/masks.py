@@ -6,21 +6,12 @@ from collections.abc import Iterable
 
 from torch import Tensor
 
+from lossreg.contract import contract
 from lossreg.errors import DTypeError, ShapeError
 from lossreg_segmentation.mask_loss import required
 from lossreg_segmentation.statistics import MaskStatistics, mask_statistics
 
-# What listings, `find` and fit checks know of the losses of this package.
-CONTRACT = {
-    "input": "logits of M masks",
-    "target": "mask shared by the M predictions",
-    "tasks": ["binary"],
-    "needs_labels": True,
-    "differentiable": True,
-    "has_parameters": False,
-    "per_example": True,
-    "half_precision": True,
-}
+CONTRACT = contract(input="logits of M masks", target="mask shared by the M predictions", tasks=["binary"])
 IOU_SUMS = ("hard_intersection", "hard_union")
 
 

@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from lossreg import Loss, Term
+from lossreg.contract import contract
 from lossreg.errors import DTypeError, InputError, ShapeError
 from lossreg.loss import Reduction
 from lossreg_segmentation.statistics import NEGATIVES, MaskStatistics, mask_statistics
@@ -19,18 +20,8 @@ Task = Literal["auto", "binary", "multilabel", "multiclass"]
 Absent = Literal["score", "ignore", "zero", "false_positives"]
 ClassWeights = Annotated[Sequence[Annotated[float, Field(ge=0)]], Field(min_length=2)]
 
-# What listings, `find` and fit checks know of every loss of this package.
-CONTRACT = {
-    "input": "logits",
-    "target": "mask or class index",
-    "tasks": ["binary", "multilabel", "multiclass"],
-    "needs_labels": True,
-    "differentiable": True,
-    "has_parameters": False,
-    "per_example": True,
-    "half_precision": True,
-}
-INDEPENDENT_CONTRACT = CONTRACT | {"target": "mask", "tasks": ["binary", "multilabel"]}
+CONTRACT = contract(input="logits", target="mask or class index", tasks=["binary", "multilabel", "multiclass"])
+INDEPENDENT_CONTRACT = contract(input="logits", target="mask", tasks=["binary", "multilabel"])
 
 
 class MaskOptions(TypedDict, total=False):

@@ -1,0 +1,54 @@
+"""What a loss takes and gives, as plain data: what listings, `find` and fit checks know of it without importing it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypedDict
+
+
+class Contract(TypedDict):
+    """Declared with `@losses.register(..., contract=contract(...))`, kept in the manifest."""
+
+    input: str
+    target: str
+    tasks: list[str]
+    needs_labels: bool
+    differentiable: bool
+    has_parameters: bool
+    per_example: bool
+    half_precision: bool
+
+
+def contract(
+    *,
+    input: str,
+    target: str,
+    tasks: Sequence[str],
+    needs_labels: bool = True,
+    differentiable: bool = True,
+    has_parameters: bool = False,
+    per_example: bool = True,
+    half_precision: bool = True,
+) -> Contract:
+    """A contract; the defaults are what most losses are.
+
+    Args:
+        input: kind of the first tensor, such as "logits".
+        target: kind of the target, such as "mask" or "class index".
+        tasks: of "binary", "multilabel", "multiclass" and others.
+        needs_labels: whether it compares with a target at all.
+        differentiable: whether a gradient reaches the input.
+        has_parameters: whether it learns, so that the optimiser must be given its parameters.
+        per_example: whether it splits over examples.
+        half_precision: whether float16 and bfloat16 inputs are safe.
+    """
+    return {
+        "input": input,
+        "target": target,
+        "tasks": list(tasks),
+        "needs_labels": needs_labels,
+        "differentiable": differentiable,
+        "has_parameters": has_parameters,
+        "per_example": per_example,
+        "half_precision": half_precision,
+    }

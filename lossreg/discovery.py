@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from importlib_metadata import Distribution, EntryPoint, EntryPoints, entry_points
@@ -137,7 +136,7 @@ def _switched(entries: Iterable[Entry]) -> Iterator[Entry]:
             reason = f"LOSSREG_ONLY={os.environ['LOSSREG_ONLY']} leaves it out"
         elif names & disabled:
             reason = f"LOSSREG_DISABLE={os.environ['LOSSREG_DISABLE']} names it"
-        yield replace(entry, state="disabled", reason=reason) if reason else entry
+        yield entry._replace(state="disabled", reason=reason) if reason else entry
 
 
 def _names(variable: str) -> set[str]:

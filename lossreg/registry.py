@@ -10,8 +10,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
-from difflib import get_close_matches
 from typing import Any, Generic, TypeVar, cast, overload
 
 from lossreg import tags as tag_grammar
@@ -96,7 +94,7 @@ class Registry(Generic[T]):
         def decorate(cls: C) -> C:
             self._check_base(cls, str(name or cls))
             entry = declare(cls.__name__ if name is None else name, target_of(cls), tags or (), aliases, metadata)
-            entry = replace(entry, state="loaded", cls=cls)
+            entry = entry._replace(state="loaded", cls=cls)
             self.add(entry)
             self.declarations[entry.target] = entry
             return cls
@@ -277,7 +275,7 @@ class Registry(Generic[T]):
             cls = load(entry, lambda cls: self._check_base(cls, entry.full_name))
         except (ProviderError, WrongBaseClassError) as error:
             self._break_half_imported(entry.target.partition(":")[0], error)
-            self._publish(entry, replace(entry, state="broken", error=error))
+            self._publish(entry, entry._replace(state="broken", error=error))
             raise
         return self._publish(entry, entry.with_class(cls)).cls or cls
 
@@ -287,7 +285,7 @@ class Registry(Generic[T]):
             return
         with self._lock:
             registered = [e for e in self._snapshot.entries.values() if e.cls and e.target.startswith(f"{module}:")]
-            self._snapshot = self._snapshot.put(replace(e, cls=None, state="broken", error=error) for e in registered)
+            self._snapshot = self._snapshot.put(e._replace(cls=None, state="broken", error=error) for e in registered)
 
     def _publish(self, before: Entry, after: Entry) -> Entry:
         """Replace an entry by what was learned of it. The first to load it wins; a removed one stays removed."""
@@ -297,7 +295,7 @@ class Registry(Generic[T]):
                 return after
             if current.cls is not None:
                 return current
-            merged = replace(current, state=after.state, cls=after.cls, error=after.error)
+            merged = current._replace(state=after.state, cls=after.cls, error=after.error)
             self._snapshot = self._snapshot.put([merged])
             return merged
 
@@ -318,13 +316,15 @@ class Registry(Generic[T]):
         with self._lock:
             current = self._snapshot.entries.get(entry.full_name)
             if current is not None and current.tags is None:
-                self._snapshot = self._snapshot.put([replace(current, tags=frozenset())])
+                self._snapshot = self._snapshot.put([current._replace(tags=frozenset())])
 
     def _matching(self, test: tag_grammar.TagTest) -> Names:
         self._load_untagged()
         return [name for name, entry in self._snapshot.names.items() if entry.tags is not None and test(entry.tags)]
 
     def _not_found(self, name: str) -> NotFoundError:
+        from difflib import get_close_matches
+
         spellings = self._snapshot.spellings()
         close = tuple(get_close_matches(name, spellings, n=3, cutoff=0.6))
         hint = f"did you mean {' or '.join(map(repr, close))}?" if close else "list() shows every name"

@@ -1,6 +1,5 @@
 """validate: what is accepted, what is filled in, and every message of what is not."""
 
-from dataclasses import replace
 from types import MappingProxyType
 
 import pytest
@@ -242,8 +241,8 @@ def test_the_number_of_problems_is_bounded():
 def test_a_disabled_or_ambiguous_loss_says_so():
     """In the config's own terms."""
     with lossreg.losses.scope() as losses:
-        tied = [replace(declare("tied", f"{provider}:X", (), (), {}), provider=provider) for provider in "ab"]
-        off = replace(declare("off", "a:Off", (), (), {}), state="disabled", reason="LOSSREG_DISABLE=off names it")
+        tied = [declare("tied", f"{provider}:X", (), (), {})._replace(provider=provider) for provider in "ab"]
+        off = declare("off", "a:Off", (), (), {})._replace(state="disabled", reason="LOSSREG_DISABLE=off names it")
         losses._snapshot = losses._snapshot.put([*tied, off])  # as discovery does
         assert problems("tied") == {"name": "'tied' is claimed by several providers; write one of a/tied, b/tied"}
         with pytest.raises(lossreg.LossregError, match="local/off is disabled: LOSSREG_DISABLE=off names it"):

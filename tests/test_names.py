@@ -1,7 +1,5 @@
 """Names: what leads where, ties, containers, tags of many."""
 
-from dataclasses import replace
-
 import pytest
 
 import lossreg
@@ -12,7 +10,7 @@ from lossreg.entry import Discovered, Failure, declare
 def entry(full_name, target=None, *, tags=(), aliases=(), owns_name=False, **fields):
     provider, name = full_name.split("/")
     made = declare(name, target or f"{provider}_pkg:{name.title()}", tags, aliases, {})
-    return replace(made, provider=provider, owns_name=owns_name, distribution=provider, version="1.0", **fields)
+    return made._replace(provider=provider, owns_name=owns_name, distribution=provider, version="1.0", **fields)
 
 
 def registry_of(*entries, base=object, failures=()):
@@ -33,7 +31,7 @@ def test_a_short_name_works_while_one_provider_claims_it():
     registry = registry_of(entry("a/dice"))
     assert registry.entry("dice").full_name == "a/dice"
     assert registry.list() == ["dice"]
-    undo = registry.add(replace(entry("b/other", aliases=["dice2"]), provider="b"))
+    undo = registry.add(entry("b/other", aliases=["dice2"])._replace(provider="b"))
     assert registry.list() == ["dice", "other"]
     undo()
     tied = registry_of(entry("a/dice"), entry("b/dice"), entry("b/x"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import json
-from dataclasses import replace
 from enum import Enum
 from typing import Annotated, Any, Literal, TypedDict, Unpack
 
@@ -52,7 +51,7 @@ def make(parameters: dict[str, tuple[Any, Any]]) -> type:
 def verdict(cls, config, metadata):
     """The params, or the problems, with the class registered as "made" and this metadata."""
     with losses.scope():
-        entry = replace(declare("made", "made:Made", (), (), metadata), cls=cls, state="loaded")
+        entry = declare("made", "made:Made", (), (), metadata)._replace(cls=cls, state="loaded")
         losses.add(entry)
         return outcome(config)
 
@@ -122,7 +121,7 @@ def test_manifest_and_class_give_one_verdict_on_first_party_losses(config):
     """The manifests that are shipped, against the classes."""
     from_manifest = outcome(config)
     with losses.scope():
-        losses._snapshot = losses._snapshot.put(replace(entry, metadata={}) for entry in losses.entries())
+        losses._snapshot = losses._snapshot.put(entry._replace(metadata={}) for entry in losses.entries())
         from_class = outcome(config)
     assert repr(from_manifest) == repr(from_class)
 

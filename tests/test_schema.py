@@ -1,7 +1,6 @@
 """json_schema: valid JSON Schema, which accepts what validate accepts."""
 
 import json
-from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -119,7 +118,7 @@ def test_a_tied_name_needs_its_provider():
     """As for validate: what config_of gives must be valid."""
     with losses.scope():
         tied = [
-            replace(declare("tied", f"acme:{p}", (), ("dice",), {}), provider=p, cls=nn.L1Loss, state="loaded")
+            declare("tied", f"acme:{p}", (), ("dice",), {})._replace(provider=p, cls=nn.L1Loss, state="loaded")
             for p in "ab"
         ]
         losses._snapshot = losses._snapshot.put(tied)  # as discovery does
@@ -141,7 +140,7 @@ def test_an_alias_that_is_the_name_of_another_loss_is_not_its_name():
     """provider/name wins over provider/alias."""
     with losses.scope():
         pair = [
-            replace(declare(name, f"acme:{name}", (), aliases, {}), provider="a", cls=nn.L1Loss, state="loaded")
+            declare(name, f"acme:{name}", (), aliases, {})._replace(provider="a", cls=nn.L1Loss, state="loaded")
             for name, aliases in (("one", ["two"]), ("two", []))
         ]
         losses._snapshot = losses._snapshot.put(pair)

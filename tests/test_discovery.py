@@ -152,13 +152,13 @@ def test_an_unreadable_manifest_is_a_failure(site, manifest, message):
 
 
 def test_a_manifest_of_fifty_megabytes_is_not_read(site):
-    """Its size alone tells."""
+    """No further than the bound."""
     path = site.package("acme", MANIFEST) / "lossreg.json"
     with path.open("ab") as file:
         file.truncate(50 * 2**20)
     site.distribution("acme", manifests={"acme": "acme:lossreg.json"})
     (message,) = site.failures(site.registry()).values()
-    assert message == "acme:lossreg.json has 52428800 bytes; at most 4194304 are read"
+    assert message == "acme:lossreg.json is too large; at most 4194304 bytes are read"
 
 
 @pytest.mark.parametrize(
@@ -211,10 +211,21 @@ def test_an_entry_points_file_that_cannot_be_parsed_hides_its_own_distribution_a
 
 @pytest.mark.parametrize("metadata", [b"", b"Name: caf\xe9\nVersion: 1\n", b"\xff\xfe", b"no header at all"])
 def test_metadata_that_cannot_be_read_leaves_the_loss(site, metadata):
-    """It comes from an unknown distribution then."""
-    site.distribution("acme", losses={"focal_x": "acme:Focal"}, metadata=metadata)
+    """The folder tells name and version; one that does not comes from an unknown distribution."""
+    folder = site.distribution("acme", losses={"focal_x": "acme:Focal"}, metadata=metadata)
+    entry = site.registry().entry("focal_x")
+    assert (entry.full_name, entry.version) == ("acme/focal_x", "1.0")
+    folder.rename(folder.with_name("acme.dist-info"))
     entry = site.registry().entry("focal_x")
     assert (entry.full_name, entry.version) == ("unknown/focal_x", "unknown")
+
+
+def test_a_folder_without_a_version_leaves_it_to_the_metadata(site):
+    """As development installs have it."""
+    folder = site.distribution("acme_losses", losses={"focal_x": "acme:Focal"}, version="2.5")
+    folder.rename(folder.with_name("acme_losses.dist-info"))
+    entry = site.registry().entry("focal_x")
+    assert (entry.full_name, entry.version) == ("acme-losses/focal_x", "2.5")
 
 
 def test_a_broken_provider_breaks_its_own_losses_alone(site):

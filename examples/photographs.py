@@ -22,7 +22,9 @@ from unet import STRIDE
 Image = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
-NOISE = 0.5  # standard deviation of the noise, in standard deviations of the photograph
+# Standard deviation of the noise, in those of the photograph. So much that many pixels stay uncertain: a pixelwise loss
+# then leaves rare foreground out, since each of its pixels is more likely background.
+NOISE = 2.0
 TRAINING_SHARE = 2 / 3  # of the longer side, from the top left; validation gets the rest
 TILE = 64  # pixels
 

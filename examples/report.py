@@ -37,16 +37,14 @@ def iou_table(runs: Sequence[Run], regions: Sequence[Region]) -> Table:
 
 
 def sparse_findings(runs: Sequence[Run], regions: Sequence[Region]) -> list[str]:
-    """Return for every sparse photograph and every run but the first by how much it beats the first."""
+    """Return for every run but the first by how much it beats the first on each sparse photograph and in their mean."""
     baseline, *others = runs
+    sparse = [region for region in regions if region.foreground < SPARSE]
     lines = []
-    for region in regions:
-        if region.foreground >= SPARSE:
-            continue
-        for run in others:
-            gain = run.iou[-1][region.name] - baseline.iou[-1][region.name]
-            verdict = "beats" if gain > 0 else "does not beat"
-            lines.append(
-                f"{region.name} ({region.foreground:.1%}): {run.name} {verdict} {baseline.name}, {gain:+.3f} IoU"
-            )
+    for run in others:
+        gains = {region.name: run.iou[-1][region.name] - baseline.iou[-1][region.name] for region in sparse}
+        mean = sum(gains.values()) / max(len(gains), 1)
+        verdict = "beats" if mean > 0 else "does not beat"
+        each = ", ".join(f"{name} {gain:+.3f}" for name, gain in gains.items())
+        lines.append(f"{run.name} {verdict} {baseline.name} on the sparse photographs: mean IoU {mean:+.3f} ({each})")
     return lines

@@ -1,8 +1,8 @@
 """Four photographs that ship with scikit-image, their targets, and tiles cut from them.
 
 The network sees each photograph with noise added; the target is what a classical method finds in the clean one.
-Page and retina are taken as negatives, so that the foreground is brighter than its surroundings in all four: a tile
-is too small to tell which photograph it is from.
+Page and retina enter as darkness against their surroundings, so that the foreground is the brighter side in all four:
+a tile is too small to tell which photograph it is from.
 """
 
 # scikit-image and SciPy carry no types.
@@ -53,7 +53,7 @@ def coins() -> tuple[Image, Mask]:
 def page() -> tuple[Image, Mask]:
     """Ink, by Sauvola's local threshold."""
     image = data.page() / 255
-    return 1 - image, image < filters.threshold_sauvola(image, window_size=25, k=0.2)
+    return darkness(image), image < filters.threshold_sauvola(image, window_size=25, k=0.2)
 
 
 def retina() -> tuple[Image, Mask]:
@@ -63,7 +63,7 @@ def retina() -> tuple[Image, Mask]:
     green = green[104:604, 104:604]
     ridges = filters.sato(green, sigmas=range(1, 5))
     vessels = ridges > np.quantile(ridges, 0.9)
-    return 1 - green, morphology.remove_small_objects(vessels, max_size=80)
+    return darkness(green), morphology.remove_small_objects(vessels, max_size=80)
 
 
 def hubble() -> tuple[Image, Mask]:
@@ -75,6 +75,12 @@ def hubble() -> tuple[Image, Mask]:
     # The median absolute deviation ignores the bright sources; 1.4826 makes it a standard deviation.
     noise = 1.4826 * np.median(np.abs(excess - np.median(excess)))
     return image, filters.gaussian(excess, sigma=1) > 5 * noise
+
+
+def darkness(image: Image) -> Image:
+    """Return how much darker each pixel is than its surroundings, which takes uneven light away."""
+    surroundings: Image = filters.gaussian(image, sigma=20)
+    return surroundings - image
 
 
 PHOTOGRAPHS: dict[str, Callable[[], tuple[Image, Mask]]] = {

@@ -25,17 +25,20 @@ Picture = npt.NDArray[np.float64]
 
 def draw_curves(runs: Sequence[Run], regions: Sequence[Region], path: Path) -> None:
     """Save validation IoU by photograph and training loss components by config, over epochs."""
-    figure = Figure(figsize=(13, 7), dpi=120, layout="constrained")
+    figure = Figure(figsize=(13, 8), dpi=120, layout="constrained")
     upper, lower = figure.subfigures(2, 1, squeeze=False)[:, 0]
     upper.suptitle("Validation IoU", fontweight="bold")
-    for axes, region in zip(upper.subplots(1, len(regions), sharey=True), regions, strict=True):
+    panels = upper.subplots(1, len(regions), sharey=True)
+    for axes, region in zip(panels, regions, strict=True):
         axes.set(title=f"{region.name}, {region.foreground:.1%} foreground", ylim=(0, 1))
         draw_lines(axes, {run.name: [scores[region.name] for scores in run.iou] for run in runs})
+    upper.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(runs))
     lower.suptitle("Training loss, by component", fontweight="bold")
     for axes, run in zip(lower.subplots(1, len(runs), squeeze=False)[0], runs, strict=True):
         axes.set(title=run.name)
         draw_lines(axes, {name: [means[name] for means in run.components] for name in run.components[0]})
         axes.set_ylim(bottom=0)
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2, fontsize="small", frameon=False)
     figure.savefig(path)
 
 
@@ -46,7 +49,6 @@ def draw_lines(axes: Axes, series: dict[str, list[float]]) -> None:
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
-    axes.legend(fontsize="small")
 
 
 def draw_predictions(runs: Sequence[Run], regions: Sequence[Region], path: Path) -> None:

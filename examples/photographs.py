@@ -23,7 +23,7 @@ Image = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
 # Standard deviation of the noise, in those of the photograph. So much that many pixels stay uncertain: a pixelwise loss
-# then leaves rare foreground out, since each of its pixels is more likely background.
+# then leaves some rare foreground out, since each of its pixels is more likely background.
 NOISE = 2.0
 TRAINING_SHARE = 2 / 3  # of the longer side, from the top left; validation gets the rest
 TILE = 64  # pixels

@@ -38,16 +38,15 @@ class EdgeDiceLoss(Loss):
 
     def terms(self, input: Tensor, target: Tensor) -> dict[str, Term]:
         """Return one value per example and channel."""
-        if target.ndim == input.ndim - 1:
-            target = target.unsqueeze(1)
-        if input.ndim < 3 or input.shape != target.shape:
+        mask = target.unsqueeze(1) if target.ndim == input.ndim - 1 else target
+        if input.ndim < 3 or input.shape != mask.shape:
             raise ShapeError(
                 "edge_dice expects input (N, C, *) and a target of the same shape, or (N, *) when C is 1; "
                 f"got input {tuple(input.shape)} and target {tuple(target.shape)}"
             )
         # The sums run over thousands of pixels, too many for half precision.
         wide = torch.promote_types(input.dtype, torch.float32)
-        predicted, expected = input.to(wide).sigmoid(), target.to(wide)
+        predicted, expected = input.to(wide).sigmoid(), mask.to(wide)
         error = gradient_energy(predicted - expected)
         scale = gradient_energy(predicted) + gradient_energy(expected)
         return {"edge_dice": Term(error / (scale + self.smooth), per="pair")}

@@ -306,12 +306,12 @@ class Registry(Generic[T]):
         for entry in self.entries():
             if entry.tags is None and entry.state in ("discovered", "loaded"):
                 try:
-                    cls = self._load(entry)
+                    self._load(entry)
                 except LossregError:
                     continue  # kept on the entry, raised when its own name is asked for
-                self._settle_tags(entry, cls)
+                self._settle_tags(entry)
 
-    def _settle_tags(self, entry: Entry, cls: type) -> None:
+    def _settle_tags(self, entry: Entry) -> None:
         """A class that no decorator tagged while it was loaded has no tags."""
         with self._lock:
             current = self._snapshot.entries.get(entry.full_name)

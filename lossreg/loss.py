@@ -74,6 +74,24 @@ class Loss(nn.Module):
         terms = self._checked(self.terms(*inputs, **options))
         if self.reduction == "mean":
             return _total({name: _mean(name, term) for name, term in terms.items()}, terms)
+        values = self._split(terms)
+        return values.sum() if self.reduction == "sum" else values
+
+    def evaluate(self, *inputs: Any, **options: Any) -> LossOutput:
+        """Total, components and per-example values, from the same terms; under reduction="none" the total is the mean.
+
+        Raises:
+            InputError: as `forward` does, where the reduction needs a loss that splits over examples.
+        """
+        terms = self._checked(self.terms(*inputs, **options))
+        means = {name: _mean(name, term) for name, term in terms.items()}
+        values = per_example(terms) if self.reduction == "mean" else self._split(terms)
+        total = values.sum() if self.reduction == "sum" and values is not None else _total(means, terms)
+        components = {name: mean.detach().clone() for name, mean in means.items()}
+        return LossOutput(total, components, None if values is None else values.detach().clone())
+
+    def _split(self, terms: dict[str, Term]) -> Tensor:
+        """(B,), which every reduction but the mean needs."""
         values = per_example(terms)
         if values is None:
             whole = [name for name, term in terms.items() if term.per == "batch"]
@@ -82,18 +100,7 @@ class Loss(nn.Module):
                 f" (terms of the whole batch: {', '.join(whole)}); use reduction='mean'",
                 terms=whole,
             )
-        return values.sum() if self.reduction == "sum" else values
-
-    def evaluate(self, *inputs: Any, **options: Any) -> LossOutput:
-        """Total, components and per-example values, from the same terms by the same reduction."""
-        terms = self._checked(self.terms(*inputs, **options))
-        means = {name: _mean(name, term) for name, term in terms.items()}
-        values = per_example(terms)
-        total = _total(means, terms)
-        if self.reduction == "sum" and values is not None:
-            total = values.sum()
-        components = {name: mean.detach().clone() for name, mean in means.items()}
-        return LossOutput(total, components, None if values is None else values.detach().clone())
+        return values
 
     def _checked(self, terms: dict[str, Term]) -> dict[str, Term]:
         if isinstance(terms, dict) and terms and all(isinstance(term, Term) for term in terms.values()):

@@ -62,13 +62,18 @@ def test_a_batch_term_has_no_per_example_values():
     """None, never a made-up split; its mean is over all values."""
     loss = Fixed(a=Term(PAIRS), b=Term(PAIRS, "batch"))
     assert values(loss.evaluate()) == (6.0, {"a": 3.0, "b": 3.0}, None)
-    for reduction in ("sum", "none"):
-        with pytest.raises(
-            InputError, match=f"reduction='{reduction}' needs a loss that splits over examples"
-        ) as caught:
-            Fixed(reduction, a=Term(PAIRS), b=Term(PAIRS, "batch"))()
-        assert caught.value.terms == ["b"]
-        assert "terms of the whole batch: b); use reduction='mean'" in str(caught.value)
+
+
+@pytest.mark.parametrize("reduction", ["sum", "none"])
+@pytest.mark.parametrize("method", ["forward", "evaluate"])
+def test_a_batch_term_has_no_reduction_but_the_mean(reduction, method):
+    """Training and logging say the same: nothing else than what was asked for is returned."""
+    loss = Fixed(reduction, a=Term(PAIRS), b=Term(PAIRS, "batch"))
+    expected = f"reduction='{reduction}' needs a loss that splits over examples; Fixed does not"
+    with pytest.raises(InputError, match=expected) as caught:
+        getattr(loss, method)()
+    assert caught.value.terms == ["b"]
+    assert str(caught.value).endswith("(terms of the whole batch: b); use reduction='mean'")
 
 
 def test_weight_zero_is_log_only():

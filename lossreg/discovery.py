@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from typing import TYPE_CHECKING
-
-from importlib_metadata import Distribution, EntryPoint, EntryPoints, entry_points
 
 from lossreg import manifest
 from lossreg.entry import Discovered, Entry, Failure, check_target, declare
 from lossreg.errors import ConflictError, LossregError, ManifestError
+from lossreg.installed import MANIFESTS_GROUP, Declared, declared
 from lossreg.registry import Registry
 
 if TYPE_CHECKING:
     from torch import nn
 
-LOSSES_GROUP = "lossreg.losses"
-MANIFESTS_GROUP = "lossreg.manifests"
-
 # Provider and distribution. Their losses own their short names, and nobody else may use the provider's name: decided by
 # the installed distribution, never by what a manifest says of itself.
 FIRST_PARTY = {"lossreg": "lossreg", "segmentation": "lossreg-segmentation", "sam": "lossreg-sam"}
-
-_FOLDER = re.compile(r"(.+)-([^-]+)\.dist-info")
 
 
 def discover() -> Discovered:
@@ -47,37 +39,41 @@ def discover() -> Discovered:
 
 def _declared() -> Iterator[Entry | Failure]:
     """Manifests before single entry points, first-party ones first: whoever comes first keeps a contested name."""
-    points, unreadable = _entry_points()
-    yield from unreadable
-    described = [(*_distribution(point.dist), point) for point in points.select(group=MANIFESTS_GROUP)]
-    described.sort(key=lambda found: (found[0] not in FIRST_PARTY.values(), found[0], found[2].name))
-    for distribution, version, point in described:
-        yield from _from_manifest(point, distribution, version)
-    for point in points.select(group=LOSSES_GROUP):
-        distribution, version = _distribution(point.dist)
-        try:
-            target = point.value.partition("[")[0].replace(" ", "")
-            source = {
-                "provider": distribution.removeprefix("lossreg-"),
-                "distribution": distribution,
-                "version": version,
-            }
-            yield declare(point.name, check_target(target), None, (), {}, **source)
-        except LossregError as error:
-            yield Failure(f"{distribution}: entry point {point.name!r}", distribution, error)
+    manifests: list[Declared] = []
+    single: list[Declared] = []
+    for item in declared():
+        if isinstance(item, Failure):
+            yield item
+        else:
+            (manifests if item.group == MANIFESTS_GROUP else single).append(item)
+    manifests.sort(key=lambda item: (item.distribution not in FIRST_PARTY.values(), item.distribution, item.name))
+    for item in manifests:
+        yield from _from_manifest(item)
+    for item in single:
+        yield _from_entry_point(item)
 
 
-def _from_manifest(point: EntryPoint, distribution: str, version: str) -> Iterator[Entry | Failure]:
-    package, _, file_name = point.value.partition(":")
+def _from_manifest(item: Declared) -> Iterator[Entry | Failure]:
+    package, _, file_name = item.value.partition(":")
     try:
-        root = None if point.dist is None else str(point.dist.locate_file(""))
-        data = manifest.read(package, file_name or manifest.FILE_NAME, root)
+        data = manifest.read(package, file_name or manifest.FILE_NAME, item.root)
     except ManifestError as error:
-        yield Failure(point.value, distribution, error)
+        yield Failure(item.value, item.distribution, error)
         return
-    source = {"provider": point.name, "distribution": distribution, "version": version}
-    for item in manifest.entries(data, package, owns_name=distribution == FIRST_PARTY.get(point.name), **source):
-        yield item if isinstance(item, Entry) else Failure(point.value, distribution, item)
+    source = {"provider": item.name, "distribution": item.distribution, "version": item.version}
+    owns_name = item.distribution == FIRST_PARTY.get(item.name)
+    for found in manifest.entries(data, package, owns_name=owns_name, **source):
+        yield found if isinstance(found, Entry) else Failure(item.value, item.distribution, found)
+
+
+def _from_entry_point(item: Declared) -> Entry | Failure:
+    provider = item.distribution.removeprefix("lossreg-")
+    target = item.value.partition("[")[0].replace(" ", "")
+    source = {"provider": provider, "distribution": item.distribution, "version": item.version}
+    try:
+        return declare(item.name, check_target(target), None, (), {}, **source)
+    except LossregError as error:
+        return Failure(f"{item.distribution}: entry point {item.name!r}", item.distribution, error)
 
 
 def _add(found: dict[str, Entry], entry: Entry) -> Failure | None:
@@ -97,43 +93,6 @@ def _add(found: dict[str, Entry], entry: Entry) -> Failure | None:
 def _conflict(entry: Entry, message: str, existing: str) -> Failure:
     error = ConflictError(message, name=entry.full_name, existing=existing, proposed=entry.target)
     return Failure(entry.full_name, entry.distribution, error)
-
-
-def _entry_points() -> tuple[EntryPoints, list[Failure]]:
-    """All entry points; where the file of one distribution cannot be parsed, those of the others."""
-    with suppress(TypeError, ValueError, OSError):  # a line without "=", of whatever group; bytes that are not UTF-8
-        return entry_points(), []
-    points: dict[str, list[EntryPoint]] = {}
-    failures = []
-    for distribution in Distribution.discover():
-        name, _ = _distribution(distribution)
-        try:
-            points.setdefault(name, list(distribution.entry_points))  # the first on the path is the one imported
-        except (TypeError, ValueError, OSError) as error:
-            cause = ManifestError(f"{name}: its entry_points.txt cannot be read: {error}", source=name)
-            failures.append(Failure(name, name, cause))
-    return EntryPoints(point for found in points.values() for point in found), failures
-
-
-def _distribution(distribution: Distribution | None) -> tuple[str, str]:
-    """Name and version, from the folder `acme-1.0.dist-info`; else from two lines of the metadata.
-
-    `Distribution.name` parses all of the metadata, which costs several times the scan.
-    """
-    folder = _FOLDER.fullmatch(getattr(getattr(distribution, "_path", None), "name", ""))
-    if folder:
-        return folder[1].lower().replace("_", "-"), folder[2]
-    fields = {"name": "unknown", "version": "unknown"}
-    text = ""
-    with suppress(UnicodeDecodeError):
-        text = (distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or "") if distribution else ""
-    for line in text.splitlines():
-        key, separator, value = line.partition(":")
-        if not separator:  # the header ends at the first blank line
-            break
-        if key.lower() in fields:
-            fields[key.lower()] = value.strip()
-    return fields["name"].lower().replace("_", "-"), fields["version"]
 
 
 def _switched(entries: Iterable[Entry]) -> Iterator[Entry]:

@@ -9,13 +9,12 @@ import pkgutil
 from pathlib import Path
 from typing import Any
 
-from importlib_metadata import entry_points
-
 from lossreg import manifest
 from lossreg.describe import described_class
-from lossreg.discovery import MANIFESTS_GROUP, losses
-from lossreg.entry import Entry
+from lossreg.discovery import losses
+from lossreg.entry import Entry, Failure
 from lossreg.errors import ManifestError
+from lossreg.installed import MANIFESTS_GROUP, declared
 
 
 def generate(package: str) -> dict[str, Any]:
@@ -70,7 +69,8 @@ def check(package: str) -> None:
 
 def is_declared(package: str) -> bool:
     """Whether an installed distribution points to this package's manifest, so that it is found."""
-    return any(point.value.partition(":")[0] == package for point in entry_points(group=MANIFESTS_GROUP))
+    points = [item for item in declared() if not isinstance(item, Failure)]
+    return any(item.group == MANIFESTS_GROUP and item.value.partition(":")[0] == package for item in points)
 
 
 def dumps(data: dict[str, Any]) -> str:

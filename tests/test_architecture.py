@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(
 FLOORS = [
     {"errors", "docstring"},
     {"words", "tags", "plain", "entry", "debug", "contract"},
-    {"loading", "snapshot"},
+    {"loading", "snapshot", "installed"},
     {"registry"},
     {"manifest"},
     {"discovery"},
@@ -40,8 +40,6 @@ OUTSIDE = {
     "config": {"pydantic"},
     "parameter_model": {"pydantic", "pydantic_core"},
     "parameters": {"pydantic", "pydantic_core"},
-    "discovery": {"importlib_metadata"},
-    "manifest_writer": {"importlib_metadata"},
     "read": {"yaml"},
     "loss": {"torch"},
     "composite": {"torch", "pydantic"},

@@ -196,10 +196,10 @@ def test_a_malformed_loss_of_a_manifest_is_a_failure(site, loss):
 
 @pytest.mark.parametrize(
     "lines",
-    [b"[lossreg.losses]\nno equals sign\n", b"[console_scripts]\nno equals\n", b"[lossreg.losses]\n\xe9 = a:B\n"],
+    [b"[lossreg.losses]\nx = a:X\nno equals sign\n", b"[lossreg.losses]\n\xe9 = a:B\n"],
 )
 def test_an_entry_points_file_that_cannot_be_parsed_hides_its_own_distribution_alone(site, lines):
-    """Whatever the group of the bad line."""
+    """All of its lines; nobody else's."""
     site.raw_distribution("bad", lines)
     site.distribution("good", losses={"good_loss": "good:Good"})
     registry = site.registry()

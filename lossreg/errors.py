@@ -109,3 +109,9 @@ class ShapeError(InputError):
 
 class DTypeError(InputError, TypeError):
     """A tensor of a type that carries no meaning here, such as integer logits."""
+
+
+class ImplementationError(LossregError, RuntimeError):
+    """An implementation that was asked for by name cannot compute this."""
+
+    implementation: str

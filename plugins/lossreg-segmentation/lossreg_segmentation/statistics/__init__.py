@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,9 +11,12 @@ from torch import Tensor
 from lossreg.debug import debugging
 from lossreg.errors import InputError
 from lossreg_segmentation.statistics.checks import check_counted, check_tensors, check_values
+from lossreg_segmentation.statistics.choice import chosen, implementation
+from lossreg_segmentation.statistics.op import mask_sums
 from lossreg_segmentation.statistics.reference import reference
+from lossreg_segmentation.statistics.request import DIFFERENTIABLE, FIELDS, Activation, Request
 
-Activation = Literal["sigmoid", "softmax"]
+__all__ = ["NEGATIVES", "Activation", "MaskStatistics", "chosen", "implementation", "mask_statistics"]
 
 # Defined for independent masks alone.
 NEGATIVES = frozenset({"cross_entropy_negative", "focal_negative"})
@@ -76,12 +79,17 @@ def mask_statistics(
     if activation == "softmax" and (undefined := wanted & NEGATIVES):
         raise InputError(f"statistics {sorted(undefined)} need activation='sigmoid': softmax has no negatives")
     check_tensors(input, target, activation)
+    name = chosen(input, target, activation)
     if not torch.compiler.is_compiling():  # asked first: a compiler can trace neither the switch nor the checks
         debug = debugging()
-        if debug or target.device.type == "cpu":  # where it costs no device sync
+        # The reference on CPU, where it costs no device sync; the other implementations for CPU look as they pass.
+        if debug or (name == "reference" and target.device.type == "cpu"):
             check_values(target, input.shape[1], target.ndim < input.ndim, ignore_index)
         if debug:
             check_counted(input, target, activation, ignore_index)
-    with torch.autocast(input.device.type, enabled=False):
-        sums = reference(input, target, activation, wanted, gamma, ignore_index, threshold)
-    return MaskStatistics(**sums)
+    if name == "reference":
+        with torch.autocast(input.device.type, enabled=False):
+            return MaskStatistics(**reference(input, target, activation, wanted, gamma, ignore_index, threshold))
+    request = Request(activation, tuple(f for f in FIELDS if f in wanted), float(gamma), ignore_index, float(threshold))
+    sums = zip(request.needs, mask_sums(input, target, request, name).unbind(), strict=True)
+    return MaskStatistics(**{field: found if field in DIFFERENTIABLE else found.detach() for field, found in sums})

@@ -71,14 +71,19 @@ def check_values(target: Tensor, classes: int, is_index: bool, ignore_index: int
 
 def is_ignored(target: Tensor, ignore_index: int | None) -> Tensor:
     """Where the target holds `ignore_index`."""
-    if ignore_index is None:
+    if ignore_index is None or not holds(target.dtype, ignore_index):
         return torch.zeros_like(target, dtype=torch.bool)
-    if not target.is_floating_point() and target.dtype != torch.bool:
-        limits = torch.iinfo(target.dtype)
-        if not limits.min <= ignore_index <= limits.max:
-            # torch wraps the number into the dtype: uint8 == -1 would find 255.
-            return torch.zeros_like(target, dtype=torch.bool)
     return target == ignore_index
+
+
+def holds(dtype: torch.dtype, ignore_index: int | None) -> bool:
+    """Whether a number can be an element of this dtype. torch would wrap it: uint8 == -1 would find 255."""
+    if ignore_index is None or dtype.is_floating_point:
+        return True
+    if dtype == torch.bool:
+        return ignore_index in (0, 1)
+    limits = torch.iinfo(dtype)
+    return limits.min <= ignore_index <= limits.max
 
 
 def check_counted(input: Tensor, target: Tensor, activation: str, ignore_index: int | None) -> None:

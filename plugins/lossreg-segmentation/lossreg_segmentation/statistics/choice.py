@@ -1,0 +1,89 @@
+"""Which implementation computes a pass: the first that can, or the one that was asked for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+
+import torch
+from torch import Tensor
+
+from lossreg.errors import ImplementationError
+
+# In the order in which "auto" asks them.
+IMPLEMENTATIONS = ("triton", "numba", "tiled", "reference")
+
+MAX_CLASSES = 256  # of softmax in a triton kernel: all classes of a pixel lie in one program's registers
+
+_DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+_INSTALLED = {name: find_spec(name) is not None for name in ("numba", "triton")}
+_INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+
+# No ContextVar: a compiler cannot trace one, while it guards on a global and compiles anew when it changes.
+_asked_for = "auto"
+
+
+@contextmanager
+def implementation(name: str) -> Iterator[None]:
+    """Compute by this implementation inside: "triton", "numba", "tiled", "reference", or "auto" for the first that can.
+
+    Of the whole process, as torch's own backend switches are. "reference" is plain torch: it alone has second
+    derivatives, forward-mode derivatives and vmap.
+
+    Raises:
+        ImplementationError: no such implementation. A pass that it cannot take raises too, with the reason.
+    """
+    global _asked_for
+    if name not in ("auto", *IMPLEMENTATIONS):
+        allowed = ", ".join(("auto", *IMPLEMENTATIONS))
+        raise ImplementationError(f"implementation is one of {allowed}, got {name!r}", implementation=name)
+    before, _asked_for = _asked_for, name
+    try:
+        yield
+    finally:
+        _asked_for = before
+
+
+def chosen(input: Tensor, target: Tensor, activation: str) -> str:
+    """The implementation of a pass over these tensors.
+
+    Raises:
+        ImplementationError: the one that was asked for cannot take them.
+    """
+    if _asked_for != "auto":
+        reason = refusal(_asked_for, input, target, activation)
+        if reason:
+            raise ImplementationError(
+                f"implementation {_asked_for!r} cannot compute this: {reason}; use 'auto' for the first that can",
+                implementation=_asked_for,
+            )
+        return _asked_for
+    return next(name for name in IMPLEMENTATIONS if not refusal(name, input, target, activation))
+
+
+def refusal(name: str, input: Tensor, target: Tensor, activation: str) -> str:
+    """Why an implementation cannot take these tensors; empty if it can."""
+    if name == "reference":
+        return ""
+    if input.dtype not in _DTYPES:
+        return f"its logits are float32, bfloat16, float16 or float64, got {input.dtype}"
+    device = input.device.type
+    if name == "triton":
+        return _refusal_of_triton(device, input.shape[1], activation)
+    if device != "cpu":
+        return f"it is for CPU tensors, got {device}"
+    if name == "numba" and not _INSTALLED["numba"]:
+        return "Numba is not installed: pip install 'lossreg-segmentation[cpu]'"
+    return ""
+
+
+def _refusal_of_triton(device: str, classes: int, activation: str) -> str:
+    if not _INSTALLED["triton"]:
+        return "Triton is not installed: it comes with torch's builds for CUDA"
+    if device != "cuda" and not _INTERPRETED:
+        return f"it is for CUDA tensors, got {device}"
+    if activation == "softmax" and classes > MAX_CLASSES:
+        return f"softmax over {classes} classes, at most {MAX_CLASSES} fit"
+    return ""

@@ -1,0 +1,239 @@
+"""Kernels for classes that exclude each other: the sums over pixels of (C, L) logits, and their gradient.
+
+Pixels are taken a tile at a time, so that the exponentials of all classes stay in cache. The inner loops run over the
+pixels of one class, which are contiguous.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+from numba import njit
+
+from lossreg_segmentation.statistics.numba_math import (
+    FAST,
+    HALF,
+    ONE,
+    ZERO,
+    any_wrong,
+    exp_nonpositive,
+    log1p_unit,
+    log_positive,
+    narrow,
+    power_of,
+    select,
+    widen,
+)
+from lossreg_segmentation.statistics.numba_variant import Variant
+
+TILE = 256  # pixels
+
+
+@njit(inline="always")
+def _normalise(x, low, high, weight, e, top, highest, others, total, log_total):
+    """Of each pixel: the likeliest class, e^(x - highest) of each, their sum without and with that one, its logarithm."""
+    classes, n = len(x), high - low
+    xs = x[0, low:high]
+    for i in range(n):
+        top[i] = 0
+        others[i] = total[i] = ZERO
+        highest[i] = select(weight[i] > ZERO, widen(xs[i]), ZERO)
+    for c in range(1, classes):
+        xs = x[c, low:high]
+        for i in range(n):
+            value = select(weight[i] > ZERO, widen(xs[i]), ZERO)
+            top[i] = select(value > highest[i], np.int32(c), top[i])
+            highest[i] = select(value > highest[i], value, highest[i])
+    for c in range(classes):
+        xs, es = x[c, low:high], e[c]
+        for i in range(n):
+            value = select(weight[i] > ZERO, widen(xs[i]), ZERO)
+            power = exp_nonpositive(value - highest[i])
+            others[i] += select(top[i] == c, ZERO, power)
+            total[i] += power
+            es[i] = power
+    for i in range(n):
+        # 1 + a small rest would round the rest away, and with it the loss of a confident pixel.
+        near = log1p_unit(select(others[i] < ONE, others[i], ONE))
+        log_total[i] = select(others[i] < ONE, near, log_positive(total[i]))
+
+
+@njit(inline="always")
+def _class(value, e, is_top, highest, others, total, log_total, gamma, power):
+    """p, -log p, 1 - p and (1 - p)^gamma of one class of one pixel."""
+    loss = log_total - (value - highest)
+    rest = select(is_top, others, total - e) / total
+    return e / total, loss, rest, power_of(rest, log_positive(rest), gamma, power)
+
+
+@cache
+def sums_kernel(variant: Variant):
+    """sums(x, t, part, chunk, first, last, gamma, ignored) -> whether a target value is wrong.
+
+    x (B, C, L); t (B, L) class indices or (B, C, L); part (B, chunks, C, 10). Does tasks first..last of B * chunks.
+    """
+    overlap, cross_entropy, focal, hard, soft, index, ignore, power = variant
+
+    @njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
+    def sums(x, t, part, chunk, first, last, gamma, ignored):
+        classes, size, chunks = x.shape[1], x.shape[2], part.shape[1]
+        e = np.empty((classes, TILE), part.dtype)
+        weight, highest, others = np.empty(TILE, part.dtype), np.empty(TILE, part.dtype), np.empty(TILE, part.dtype)
+        total, log_total, top = np.empty(TILE, part.dtype), np.empty(TILE, part.dtype), np.empty(TILE, np.int32)
+        wrong = False
+        for task in range(first, last):
+            b, chunk_index = task // chunks, task % chunks
+            part[b, chunk_index] = ZERO
+            end = min(size, (chunk_index + 1) * chunk)
+            for low in range(chunk_index * chunk, end, TILE):
+                high = min(end, low + TILE)
+                n = high - low
+                weight[:n] = ONE
+                if index:
+                    ts = t[b, low:high]
+                    for i in range(n):
+                        counts = ts[i] != ignored if ignore else True
+                        weight[i] = select(counts, ONE, ZERO)
+                        wrong |= ((ts[i] < 0) | (ts[i] >= classes)) & counts
+                else:
+                    for c in range(classes):
+                        ts = t[b, c, low:high]
+                        wrong |= any_wrong(ts, ignored, soft, ignore)
+                        if ignore:
+                            for i in range(n):
+                                weight[i] = select(ts[i] != ignored, weight[i], ZERO)
+                _normalise(x[b], low, high, weight, e, top, highest, others, total, log_total)
+                for c in range(classes):
+                    xs, es = x[b, c, low:high], e[c]
+                    if not index:
+                        ts = t[b, c, low:high]
+                    intersection = predicted = actual = valid = ce = focal_sum = hit = either = ZERO
+                    for i in range(n):
+                        w = weight[i]
+                        value = select(w > ZERO, widen(xs[i]), ZERO)
+                        is_top = top[i] == c
+                        p, loss, _, focus = _class(
+                            value, es[i], is_top, highest[i], others[i], total[i], log_total[i], gamma, power
+                        )
+                        if index:
+                            label = select((ts[i] == c) & (w > ZERO), ONE, ZERO)
+                        elif soft:
+                            label = select(w > ZERO, ts[i], ZERO)
+                        else:
+                            label = select((ts[i] != 0) & (w > ZERO), ONE, ZERO)
+                        actual += label
+                        valid += w
+                        if overlap:
+                            predicted += w * p
+                            intersection += select(label < p, label, p)
+                        if cross_entropy:
+                            ce += label * loss
+                        if focal:
+                            focal_sum += label * loss * focus
+                        if hard:
+                            positive = label > HALF
+                            hit += select(is_top & positive, ONE, ZERO)
+                            either += w * select(is_top | positive, ONE, ZERO)
+                    out = part[b, chunk_index, c]
+                    out[0] += intersection
+                    out[1] += predicted
+                    out[2] += actual
+                    out[3] += valid
+                    out[4] += ce
+                    out[6] += focal_sum
+                    out[8] += hit
+                    out[9] += either
+        return wrong
+
+    return sums
+
+
+@cache
+def gradient_kernel(variant: Variant):
+    """gradient(x, t, g, k, chunk, first, last, gamma, ignored): g = dL/dx, from k (B, C, 10) = dL/dsums.
+
+    With u = dL/dp and v = dL/dlog p of each class, g = p (u - sum p u) + v - p sum v. An example whose k are all zero
+    is not read.
+    """
+    overlap, cross_entropy, focal, _, soft, index, ignore, power = variant
+
+    @njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
+    def gradient(x, t, g, k, chunk, first, last, gamma, ignored):
+        classes, size = x.shape[1], x.shape[2]
+        chunks = (size + chunk - 1) // chunk
+        e, u, v = (
+            np.empty((classes, TILE), k.dtype),
+            np.empty((classes, TILE), k.dtype),
+            np.empty((classes, TILE), k.dtype),
+        )
+        weight, highest, others = np.empty(TILE, k.dtype), np.empty(TILE, k.dtype), np.empty(TILE, k.dtype)
+        total, log_total, top = np.empty(TILE, k.dtype), np.empty(TILE, k.dtype), np.empty(TILE, np.int32)
+        mean_u, sum_v = np.empty(TILE, k.dtype), np.empty(TILE, k.dtype)
+        for task in range(first, last):
+            b, chunk_index = task // chunks, task % chunks
+            start, end = chunk_index * chunk, min(size, (chunk_index + 1) * chunk)
+            if not k[b].any():
+                for c in range(classes):
+                    g[b, c, start:end] = 0
+                continue
+            for low in range(start, end, TILE):
+                high = min(end, low + TILE)
+                n = high - low
+                weight[:n] = ONE
+                if ignore:
+                    if index:
+                        ts = t[b, low:high]
+                        for i in range(n):
+                            weight[i] = select(ts[i] != ignored, ONE, ZERO)
+                    else:
+                        for c in range(classes):
+                            ts = t[b, c, low:high]
+                            for i in range(n):
+                                weight[i] = select(ts[i] != ignored, weight[i], ZERO)
+                _normalise(x[b], low, high, weight, e, top, highest, others, total, log_total)
+                mean_u[:n] = ZERO
+                sum_v[:n] = ZERO
+                for c in range(classes):
+                    xs, es, us, vs = x[b, c, low:high], e[c], u[c], v[c]
+                    ts = t[b, low:high] if index else t[b, c, low:high]
+                    k_intersection, k_predicted, k_ce, k_focal = k[b, c, 0], k[b, c, 1], k[b, c, 4], k[b, c, 6]
+                    for i in range(n):
+                        value = select(weight[i] > ZERO, widen(xs[i]), ZERO)
+                        p, loss, rest, focus = _class(
+                            value, es[i], top[i] == c, highest[i], others[i], total[i], log_total[i], gamma, power
+                        )
+                        if index:
+                            label = select(ts[i] == c, ONE, ZERO)
+                        elif soft:
+                            label = select(weight[i] > ZERO, ts[i], ZERO)
+                        else:
+                            label = select(ts[i] != 0, ONE, ZERO)
+                        slope = ZERO
+                        if overlap:
+                            side = label
+                            if soft:
+                                side = select(p < label, ONE, select(p == label, HALF, ZERO))  # as torch.minimum
+                            of_p = k_predicted + side * k_intersection
+                            us[i] = of_p
+                            mean_u[i] += p * of_p
+                        if cross_entropy:
+                            slope = k_ce
+                        if focal:
+                            growth = gamma * p * loss / select(rest > ZERO, rest, ONE)
+                            slope += k_focal * focus * (ONE + growth)
+                        vs[i] = -label * slope
+                        sum_v[i] -= label * slope
+                        es[i] = p
+                for c in range(classes):
+                    gs, es, us, vs = g[b, c, low:high], e[c], u[c], v[c]
+                    for i in range(n):
+                        p = es[i]
+                        # v - p sum v, in the order that keeps the digits of 1 - p
+                        rest = select(top[i] == c, others[i] / total[i], ONE - p)
+                        slope = vs[i] * rest - p * (sum_v[i] - vs[i])
+                        if overlap:
+                            slope += p * (us[i] - mean_u[i])
+                        gs[i] = narrow(select(weight[i] > ZERO, slope, ZERO), gs[i])
+
+    return gradient

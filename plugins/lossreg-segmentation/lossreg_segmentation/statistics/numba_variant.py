@@ -1,0 +1,40 @@
+"""What a compiled kernel is for."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from lossreg_segmentation.statistics.request import Request
+
+
+class Variant(NamedTuple):
+    """One kernel is compiled for each, and for the dtypes it meets; it computes nothing else than what is named here.
+
+    overlap: intersection and predicted. hard: the thresholded sums. soft: targets between 0 and 1. class_index: targets that
+    are class indices. ignore: some target value is ignored. power: gamma where it is 0, 1 or 2, and 3 for any other.
+    """
+
+    overlap: bool
+    cross_entropy: bool
+    focal: bool
+    hard: bool
+    soft: bool
+    class_index: bool
+    ignore: bool
+    power: int
+
+
+def variant_of(request: Request, *, soft: bool, index: bool, gradient: bool) -> Variant:
+    """The variant that a pass needs; a gradient needs nothing for counts."""
+    needs = request.needs
+    focal = any(name.startswith("focal") for name in needs)
+    return Variant(
+        overlap=bool({"intersection", "predicted"} & {*needs}),
+        cross_entropy=any(name.startswith("cross_entropy") for name in needs),
+        focal=focal,
+        hard=not gradient and any(name.startswith("hard") for name in needs),
+        soft=soft,
+        class_index=index,
+        ignore=request.ignore_index is not None,
+        power=0 if not focal else int(request.gamma) if request.gamma in (0, 1, 2) else 3,
+    )

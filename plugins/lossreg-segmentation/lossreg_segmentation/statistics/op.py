@@ -1,0 +1,122 @@
+"""The pass as one operator of torch: what autograd and compilers see of it is two calls."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor
+
+from lossreg.errors import ImplementationError
+from lossreg_segmentation.statistics.checks import holds
+from lossreg_segmentation.statistics.request import Activation, Request, sums_dtype
+
+_REQUEST = "str activation, str[] needs, float gamma, int? ignore_index, float threshold, str implementation"
+
+_library = torch.library.Library("lossreg", "DEF")
+_library.define(f"mask_sums(Tensor input, Tensor target, {_REQUEST}) -> Tensor", tags=(torch.Tag.pt2_compliant_tag,))
+_library.define(
+    f"mask_sums_backward(Tensor grads, Tensor input, Tensor target, {_REQUEST}) -> Tensor",
+    tags=(torch.Tag.pt2_compliant_tag,),
+)
+
+_MODULES = {"triton": "triton_driver", "numba": "numba_driver", "tiled": "tiled"}
+
+
+def mask_sums(input: Tensor, target: Tensor, request: Request, implementation: str) -> Tensor:
+    """The sums, (K, B, C) in the order of `request.needs`. Keeps nothing but input and target for its gradient."""
+    sums: Tensor = torch.ops.lossreg.mask_sums(input, target, *request, implementation)
+    return sums
+
+
+def _forward(
+    input: Tensor,
+    target: Tensor,
+    activation: Activation,
+    needs: list[str],
+    gamma: float,
+    ignore_index: int | None,
+    threshold: float,
+    implementation: str,
+) -> Tensor:
+    request = Request(activation, tuple(needs), gamma, ignore_index, threshold)
+    sums: Tensor = _module(implementation).forward(*_flat(input, target), _fitting(request, target))
+    return sums
+
+
+def _backward(
+    grads: Tensor,
+    input: Tensor,
+    target: Tensor,
+    activation: Activation,
+    needs: list[str],
+    gamma: float,
+    ignore_index: int | None,
+    threshold: float,
+    implementation: str,
+) -> Tensor:
+    request = Request(activation, tuple(needs), gamma, ignore_index, threshold)
+    x, t = _flat(input, target)
+    gradient: Tensor = _module(implementation).backward(x, t, grads.contiguous(), _fitting(request, target))
+    return gradient.view(input.shape)
+
+
+def _flat(input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, C, L) and (B, C or 1, L) or (B, L), contiguous: copies where they were not."""
+    batch, classes, *size = input.shape
+    length = 1
+    for extent in size:
+        length *= extent
+    is_index = target.ndim < input.ndim
+    shape = (batch, length) if is_index else (batch, target.shape[1], length)
+    return input.contiguous().view(batch, classes, length), target.contiguous().view(shape)
+
+
+def _fitting(request: Request, target: Tensor) -> Request:
+    """Without an ignored value that the target's dtype cannot hold: as a number of that dtype it would be another."""
+    return request if holds(target.dtype, request.ignore_index) else request._replace(ignore_index=None)
+
+
+def _module(implementation: str) -> Any:
+    return import_module(f"{__package__}.{_MODULES[implementation]}")
+
+
+def _fake(input: Tensor, target: Tensor, activation: str, needs: list[str], *others: object) -> Tensor:
+    return input.new_empty((len(needs), input.shape[0], input.shape[1]), dtype=sums_dtype(input))
+
+
+def _fake_backward(grads: Tensor, input: Tensor, *others: object) -> Tensor:
+    return torch.empty(input.shape, dtype=input.dtype, device=input.device)
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    input, target, *ctx.request = inputs
+    ctx.save_for_backward(input, target)
+
+
+def _gradient(ctx: Any, grads: Tensor) -> tuple[Tensor | None, ...]:
+    gradient = torch.ops.lossreg.mask_sums_backward(grads, *ctx.saved_tensors, *ctx.request)
+    return gradient, None, *(None for _ in ctx.request)
+
+
+def _keep_name(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.implementation = inputs[-1]
+
+
+def _no_second_gradient(ctx: Any, grad: Tensor) -> NoReturn:
+    raise ImplementationError(
+        f"implementation {ctx.implementation!r} has no second derivative;"
+        ' compute the loss inside lossreg_segmentation.statistics.implementation("reference")',
+        implementation=ctx.implementation,
+    )
+
+
+_library.impl("mask_sums", _forward, "CompositeExplicitAutograd")
+_library.impl("mask_sums_backward", _backward, "CompositeExplicitAutograd")
+torch.library.register_fake("lossreg::mask_sums", _fake, lib=_library)
+torch.library.register_fake("lossreg::mask_sums_backward", _fake_backward, lib=_library)
+torch.library.register_autograd("lossreg::mask_sums", _gradient, setup_context=_keep, lib=_library)
+torch.library.register_autograd(
+    "lossreg::mask_sums_backward", _no_second_gradient, setup_context=_keep_name, lib=_library
+)

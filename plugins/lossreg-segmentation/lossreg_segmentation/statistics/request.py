@@ -1,0 +1,58 @@
+"""What one pass computes: which sums, of which activation, with which ignored value."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+Activation = Literal["sigmoid", "softmax"]
+
+# In the order in which `sums` stacks them.
+FIELDS = (
+    "intersection",
+    "predicted",
+    "actual",
+    "valid",
+    "cross_entropy_positive",
+    "cross_entropy_negative",
+    "focal_positive",
+    "focal_negative",
+    "hard_intersection",
+    "hard_union",
+)
+# The others are counts, and the gradient of a count is zero.
+DIFFERENTIABLE = frozenset(
+    {
+        "intersection",
+        "predicted",
+        "cross_entropy_positive",
+        "cross_entropy_negative",
+        "focal_positive",
+        "focal_negative",
+    }
+)
+
+
+class Request(NamedTuple):
+    """Everything about a pass but its tensors. Hashable.
+
+    needs: names out of FIELDS, in their order. ignore_index: None where the target's dtype cannot hold it.
+    """
+
+    activation: Activation
+    needs: tuple[str, ...]
+    gamma: float
+    ignore_index: int | None
+    threshold: float
+
+
+def sums_dtype(input: Tensor) -> torch.dtype:
+    """float32, or float64 for float64 input."""
+    return torch.float64 if input.dtype == torch.float64 else torch.float32
+
+
+def is_index(x: Tensor, t: Tensor) -> bool:
+    """Whether a target holds class indices (B, L), beside logits (B, C, L)."""
+    return t.ndim < x.ndim

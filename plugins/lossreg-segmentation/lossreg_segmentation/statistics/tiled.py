@@ -1,0 +1,137 @@
+"""The statistics on a CPU: torch over tiles that stay in cache, and a gradient that recomputes what it needs.
+
+Over whole tensors each of some twenty steps reads and writes every position in memory. Here one tile goes through all
+steps before the next is read, and backward needs nothing but input and target.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.linalg import vecdot
+from torch.nn.functional import softplus
+
+from lossreg_segmentation.statistics.request import DIFFERENTIABLE, Request, sums_dtype
+from lossreg_segmentation.statistics.threads import in_threads
+from lossreg_segmentation.statistics.tiled_softmax import class_gradient, class_sums
+from lossreg_segmentation.statistics.tiles import Tile, overlap_slope, read_tile, rows_of, span, sum_of, tiles
+
+# More would wait for the interpreter.
+THREADS = 4
+
+FOCAL = frozenset({"focal_positive", "focal_negative"})
+PIXELWISE = DIFFERENTIABLE - {"intersection", "predicted"}
+
+
+def forward(x: Tensor, t: Tensor, request: Request) -> Tensor:
+    """The sums of `request.needs`, (K, B, C), of logits (B, C, L). InputError for target values that do not fit."""
+    logits, differentiable = rows_of(x, request), DIFFERENTIABLE.intersection(request.needs)
+
+    places = tiles(torch.arange(len(logits)), *logits.shape[1:])
+
+    def add(first: int, last: int) -> Tensor:
+        # In float64: a large mask is many tiles.
+        sums = torch.zeros(len(request.needs), *logits.shape[:2], dtype=torch.float64)
+        for rows, columns in places[first:last]:
+            read = read_tile(x, t, rows, columns, request, check=True)
+            found = _count_sums(read, request)
+            if differentiable:
+                found |= class_sums(read, request) if request.activation == "softmax" else _mask_sums(read, request)
+            sums[:, span(rows)] += torch.stack([found[name] for name in request.needs])
+        return sums
+
+    parts = in_threads(len(places), THREADS, add)
+    return torch.stack(parts).sum(0).view(len(request.needs), *x.shape[:2]).to(sums_dtype(x))
+
+
+def backward(x: Tensor, t: Tensor, grads: Tensor, request: Request) -> Tensor:
+    """dL/dx from dL/dsums (K, B, C). Rows whose sums have no gradient are not read."""
+    gradient = torch.empty_like(x)
+    into = rows_of(gradient, request)
+    grads = grads.to(sums_dtype(x)).reshape(len(grads), *into.shape[:2], 1)
+    carrying = [k for k, name in enumerate(request.needs) if name in DIFFERENTIABLE]
+    live = (grads[carrying] != 0).flatten(2).any(2).any(0)
+    into.index_fill_(0, (~live).nonzero().flatten(), 0)
+
+    places = tiles(live.nonzero().flatten(), *into.shape[1:])
+
+    def fill(first: int, last: int) -> None:
+        for rows, columns in places[first:last]:
+            read = read_tile(x, t, rows, columns, request, check=False)
+            part = {request.needs[k]: grads[k, rows] for k in carrying}
+            of = class_gradient if request.activation == "softmax" else _mask_gradient
+            into[span(rows), :, columns] = of(read, part, request.gamma).to(x.dtype)
+
+    in_threads(len(places), THREADS, fill)
+    return gradient
+
+
+def _count_sums(tile: Tile, request: Request) -> dict[str, Tensor]:
+    """The sums without a gradient."""
+    x, t, needs, sums = tile.x, tile.t, set(request.needs), {}
+    if "actual" in needs:
+        sums["actual"] = tile.total(t)
+    if "valid" in needs:
+        sums["valid"] = sum_of(torch.ones_like(x[:, :1]), tile.valid).expand(x.shape[:2])
+    if not needs & {"hard_intersection", "hard_union"}:
+        return sums
+    mask = t.gt(0.5).to(t.dtype) if tile.soft else t
+    if request.activation == "softmax":
+        hit = torch.zeros_like(x).scatter_(1, x.argmax(1, keepdim=True), 1)
+    else:
+        hit = torch.gt(x, request.threshold, out=torch.empty_like(x))  # several times faster than by way of bool
+    both = tile.total(tile.pick(hit) * mask)
+    return sums | {"hard_intersection": both, "hard_union": sum_of(hit, tile.valid) + tile.total(mask) - both}
+
+
+def _mask_sums(tile: Tile, request: Request) -> dict[str, Tensor]:
+    """The differentiable sums of independent masks."""
+    x, t, u, needs, sums = tile.x, tile.t, tile.u, set(request.needs), {}
+    p = torch.sigmoid(x)
+    if "intersection" in needs:
+        sums["intersection"] = torch.minimum(p, t).sum(2) if tile.soft else vecdot(p, t)
+    if "predicted" in needs:
+        sums["predicted"] = sum_of(p, tile.valid)
+    if not needs & PIXELWISE:
+        return sums
+    positive, negative, both = _cross_entropies(tile, u)
+    losses = {"cross_entropy_positive": (positive, t), "cross_entropy_negative": (negative, u)}
+    if needs & FOCAL:
+        wrong = p.mul_(u).addcmul_(torch.sigmoid(-x), t)  # 1 - p would round to 0
+        focal = wrong.pow_(request.gamma) * both
+        losses |= {"focal_positive": (focal, t), "focal_negative": (focal, u)}
+    return sums | {name: vecdot(loss, share) for name, (loss, share) in losses.items() if name in needs}
+
+
+def _cross_entropies(tile: Tile, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """-log p and -log(1 - p), each at least where t or u weights it, and -t log p - u log(1 - p)."""
+    x, t = tile.x, tile.t
+    if tile.soft:
+        positive, negative = softplus(-x, threshold=50), softplus(x, threshold=50)
+        return positive, negative, t * positive + u * negative
+    both = softplus((u - t).mul_(x), threshold=50)  # the one logarithm that counts
+    return both, both, both
+
+
+def _mask_gradient(tile: Tile, grads: dict[str, Tensor], gamma: float) -> Tensor:
+    x, t, u = tile.x, tile.t, tile.u
+    p, n = torch.sigmoid(x), torch.sigmoid(-x)  # 1 - p would round to 0
+    slope, pu, nt = p * n, p * u, n.mul_(t)
+    gradient = torch.zeros_like(x)
+    if "intersection" in grads:
+        gradient.addcmul_(overlap_slope(p, tile), grads["intersection"])
+    if "predicted" in grads:
+        gradient.add_(grads["predicted"] if tile.valid is None else grads["predicted"] * tile.valid)
+    gradient.mul_(slope)
+    if "cross_entropy_positive" in grads:
+        gradient.addcmul_(nt, grads["cross_entropy_positive"], value=-1)
+    if "cross_entropy_negative" in grads:
+        gradient.addcmul_(pu, grads["cross_entropy_negative"])
+    if grads.keys() & FOCAL:
+        weight = t * grads.get("focal_positive", 0) + u * grads.get("focal_negative", 0)
+        # d/dx [wrong^g ce] = wrong^g (g ce wrong'/wrong + ce')
+        wrong = pu + nt
+        ratio = slope.mul_(u - t).div_(wrong.clamp_min(torch.finfo(x.dtype).tiny))
+        ratio.mul_(_cross_entropies(tile, u)[2]).mul_(gamma).add_(pu.sub_(nt))
+        gradient.addcmul_(ratio.mul_(wrong.pow_(gamma)), weight)
+    return gradient

@@ -191,9 +191,9 @@ def alternate(calls: Calls, device: torch.device, seconds: float, wall: bool) ->
 def timed(call: Callable[[], object], device: torch.device, wall: bool) -> float:
     """Milliseconds of one call."""
     if device.type == "cuda" and not wall:
-        first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+        first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         # The host gets ahead meanwhile, as it does in training, so that launches are not waited for.
-        torch.cuda._sleep(QUEUE_CYCLES)  # type: ignore[no-untyped-call]
+        torch.cuda._sleep(QUEUE_CYCLES)
         first.record()
         call()
         last.record()

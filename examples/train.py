@@ -82,7 +82,7 @@ def fit(
             images, targets = draw_tiles(training, TILES, generator)
             output = lossreg.evaluate(loss, model(images), targets)
             optimizer.zero_grad()
-            output.total.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            output.total.backward()  # torch leaves it untyped
             optimizer.step()
             schedule.step()
             progress.advance(bar)

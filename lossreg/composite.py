@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, NotRequired, TypedDict
 
@@ -14,6 +14,7 @@ from lossreg.contract import contract
 from lossreg.discovery import losses
 from lossreg.errors import InputError
 from lossreg.loss import Loss, Reduction, Term, scalar
+from lossreg.passes import Pass
 
 # A composite takes and gives what its terms do.
 TERMS = "as the terms"
@@ -42,7 +43,7 @@ class WeightedSum(Loss):
         terms: those of each loss, under its name where it has one, name.term where it has several.
     Raises:
         InputError: a term reduces by itself in another way than the mean, which the sum would overrule.
-    Numerics: as the terms.
+    Numerics: as the terms. Terms that are functions of the same sums over the pixels share one pass over them.
     Source: a linear scalarisation; the weights are not normalised unless asked.
     """
 
@@ -64,10 +65,13 @@ class WeightedSum(Loss):
         self.names = _names([term["loss"] for term in terms])
         self.parts = nn.ModuleList(term["loss"] for term in terms)
 
-    def terms(self, *inputs: Any) -> dict[str, Term]:
+    def passes(self, *inputs: Any) -> list[Pass]:
+        return [each for part in self.parts if isinstance(part, Loss) for each in part.passes(*inputs)]
+
+    def terms_from(self, results: Iterator[Any], *inputs: Any) -> dict[str, Term]:
         found = {}
         for name, part, weight in zip(self.names, self.parts, self.weights, strict=True):
-            for key, term in _terms(name, part, inputs).items():
+            for key, term in _terms(name, part, results, inputs).items():
                 found[key] = replace(term, weight=weight * term.weight)
         return found
 
@@ -129,10 +133,10 @@ def _name(part: nn.Module) -> str:
     return str(name)
 
 
-def _terms(name: str, part: nn.Module, inputs: tuple[Any, ...]) -> dict[str, Term]:
+def _terms(name: str, part: nn.Module, results: Iterator[Any], inputs: tuple[Any, ...]) -> dict[str, Term]:
     if not isinstance(part, Loss):
         return {name: Term(scalar(part, part(*inputs)), "batch")}
-    terms = part.terms(*inputs)
+    terms = part.terms_from(results, *inputs)
     if len(terms) == 1:
         return {name: next(iter(terms.values()))}
     return {f"{name}.{key}": term for key, term in terms.items()}

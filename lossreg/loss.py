@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lossreg.errors import InputError, ShapeError
+from lossreg.passes import Pass, computed
 
 Reduction = Literal["mean", "sum", "none"]
 
@@ -27,12 +28,15 @@ class Term:
         count: how much each value counts in the mean over classes, >= 0, shaped like `values`; None counts all alike.
             An example of which nothing counts is 0 and stays in the mean over examples, so that no example's gradient
             depends on which others share its batch, and accumulated or distributed batches give the same mean.
+        examples: 0-dim, what the sum over examples is divided by; None for their number. Where a batch lies on several
+            ranks it is the mean of theirs, and a rank may have none.
     """
 
     values: Tensor
     per: Literal["example", "pair", "batch"] = "pair"
     weight: float | Tensor = 1.0
     count: Tensor | None = None
+    examples: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +59,9 @@ class LossOutput:
 class Loss(nn.Module):
     """Base class of losses: the author writes `terms` and nothing else.
 
+    A loss whose terms are functions of something that others compute as well may write `passes` and `terms_from`
+    instead: a weighted sum then computes that once.
+
     Args:
         reduction: how the values of the examples become one: "mean", "sum", or "none" for (B,).
     """
@@ -67,7 +74,18 @@ class Loss(nn.Module):
 
     def terms(self, *inputs: Any, **options: Any) -> dict[str, Term]:
         """The unreduced parts of this loss. A subclass names what it takes: `terms(self, input, target)`."""
-        raise NotImplementedError(f"{type(self).__name__} must define terms(self, input, target) -> dict[str, Term]")
+        if type(self).terms_from is Loss.terms_from:
+            name = type(self).__name__
+            raise NotImplementedError(f"{name} must define terms(self, input, target) -> dict[str, Term]")
+        return self.terms_from(iter(computed(self.passes(*inputs, **options))), *inputs, **options)
+
+    def passes(self, *inputs: Any, **options: Any) -> Sequence[Pass]:
+        """The work on the inputs whose results `terms_from` takes."""
+        return ()
+
+    def terms_from(self, results: Iterator[Any], *inputs: Any, **options: Any) -> dict[str, Term]:
+        """The terms, from the next results, as many as there are `passes`."""
+        return self.terms(*inputs, **options)
 
     def forward(self, *inputs: Any, **options: Any) -> Tensor:
         """The training scalar, 0-dim; (B,) under reduction="none". Takes what `terms` takes."""
@@ -164,7 +182,8 @@ def _mean(name: str, term: Term) -> Tensor:
         if count is None:
             return values.mean()
         return (values * count).sum() / _safe(count.sum())
-    return _examples(name, term).mean()
+    values = _examples(name, term)
+    return values.mean() if term.examples is None else values.sum() / term.examples
 
 
 def _examples(name: str, term: Term) -> Tensor:
@@ -185,7 +204,7 @@ def _check(name: str, term: Term) -> None:
     expected = _DIMENSIONS[term.per]
     if expected is not None and len(shape) != expected:
         raise ShapeError(f"term {name!r} is per {term.per!r}, so {expected}-dim, got shape {shape}")
-    if term.values.numel() == 0:
+    if term.values.numel() == 0 and term.examples is None:
         raise ShapeError(f"term {name!r} is empty, shape {shape}: the batch holds no examples")
     if term.count is not None and term.per == "example":
         raise InputError(f"term {name!r} is per 'example', which has no classes for a count to weigh; leave count out")

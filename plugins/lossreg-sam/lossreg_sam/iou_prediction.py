@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from torch import Tensor
 
 from lossreg import Loss, Term, losses
 from lossreg.loss import Reduction
-from lossreg_sam.masks import CONTRACT, IOU_SUMS, iou_error, sam_statistics
+from lossreg_sam.masks import CONTRACT, IOU_SUMS, iou_error, sam_pass
+from lossreg_segmentation.distributed import Distributed, check_distributed, means_over_ranks
 from lossreg_segmentation.mask_loss import required
+from lossreg_segmentation.mask_pass import MaskPass
+from lossreg_segmentation.statistics import MaskStatistics
 
 
 @losses.register(
@@ -24,6 +29,8 @@ class IoUPrediction(Loss):
     Args:
         threshold: logit above which a pixel belongs to the predicted mask; 0 is p = 1/2.
         ignore_index: target value of the pixels that leave intersection and union; None for none.
+        distributed: "global" takes the mean over the examples of all ranks, uneven and empty batches included: the
+            ranks' losses and gradients have it as their mean. "local": each rank by itself.
         reduction: over examples: "mean", "sum", or "none" for (N,).
     Shapes:
         input (N, M, H, W) logits; target (N, H, W) or (N, 1, H, W), shared by the M masks; predicted_iou (N, M).
@@ -35,22 +42,31 @@ class IoUPrediction(Loss):
     """
 
     def __init__(
-        self, *, threshold: float = 0.0, ignore_index: int | None = None, reduction: Reduction = "mean"
+        self,
+        *,
+        threshold: float = 0.0,
+        ignore_index: int | None = None,
+        distributed: Distributed = "local",
+        reduction: Reduction = "mean",
     ) -> None:
         super().__init__(reduction=reduction)
+        check_distributed(distributed, reduction)
         self.threshold = threshold
         self.ignore_index = ignore_index
+        self.distributed = distributed
 
-    def terms(self, input: Tensor, target: Tensor, predicted_iou: Tensor) -> dict[str, Term]:
+    def passes(self, input: Tensor, target: Tensor, predicted_iou: Tensor) -> list[MaskPass]:
+        """The thresholded sums of each mask."""
+        needs = {*IOU_SUMS, "valid"}
+        ignored = self.ignore_index
+        return [sam_pass(input, target, predicted_iou, needs, ignore_index=ignored, threshold=self.threshold)]
+
+    def terms_from(
+        self, results: Iterator[MaskStatistics], input: Tensor, target: Tensor, predicted_iou: Tensor
+    ) -> dict[str, Term]:
         """The squared error of each mask's predicted IoU."""
-        statistics = sam_statistics(
-            input,
-            target,
-            predicted_iou,
-            {*IOU_SUMS, "valid"},
-            ignore_index=self.ignore_index,
-            threshold=self.threshold,
-        )
+        statistics = next(results)
         error = iou_error(statistics, predicted_iou)
         (valid,) = required(statistics, "valid")
-        return {"iou": Term(error, count=(valid > 0).to(error.dtype))}
+        terms = {"iou": Term(error, count=(valid > 0).to(error.dtype))}
+        return means_over_ranks(terms, input) if self.distributed == "global" else terms

@@ -9,13 +9,14 @@ from torch import Tensor
 from lossreg.contract import contract
 from lossreg.errors import DTypeError, ShapeError
 from lossreg_segmentation.mask_loss import required
-from lossreg_segmentation.statistics import MaskStatistics, mask_statistics
+from lossreg_segmentation.mask_pass import MaskPass
+from lossreg_segmentation.statistics import MaskStatistics
 
 CONTRACT = contract(input="logits of M masks", target="mask shared by the M predictions", tasks=["binary"])
 IOU_SUMS = ("hard_intersection", "hard_union")
 
 
-def sam_statistics(
+def sam_pass(
     input: Tensor,
     target: Tensor,
     predicted_iou: Tensor,
@@ -24,17 +25,15 @@ def sam_statistics(
     gamma: float = 2.0,
     ignore_index: int | None,
     threshold: float = 0.0,
-) -> MaskStatistics:
-    """Check the three tensors and sum over each of the masks, (N, M)."""
+) -> MaskPass:
+    """Check the three tensors; the sums over each of the masks, (N, M)."""
     for role, given in (("input", input), ("target", target), ("predicted_iou", predicted_iou)):
         if not isinstance(given, Tensor):
             raise DTypeError(f"{role} must be a tensor, got {type(given).__name__}")
     if input.ndim != 4:
         raise ShapeError(f"input has shape {tuple(input.shape)}, expected (N, M, H, W) logits")
-    if target.ndim == 3:
-        target = target.unsqueeze(1)
     n, _, *size = input.shape
-    if target.shape != (n, 1, *size):
+    if target.shape not in ((n, *size), (n, 1, *size)):
         # M targets for M masks would be another loss: say so rather than guess.
         raise ShapeError(
             f"input has shape {tuple(input.shape)}, so target must have shape {(n, *size)} or {(n, 1, *size)}, one mask"
@@ -47,15 +46,7 @@ def sam_statistics(
         )
     if not predicted_iou.is_floating_point():
         raise DTypeError(f"predicted_iou must be a floating tensor, got {predicted_iou.dtype}")
-    return mask_statistics(
-        input,
-        target,
-        activation="sigmoid",
-        needs=needs,
-        gamma=gamma,
-        ignore_index=ignore_index,
-        threshold=threshold,
-    )
+    return MaskPass(input, target, "sigmoid", frozenset(needs), gamma, ignore_index, threshold)
 
 
 def iou_error(statistics: MaskStatistics, predicted_iou: Tensor) -> Tensor:

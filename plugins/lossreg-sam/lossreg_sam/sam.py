@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated
 
 from pydantic import Field
@@ -9,10 +10,13 @@ from torch import Tensor
 
 from lossreg import Loss, Term, losses
 from lossreg.loss import Reduction
-from lossreg_sam.masks import CONTRACT, IOU_SUMS, iou_error, sam_statistics
+from lossreg_sam.masks import CONTRACT, IOU_SUMS, iou_error, sam_pass
+from lossreg_segmentation.distributed import Distributed, check_distributed, means_over_ranks
 from lossreg_segmentation.mask_loss import Absent, apply_absent
+from lossreg_segmentation.mask_pass import MaskPass
 from lossreg_segmentation.overlap import dice
 from lossreg_segmentation.pixelwise import Share, Weight, binary_focal, pixel_mean
+from lossreg_segmentation.statistics import MaskStatistics
 
 FOCAL_SUMS = ("focal_positive", "focal_negative", "valid")
 DICE_SUMS = ("intersection", "predicted", "actual")
@@ -39,6 +43,8 @@ class SAM(Loss):
         ignore_index: target value of the pixels that leave all sums and counts; None for none.
         absent: value of focal and Dice for a mask without target pixels. "score": what the formula gives. "ignore":
             the mask leaves their mean over M. "zero": 0. "false_positives": the mean of p.
+        distributed: "global" takes the mean over the examples of all ranks, uneven and empty batches included: the
+            ranks' losses and gradients have it as their mean. "local": each rank by itself.
         reduction: over examples: "mean", "sum", or "none" for (N,).
     Shapes:
         input (N, M, H, W) logits; target (N, H, W) or (N, 1, H, W), shared by the M masks; predicted_iou (N, M).
@@ -60,9 +66,11 @@ class SAM(Loss):
         smooth: Annotated[float, Field(ge=0)] = 1.0,
         ignore_index: int | None = None,
         absent: Absent = "score",
+        distributed: Distributed = "local",
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__(reduction=reduction)
+        check_distributed(distributed, reduction)
         self.focal_weight = focal_weight
         self.dice_weight = dice_weight
         self.iou_weight = iou_weight
@@ -71,24 +79,26 @@ class SAM(Loss):
         self.smooth = smooth
         self.ignore_index = ignore_index
         self.absent: Absent = absent
+        self.distributed = distributed
 
-    def terms(self, input: Tensor, target: Tensor, predicted_iou: Tensor) -> dict[str, Term]:
+    def passes(self, input: Tensor, target: Tensor, predicted_iou: Tensor) -> list[MaskPass]:
+        """All sums of each mask."""
+        needs = {*FOCAL_SUMS, *DICE_SUMS, *IOU_SUMS}
+        return [sam_pass(input, target, predicted_iou, needs, gamma=self.gamma, ignore_index=self.ignore_index)]
+
+    def terms_from(
+        self, results: Iterator[MaskStatistics], input: Tensor, target: Tensor, predicted_iou: Tensor
+    ) -> dict[str, Term]:
         """The three parts, each before its weight."""
-        statistics = sam_statistics(
-            input,
-            target,
-            predicted_iou,
-            {*FOCAL_SUMS, *DICE_SUMS, *IOU_SUMS},
-            gamma=self.gamma,
-            ignore_index=self.ignore_index,
-        )
+        statistics = next(results)
         focal = pixel_mean(binary_focal(statistics, self.alpha), statistics)
         focal, count = apply_absent(focal, statistics, self.absent)
         overlap, _ = apply_absent(dice(statistics, self.smooth), statistics, self.absent)
         # The IoU of an empty mask is a label like any other.
         error, counted = apply_absent(iou_error(statistics, predicted_iou), statistics, "score")
-        return {
+        terms = {
             "focal": Term(focal, weight=self.focal_weight, count=count),
             "dice": Term(overlap, weight=self.dice_weight, count=count),
             "iou": Term(error, weight=self.iou_weight, count=counted),
         }
+        return means_over_ranks(terms, input) if self.distributed == "global" else terms

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, ClassVar, Literal, TypedDict
 
 import torch
@@ -13,7 +13,14 @@ from lossreg import Loss, Term
 from lossreg.contract import contract
 from lossreg.errors import DTypeError, InputError, ShapeError
 from lossreg.loss import Reduction
-from lossreg_segmentation.statistics import NEGATIVES, MaskStatistics, mask_statistics
+from lossreg_segmentation.distributed import (
+    Distributed,
+    check_distributed,
+    means_over_ranks,
+    sums_over_ranks,
+)
+from lossreg_segmentation.mask_pass import MaskPass
+from lossreg_segmentation.statistics import NEGATIVES, Activation, MaskStatistics
 from lossreg_segmentation.statistics.checks import check_logits
 
 Task = Literal["auto", "binary", "multilabel", "multiclass"]
@@ -32,6 +39,7 @@ class MaskOptions(TypedDict, total=False):
     class_weight: ClassWeights | None
     batch: bool
     absent: Absent
+    distributed: Distributed
     reduction: Reduction
 
 
@@ -48,6 +56,9 @@ class MaskLoss(Loss):
         absent: value of each term for a class without target pixels in its example. "score": what the formula gives.
             "ignore": the class leaves the mean over classes. "zero": 0. "false_positives": the mean of p, whose
             gradient does not vanish.
+        distributed: "global" treats the batches of all ranks as one: under DDP, which averages gradients, uneven and
+            empty batches give the gradient of the whole batch. With batch=True every rank has its loss; otherwise the
+            ranks' losses have it as their mean. One all-reduce of less than 4 KB. "local": each rank by itself.
         reduction: over examples: "mean", "sum", or "none" for (N,).
     """
 
@@ -64,15 +75,18 @@ class MaskLoss(Loss):
         class_weight: ClassWeights | None = None,
         batch: bool = False,
         absent: Absent = "score",
+        distributed: Distributed = "local",
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__(reduction=reduction)
+        check_distributed(distributed, reduction)
         if class_weight is not None and not any(class_weight):
             raise ValueError("class_weight is zero for every class; at least one class must weigh")
         self.task = task
         self.ignore_index = ignore_index
         self.batch = batch
         self.absent = absent
+        self.distributed = distributed
         self.class_values("class_weight", class_weight)
 
     def class_values(self, name: str, values: Sequence[float] | float | None) -> None:
@@ -80,26 +94,29 @@ class MaskLoss(Loss):
         tensor = None if values is None else torch.tensor(values, dtype=torch.float32)
         self.register_buffer(name, tensor, persistent=False)
 
-    def terms(self, input: Tensor, target: Tensor) -> dict[str, Term]:
-        """Terms of logits (N, C, *) and their target."""
-        check_logits(input)
+    def passes(self, input: Tensor, target: Tensor) -> list[MaskPass]:
+        """The sums over logits (N, C, *) and their target that the formula needs."""
+        check_logits(input, empty_batch=self.distributed == "global")
         if not isinstance(target, Tensor):
             raise DTypeError(f"target must be a tensor, got {type(target).__name__}")
-        task = self.task_of(input, target)
-        if task != "multiclass" and target.ndim < input.ndim:
-            target = target.unsqueeze(1)
+        multiclass = self.task_of(input, target) == "multiclass"
         needs = self.needs | {"actual", "valid"}
         if self.absent == "false_positives":
             needs |= {"predicted"}
-        statistics = mask_statistics(
-            input,
-            target,
-            activation="softmax" if task == "multiclass" else "sigmoid",
-            needs=needs - NEGATIVES if task == "multiclass" else needs,
-            gamma=self.gamma,
-            ignore_index=self.ignore_index,
-        )
-        return self.formula(statistics.over_batch() if self.batch else statistics, task)
+        if multiclass:
+            needs -= NEGATIVES
+        activation: Activation = "softmax" if multiclass else "sigmoid"
+        return [MaskPass(input, target, activation, needs, self.gamma, self.ignore_index)]
+
+    def terms_from(self, results: Iterator[MaskStatistics], input: Tensor, target: Tensor) -> dict[str, Term]:
+        """The terms, by the formula."""
+        statistics, task = next(results), self.task_of(input, target)
+        shared = self.distributed == "global"
+        if self.batch:
+            statistics = statistics.over_batch()
+            return self.formula(sums_over_ranks(statistics) if shared else statistics, task)
+        terms = self.formula(statistics, task)
+        return means_over_ranks(terms, input) if shared else terms
 
     def formula(self, statistics: MaskStatistics, task: str) -> dict[str, Term]:
         """Turn the sums, (B, C) each, into terms."""

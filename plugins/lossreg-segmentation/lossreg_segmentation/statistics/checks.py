@@ -12,7 +12,7 @@ from lossreg.errors import DTypeError, InputError, ShapeError
 
 def check_tensors(input: Tensor, target: Tensor, activation: str) -> None:
     """Refuse types, devices and shapes that `mask_statistics` does not define."""
-    check_logits(input)
+    check_logits(input, empty_batch=True)
     if not isinstance(target, Tensor):
         raise DTypeError(f"target must be a tensor, got {type(target).__name__}")
     if target.is_complex():
@@ -37,21 +37,21 @@ def check_tensors(input: Tensor, target: Tensor, activation: str) -> None:
     )
 
 
-def check_logits(input: Tensor) -> None:
-    """Refuse what is no (B, C, *) floating tensor of at least one example."""
+def check_logits(input: Tensor, *, empty_batch: bool = False) -> None:
+    """Refuse what is no (B, C, *) floating tensor, of at least one example unless an empty batch is allowed."""
     if not isinstance(input, Tensor):
         raise DTypeError(f"input must be a tensor of logits, got {type(input).__name__}")
     if not input.is_floating_point():
         raise DTypeError(f"input holds logits and must be a floating tensor, got {input.dtype}; use input.float()")
     if input.ndim < 2:
         raise ShapeError(f"input has shape {tuple(input.shape)}, expected (N, C, *): add the dimensions it lacks")
-    if 0 in input.shape:
+    if 0 in (input.shape[1:] if empty_batch else input.shape):
         raise ShapeError(f"input has shape {tuple(input.shape)}: the batch is empty; skip empty batches in the loader")
 
 
 def check_values(target: Tensor, classes: int, is_index: bool, ignore_index: int | None) -> None:
     """Refuse class indices outside 0..classes-1 and mask values outside [0, 1]. Reads the values: syncs on a device."""
-    if target.dtype == torch.bool:
+    if target.dtype == torch.bool or target.numel() == 0:
         return
     counted = target.masked_fill(is_ignored(target, ignore_index), 0)
     low, high = (value.item() for value in torch.aminmax(counted))

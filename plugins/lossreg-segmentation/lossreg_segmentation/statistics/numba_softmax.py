@@ -32,7 +32,7 @@ TILE = 256  # pixels
 
 @njit(inline="always")
 def _normalise(x, low, high, weight, e, top, highest, others, total, log_total):
-    """Of each pixel: the likeliest class, e^(x - highest) of each, their sum without and with that one, its logarithm."""
+    """Of each pixel: the likeliest class, e^(x - highest) of each, their sum without and with that one, its log."""
     classes, n = len(x), high - low
     xs = x[0, low:high]
     for i in range(n):

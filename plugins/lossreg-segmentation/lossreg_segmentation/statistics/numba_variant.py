@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from lossreg_segmentation.statistics.request import Request
+from lossreg_segmentation.statistics.request import CROSS_ENTROPY, FOCAL, HARD, OVERLAP, Request
 
 
 class Variant(NamedTuple):
     """One kernel is compiled for each, and for the dtypes it meets; it computes nothing else than what is named here.
 
-    overlap: intersection and predicted. hard: the thresholded sums. soft: targets between 0 and 1. class_index: targets that
-    are class indices. ignore: some target value is ignored. power: gamma where it is 0, 1 or 2, and 3 for any other.
+    overlap: intersection and predicted. hard: the thresholded sums. soft: targets between 0 and 1. class_index: targets
+    that are class indices. ignore: some target value is ignored. power: gamma where it is 0, 1 or 2, and 3 for others.
     """
 
     overlap: bool
@@ -26,13 +26,13 @@ class Variant(NamedTuple):
 
 def variant_of(request: Request, *, soft: bool, index: bool, gradient: bool) -> Variant:
     """The variant that a pass needs; a gradient needs nothing for counts."""
-    needs = request.needs
-    focal = any(name.startswith("focal") for name in needs)
+    needs = frozenset(request.needs)
+    focal = bool(needs & FOCAL)
     return Variant(
-        overlap=bool({"intersection", "predicted"} & {*needs}),
-        cross_entropy=any(name.startswith("cross_entropy") for name in needs),
+        overlap=bool(needs & OVERLAP),
+        cross_entropy=bool(needs & CROSS_ENTROPY),
         focal=focal,
-        hard=not gradient and any(name.startswith("hard") for name in needs),
+        hard=bool(needs & HARD) and not gradient,
         soft=soft,
         class_index=index,
         ignore=request.ignore_index is not None,

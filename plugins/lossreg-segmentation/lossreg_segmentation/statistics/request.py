@@ -22,17 +22,12 @@ FIELDS = (
     "hard_intersection",
     "hard_union",
 )
+FOCAL = frozenset({"focal_positive", "focal_negative"})
+CROSS_ENTROPY = frozenset({"cross_entropy_positive", "cross_entropy_negative"})
+OVERLAP = frozenset({"intersection", "predicted"})
+HARD = frozenset({"hard_intersection", "hard_union"})
 # The others are counts, and the gradient of a count is zero.
-DIFFERENTIABLE = frozenset(
-    {
-        "intersection",
-        "predicted",
-        "cross_entropy_positive",
-        "cross_entropy_negative",
-        "focal_positive",
-        "focal_negative",
-    }
-)
+DIFFERENTIABLE = OVERLAP | CROSS_ENTROPY | FOCAL
 
 
 class Request(NamedTuple):

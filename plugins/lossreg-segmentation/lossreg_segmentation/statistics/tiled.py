@@ -11,16 +11,13 @@ from torch import Tensor
 from torch.linalg import vecdot
 from torch.nn.functional import softplus
 
-from lossreg_segmentation.statistics.request import DIFFERENTIABLE, Request, sums_dtype
+from lossreg_segmentation.statistics.request import CROSS_ENTROPY, DIFFERENTIABLE, FOCAL, HARD, Request, sums_dtype
 from lossreg_segmentation.statistics.threads import in_threads
 from lossreg_segmentation.statistics.tiled_softmax import class_gradient, class_sums
 from lossreg_segmentation.statistics.tiles import Tile, overlap_slope, read_tile, rows_of, span, sum_of, tiles
 
 # More would wait for the interpreter.
 THREADS = 4
-
-FOCAL = frozenset({"focal_positive", "focal_negative"})
-PIXELWISE = DIFFERENTIABLE - {"intersection", "predicted"}
 
 
 def forward(x: Tensor, t: Tensor, request: Request) -> Tensor:
@@ -73,7 +70,7 @@ def _count_sums(tile: Tile, request: Request) -> dict[str, Tensor]:
         sums["actual"] = tile.total(t)
     if "valid" in needs:
         sums["valid"] = sum_of(torch.ones_like(x[:, :1]), tile.valid).expand(x.shape[:2])
-    if not needs & {"hard_intersection", "hard_union"}:
+    if not needs & HARD:
         return sums
     mask = t.gt(0.5).to(t.dtype) if tile.soft else t
     if request.activation == "softmax":
@@ -92,7 +89,7 @@ def _mask_sums(tile: Tile, request: Request) -> dict[str, Tensor]:
         sums["intersection"] = torch.minimum(p, t).sum(2) if tile.soft else vecdot(p, t)
     if "predicted" in needs:
         sums["predicted"] = sum_of(p, tile.valid)
-    if not needs & PIXELWISE:
+    if not needs & (CROSS_ENTROPY | FOCAL):
         return sums
     positive, negative, both = _cross_entropies(tile, u)
     losses = {"cross_entropy_positive": (positive, t), "cross_entropy_negative": (negative, u)}

@@ -58,8 +58,18 @@ class IoUPrediction(Loss):
     def passes(self, input: Tensor, target: Tensor, predicted_iou: Tensor) -> list[MaskPass]:
         """The thresholded sums of each mask."""
         needs = {*IOU_SUMS, "valid"}
-        ignored = self.ignore_index
-        return [sam_pass(input, target, predicted_iou, needs, ignore_index=ignored, threshold=self.threshold)]
+        shared = self.distributed == "global"
+        return [
+            sam_pass(
+                input,
+                target,
+                predicted_iou,
+                needs,
+                threshold=self.threshold,
+                ignore_index=self.ignore_index,
+                empty_batch=shared,
+            )
+        ]
 
     def terms_from(
         self, results: Iterator[MaskStatistics], input: Tensor, target: Tensor, predicted_iou: Tensor

@@ -11,6 +11,7 @@ from lossreg.errors import DTypeError, ShapeError
 from lossreg_segmentation.mask_loss import required
 from lossreg_segmentation.mask_pass import MaskPass
 from lossreg_segmentation.statistics import MaskStatistics
+from lossreg_segmentation.statistics.checks import check_logits
 
 CONTRACT = contract(input="logits of M masks", target="mask shared by the M predictions", tasks=["binary"])
 IOU_SUMS = ("hard_intersection", "hard_union")
@@ -25,11 +26,13 @@ def sam_pass(
     gamma: float = 2.0,
     ignore_index: int | None,
     threshold: float = 0.0,
+    empty_batch: bool = False,
 ) -> MaskPass:
     """Check the three tensors; the sums over each of the masks, (N, M)."""
     for role, given in (("input", input), ("target", target), ("predicted_iou", predicted_iou)):
         if not isinstance(given, Tensor):
             raise DTypeError(f"{role} must be a tensor, got {type(given).__name__}")
+    check_logits(input, empty_batch=empty_batch)
     if input.ndim != 4:
         raise ShapeError(f"input has shape {tuple(input.shape)}, expected (N, M, H, W) logits")
     n, _, *size = input.shape

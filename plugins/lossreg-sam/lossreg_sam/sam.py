@@ -84,7 +84,18 @@ class SAM(Loss):
     def passes(self, input: Tensor, target: Tensor, predicted_iou: Tensor) -> list[MaskPass]:
         """All sums of each mask."""
         needs = {*FOCAL_SUMS, *DICE_SUMS, *IOU_SUMS}
-        return [sam_pass(input, target, predicted_iou, needs, gamma=self.gamma, ignore_index=self.ignore_index)]
+        shared = self.distributed == "global"
+        return [
+            sam_pass(
+                input,
+                target,
+                predicted_iou,
+                needs,
+                gamma=self.gamma,
+                ignore_index=self.ignore_index,
+                empty_batch=shared,
+            )
+        ]
 
     def terms_from(
         self, results: Iterator[MaskStatistics], input: Tensor, target: Tensor, predicted_iou: Tensor

@@ -17,6 +17,7 @@ from torch import Tensor
 from lossreg import Term
 from lossreg.errors import InputError
 from lossreg_segmentation.statistics import MaskStatistics
+from lossreg_segmentation.statistics.request import sums_dtype
 
 Distributed = Literal["local", "global"]
 
@@ -40,7 +41,7 @@ def sums_over_ranks(statistics: MaskStatistics) -> MaskStatistics:
 
 def means_over_ranks(terms: Mapping[str, Term], input: Tensor) -> dict[str, Term]:
     """Terms whose mean over examples is that of all ranks once the ranks are averaged, by one collective."""
-    examples = torch.tensor(float(input.shape[0]), device=input.device)
+    examples = torch.tensor(float(input.shape[0]), dtype=sums_dtype(input), device=input.device)
     if _ranks():
         dist.all_reduce(examples)
         examples /= dist.get_world_size()

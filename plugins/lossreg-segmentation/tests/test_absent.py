@@ -7,6 +7,8 @@ import torch
 
 from .cases import OVERLAP, build, hard_target, logits, value_and_gradient
 
+pytestmark = pytest.mark.usefixtures("on_reference")
+
 EMPTY = torch.zeros(1, 1, 64, 64, dtype=torch.uint8)
 HALF = torch.zeros(1, 1, 64, 64, dtype=torch.float64)
 

@@ -9,6 +9,8 @@ import lossreg
 
 from .cases import NAMES, build, each_case, each_name, hard_target, logits, own, value_and_gradient
 
+pytestmark = pytest.mark.usefixtures("on_reference")
+
 
 def ragged(task):
     """A target whose examples have 15, 8, 0 and 1 pixels that count."""

@@ -1,4 +1,4 @@
-"""distributed="global": under DDP, ranks with uneven and empty batches train as one process does with the whole batch."""
+"""distributed="global": under DDP, uneven and empty batches train as one process does with the whole batch."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def rank_main(rank, shares, folder):
 
 @pytest.mark.parametrize("ranks", SHARES)
 def test_ranks_train_as_one_process_does(ranks, tmp_path):
-    """Averaged by DDP, the gradients are those of the whole batch; so is the mean of the losses. One small collective."""
+    """The average of the gradients is that of the whole batch, that of the losses too; by one small collective."""
     multiprocessing.spawn(rank_main, (SHARES[ranks], tmp_path), nprocs=ranks)
     found = [torch.load(tmp_path / f"{rank}.pt") for rank in range(ranks)]
     for name, config in CONFIGS.items():
@@ -130,5 +130,7 @@ def test_an_empty_batch_of_one_process_is_refused_but_of_a_rank_it_is_not():
 @pytest.mark.parametrize("reduction", ["sum", "none"])
 def test_global_is_a_mean(reduction):
     """DDP averages, so nothing else can be shared."""
-    with pytest.raises(lossreg.InvalidConfigError, match="distributed='global' is a mean over all ranks, got reduction="):
+    with pytest.raises(
+        lossreg.InvalidConfigError, match="distributed='global' is a mean over all ranks, got reduction="
+    ):
         lossreg.build({"name": "dice", "params": {"distributed": "global", "reduction": reduction}})

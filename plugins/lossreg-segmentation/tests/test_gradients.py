@@ -9,6 +9,8 @@ import lossreg
 
 from .cases import build, each_case, hard_target, logits, own, target_of, value_and_gradient, without_class
 
+pytestmark = pytest.mark.usefixtures("on_reference")
+
 SIZES = {"batch": 2, "size": (2, 2)}
 
 

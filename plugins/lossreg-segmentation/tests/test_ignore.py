@@ -7,6 +7,8 @@ import torch
 
 from .cases import build, each_case, hard_target, logits, own, soft_target, target_of, value_and_gradient
 
+pytestmark = pytest.mark.usefixtures("on_reference")
+
 
 @pytest.mark.parametrize("index", [-100, 255])
 @each_case

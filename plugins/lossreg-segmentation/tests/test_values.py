@@ -25,6 +25,8 @@ from .cases import (
 )
 from .oracles import per_example
 
+pytestmark = pytest.mark.usefixtures("on_reference")
+
 WEIGHTS = [0.5, 2.0, 0.25]
 OPTIONS = {
     "plain": {},

@@ -17,7 +17,8 @@ IMPLEMENTATIONS = ("triton", "numba", "tiled", "reference")
 
 MAX_CLASSES = 256  # of softmax in a triton kernel: all classes of a pixel lie in one program's registers
 
-_DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+_LOGITS = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+_UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)
 _INSTALLED = {name: find_spec(name) is not None for name in ("numba", "triton")}
 _INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 
@@ -67,11 +68,11 @@ def refusal(name: str, input: Tensor, target: Tensor, activation: str) -> str:
     """Why an implementation cannot take these tensors; empty if it can."""
     if name == "reference":
         return ""
-    if input.dtype not in _DTYPES:
+    if input.dtype not in _LOGITS:
         return f"its logits are float32, bfloat16, float16 or float64, got {input.dtype}"
     device = input.device.type
     if name == "triton":
-        return _refusal_of_triton(device, input.shape[1], activation)
+        return _refusal_of_triton(device, input.shape[1], target.dtype, activation)
     if device != "cpu":
         return f"it is for CPU tensors, got {device}"
     if name == "numba" and not _INSTALLED["numba"]:
@@ -79,11 +80,13 @@ def refusal(name: str, input: Tensor, target: Tensor, activation: str) -> str:
     return ""
 
 
-def _refusal_of_triton(device: str, classes: int, activation: str) -> str:
+def _refusal_of_triton(device: str, classes: int, target: torch.dtype, activation: str) -> str:
     if not _INSTALLED["triton"]:
         return "Triton is not installed: it comes with torch's builds for CUDA"
     if device != "cuda" and not _INTERPRETED:
         return f"it is for CUDA tensors, got {device}"
+    if target in _UNSIGNED:
+        return f"its targets are bool, uint8, signed integers or floats, got {target}"
     if activation == "softmax" and classes > MAX_CLASSES:
         return f"softmax over {classes} classes, at most {MAX_CLASSES} fit"
     return ""

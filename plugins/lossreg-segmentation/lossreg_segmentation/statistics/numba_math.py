@@ -207,7 +207,7 @@ def power_of(base, log_base, gamma, power):
     return exp_nonpositive(gamma * log_base)
 
 
-@njit(inline="always")
+@njit(nogil=True)
 def any_wrong(ts, ignored, soft, ignore):
     """Whether a target that counts is outside of [0, 1], NaN, or between 0 and 1 though it is hard."""
     wrong = False

@@ -30,7 +30,7 @@ from lossreg_segmentation.statistics.numba_variant import Variant
 TILE = 256  # pixels
 
 
-@njit(inline="always")
+@njit(nogil=True, fastmath=FAST, error_model="numpy")  # compiled once for all variants
 def _normalise(x, low, high, weight, e, top, highest, others, total, log_total):
     """Of each pixel: the likeliest class, e^(x - highest) of each, their sum without and with that one, its log."""
     classes, n = len(x), high - low

@@ -10,13 +10,8 @@ from torch import Tensor
 
 from lossreg_segmentation.statistics.request import DIFFERENTIABLE, FIELDS, Request, is_index, sums_dtype
 
-LOGITS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
-TARGETS = (*LOGITS, torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 # Sums of independent masks alone.
 NEGATIVES = frozenset({"cross_entropy_negative", "focal_negative"})
-MOST_CLASSES = 256
-# CUDA's limit on a grid's first dimension, the only one used.
-MOST_PROGRAMS = 2**31 - 1
 
 # Elements that one program holds at a time, and those of each of its warps.
 MASK_BLOCK = 2048
@@ -35,19 +30,6 @@ class _Tiles(NamedTuple):
     per_row: int
     block: int
     warps: int
-
-
-def unsupported(x: Tensor, t: Tensor, request: Request) -> str | None:
-    """What these kernels cannot take, in words; None where they can take all of it."""
-    if x.dtype not in LOGITS:
-        return f"logits of {x.dtype}; the kernels take float32, float64, float16 and bfloat16"
-    if t.dtype not in TARGETS:
-        return f"a target of {t.dtype}; the kernels take bool, uint8, signed integers and the types of logits"
-    if request.activation == "softmax" and x.shape[1] > MOST_CLASSES:
-        return f"softmax over {x.shape[1]} classes; the kernels take {MOST_CLASSES} at most"
-    if x.numel() and _tiles(x, request).programs > MOST_PROGRAMS:
-        return f"logits of shape {tuple(x.shape)}; the kernels take {MOST_PROGRAMS} tiles at most"
-    return None
 
 
 def forward(x: Tensor, t: Tensor, request: Request) -> Tensor:

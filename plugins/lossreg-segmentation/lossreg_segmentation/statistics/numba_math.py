@@ -19,9 +19,12 @@ I32 = np.int32
 U32 = np.uint32
 ZERO, HALF, ONE = F32(0.0), F32(0.5), F32(1.0)
 
-# What may be rearranged: sums over lanes need reassoc. Not nnan and ninf: NaN logits must stay visible.
-FAST = {"contract", "reassoc", "nsz", "arcp"}
-OPTIONS = {"fastmath": FAST}
+# How kernels are compiled. Not nnan and ninf: NaN logits must stay visible. Sums over lanes have to be rearranged, and
+# nothing else may be: log s - (x - max) as (log s + max) - x loses the digits of a confident pixel.
+EXACT = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz", "arcp"}}
+SUMMING = EXACT | {"fastmath": {"contract", "nsz", "arcp", "reassoc"}}
+ELEMENT = EXACT | {"forceinline": True}
+OPTIONS = {"fastmath": EXACT["fastmath"]}
 
 
 def widen(value):
@@ -195,7 +198,7 @@ def _log_positive(value):
     return single
 
 
-@njit(inline="always")
+@njit(**ELEMENT)
 def power_of(base, log_base, gamma, power):
     """base^gamma for 0 <= base <= 1, `power` being gamma where it is 0, 1 or 2; elsewhere the logarithm is used."""
     if power == 0:
@@ -207,7 +210,7 @@ def power_of(base, log_base, gamma, power):
     return exp_nonpositive(gamma * log_base)
 
 
-@njit(nogil=True)
+@njit(**EXACT)
 def any_wrong(ts, ignored, soft, ignore):
     """Whether a target that counts is outside of [0, 1], NaN, or between 0 and 1 though it is hard."""
     wrong = False

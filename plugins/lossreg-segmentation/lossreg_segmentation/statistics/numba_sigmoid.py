@@ -7,9 +7,11 @@ from functools import cache
 from numba import njit
 
 from lossreg_segmentation.statistics.numba_math import (
-    FAST,
+    ELEMENT,
+    EXACT,
     HALF,
     ONE,
+    SUMMING,
     ZERO,
     any_wrong,
     exp_nonpositive,
@@ -23,7 +25,7 @@ from lossreg_segmentation.statistics.numba_math import (
 from lossreg_segmentation.statistics.numba_variant import Variant
 
 
-@njit(inline="always")
+@njit(**ELEMENT)
 def _hard(value, positive, gamma, power):
     """p, -log p_t twice, q = 1 - p_t, p_t, and q^gamma of one position, whose target is 0 or 1."""
     y = select(positive, -value, value)  # q = sigmoid(y)
@@ -37,7 +39,7 @@ def _hard(value, positive, gamma, power):
     return select(positive, kept, q), loss, q, kept, focus
 
 
-@njit(inline="always")
+@njit(**ELEMENT)
 def _soft(value, t, gamma, power):
     """p, -log p, -log(1 - p), 1 - p, 1 - p_t and (1 - p_t)^gamma of one position, whose target is between 0 and 1."""
     e = exp_nonpositive(-abs(value))
@@ -59,7 +61,7 @@ def sums_kernel(variant: Variant):
     """
     overlap, cross_entropy, focal, hard, soft, _, ignore, power = variant
 
-    @njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
+    @njit(cache=True, **SUMMING)
     def sums(x, t, shared, part, chunk, first, last, gamma, ignored, threshold):
         chunks = part.shape[1]
         wrong = False
@@ -115,7 +117,7 @@ def gradient_kernel(variant: Variant):
     """
     overlap, cross_entropy, focal, _, soft, _, ignore, power = variant
 
-    @njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
+    @njit(cache=True, **EXACT)
     def gradient(x, t, shared, g, k, chunk, first, last, gamma, ignored):
         chunks = (x.shape[1] + chunk - 1) // chunk
         for task in range(first, last):

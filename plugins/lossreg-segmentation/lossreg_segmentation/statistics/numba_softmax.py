@@ -12,9 +12,11 @@ import numpy as np
 from numba import njit
 
 from lossreg_segmentation.statistics.numba_math import (
-    FAST,
+    ELEMENT,
+    EXACT,
     HALF,
     ONE,
+    SUMMING,
     ZERO,
     any_wrong,
     exp_nonpositive,
@@ -30,7 +32,7 @@ from lossreg_segmentation.statistics.numba_variant import Variant
 TILE = 256  # pixels
 
 
-@njit(nogil=True, fastmath=FAST, error_model="numpy")  # compiled once for all variants
+@njit(**EXACT)  # compiled once for all variants
 def _normalise(x, low, high, weight, e, top, highest, others, total, log_total):
     """Of each pixel: the likeliest class, e^(x - highest) of each, their sum without and with that one, its log."""
     classes, n = len(x), high - low
@@ -59,7 +61,7 @@ def _normalise(x, low, high, weight, e, top, highest, others, total, log_total):
         log_total[i] = select(others[i] < ONE, near, log_positive(total[i]))
 
 
-@njit(inline="always")
+@njit(**ELEMENT)
 def _class(value, e, is_top, highest, others, total, log_total, gamma, power):
     """p, -log p, 1 - p and (1 - p)^gamma of one class of one pixel."""
     loss = log_total - (value - highest)
@@ -75,7 +77,7 @@ def sums_kernel(variant: Variant):
     """
     overlap, cross_entropy, focal, hard, soft, index, ignore, power = variant
 
-    @njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
+    @njit(cache=True, **SUMMING)
     def sums(x, t, part, chunk, first, last, gamma, ignored):
         classes, size, chunks = x.shape[1], x.shape[2], part.shape[1]
         e = np.empty((classes, TILE), part.dtype)
@@ -158,7 +160,7 @@ def gradient_kernel(variant: Variant):
     """
     overlap, cross_entropy, focal, _, soft, index, ignore, power = variant
 
-    @njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
+    @njit(cache=True, **EXACT)
     def gradient(x, t, g, k, chunk, first, last, gamma, ignored):
         classes, size = x.shape[1], x.shape[2]
         chunks = (size + chunk - 1) // chunk

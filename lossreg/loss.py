@@ -13,6 +13,7 @@ from lossreg.errors import InputError, ShapeError
 from lossreg.passes import Pass, computed
 
 Reduction = Literal["mean", "sum", "none"]
+Per = Literal["example", "pair", "batch"]
 
 _DIMENSIONS = {"example": 1, "pair": 2, "batch": None}  # of a term's values; None for any
 
@@ -33,7 +34,7 @@ class Term:
     """
 
     values: Tensor
-    per: Literal["example", "pair", "batch"] = "pair"
+    per: Per = "pair"
     weight: float | Tensor = 1.0
     count: Tensor | None = None
     examples: Tensor | None = None
@@ -159,11 +160,11 @@ def per_example(terms: Mapping[str, Term]) -> Tensor | None:
     weighed = _weighed(terms)
     if any(term.per == "batch" for term in weighed.values()):
         return None
-    parts = [term.weight * _examples(name, term) for name, term in weighed.items()]
+    parts = [_scaled(term, _examples(name, term)) for name, term in weighed.items()]
     if len({part.shape for part in parts}) > 1:
         sizes = ", ".join(f"{name} {tuple(part.shape)}" for name, part in zip(weighed, parts, strict=True))
         raise ShapeError(f"terms differ in their number of examples: {sizes}")
-    return torch.stack(parts).sum(0)
+    return parts[0] if len(parts) == 1 else torch.stack(parts).sum(0)
 
 
 def _weighed(terms: Mapping[str, Term]) -> Mapping[str, Term]:
@@ -172,7 +173,13 @@ def _weighed(terms: Mapping[str, Term]) -> Mapping[str, Term]:
 
 
 def _total(means: Mapping[str, Tensor], terms: Mapping[str, Term]) -> Tensor:
-    return torch.stack([term.weight * means[name] for name, term in _weighed(terms).items()]).sum()
+    parts = [_scaled(term, means[name]) for name, term in _weighed(terms).items()]
+    return parts[0] if len(parts) == 1 else torch.stack(parts).sum()
+
+
+def _scaled(term: Term, value: Tensor) -> Tensor:
+    """A factor of 1 is no operation: on small tensors each costs as much as the loss."""
+    return value if isinstance(term.weight, float) and term.weight == 1 else term.weight * value
 
 
 def _mean(name: str, term: Term) -> Tensor:
@@ -182,6 +189,9 @@ def _mean(name: str, term: Term) -> Tensor:
         if count is None:
             return values.mean()
         return (values * count).sum() / _safe(count.sum())
+    if term.count is None and term.examples is None:  # classes and examples all alike
+        _check(name, term)
+        return term.values.mean()
     values = _examples(name, term)
     return values.mean() if term.examples is None else values.sum() / term.examples
 
@@ -214,4 +224,4 @@ def _check(name: str, term: Term) -> None:
 
 def _safe(total: Tensor) -> Tensor:
     """A divisor: 1 where nothing counts, so that 0 / 0 is 0 in value and in gradient."""
-    return torch.where(total > 0, total, torch.ones_like(total))
+    return torch.where(total > 0, total, 1.0)

@@ -10,7 +10,7 @@ from lossreg import Loss, Term, losses
 from lossreg.loss import Reduction
 from lossreg_sam.masks import CONTRACT, IOU_SUMS, iou_error, sam_pass
 from lossreg_segmentation.distributed import Distributed, check_distributed, means_over_ranks
-from lossreg_segmentation.mask_loss import required
+from lossreg_segmentation.mask_loss import apply_absent
 from lossreg_segmentation.mask_pass import MaskPass
 from lossreg_segmentation.statistics import MaskStatistics
 
@@ -76,7 +76,7 @@ class IoUPrediction(Loss):
     ) -> dict[str, Term]:
         """The squared error of each mask's predicted IoU."""
         statistics = next(results)
-        error = iou_error(statistics, predicted_iou)
-        (valid,) = required(statistics, "valid")
-        terms = {"iou": Term(error, count=(valid > 0).to(error.dtype))}
+        ignoring = self.ignore_index is not None
+        error, count = apply_absent(iou_error(statistics, predicted_iou), statistics, "score", ignoring=ignoring)
+        terms = {"iou": Term(error, count=count)}
         return means_over_ranks(terms, input) if self.distributed == "global" else terms

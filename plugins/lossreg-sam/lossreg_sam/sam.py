@@ -103,10 +103,11 @@ class SAM(Loss):
         """The three parts, each before its weight."""
         statistics = next(results)
         focal = pixel_mean(binary_focal(statistics, self.alpha), statistics)
-        focal, count = apply_absent(focal, statistics, self.absent)
-        overlap, _ = apply_absent(dice(statistics, self.smooth), statistics, self.absent)
+        ignoring = self.ignore_index is not None
+        focal, count = apply_absent(focal, statistics, self.absent, ignoring=ignoring)
+        overlap, _ = apply_absent(dice(statistics, self.smooth), statistics, self.absent, ignoring=ignoring)
         # The IoU of an empty mask is a label like any other.
-        error, counted = apply_absent(iou_error(statistics, predicted_iou), statistics, "score")
+        error, counted = apply_absent(iou_error(statistics, predicted_iou), statistics, "score", ignoring=ignoring)
         terms = {
             "focal": Term(focal, weight=self.focal_weight, count=count),
             "dice": Term(overlap, weight=self.dice_weight, count=count),

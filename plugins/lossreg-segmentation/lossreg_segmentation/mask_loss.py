@@ -12,7 +12,7 @@ from torch import Tensor
 from lossreg import Loss, Term
 from lossreg.contract import contract
 from lossreg.errors import DTypeError, InputError, ShapeError
-from lossreg.loss import Reduction
+from lossreg.loss import Per, Reduction
 from lossreg_segmentation.distributed import (
     Distributed,
     check_distributed,
@@ -100,11 +100,13 @@ class MaskLoss(Loss):
         if not isinstance(target, Tensor):
             raise DTypeError(f"target must be a tensor, got {type(target).__name__}")
         multiclass = self.task_of(input, target) == "multiclass"
-        needs = self.needs | {"actual", "valid"}
+        needs = self.needs - NEGATIVES if multiclass else self.needs
+        if self.absent != "score" or self.class_weight is not None:
+            needs |= {"actual"}
         if self.absent == "false_positives":
-            needs |= {"predicted"}
-        if multiclass:
-            needs -= NEGATIVES
+            needs |= {"predicted", "valid"}
+        if self.ignore_index is not None:
+            needs |= {"valid"}
         activation: Activation = "softmax" if multiclass else "sigmoid"
         return [MaskPass(input, target, activation, needs, self.gamma, self.ignore_index)]
 
@@ -124,8 +126,11 @@ class MaskLoss(Loss):
 
     def class_term(self, values: Tensor, statistics: MaskStatistics, weight: float = 1.0) -> Term:
         """Values (B, C) as a term: the policy for absent classes, class weights, and no class that is all ignored."""
-        values, count = apply_absent(values, statistics, self.absent)
-        return Term(values, "batch" if self.batch else "pair", weight, count * self.weights(values))
+        values, count = apply_absent(values, statistics, self.absent, ignoring=self.ignore_index is not None)
+        if self.class_weight is not None:
+            weights = self.weights(values)
+            count = weights.expand_as(values) if count is None else count * weights
+        return Term(values, "batch" if self.batch else "pair", weight, count)
 
     def pixel_term(self, summed: Tensor, statistics: MaskStatistics, weight: float = 1.0) -> Term:
         """Sums (B, C) over the pixels of each softmax class as a term: their mean over pixels, weighted by class."""
@@ -134,14 +139,17 @@ class MaskLoss(Loss):
                 f"absent={self.absent!r} has no meaning for softmax {type(self).__name__}: a class without pixels adds"
                 " nothing to it; leave absent='score'"
             )
-        actual, valid = required(statistics, "actual", "valid")
+        per: Per = "batch" if self.batch else "example"
+        if self.class_weight is None:
+            (valid,) = required(statistics, "valid")
+            return Term(summed.sum(1) / valid.amax(1).clamp_min(1), per, weight)
+        (actual,) = required(statistics, "actual")
         weights = self.weights(summed)
-        pixels = valid.amax(1) if self.class_weight is None else (weights * actual).sum(1)
-        values = (weights * summed).sum(1) / torch.where(pixels > 0, pixels, 1.0)
-        return Term(values, "batch" if self.batch else "example", weight)
+        pixels = (weights * actual).sum(1)
+        return Term((weights * summed).sum(1) / torch.where(pixels > 0, pixels, 1.0), per, weight)
 
     def weights(self, values: Tensor) -> Tensor:
-        """(C,) class weights, ones by default."""
+        """(C,) class weights, for the classes of `values` (B, C)."""
         classes = values.shape[1]
         if self.class_weight is None:
             return values.new_ones(classes)
@@ -180,23 +188,26 @@ class MaskLoss(Loss):
         return task
 
 
-def apply_absent(values: Tensor, statistics: MaskStatistics, absent: Absent) -> tuple[Tensor, Tensor]:
-    """Values and how much each counts, (B, C), under the policy for masks without target pixels.
+def apply_absent(
+    values: Tensor, statistics: MaskStatistics, absent: Absent, *, ignoring: bool
+) -> tuple[Tensor, Tensor | None]:
+    """Values (B, C) under the policy for masks without target pixels, and how much each counts; None: all alike.
 
-    A mask that is all ignored counts under no policy.
+    A mask that is all ignored counts under no policy; `ignoring` tells whether there can be one.
     """
-    actual, valid = required(statistics, "actual", "valid")
-    empty, count = actual == 0, valid > 0
-    if absent == "ignore":
-        count = count & ~empty
-    elif absent == "zero":
-        values = torch.where(empty, 0.0, values)
-    elif absent == "false_positives":
-        (predicted,) = required(statistics, "predicted")
-        values = torch.where(empty, predicted / valid.clamp_min(1), values)
-    elif absent != "score":
-        raise InputError(f"absent is 'score', 'ignore', 'zero' or 'false_positives', got {absent!r}")
-    return values, count.to(values.dtype)
+    count = required(statistics, "valid")[0] > 0 if ignoring else None
+    if absent != "score":
+        empty = required(statistics, "actual")[0] == 0
+        if absent == "ignore":
+            count = ~empty if count is None else count & ~empty
+        elif absent == "zero":
+            values = torch.where(empty, 0.0, values)
+        elif absent == "false_positives":
+            predicted, valid = required(statistics, "predicted", "valid")
+            values = torch.where(empty, predicted / valid.clamp_min(1), values)
+        else:
+            raise InputError(f"absent is 'score', 'ignore', 'zero' or 'false_positives', got {absent!r}")
+    return values, None if count is None else count.to(values.dtype)
 
 
 def infer_task(input: Tensor, target: Tensor) -> str:

@@ -59,8 +59,8 @@ class Dice(OverlapLoss):
 
 def dice(statistics: MaskStatistics, smooth: float) -> Tensor:
     """The Dice loss of each mask, (B, C)."""
-    # Tversky counts each pixel of the overlap once, Dice twice.
-    return 1 - tversky_score(statistics, 0.5, 0.5, smooth / 2)
+    overlap, predicted, actual = required(statistics, "intersection", "predicted", "actual")
+    return 1 - (2 * overlap + smooth) / (predicted + actual + smooth).clamp_min(EPSILON)
 
 
 @losses.register("jaccard", aliases=("jaccard_loss", "iou", "iou_loss"), tags=TAGS, contract=CONTRACT)

@@ -44,7 +44,7 @@ class BCE(MaskLoss):
     Source: torch.nn.BCEWithLogitsLoss.
     """
 
-    needs = frozenset({"cross_entropy_positive", "cross_entropy_negative"})
+    needs = frozenset({"valid", "cross_entropy_positive", "cross_entropy_negative"})
     tasks = ("binary", "multilabel")
     pos_weight: Tensor | None
 
@@ -82,7 +82,7 @@ class CrossEntropy(MaskLoss):
     Source: torch.nn.CrossEntropyLoss; batch=True gives its mean over all pixels of the batch.
     """
 
-    needs = frozenset({"cross_entropy_positive", "cross_entropy_negative"})
+    needs = frozenset({"valid", "cross_entropy_positive", "cross_entropy_negative"})
 
     def __init__(self, **options: Unpack[MaskOptions]) -> None:
         super().__init__(**options)
@@ -116,7 +116,7 @@ class Focal(MaskLoss):
     Source: Lin et al. 2017, eq. 5.
     """
 
-    needs = frozenset({"focal_positive", "focal_negative"})
+    needs = frozenset({"valid", "focal_positive", "focal_negative"})
     alpha_per_class: Tensor | None
 
     def __init__(

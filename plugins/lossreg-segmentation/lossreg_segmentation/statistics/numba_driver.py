@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,7 @@ from torch import Tensor
 from lossreg_segmentation.statistics import numba_sigmoid, numba_softmax
 from lossreg_segmentation.statistics.checks import check_values
 from lossreg_segmentation.statistics.numba_variant import variant_of
-from lossreg_segmentation.statistics.request import DIFFERENTIABLE, FIELDS, Request, is_index, sums_dtype
+from lossreg_segmentation.statistics.request import FIELDS, Request, is_index
 from lossreg_segmentation.statistics.threads import in_threads
 
 Array = npt.NDArray[Any]
@@ -22,73 +23,86 @@ PER_THREAD = 65536  # logits below which another thread costs more than it saves
 
 # Numba cannot read these as numbers; its kernels tell them by the integer that holds their bits.
 _BITS = {torch.bfloat16: torch.uint16, torch.float16: torch.int16}
+_NUMPY = {torch.float32: np.float32, torch.float64: np.float64}
+
+
+class _Plan(NamedTuple):
+    """What a pass over tensors of some types comes to, whatever their sizes."""
+
+    kernel: Any
+    real: Any  # NumPy's type of what is computed
+    columns: list[int]  # of FIELDS
+    numbers: tuple[Any, ...]  # that the kernel takes last
+    target: torch.dtype  # that the kernel reads
 
 
 def forward(x: Tensor, t: Tensor, request: Request) -> Tensor:
     """The sums of logits (B, C, L), (K, B, C) in the order of `request.needs`."""
     batch, classes, size = x.shape
-    softmax, dtype = request.activation == "softmax", sums_dtype(x)
-    columns = [FIELDS.index(name) for name in request.needs]
-    variant = variant_of(request, soft=t.is_floating_point(), index=is_index(x, t), gradient=False)
-    real = np.dtype(str(dtype).removeprefix("torch.")).type
-    targets, ignored = _target(t, dtype, request)
-    numbers: tuple[Any, ...] = (real(request.gamma), ignored)
+    plan = _plan(request, x.dtype, t.dtype, is_index(x, t), False)
     chunks = -(-size // CHUNK)
-    if softmax:
-        part = np.empty((batch, chunks, classes, len(FIELDS)), real)
-        kernel = numba_softmax.sums_kernel(variant)
+    targets = _array(_readable(t, plan))
+    if request.activation == "softmax":
+        part = np.empty((batch, chunks, classes, len(FIELDS)), plan.real)
         arguments: tuple[Any, ...] = (_array(x), targets, part, CHUNK)
     else:
-        part = np.empty((batch * classes, chunks, len(FIELDS)), real)
-        kernel = numba_sigmoid.sums_kernel(variant)
+        part = np.empty((batch * classes, chunks, len(FIELDS)), plan.real)
         arguments = (_rows(_array(x)), _rows(targets), classes // t.shape[1], part, CHUNK)
-        numbers += (real(request.threshold),)
     wrong = in_threads(
-        part.shape[0] * chunks, x.numel() // PER_THREAD, lambda low, high: kernel(*arguments, low, high, *numbers)
+        part.shape[0] * chunks,
+        x.numel() // PER_THREAD,
+        lambda low, high: plan.kernel(*arguments, low, high, *plan.numbers),
     )
     if any(wrong):
         check_values(t, classes, is_index(x, t), request.ignore_index)
-    sums = part.sum(1, dtype=np.float64).reshape(batch, classes, len(FIELDS))[..., columns]
-    return torch.from_numpy(np.ascontiguousarray(np.moveaxis(sums, -1, 0), real))
+    sums = (part[:, 0] if chunks == 1 else part.sum(1, dtype=np.float64)).reshape(batch * classes, len(FIELDS))
+    return torch.from_numpy(sums.T[plan.columns].astype(plan.real, copy=False)).view(len(plan.columns), batch, classes)
 
 
 def backward(x: Tensor, t: Tensor, grads: Tensor, request: Request) -> Tensor:
     """dL/dx, as x is, from dL/dsums (K, B, C)."""
     batch, classes, size = x.shape
-    softmax, dtype = request.activation == "softmax", sums_dtype(x)
-    variant = variant_of(request, soft=t.is_floating_point(), index=is_index(x, t), gradient=True)
-    targets, ignored = _target(t, dtype, request)
-    incoming = grads.numpy()
-    factors = np.zeros((batch, classes, len(FIELDS)), incoming.dtype)
-    for number, name in enumerate(request.needs):
-        if name in DIFFERENTIABLE:
-            factors[..., FIELDS.index(name)] = incoming[number]
-    numbers = (incoming.dtype.type(request.gamma), ignored)
+    plan = _plan(request, x.dtype, t.dtype, is_index(x, t), True)
+    factors = np.zeros((batch * classes, len(FIELDS)), plan.real)
+    factors[:, plan.columns] = grads.numpy().reshape(len(plan.columns), batch * classes).T
     gradient = torch.empty_like(x)
-    chunks = -(-size // CHUNK)
-    if softmax:
-        kernel, tasks = numba_softmax.gradient_kernel(variant), batch * chunks
-        arguments: tuple[Any, ...] = (_array(x), targets, _array(gradient), factors, CHUNK)
+    tasks = batch * -(-size // CHUNK)
+    targets = _array(_readable(t, plan))
+    if request.activation == "softmax":
+        cube = factors.reshape(batch, classes, len(FIELDS))
+        arguments: tuple[Any, ...] = (_array(x), targets, _array(gradient), cube, CHUNK)
     else:
-        kernel, tasks = numba_sigmoid.gradient_kernel(variant), batch * classes * chunks
+        tasks *= classes
         shared = classes // t.shape[1]
-        arguments = (_rows(_array(x)), _rows(targets), shared, _rows(_array(gradient)), _rows(factors), CHUNK)
-    in_threads(tasks, x.numel() // PER_THREAD, lambda low, high: kernel(*arguments, low, high, *numbers))
+        arguments = (_rows(_array(x)), _rows(targets), shared, _rows(_array(gradient)), factors, CHUNK)
+    in_threads(tasks, x.numel() // PER_THREAD, lambda low, high: plan.kernel(*arguments, low, high, *plan.numbers))
     return gradient
 
 
+@lru_cache(maxsize=256)
+def _plan(request: Request, logits: torch.dtype, target: torch.dtype, index: bool, gradient: bool) -> _Plan:
+    soft, softmax = target.is_floating_point, request.activation == "softmax"
+    dtype = torch.float64 if logits == torch.float64 else torch.float32
+    real = _NUMPY[dtype]
+    variant = variant_of(request, soft=soft, index=index, gradient=gradient)
+    kernels = numba_softmax if softmax else numba_sigmoid
+    kernel = kernels.gradient_kernel(variant) if gradient else kernels.sums_kernel(variant)
+    read = dtype if soft else torch.uint8 if target == torch.bool else target  # a copy where types of floats differ
+    ignored = torch.empty(0, dtype=read).numpy().dtype.type(request.ignore_index or 0)
+    numbers: tuple[Any, ...] = (real(request.gamma), ignored)
+    if not softmax and not gradient:
+        numbers += (real(request.threshold),)
+    return _Plan(kernel, real, [FIELDS.index(name) for name in request.needs], numbers, read)
+
+
+def _readable(t: Tensor, plan: _Plan) -> Tensor:
+    return t.view(torch.uint8) if t.dtype == torch.bool else t.to(plan.target)
+
+
 def _array(x: Tensor) -> Array:
-    array: Array = x.view(_BITS.get(x.dtype, x.dtype)).numpy()
+    array: Array = x.view(_BITS[x.dtype]).numpy() if x.dtype in _BITS else x.numpy()
     return array
 
 
 def _rows(array: Array) -> Array:
-    return array.reshape(-1, array.shape[-1])
-
-
-def _target(t: Tensor, dtype: torch.dtype, request: Request) -> tuple[Array, Any]:
-    """The target as the kernels read it, and the value that is ignored, of the same type."""
-    if t.is_floating_point():
-        t = t.to(dtype)  # a copy where the types differ
-    array: Array = (t.view(torch.uint8) if t.dtype == torch.bool else t).numpy()
-    return array, array.dtype.type(request.ignore_index or 0)
+    return array.reshape(array.shape[0] * array.shape[1], array.shape[2])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import cache
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -26,15 +28,45 @@ _MODULES = {"triton": "triton_driver", "numba": "numba_driver", "tiled": "tiled"
 
 def mask_sums(input: Tensor, target: Tensor, request: Request, implementation: str) -> Tensor:
     """The sums, (K, B, C) in the order of `request.needs`. Keeps nothing but input and target for its gradient."""
-    sums: Tensor = torch.ops.lossreg.mask_sums(input, target, *request, implementation)
+    if torch.compiler.is_compiling():
+        sums: Tensor = torch.ops.lossreg.mask_sums(input, target, *request, implementation)
+        return sums
+    if not (input.requires_grad and torch.is_grad_enabled()):
+        return _forward(input, target, *request, implementation)
+    # Past the dispatcher, whose way through an operator written in Python takes longer than a small mask.
+    sums = _Sums.apply(input, target, request, implementation)  # type: ignore[no-untyped-call]
     return sums
+
+
+class _Sums(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, input: Tensor, target: Tensor, request: Request, implementation: str) -> Tensor:
+        ctx.save_for_backward(input, target)
+        ctx.request, ctx.implementation = request, implementation
+        return _forward(input, target, *request, implementation)
+
+    @staticmethod
+    def backward(ctx: Any, grads: Tensor) -> tuple[Tensor, None, None, None]:
+        compute: Any = _Gradient.apply if torch.is_grad_enabled() else _backward  # enabled by create_graph=True
+        return compute(grads, *ctx.saved_tensors, *ctx.request, ctx.implementation), None, None, None
+
+
+class _Gradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, *inputs: Any) -> Tensor:
+        _keep_name(ctx, inputs)
+        return _backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> NoReturn:
+        _no_second_gradient(ctx, grad)
 
 
 def _forward(
     input: Tensor,
     target: Tensor,
     activation: Activation,
-    needs: list[str],
+    needs: Sequence[str],
     gamma: float,
     ignore_index: int | None,
     threshold: float,
@@ -50,7 +82,7 @@ def _backward(
     input: Tensor,
     target: Tensor,
     activation: Activation,
-    needs: list[str],
+    needs: Sequence[str],
     gamma: float,
     ignore_index: int | None,
     threshold: float,
@@ -78,6 +110,7 @@ def _fitting(request: Request, target: Tensor) -> Request:
     return request if holds(target.dtype, request.ignore_index) else request._replace(ignore_index=None)
 
 
+@cache
 def _module(implementation: str) -> Any:
     return import_module(f"{__package__}.{_MODULES[implementation]}")
 
@@ -100,7 +133,7 @@ def _gradient(ctx: Any, grads: Tensor) -> tuple[Tensor | None, ...]:
     return gradient, None, *(None for _ in ctx.request)
 
 
-def _keep_name(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+def _keep_name(ctx: Any, inputs: tuple[Any, ...], output: object = None) -> None:
     ctx.implementation = inputs[-1]
 
 

@@ -27,16 +27,16 @@ from lossreg_segmentation.statistics.numba_variant import Variant
 
 @njit(**ELEMENT)
 def _hard(value, positive, gamma, power):
-    """p, -log p_t twice, q = 1 - p_t, p_t, and q^gamma of one position, whose target is 0 or 1."""
+    """p, -log p_t, q = 1 - p_t, p_t, dp/dx and q^gamma of one position, whose target is 0 or 1."""
     y = select(positive, -value, value)  # q = sigmoid(y)
-    e = exp_nonpositive(-abs(y))
+    e = exp_nonpositive(-abs(value))
     inverse = ONE / (ONE + e)
     q = select(y >= ZERO, inverse, e * inverse)
     kept = select(y >= ZERO, e * inverse, inverse)  # not 1 - q, which loses all digits near q = 1
     log1p = log1p_unit(e)
     loss = select(y > ZERO, y, ZERO) + log1p
     focus = power_of(q, select(y < ZERO, y, ZERO) - log1p, gamma, power)
-    return select(positive, kept, q), loss, q, kept, focus
+    return select(value >= ZERO, inverse, e * inverse), loss, q, kept, e * inverse * inverse, focus
 
 
 @njit(**ELEMENT)
@@ -81,7 +81,7 @@ def sums_kernel(variant: Variant):
                 else:
                     positive = counts & (tt != 0)
                     label = select(positive, ONE, ZERO)
-                    p, below, _, _, focus = _hard(value, positive, gamma, power)
+                    p, below, _, _, _, focus = _hard(value, positive, gamma, power)
                     above = below
                 weight = select(counts, ONE, ZERO)
                 other = weight - label
@@ -150,14 +150,14 @@ def gradient_kernel(variant: Variant):
                         slope += (t1 * k_focal_p + t0 * k_focal_n) * focus * (growth * loss + p - t1)
                 else:
                     positive = counts & (tt != 0)
-                    _, loss, q, kept, focus = _hard(value, positive, gamma, power)
+                    _, loss, q, kept, steep, focus = _hard(value, positive, gamma, power)
                     if cross_entropy:
                         slope += select(positive, k_ce_p, k_ce_n) * q
                     if focal:
                         slope += select(positive, k_focal_p, k_focal_n) * focus * (gamma * kept * loss + q)
                     slope = select(positive, -slope, slope)
                     if overlap:
-                        slope += q * kept * (k_predicted + select(positive, k_intersection, ZERO))
+                        slope += steep * (k_predicted + select(positive, k_intersection, ZERO))
                 if ignore:
                     slope = select(counts, slope, ZERO)
                 gs[i] = narrow(slope, gs[i])

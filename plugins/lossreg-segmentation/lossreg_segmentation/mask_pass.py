@@ -10,7 +10,7 @@ from lossreg_segmentation.statistics import MaskStatistics, mask_statistics
 from lossreg_segmentation.statistics.request import FOCAL, HARD, Activation
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False, slots=True)
 class MaskPass:
     """What `mask_statistics` is asked for. A target (N, *) beside independent masks is that of one channel."""
 

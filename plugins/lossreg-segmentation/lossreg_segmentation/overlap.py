@@ -22,7 +22,12 @@ def tversky_score(statistics: MaskStatistics, alpha: float, beta: float, smooth:
     """(TP + smooth) / (TP + alpha FP + beta FN + smooth), (B, C)."""
     overlap, predicted, actual = required(statistics, "intersection", "predicted", "actual")
     wrong = alpha * (predicted - overlap) + beta * (actual - overlap)
-    return (overlap + smooth) / (overlap + wrong + smooth).clamp_min(EPSILON)
+    return ratio(overlap + smooth, overlap + wrong + smooth, smooth)
+
+
+def ratio(numerator: Tensor, denominator: Tensor, smooth: float) -> Tensor:
+    """A score; `smooth` is a part of the denominator, and alone keeps it from 0 where it is large enough."""
+    return numerator / (denominator if smooth >= EPSILON else denominator.clamp_min(EPSILON))
 
 
 class OverlapLoss(MaskLoss):
@@ -60,7 +65,8 @@ class Dice(OverlapLoss):
 def dice(statistics: MaskStatistics, smooth: float) -> Tensor:
     """The Dice loss of each mask, (B, C)."""
     overlap, predicted, actual = required(statistics, "intersection", "predicted", "actual")
-    return 1 - (2 * overlap + smooth) / (predicted + actual + smooth).clamp_min(EPSILON)
+    # The smallest masks take as long as these steps: what has no gradient is added first, which saves one.
+    return 1 - ratio(2 * overlap + smooth, predicted + (actual + smooth), smooth)
 
 
 @losses.register("jaccard", aliases=("jaccard_loss", "iou", "iou_loss"), tags=TAGS, contract=CONTRACT)

@@ -20,6 +20,7 @@ from lossreg_segmentation.statistics.numba_math import (
     narrow,
     power_of,
     select,
+    wide_vectors,
     widen,
 )
 from lossreg_segmentation.statistics.numba_variant import Variant
@@ -63,6 +64,7 @@ def sums_kernel(variant: Variant):
 
     @njit(cache=True, **SUMMING)
     def sums(x, t, shared, part, chunk, first, last, gamma, ignored, threshold):
+        wide_vectors()
         chunks = part.shape[1]
         wrong = False
         for task in range(first, last):
@@ -119,6 +121,7 @@ def gradient_kernel(variant: Variant):
 
     @njit(cache=True, **EXACT)
     def gradient(x, t, shared, g, k, chunk, first, last, gamma, ignored):
+        wide_vectors()
         chunks = (x.shape[1] + chunk - 1) // chunk
         for task in range(first, last):
             row, c = task // chunks, task % chunks

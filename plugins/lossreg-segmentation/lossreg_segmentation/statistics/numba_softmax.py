@@ -25,6 +25,7 @@ from lossreg_segmentation.statistics.numba_math import (
     narrow,
     power_of,
     select,
+    wide_vectors,
     widen,
 )
 from lossreg_segmentation.statistics.numba_variant import Variant
@@ -33,40 +34,45 @@ TILE = 256  # pixels
 
 
 @njit(**EXACT)  # compiled once for all variants
-def _normalise(x, low, high, weight, e, top, highest, others, total, log_total):
-    """Of each pixel: the likeliest class, e^(x - highest) of each, their sum without and with that one, its log."""
+def _normalise(x, low, high, weight, ignore, e, top, highest, others, inverse, log_total):
+    """Of each pixel: the likeliest class, e^(x - highest) of each, their sum without that one, 1 and log over the sum."""
+    wide_vectors()
     classes, n = len(x), high - low
     xs = x[0, low:high]
     for i in range(n):
+        value = widen(xs[i])
         top[i] = 0
-        others[i] = total[i] = ZERO
-        highest[i] = select(weight[i] > ZERO, widen(xs[i]), ZERO)
+        others[i] = ZERO
+        highest[i] = select(weight[i] > ZERO, value, ZERO) if ignore else value
     for c in range(1, classes):
         xs = x[c, low:high]
         for i in range(n):
-            value = select(weight[i] > ZERO, widen(xs[i]), ZERO)
+            value = widen(xs[i])
+            value = select(weight[i] > ZERO, value, ZERO) if ignore else value
             top[i] = select(value > highest[i], np.int32(c), top[i])
             highest[i] = select(value > highest[i], value, highest[i])
     for c in range(classes):
         xs, es = x[c, low:high], e[c]
         for i in range(n):
-            value = select(weight[i] > ZERO, widen(xs[i]), ZERO)
+            value = widen(xs[i])
+            value = select(weight[i] > ZERO, value, ZERO) if ignore else value
             power = exp_nonpositive(value - highest[i])
             others[i] += select(top[i] == c, ZERO, power)
-            total[i] += power
             es[i] = power
     for i in range(n):
+        total = others[i] + ONE
+        inverse[i] = ONE / total
         # 1 + a small rest would round the rest away, and with it the loss of a confident pixel.
         near = log1p_unit(select(others[i] < ONE, others[i], ONE))
-        log_total[i] = select(others[i] < ONE, near, log_positive(total[i]))
+        log_total[i] = select(others[i] < ONE, near, log_positive(total))
 
 
 @njit(**ELEMENT)
-def _class(value, e, is_top, highest, others, total, log_total, gamma, power):
+def _class(value, e, is_top, highest, others, inverse, log_total, gamma, power):
     """p, -log p, 1 - p and (1 - p)^gamma of one class of one pixel."""
-    loss = log_total - (value - highest)
-    rest = select(is_top, others, total - e) / total
-    return e / total, loss, rest, power_of(rest, log_positive(rest), gamma, power)
+    p = e * inverse
+    rest = select(is_top, others * inverse, ONE - p)
+    return p, log_total - (value - highest), rest, power_of(rest, log_positive(rest), gamma, power)
 
 
 @cache
@@ -79,10 +85,11 @@ def sums_kernel(variant: Variant):
 
     @njit(cache=True, **SUMMING)
     def sums(x, t, part, chunk, first, last, gamma, ignored):
+        wide_vectors()
         classes, size, chunks = x.shape[1], x.shape[2], part.shape[1]
         e = np.empty((classes, TILE), part.dtype)
         weight, highest, others = np.empty(TILE, part.dtype), np.empty(TILE, part.dtype), np.empty(TILE, part.dtype)
-        total, log_total, top = np.empty(TILE, part.dtype), np.empty(TILE, part.dtype), np.empty(TILE, np.int32)
+        inverse, log_total, top = np.empty(TILE, part.dtype), np.empty(TILE, part.dtype), np.empty(TILE, np.int32)
         wrong = False
         for task in range(first, last):
             b, chunk_index = task // chunks, task % chunks
@@ -105,18 +112,18 @@ def sums_kernel(variant: Variant):
                         if ignore:
                             for i in range(n):
                                 weight[i] = select(ts[i] != ignored, weight[i], ZERO)
-                _normalise(x[b], low, high, weight, e, top, highest, others, total, log_total)
+                _normalise(x[b], low, high, weight, ignore, e, top, highest, others, inverse, log_total)
                 for c in range(classes):
                     xs, es = x[b, c, low:high], e[c]
                     if not index:
                         ts = t[b, c, low:high]
                     intersection = predicted = actual = valid = ce = focal_sum = hit = either = ZERO
                     for i in range(n):
-                        w = weight[i]
-                        value = select(w > ZERO, widen(xs[i]), ZERO)
+                        w = weight[i] if ignore else ONE
+                        value = select(w > ZERO, widen(xs[i]), ZERO) if ignore else widen(xs[i])
                         is_top = top[i] == c
                         p, loss, _, focus = _class(
-                            value, es[i], is_top, highest[i], others[i], total[i], log_total[i], gamma, power
+                            value, es[i], is_top, highest[i], others[i], inverse[i], log_total[i], gamma, power
                         )
                         if index:
                             label = select((ts[i] == c) & (w > ZERO), ONE, ZERO)
@@ -162,6 +169,7 @@ def gradient_kernel(variant: Variant):
 
     @njit(cache=True, **EXACT)
     def gradient(x, t, g, k, chunk, first, last, gamma, ignored):
+        wide_vectors()
         classes, size = x.shape[1], x.shape[2]
         chunks = (size + chunk - 1) // chunk
         e, u, v = (
@@ -170,7 +178,7 @@ def gradient_kernel(variant: Variant):
             np.empty((classes, TILE), k.dtype),
         )
         weight, highest, others = np.empty(TILE, k.dtype), np.empty(TILE, k.dtype), np.empty(TILE, k.dtype)
-        total, log_total, top = np.empty(TILE, k.dtype), np.empty(TILE, k.dtype), np.empty(TILE, np.int32)
+        inverse, log_total, top = np.empty(TILE, k.dtype), np.empty(TILE, k.dtype), np.empty(TILE, np.int32)
         mean_u, sum_v = np.empty(TILE, k.dtype), np.empty(TILE, k.dtype)
         for task in range(first, last):
             b, chunk_index = task // chunks, task % chunks
@@ -193,7 +201,7 @@ def gradient_kernel(variant: Variant):
                             ts = t[b, c, low:high]
                             for i in range(n):
                                 weight[i] = select(ts[i] != ignored, weight[i], ZERO)
-                _normalise(x[b], low, high, weight, e, top, highest, others, total, log_total)
+                _normalise(x[b], low, high, weight, ignore, e, top, highest, others, inverse, log_total)
                 mean_u[:n] = ZERO
                 sum_v[:n] = ZERO
                 for c in range(classes):
@@ -201,9 +209,11 @@ def gradient_kernel(variant: Variant):
                     ts = t[b, low:high] if index else t[b, c, low:high]
                     k_intersection, k_predicted, k_ce, k_focal = k[b, c, 0], k[b, c, 1], k[b, c, 4], k[b, c, 6]
                     for i in range(n):
-                        value = select(weight[i] > ZERO, widen(xs[i]), ZERO)
+                        value = widen(xs[i])
+                        if ignore:
+                            value = select(weight[i] > ZERO, value, ZERO)
                         p, loss, rest, focus = _class(
-                            value, es[i], top[i] == c, highest[i], others[i], total[i], log_total[i], gamma, power
+                            value, es[i], top[i] == c, highest[i], others[i], inverse[i], log_total[i], gamma, power
                         )
                         if index:
                             label = select(ts[i] == c, ONE, ZERO)
@@ -232,10 +242,12 @@ def gradient_kernel(variant: Variant):
                     for i in range(n):
                         p = es[i]
                         # v - p sum v, in the order that keeps the digits of 1 - p
-                        rest = select(top[i] == c, others[i] / total[i], ONE - p)
+                        rest = select(top[i] == c, others[i] * inverse[i], ONE - p)
                         slope = vs[i] * rest - p * (sum_v[i] - vs[i])
                         if overlap:
                             slope += p * (us[i] - mean_u[i])
-                        gs[i] = narrow(select(weight[i] > ZERO, slope, ZERO), gs[i])
+                        if ignore:
+                            slope = select(weight[i] > ZERO, slope, ZERO)
+                        gs[i] = narrow(slope, gs[i])
 
     return gradient

@@ -42,6 +42,7 @@ check: setup
 
 bench: setup
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/losses.py
 
 manifests: setup
 	$(BIN)/lossreg manifest build $(PACKAGES)

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TypedDict
+from collections.abc import Mapping, Sequence
+from typing import NotRequired, TypedDict
+
+
+class Implementation(TypedDict):
+    """A way to compute a loss: for tensors of a device ("" for any), by a package besides torch ("" for none)."""
+
+    device: str
+    package: str
 
 
 class Contract(TypedDict):
@@ -17,6 +24,7 @@ class Contract(TypedDict):
     has_parameters: bool
     per_example: bool
     half_precision: bool
+    implementations: NotRequired[dict[str, Implementation]]
 
 
 def contract(
@@ -29,6 +37,7 @@ def contract(
     has_parameters: bool = False,
     per_example: bool = True,
     half_precision: bool = True,
+    implementations: Mapping[str, Implementation] | None = None,
 ) -> Contract:
     """A contract; the defaults are what most losses are.
 
@@ -41,8 +50,9 @@ def contract(
         has_parameters: whether it learns, so that the optimiser must be given its parameters.
         per_example: whether it splits over examples.
         half_precision: whether float16 and bfloat16 inputs are safe.
+        implementations: several ways to the same result by name, the preferred one first.
     """
-    return {
+    made: Contract = {
         "input": input,
         "target": target,
         "tasks": list(tasks),
@@ -52,3 +62,6 @@ def contract(
         "per_example": per_example,
         "half_precision": half_precision,
     }
+    if implementations is not None:
+        made["implementations"] = dict(implementations)
+    return made

@@ -7,6 +7,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Annotated, Any
 
 import typer
@@ -57,7 +58,10 @@ def show(name: Annotated[str, typer.Argument(help="A name, an alias or provider/
             _print_section(heading, text.splitlines())
     _print_section("tags", [", ".join(sorted(losses.entry(name).tags or ())) or "none"])
     if contract := about.get("contract"):
-        _print_section("contract", [f"{key}: {_value(value)}" for key, value in contract.items()])
+        plain = {key: value for key, value in contract.items() if key != "implementations"}
+        _print_section("contract", [f"{key}: {_value(value)}" for key, value in plain.items()])
+        if ways := contract.get("implementations"):
+            _print_section("computed by the first that fits", [_implementation(*way) for way in ways.items()])
     where = source_file(entry.target)
     installed = f"{entry.distribution} {entry.version}" if entry.distribution else "registered in code"
     aliases = [f"aliases {', '.join(entry.aliases)}"] if entry.aliases else []
@@ -113,6 +117,12 @@ def _print_section(heading: str, lines: list[str]) -> None:
     print(f"\n{heading}")
     for line in lines:
         print(f"    {line}")
+
+
+def _implementation(name: str, needs: Mapping[str, str]) -> str:
+    package = needs.get("package")
+    here = f", {package} is {'installed' if find_spec(package) else 'not installed'}" if package else ""
+    return f"{name}: {needs.get('device') or 'any'} tensors{here}"
 
 
 def _value(value: object) -> str:

@@ -12,8 +12,14 @@ from lossreg_segmentation.mask_loss import required
 from lossreg_segmentation.mask_pass import MaskPass
 from lossreg_segmentation.statistics import MaskStatistics
 from lossreg_segmentation.statistics.checks import check_logits
+from lossreg_segmentation.statistics.choice import IMPLEMENTATIONS
 
-CONTRACT = contract(input="logits of M masks", target="mask shared by the M predictions", tasks=["binary"])
+CONTRACT = contract(
+    input="logits of M masks",
+    target="mask shared by the M predictions",
+    tasks=["binary"],
+    implementations=IMPLEMENTATIONS,
+)
 IOU_SUMS = ("hard_intersection", "hard_union")
 
 

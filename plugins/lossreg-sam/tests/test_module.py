@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import lossreg
+from lossreg_segmentation.statistics import op
 
 from .oracles import build, ragged, step, value_and_gradients
 
@@ -86,3 +87,40 @@ def test_the_package_registers_these_losses_and_no_others():
 
 def test_both_are_found_by_their_tags():
     assert set(lossreg.losses.find("sam & calibration")) == {"sam", "iou_prediction"}
+
+
+@pytest.mark.parametrize(
+    "config, passes",
+    [
+        ("sam", 1),
+        ({"name": "weighted_sum", "params": {"terms": ["sam", {"weight": 3, "name": "iou_prediction"}]}}, 1),
+        (
+            {
+                "name": "weighted_sum",
+                "params": {"terms": ["sam", {"name": "iou_prediction", "params": {"threshold": 1.0}}]},
+            },
+            2,
+        ),
+    ],
+    ids=["sam", "sam and the IoU again", "another threshold"],
+)
+def test_all_terms_of_a_step_take_one_pass(monkeypatch, config, passes):
+    """Forward and backward; a threshold of its own takes a pass of its own, which has no gradient."""
+    calls, original = [], op._module
+
+    class Counting:
+        def __init__(self, name):
+            self.module = original(name)
+
+        def forward(self, *arguments):
+            calls.append("forward")
+            return self.module.forward(*arguments)
+
+        def backward(self, *arguments):
+            calls.append("backward")
+            return self.module.backward(*arguments)
+
+    monkeypatch.setattr(op, "_module", Counting)
+    x, t, iou = step()
+    lossreg.build(config)(x.requires_grad_(), t, iou.requires_grad_()).backward()
+    assert calls == ["forward"] * passes + ["backward"]

@@ -22,13 +22,21 @@ from lossreg_segmentation.distributed import (
 from lossreg_segmentation.mask_pass import MaskPass
 from lossreg_segmentation.statistics import NEGATIVES, Activation, MaskStatistics
 from lossreg_segmentation.statistics.checks import check_logits
+from lossreg_segmentation.statistics.choice import IMPLEMENTATIONS
 
 Task = Literal["auto", "binary", "multilabel", "multiclass"]
 Absent = Literal["score", "ignore", "zero", "false_positives"]
 ClassWeights = Annotated[Sequence[Annotated[float, Field(ge=0)]], Field(min_length=2)]
 
-CONTRACT = contract(input="logits", target="mask or class index", tasks=["binary", "multilabel", "multiclass"])
-INDEPENDENT_CONTRACT = contract(input="logits", target="mask", tasks=["binary", "multilabel"])
+CONTRACT = contract(
+    input="logits",
+    target="mask or class index",
+    tasks=["binary", "multilabel", "multiclass"],
+    implementations=IMPLEMENTATIONS,
+)
+INDEPENDENT_CONTRACT = contract(
+    input="logits", target="mask", tasks=["binary", "multilabel"], implementations=IMPLEMENTATIONS
+)
 
 
 class MaskOptions(TypedDict, total=False):

@@ -10,10 +10,16 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor
 
+from lossreg.contract import Implementation
 from lossreg.errors import ImplementationError
 
 # In the order in which "auto" asks them.
-IMPLEMENTATIONS = ("triton", "numba", "tiled", "reference")
+IMPLEMENTATIONS: dict[str, Implementation] = {
+    "triton": {"device": "cuda", "package": "triton"},
+    "numba": {"device": "cpu", "package": "numba"},
+    "tiled": {"device": "cpu", "package": ""},
+    "reference": {"device": "", "package": ""},
+}
 
 MAX_CLASSES = 256  # of softmax in a triton kernel: all classes of a pixel lie in one program's registers
 

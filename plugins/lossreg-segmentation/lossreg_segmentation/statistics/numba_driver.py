@@ -96,7 +96,7 @@ def _plan(request: Request, logits: torch.dtype, target: torch.dtype, index: boo
 
 
 def _empty_like(x: Tensor) -> Tensor:
-    """By NumPy, which asks the system for huge pages: the first touch of small ones took half of the time of backward."""
+    """By NumPy, which asks for huge pages: to touch small ones for the first time took half of the time of backward."""
     dtype = _BITS.get(x.dtype, x.dtype)
     return torch.from_numpy(np.empty(x.shape, str(dtype).removeprefix("torch."))).view(x.dtype)
 

@@ -35,7 +35,7 @@ TILE = 256  # pixels
 
 @njit(**EXACT)  # compiled once for all variants
 def _normalise(x, low, high, weight, ignore, e, top, highest, others, inverse, log_total):
-    """Of each pixel: the likeliest class, e^(x - highest) of each, their sum without that one, 1 and log over the sum."""
+    """Of each pixel: the top class, e^(x - highest) of each, their sum without that one; 1 and log over the sum."""
     wide_vectors()
     classes, n = len(x), high - low
     xs = x[0, low:high]

@@ -102,7 +102,7 @@ def _flat(input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         length *= extent
     is_index = target.ndim < input.ndim
     shape = (batch, length) if is_index else (batch, target.shape[1], length)
-    return input.contiguous().view(batch, classes, length), target.contiguous().view(shape)
+    return input.detach().contiguous().view(batch, classes, length), target.detach().contiguous().view(shape)
 
 
 def _fitting(request: Request, target: Tensor) -> Request:

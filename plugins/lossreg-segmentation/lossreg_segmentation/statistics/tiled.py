@@ -26,6 +26,7 @@ def forward(x: Tensor, t: Tensor, request: Request) -> Tensor:
 
     places = tiles(torch.arange(len(logits)), *logits.shape[1:])
 
+    @torch.no_grad()  # which is not inherited by threads
     def add(first: int, last: int) -> Tensor:
         # In float64: a large mask is many tiles.
         sums = torch.zeros(len(request.needs), *logits.shape[:2], dtype=torch.float64)
@@ -52,6 +53,7 @@ def backward(x: Tensor, t: Tensor, grads: Tensor, request: Request) -> Tensor:
 
     places = tiles(live.nonzero().flatten(), *into.shape[1:])
 
+    @torch.no_grad()
     def fill(first: int, last: int) -> None:
         for rows, columns in places[first:last]:
             read = read_tile(x, t, rows, columns, request, check=False)

@@ -1,0 +1,176 @@
+"""Which implementation computes: the choice, each refusal's reason, and what none of the fast ones can do."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import lossreg
+from lossreg.errors import ImplementationError
+from lossreg_segmentation.statistics import choice, chosen, implementation, mask_statistics
+
+from .cases import build, hard_target, logits
+
+
+def fields(x, t):
+    return mask_statistics(x, t, activation="sigmoid", needs=["intersection", "focal_positive"])
+
+
+@pytest.fixture
+def installed(monkeypatch):
+    """Pretend that nothing else is installed, or all of it."""
+    return lambda **which: monkeypatch.setattr(choice, "_INSTALLED", {"numba": False, "triton": False} | which)
+
+
+def test_the_first_that_can_is_taken(installed):
+    """Compiled kernels where they are installed, tiles elsewhere, plain torch for what neither takes."""
+    x, t = logits("binary", dtype=torch.float32), hard_target("binary")
+    installed(numba=True)
+    assert chosen(x, t, "sigmoid") == "numba"
+    installed()
+    assert chosen(x, t, "sigmoid") == "tiled"
+    assert chosen(x.to("meta"), t.to("meta"), "sigmoid") == "reference"
+    assert chosen(x.to(torch.float8_e4m3fn), t, "sigmoid") == "reference"
+
+
+def test_a_choice_holds_inside_and_is_undone_after_an_error():
+    """Nested as well."""
+    x, t = logits("binary"), hard_target("binary")
+    before = chosen(x, t, "sigmoid")
+
+    def fail():
+        with implementation("reference"):
+            assert chosen(x, t, "sigmoid") == "reference"
+            raise ZeroDivisionError
+
+    with implementation("tiled"):
+        with pytest.raises(ZeroDivisionError):
+            fail()
+        assert chosen(x, t, "sigmoid") == "tiled"
+    assert chosen(x, t, "sigmoid") == before
+
+
+@pytest.mark.parametrize(
+    "name, device, dtype, having, reason",
+    [
+        ("numba", "cpu", torch.float32, {}, "Numba is not installed: pip install 'lossreg-segmentation[cpu]'"),
+        ("numba", "meta", torch.float32, {"numba": True}, "it is for CPU tensors, got meta"),
+        ("tiled", "meta", torch.float32, {}, "it is for CPU tensors, got meta"),
+        (
+            "tiled",
+            "cpu",
+            torch.float8_e5m2,
+            {},
+            "its logits are float32, bfloat16, float16 or float64, got torch.float8_e5m2",
+        ),
+        ("triton", "cpu", torch.float32, {}, "Triton is not installed: it comes with torch's builds for CUDA"),
+        ("triton", "cpu", torch.float32, {"triton": True}, "it is for CUDA tensors, got cpu"),
+    ],
+)
+def test_an_explicit_choice_that_cannot_compute_says_why(monkeypatch, installed, name, device, dtype, having, reason):
+    """And what to do."""
+    monkeypatch.setattr(choice, "_INTERPRETED", False)
+    installed(**having)
+    x, t = logits("binary").to(dtype).to(device), hard_target("binary").to(device)
+    message = f"implementation {name!r} cannot compute this: {reason}; use 'auto' for the first that can"
+    with implementation(name), pytest.raises(ImplementationError) as caught:
+        fields(x, t)
+    assert str(caught.value) == message
+    assert caught.value.implementation == name
+
+
+@pytest.mark.parametrize(
+    "target, classes, reason",
+    [
+        (torch.uint16, 3, "its targets are bool, uint8, signed integers or floats, got torch.uint16"),
+        (torch.int64, 257, "softmax over 257 classes, at most 256 fit"),
+    ],
+)
+def test_the_limits_of_triton(monkeypatch, installed, target, classes, reason):
+    """Asked without a device."""
+    monkeypatch.setattr(choice, "_INTERPRETED", True)
+    installed(triton=True)
+    x, t = torch.zeros(1, classes, 4), torch.zeros(1, 4, dtype=target)
+    assert choice.refusal("triton", x, t, "softmax") == reason
+    assert choice.refusal("triton", x[:, :3], t.long(), "softmax") == ""
+
+
+def test_an_unknown_implementation_is_refused_by_name():
+    """With those that there are."""
+    message = "implementation is one of auto, triton, numba, tiled, reference, got 'cuda'"
+    with pytest.raises(ImplementationError, match=message), implementation("cuda"):
+        pass
+
+
+@pytest.mark.parametrize("name", ["numba", "tiled"])
+def test_a_second_derivative_names_the_implementation_that_has_one(name):
+    """The first one, kept for a second, is computed."""
+    x, t = logits("binary").requires_grad_(), hard_target("binary")
+    loss = build("bce_dice_focal")
+    with implementation(name):
+        (gradient,) = torch.autograd.grad(loss(x, t), x, create_graph=True)
+        with pytest.raises(ImplementationError) as caught:
+            gradient.square().sum().backward()
+    assert str(caught.value) == (
+        f"implementation {name!r} has no second derivative;"
+        ' compute the loss inside lossreg_segmentation.statistics.implementation("reference")'
+    )
+    with implementation("reference"):
+        (again,) = torch.autograd.grad(loss(x, t), x, create_graph=True)
+        again.square().sum().backward()
+    torch.testing.assert_close(gradient.detach(), again.detach())
+    assert x.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["numba", "tiled", "reference"])
+def test_a_compiled_loss_follows_the_choice(name):
+    """And is the same as the one that is not compiled, in value and gradient."""
+    x, t = logits("binary", dtype=torch.float32).requires_grad_(), hard_target("binary")
+    loss = build("bce_dice_focal")
+    compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
+    results = []
+    for call in (loss, compiled):
+        with implementation(name):
+            value = call(x, t)
+        (gradient,) = torch.autograd.grad(value, x)
+        results.append((value.detach(), gradient))
+    torch.testing.assert_close(*results, rtol=1e-6, atol=1e-8)
+    torch._dynamo.reset()
+
+
+@pytest.mark.parametrize("name", ["numba", "tiled"])
+@pytest.mark.parametrize(
+    "target, activation, message",
+    [
+        (
+            torch.tensor([[[0, 1, 255]]], dtype=torch.uint8),
+            "sigmoid",
+            "target holds 255, masks hold values from 0 to 1",
+        ),
+        (torch.tensor([[[0.5, 1.5, 0.0]]]), "sigmoid", "target holds 1.5, masks hold values from 0 to 1"),
+        (torch.tensor([[[0.5, torch.nan, 0.0]]]), "sigmoid", "target holds nan"),
+        (torch.tensor([[0, 1, 2]]), "softmax", "target holds class index 2, input has 2 classes"),
+        (torch.tensor([[0, -1, 1]]), "softmax", "target holds class index -1, input has 2 classes"),
+    ],
+)
+def test_wrong_target_values_are_seen_in_passing(name, target, activation, message):
+    """The same errors as the reference has, without another pass over the target."""
+    x = torch.zeros(1, 2, 3) if activation == "softmax" else torch.zeros_like(target, dtype=torch.float32)
+    for way in (name, "reference"):
+        with implementation(way), pytest.raises(lossreg.InputError, match=message):
+            mask_statistics(x, target, activation=activation, needs=["actual"])
+
+
+@pytest.mark.parametrize("name", ["numba", "tiled", "reference"])
+@pytest.mark.parametrize("learns", [False, True])
+def test_a_target_that_asks_for_a_gradient_gets_none(name, learns):
+    """Gradients reach the input alone."""
+    x = torch.zeros(1, 1, 3, requires_grad=learns)
+    t = torch.full((1, 1, 3), 0.25, requires_grad=True)
+    with implementation(name):
+        found = fields(x, t)
+    assert found.intersection.requires_grad == learns
+    if learns:
+        found.focal_positive.sum().backward()
+        assert t.grad is None
+        assert x.grad.abs().min() > 0

@@ -17,6 +17,7 @@ DICE = {
     "class_weight": None,
     "batch": False,
     "absent": "score",
+    "distributed": "local",
     "reduction": "mean",
 }
 
@@ -113,7 +114,7 @@ def test_validating_again_and_again_keeps_nothing():
         (
             {"name": "iou_prediction", "params": {"zzz": 1}},
             "params.zzz",
-            "unknown parameter; allowed are threshold, ignore_index, reduction",
+            "unknown parameter; allowed are threshold, ignore_index, distributed, reduction",
         ),
         ({"name": "dice", "params": {"smooth": -1}}, "params.smooth", "expected a number >= 0, got -1"),
         ({"name": "dice", "params": {"smooth": True}}, "params.smooth", "expected a number >= 0, got True"),

@@ -25,6 +25,7 @@ BUILTINS = {
     "InputError": ValueError,
     "ShapeError": ValueError,
     "DTypeError": TypeError,
+    "ImplementationError": RuntimeError,
     "LossregError": Exception,
 }
 

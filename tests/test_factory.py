@@ -62,6 +62,7 @@ def test_a_config_is_complete():
             "class_weight": None,
             "batch": False,
             "absent": "score",
+            "distributed": "local",
             "reduction": "mean",
         },
         "provider": "segmentation",

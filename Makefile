@@ -42,6 +42,7 @@ check: setup
 
 bench: setup
 	$(BIN)/python benchmarks/startup.py
+	$(PIP) --no-deps kornia kornia_rs  # a peer; what else it depends on is not needed
 	$(BIN)/python benchmarks/losses.py
 
 manifests: setup

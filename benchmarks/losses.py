@@ -27,6 +27,7 @@ from peers import Bar, LossFunction, Peer, Row, Work
 from torch import Tensor
 
 import lossreg
+from lossreg_segmentation.statistics import implementation
 
 COPY = "(copy)"
 PEER_ERRORS = (RuntimeError, TypeError, ValueError, AttributeError, AssertionError)
@@ -51,8 +52,9 @@ def main() -> None:
     options = arguments()
     device, lines, verdicts = torch.device(options.device), list[str](), list[str]()
     report(heading(device, options.wall), lines)
-    for row in (row for row in peers.rows(device.type) if options.only in row.name):
-        figures = measure(row, device, 0.3 if options.quick else 4.0, options.wall)
+    for row in (row for row in peers.rows() if options.only in row.name):
+        with implementation(options.implementation):
+            figures = measure(row, device, 0.3 if options.quick else 4.0, options.wall)
         report(table(row, figures), lines)
         verdicts += judge(row, figures, device.type)
         if row.name == "sam" and device.type == "cpu" and Path("/proc/self/clear_refs").exists():
@@ -72,6 +74,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="few rounds")
     parser.add_argument("--only", default="", metavar="NAME", help="the rows whose name contains this")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the same to a file")
+    parser.add_argument("--implementation", default="auto", metavar="NAME", help="that of ours")
     parser.add_argument("--wall", action="store_true", help="on CUDA: wall clock, launches included, for all rows")
     return parser.parse_args()
 

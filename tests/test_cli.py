@@ -97,6 +97,20 @@ def test_show_prints_all_that_is_known(run):
     assert Path(out.splitlines()[-1].removeprefix("    file ")).name == "pixelwise.py"
 
 
+@pytest.mark.parametrize("found, here", [(None, "not installed"), (object(), "installed")])
+def test_show_says_what_would_compute_it_here(run, monkeypatch, found, here):
+    """In the order of preference, with the packages that are missing."""
+    monkeypatch.setattr("lossreg.cli.listing.find_spec", lambda package: found)
+    _, out, _ = run("show", "dice")
+    section = out.partition("computed by the first that fits\n")[2].partition("\n\n")[0]
+    assert section.splitlines() == [
+        f"    triton: cuda tensors, triton is {here}",
+        f"    numba: cpu tensors, numba is {here}",
+        "    tiled: cpu tensors",
+        "    reference: any tensors",
+    ]
+
+
 def test_show_describes_a_loss_without_a_manifest_from_its_class(run):
     """What a manifest would say is read from the class."""
     with lossreg.losses.scope():

@@ -167,7 +167,7 @@ def extra(loss: LossFunction, work: Work) -> float:
 
 def resident(name: str) -> float:
     """The same for ours by the system's count, which sees what torch did not allocate. Linux, in a fresh process."""
-    row = next(row for row in peers.rows("cpu") if row.name == name)
+    row = next(row for row in peers.rows() if row.name == name)
     loss, work = lossreg.build(row.config), peers.make_work(row, torch.device("cpu"))
     run(loss, work)
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew, from what is held now

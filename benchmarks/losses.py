@@ -62,7 +62,8 @@ def main() -> None:
             with multiprocessing.get_context("spawn").Pool(1) as fresh:
                 megabytes = fresh.apply(resident, (row.name,))
             report([f"By the system's count of a fresh process, ours takes {megabytes:.1f} MB extra.", ""], lines)
-    report(["## Bars", "", *verdicts], lines)
+    if options.implementation == "auto":
+        report(["## Bars", "", *verdicts], lines)
     if options.out:
         options.out.write_text("\n".join(lines) + "\n")
 

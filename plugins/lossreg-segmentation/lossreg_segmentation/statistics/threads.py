@@ -33,6 +33,11 @@ def in_threads(tasks: int, most: int, work: Callable[[int, int], Part]) -> list[
     return [work(*shares[0]), *(other.result() for other in others)]
 
 
+def in_torch_threads() -> bool:
+    """Whether `in_threads` uses those of torch, in which its operators do not split their work again."""
+    return _openmp is not None
+
+
 def _in_openmp(shares: list[tuple[int, int]], work: Callable[[int, int], Part]) -> list[Part]:
     """By the threads that torch's own operators run in.
 

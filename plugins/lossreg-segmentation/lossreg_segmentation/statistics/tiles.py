@@ -10,10 +10,13 @@ from torch.linalg import vecdot
 
 from lossreg_segmentation.statistics.checks import check_values, is_ignored
 from lossreg_segmentation.statistics.request import Request, is_index, sums_dtype
+from lossreg_segmentation.statistics.threads import in_torch_threads
 
-# Elements. No more, or torch splits each step over its own threads: they wait for each other after every step, for
-# milliseconds where other processes use the cores.
-TILE = 32768
+# Elements. The steps of a tile take as long for the interpreter as for half of this; more would leave the caches.
+TILE = 131072
+# Torch splits a step over more elements among threads, unless it runs in one of them already. Those of several callers
+# then wait for each other after every step, for milliseconds where other processes use the cores.
+SERIAL = 32768
 
 Place = tuple[Tensor, slice]  # of a tile: indices of rows, and columns
 
@@ -31,7 +34,7 @@ def span(rows: Tensor) -> slice | Tensor:
 
 def tiles(rows: Tensor, width: int, length: int) -> list[Place]:
     """Cut rows of width x length elements: a stretch of one row, or several rows where they are small."""
-    columns = max(1, TILE // width)
+    columns = max(1, (TILE if in_torch_threads() else SERIAL) // width)
     groups = torch.split(rows, max(1, columns // max(1, length))) if len(rows) else ()
     return [(group, slice(start, start + columns)) for group in groups for start in range(0, length, columns)]
 

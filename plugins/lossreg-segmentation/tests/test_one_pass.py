@@ -181,3 +181,22 @@ def test_importing_the_losses_imports_no_kernels():
     code = "import sys, lossreg_segmentation; print([m for m in ('numba', 'triton', 'llvmlite') if m in sys.modules])"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+def test_kernels_compile_where_nothing_can_be_written():
+    """A read-only installation without a home: compiled in each process, rather than not at all."""
+    code = """
+from numba.core import dispatcher
+
+class Nowhere:
+    def __init__(self, function):
+        raise RuntimeError("cannot cache function: no locator available")
+
+dispatcher.FunctionCache = Nowhere
+import torch, lossreg
+from lossreg_segmentation.statistics import implementation
+with implementation("numba"):
+    print(lossreg.build("dice")(torch.zeros(1, 1, 8, 8), torch.ones(1, 1, 8, 8, dtype=torch.bool)).item())
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert float(run.stdout) == pytest.approx(1 - (2 * 32 + 1) / (32 + 64 + 1))

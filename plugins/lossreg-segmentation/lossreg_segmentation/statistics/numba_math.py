@@ -27,6 +27,14 @@ ELEMENT = EXACT | {"forceinline": True}
 OPTIONS = {"fastmath": EXACT["fastmath"]}
 
 
+def kept_on_disk(function, options):
+    """A kernel that is compiled once for all processes, or in each where no folder for that can be written."""
+    try:
+        return njit(cache=True, **options)(function)
+    except RuntimeError:  # Numba finds no place: a read-only installation, and no home
+        return njit(**options)(function)
+
+
 _ROUND = F32(1.5 * 2**23)  # added to a small number, it leaves no bits for a fraction
 
 

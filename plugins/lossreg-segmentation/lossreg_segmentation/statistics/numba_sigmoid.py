@@ -15,6 +15,7 @@ from lossreg_segmentation.statistics.numba_math import (
     ZERO,
     any_wrong,
     exp_nonpositive,
+    kept_on_disk,
     log1p_unit,
     log_positive,
     narrow,
@@ -62,7 +63,6 @@ def sums_kernel(variant: Variant):
     """
     overlap, cross_entropy, focal, hard, soft, _, ignore, power = variant
 
-    @njit(cache=True, **SUMMING)
     def sums(x, t, shared, part, chunk, first, last, gamma, ignored, threshold):
         wide_vectors()
         chunks = part.shape[1]
@@ -108,7 +108,7 @@ def sums_kernel(variant: Variant):
             out[5], out[6], out[7], out[8], out[9] = ce_n, focal_p, focal_n, hit, either
         return wrong
 
-    return sums
+    return kept_on_disk(sums, SUMMING)
 
 
 @cache
@@ -119,7 +119,6 @@ def gradient_kernel(variant: Variant):
     """
     overlap, cross_entropy, focal, _, soft, _, ignore, power = variant
 
-    @njit(cache=True, **EXACT)
     def gradient(x, t, shared, g, k, chunk, first, last, gamma, ignored):
         wide_vectors()
         chunks = (x.shape[1] + chunk - 1) // chunk
@@ -165,4 +164,4 @@ def gradient_kernel(variant: Variant):
                     slope = select(counts, slope, ZERO)
                 gs[i] = narrow(slope, gs[i])
 
-    return gradient
+    return kept_on_disk(gradient, EXACT)

@@ -20,6 +20,7 @@ from lossreg_segmentation.statistics.numba_math import (
     ZERO,
     any_wrong,
     exp_nonpositive,
+    kept_on_disk,
     log1p_unit,
     log_positive,
     narrow,
@@ -83,7 +84,6 @@ def sums_kernel(variant: Variant):
     """
     overlap, cross_entropy, focal, hard, soft, index, ignore, power = variant
 
-    @njit(cache=True, **SUMMING)
     def sums(x, t, part, chunk, first, last, gamma, ignored):
         wide_vectors()
         classes, size, chunks = x.shape[1], x.shape[2], part.shape[1]
@@ -155,7 +155,7 @@ def sums_kernel(variant: Variant):
                     out[9] += either
         return wrong
 
-    return sums
+    return kept_on_disk(sums, SUMMING)
 
 
 @cache
@@ -167,7 +167,6 @@ def gradient_kernel(variant: Variant):
     """
     overlap, cross_entropy, focal, _, soft, index, ignore, power = variant
 
-    @njit(cache=True, **EXACT)
     def gradient(x, t, g, k, chunk, first, last, gamma, ignored):
         wide_vectors()
         classes, size = x.shape[1], x.shape[2]
@@ -250,4 +249,4 @@ def gradient_kernel(variant: Variant):
                             slope = select(weight[i] > ZERO, slope, ZERO)
                         gs[i] = narrow(slope, gs[i])
 
-    return gradient
+    return kept_on_disk(gradient, EXACT)

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from torch import Tensor
 
-from lossreg import Loss, Term, losses
+from lossreg import Term, losses
 from lossreg.loss import Reduction
-from lossreg_sam.masks import CONTRACT, IOU_SUMS, iou_error, sam_pass
-from lossreg_segmentation.distributed import Distributed, check_distributed, means_over_ranks
-from lossreg_segmentation.mask_loss import apply_absent
-from lossreg_segmentation.mask_pass import MaskPass
+from lossreg_sam.masks import CONTRACT, IOU_SUMS, SamLoss, iou_error
+from lossreg_segmentation.distributed import Distributed
 from lossreg_segmentation.statistics import MaskStatistics
 
 
@@ -21,7 +17,7 @@ from lossreg_segmentation.statistics import MaskStatistics
     tags=("segmentation", "sam", "calibration", "binary", "logits"),
     contract=CONTRACT,
 )
-class IoUPrediction(Loss):
+class IoUPrediction(SamLoss):
     """Squared error of the predicted against the actual IoU of each mask.
 
         loss = (predicted_iou - IoU(input > threshold, target))^2
@@ -41,6 +37,8 @@ class IoUPrediction(Loss):
     Source: Kirillov et al. 2023, section A, "Losses".
     """
 
+    needs = frozenset({*IOU_SUMS, "valid"})
+
     def __init__(
         self,
         *,
@@ -49,34 +47,10 @@ class IoUPrediction(Loss):
         distributed: Distributed = "local",
         reduction: Reduction = "mean",
     ) -> None:
-        super().__init__(reduction=reduction)
-        check_distributed(distributed, reduction)
+        super().__init__(ignore_index=ignore_index, distributed=distributed, reduction=reduction)
         self.threshold = threshold
-        self.ignore_index = ignore_index
-        self.distributed = distributed
 
-    def passes(self, input: Tensor, target: Tensor, predicted_iou: Tensor) -> list[MaskPass]:
-        """The thresholded sums of each mask."""
-        needs = {*IOU_SUMS, "valid"}
-        shared = self.distributed == "global"
-        return [
-            sam_pass(
-                input,
-                target,
-                predicted_iou,
-                needs,
-                threshold=self.threshold,
-                ignore_index=self.ignore_index,
-                empty_batch=shared,
-            )
-        ]
-
-    def terms_from(
-        self, results: Iterator[MaskStatistics], input: Tensor, target: Tensor, predicted_iou: Tensor
-    ) -> dict[str, Term]:
+    def formula(self, statistics: MaskStatistics, predicted_iou: Tensor) -> dict[str, Term]:
         """The squared error of each mask's predicted IoU."""
-        statistics = next(results)
-        ignoring = self.ignore_index is not None
-        error, count = apply_absent(iou_error(statistics, predicted_iou), statistics, "score", ignoring=ignoring)
-        terms = {"iou": Term(error, count=count)}
-        return means_over_ranks(terms, input) if self.distributed == "global" else terms
+        error, count = self.kept(iou_error(statistics, predicted_iou), statistics, "score")
+        return {"iou": Term(error, count=count)}

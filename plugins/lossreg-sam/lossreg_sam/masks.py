@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
+from typing import ClassVar
 
 from torch import Tensor
 
+from lossreg import Loss, Term
 from lossreg.contract import contract
 from lossreg.errors import DTypeError, ShapeError
-from lossreg_segmentation.mask_loss import required
+from lossreg.loss import Reduction
+from lossreg_segmentation.distributed import Distributed, check_distributed, means_over_ranks
+from lossreg_segmentation.mask_loss import Absent, apply_absent, required
 from lossreg_segmentation.mask_pass import MaskPass
 from lossreg_segmentation.statistics import MaskStatistics
 from lossreg_segmentation.statistics.checks import check_logits
@@ -23,18 +27,49 @@ CONTRACT = contract(
 IOU_SUMS = ("hard_intersection", "hard_union")
 
 
-def sam_pass(
-    input: Tensor,
-    target: Tensor,
-    predicted_iou: Tensor,
-    needs: Iterable[str],
-    *,
-    gamma: float = 2.0,
-    ignore_index: int | None,
-    threshold: float = 0.0,
-    empty_batch: bool = False,
-) -> MaskPass:
-    """Check the three tensors; the sums over each of the masks, (N, M)."""
+class SamLoss(Loss):
+    """Base of losses on these three tensors. A subclass names the sums that it `needs` and turns them into terms.
+
+    Args:
+        ignore_index: target value of the pixels that leave the sums; None for none.
+        distributed: "global" takes the mean over the examples of all ranks, uneven and empty batches included: the
+            ranks' losses and gradients have it as their mean. "local": each rank by itself.
+        reduction: over examples: "mean", "sum", or "none" for (N,).
+    """
+
+    needs: ClassVar[frozenset[str]]
+    gamma: float = 2.0
+    threshold: float = 0.0
+
+    def __init__(self, *, ignore_index: int | None, distributed: Distributed, reduction: Reduction) -> None:
+        super().__init__(reduction=reduction)
+        check_distributed(distributed, reduction)
+        self.ignore_index = ignore_index
+        self.distributed = distributed
+
+    def passes(self, input: Tensor, target: Tensor, predicted_iou: Tensor) -> list[MaskPass]:
+        """The sums over each of the masks, (N, M)."""
+        check_step(input, target, predicted_iou, empty_batch=self.distributed == "global")
+        return [MaskPass(input, target, "sigmoid", self.needs, self.gamma, self.ignore_index, self.threshold)]
+
+    def terms_from(
+        self, results: Iterator[MaskStatistics], input: Tensor, target: Tensor, predicted_iou: Tensor
+    ) -> dict[str, Term]:
+        """The terms, by the formula."""
+        terms = self.formula(next(results), predicted_iou)
+        return means_over_ranks(terms, input) if self.distributed == "global" else terms
+
+    def formula(self, statistics: MaskStatistics, predicted_iou: Tensor) -> dict[str, Term]:
+        """Turn the sums, (N, M) each, into terms."""
+        raise NotImplementedError(f"{type(self).__name__} must define formula(statistics, predicted_iou)")
+
+    def kept(self, values: Tensor, statistics: MaskStatistics, absent: Absent) -> tuple[Tensor, Tensor | None]:
+        """Values (N, M) under the policy for masks without target pixels, and how much each counts."""
+        return apply_absent(values, statistics, absent, ignoring=self.ignore_index is not None)
+
+
+def check_step(input: Tensor, target: Tensor, predicted_iou: Tensor, *, empty_batch: bool) -> None:
+    """Refuse what are not M masks, one target for all of them, and one number for each."""
     for role, given in (("input", input), ("target", target), ("predicted_iou", predicted_iou)):
         if not isinstance(given, Tensor):
             raise DTypeError(f"{role} must be a tensor, got {type(given).__name__}")
@@ -55,7 +90,6 @@ def sam_pass(
         )
     if not predicted_iou.is_floating_point():
         raise DTypeError(f"predicted_iou must be a floating tensor, got {predicted_iou.dtype}")
-    return MaskPass(input, target, "sigmoid", frozenset(needs), gamma, ignore_index, threshold)
 
 
 def iou_error(statistics: MaskStatistics, predicted_iou: Tensor) -> Tensor:

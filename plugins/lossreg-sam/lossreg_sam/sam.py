@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Annotated
 
 from pydantic import Field
 from torch import Tensor
 
-from lossreg import Loss, Term, losses
+from lossreg import Term, losses
 from lossreg.loss import Reduction
-from lossreg_sam.masks import CONTRACT, IOU_SUMS, iou_error, sam_pass
-from lossreg_segmentation.distributed import Distributed, check_distributed, means_over_ranks
-from lossreg_segmentation.mask_loss import Absent, apply_absent
-from lossreg_segmentation.mask_pass import MaskPass
+from lossreg_sam.masks import CONTRACT, IOU_SUMS, SamLoss, iou_error
+from lossreg_segmentation.distributed import Distributed
+from lossreg_segmentation.mask_loss import Absent
 from lossreg_segmentation.overlap import dice
 from lossreg_segmentation.pixelwise import Share, Weight, binary_focal, pixel_mean
 from lossreg_segmentation.statistics import MaskStatistics
@@ -28,7 +26,7 @@ DICE_SUMS = ("intersection", "predicted", "actual")
     tags=("segmentation", "sam", "pixelwise", "overlap", "calibration", "mixture", "binary", "logits", "imbalance"),
     contract=CONTRACT,
 )
-class SAM(Loss):
+class SAM(SamLoss):
     """Focal, Dice and IoU prediction of masks that share one target, from one pass.
 
         loss = focal_weight focal + dice_weight dice + iou_weight (predicted_iou - IoU)^2
@@ -55,6 +53,8 @@ class SAM(Loss):
     Source: Kirillov et al. 2023, section A, "Losses": focal and Dice 20:1, mean squared error for the IoU.
     """
 
+    needs = frozenset({*FOCAL_SUMS, *DICE_SUMS, *IOU_SUMS})
+
     def __init__(
         self,
         *,
@@ -69,48 +69,24 @@ class SAM(Loss):
         distributed: Distributed = "local",
         reduction: Reduction = "mean",
     ) -> None:
-        super().__init__(reduction=reduction)
-        check_distributed(distributed, reduction)
+        super().__init__(ignore_index=ignore_index, distributed=distributed, reduction=reduction)
         self.focal_weight = focal_weight
         self.dice_weight = dice_weight
         self.iou_weight = iou_weight
         self.alpha = alpha
         self.gamma = gamma
         self.smooth = smooth
-        self.ignore_index = ignore_index
         self.absent: Absent = absent
-        self.distributed = distributed
 
-    def passes(self, input: Tensor, target: Tensor, predicted_iou: Tensor) -> list[MaskPass]:
-        """All sums of each mask."""
-        needs = {*FOCAL_SUMS, *DICE_SUMS, *IOU_SUMS}
-        shared = self.distributed == "global"
-        return [
-            sam_pass(
-                input,
-                target,
-                predicted_iou,
-                needs,
-                gamma=self.gamma,
-                ignore_index=self.ignore_index,
-                empty_batch=shared,
-            )
-        ]
-
-    def terms_from(
-        self, results: Iterator[MaskStatistics], input: Tensor, target: Tensor, predicted_iou: Tensor
-    ) -> dict[str, Term]:
+    def formula(self, statistics: MaskStatistics, predicted_iou: Tensor) -> dict[str, Term]:
         """The three parts, each before its weight."""
-        statistics = next(results)
         focal = pixel_mean(binary_focal(statistics, self.alpha), statistics)
-        ignoring = self.ignore_index is not None
-        focal, count = apply_absent(focal, statistics, self.absent, ignoring=ignoring)
-        overlap, _ = apply_absent(dice(statistics, self.smooth), statistics, self.absent, ignoring=ignoring)
+        focal, count = self.kept(focal, statistics, self.absent)
+        overlap, _ = self.kept(dice(statistics, self.smooth), statistics, self.absent)
         # The IoU of an empty mask is a label like any other.
-        error, counted = apply_absent(iou_error(statistics, predicted_iou), statistics, "score", ignoring=ignoring)
-        terms = {
+        error, counted = self.kept(iou_error(statistics, predicted_iou), statistics, "score")
+        return {
             "focal": Term(focal, weight=self.focal_weight, count=count),
             "dice": Term(overlap, weight=self.dice_weight, count=count),
             "iou": Term(error, weight=self.iou_weight, count=counted),
         }
-        return means_over_ranks(terms, input) if self.distributed == "global" else terms

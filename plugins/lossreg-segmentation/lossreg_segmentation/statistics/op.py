@@ -32,7 +32,7 @@ def mask_sums(input: Tensor, target: Tensor, request: Request, implementation: s
         sums: Tensor = torch.ops.lossreg.mask_sums(input, target, *request, implementation)
         return sums
     if not (input.requires_grad and torch.is_grad_enabled()):
-        return _forward(input, target, *request, implementation)
+        return _forward(input, target, request, implementation)
     # Past the dispatcher, whose way through an operator written in Python takes longer than a small mask.
     sums = _Sums.apply(input, target, request, implementation)  # type: ignore[no-untyped-call]
     return sums
@@ -43,12 +43,12 @@ class _Sums(torch.autograd.Function):
     def forward(ctx: Any, input: Tensor, target: Tensor, request: Request, implementation: str) -> Tensor:
         ctx.save_for_backward(input, target)
         ctx.request, ctx.implementation = request, implementation
-        return _forward(input, target, *request, implementation)
+        return _forward(input, target, request, implementation)
 
     @staticmethod
     def backward(ctx: Any, grads: Tensor) -> tuple[Tensor, None, None, None]:
         compute: Any = _Gradient.apply if torch.is_grad_enabled() else _backward  # enabled by create_graph=True
-        return compute(grads, *ctx.saved_tensors, *ctx.request, ctx.implementation), None, None, None
+        return compute(grads, *ctx.saved_tensors, ctx.request, ctx.implementation), None, None, None
 
 
 class _Gradient(torch.autograd.Function):
@@ -62,33 +62,12 @@ class _Gradient(torch.autograd.Function):
         _no_second_gradient(ctx, grad)
 
 
-def _forward(
-    input: Tensor,
-    target: Tensor,
-    activation: Activation,
-    needs: Sequence[str],
-    gamma: float,
-    ignore_index: int | None,
-    threshold: float,
-    implementation: str,
-) -> Tensor:
-    request = Request(activation, tuple(needs), gamma, ignore_index, threshold)
+def _forward(input: Tensor, target: Tensor, request: Request, implementation: str) -> Tensor:
     sums: Tensor = _module(implementation).forward(*_flat(input, target), _fitting(request, target))
     return sums
 
 
-def _backward(
-    grads: Tensor,
-    input: Tensor,
-    target: Tensor,
-    activation: Activation,
-    needs: Sequence[str],
-    gamma: float,
-    ignore_index: int | None,
-    threshold: float,
-    implementation: str,
-) -> Tensor:
-    request = Request(activation, tuple(needs), gamma, ignore_index, threshold)
+def _backward(grads: Tensor, input: Tensor, target: Tensor, request: Request, implementation: str) -> Tensor:
     x, t = _flat(input, target)
     gradient: Tensor = _module(implementation).backward(x, t, grads.contiguous(), _fitting(request, target))
     return gradient.view(input.shape)
@@ -115,6 +94,20 @@ def _module(implementation: str) -> Any:
     return import_module(f"{__package__}.{_MODULES[implementation]}")
 
 
+def _forward_op(input: Tensor, target: Tensor, *call: Any) -> Tensor:
+    return _forward(input, target, *_request(*call))
+
+
+def _backward_op(grads: Tensor, input: Tensor, target: Tensor, *call: Any) -> Tensor:
+    return _backward(grads, input, target, *_request(*call))
+
+
+def _request(activation: Activation, needs: Sequence[str], *others: Any) -> tuple[Request, str]:
+    """A request and the implementation, from what an operator can be given."""
+    *numbers, implementation = others
+    return Request(activation, tuple(needs), *numbers), implementation
+
+
 def _fake(input: Tensor, target: Tensor, activation: str, needs: list[str], *others: object) -> Tensor:
     return input.new_empty((len(needs), input.shape[0], input.shape[1]), dtype=sums_dtype(input))
 
@@ -124,13 +117,13 @@ def _fake_backward(grads: Tensor, input: Tensor, *others: object) -> Tensor:
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    input, target, *ctx.request = inputs
+    input, target, *ctx.call = inputs
     ctx.save_for_backward(input, target)
 
 
 def _gradient(ctx: Any, grads: Tensor) -> tuple[Tensor | None, ...]:
-    gradient = torch.ops.lossreg.mask_sums_backward(grads, *ctx.saved_tensors, *ctx.request)
-    return gradient, None, *(None for _ in ctx.request)
+    gradient = torch.ops.lossreg.mask_sums_backward(grads, *ctx.saved_tensors, *ctx.call)
+    return gradient, None, *(None for _ in ctx.call)
 
 
 def _keep_name(ctx: Any, inputs: tuple[Any, ...], output: object = None) -> None:
@@ -145,8 +138,8 @@ def _no_second_gradient(ctx: Any, grad: Tensor) -> NoReturn:
     )
 
 
-_library.impl("mask_sums", _forward, "CompositeExplicitAutograd")
-_library.impl("mask_sums_backward", _backward, "CompositeExplicitAutograd")
+_library.impl("mask_sums", _forward_op, "CompositeExplicitAutograd")
+_library.impl("mask_sums_backward", _backward_op, "CompositeExplicitAutograd")
 torch.library.register_fake("lossreg::mask_sums", _fake, lib=_library)
 torch.library.register_fake("lossreg::mask_sums_backward", _fake_backward, lib=_library)
 torch.library.register_autograd("lossreg::mask_sums", _gradient, setup_context=_keep, lib=_library)

@@ -41,7 +41,7 @@ def sums_over_ranks(statistics: MaskStatistics) -> MaskStatistics:
 
 def means_over_ranks(terms: Mapping[str, Term], input: Tensor) -> dict[str, Term]:
     """Terms whose mean over examples is that of all ranks once the ranks are averaged, by one collective."""
-    examples = torch.tensor(float(input.shape[0]), dtype=sums_dtype(input), device=input.device)
+    examples = torch.full((), float(input.shape[0]), dtype=sums_dtype(input), device=input.device)
     if _ranks():
         dist.all_reduce(examples)
         examples /= dist.get_world_size()

@@ -136,7 +136,7 @@ class MaskLoss(Loss):
         """Values (B, C) as a term: the policy for absent classes, class weights, and no class that is all ignored."""
         values, count = apply_absent(values, statistics, self.absent, ignoring=self.ignore_index is not None)
         if self.class_weight is not None:
-            weights = self.weights(values)
+            weights = self._weights(self.class_weight, values)
             count = weights.expand_as(values) if count is None else count * weights
         return Term(values, "batch" if self.batch else "pair", weight, count)
 
@@ -152,21 +152,20 @@ class MaskLoss(Loss):
             (valid,) = required(statistics, "valid")
             return Term(summed.sum(1) / valid.amax(1).clamp_min(1), per, weight)
         (actual,) = required(statistics, "actual")
-        weights = self.weights(summed)
+        weights = self._weights(self.class_weight, summed)
         pixels = (weights * actual).sum(1)
         return Term((weights * summed).sum(1) / torch.where(pixels > 0, pixels, 1.0), per, weight)
 
-    def weights(self, values: Tensor) -> Tensor:
-        """(C,) class weights, for the classes of `values` (B, C)."""
+    @staticmethod
+    def _weights(class_weight: Tensor, values: Tensor) -> Tensor:
+        """The weights, one for each class of `values` (B, C), in its dtype."""
         classes = values.shape[1]
-        if self.class_weight is None:
-            return values.new_ones(classes)
-        if len(self.class_weight) != classes:
+        if len(class_weight) != classes:
             raise ShapeError(
-                f"class_weight has {len(self.class_weight)} weights, input has {classes} classes; give one per class"
+                f"class_weight has {len(class_weight)} weights, input has {classes} classes; give one per class"
                 + (" (one class leaves nothing to weigh: leave it out)" if classes == 1 else "")
             )
-        return self.class_weight.to(values)
+        return class_weight.to(values)
 
     def task_of(self, input: Tensor, target: Tensor) -> str:
         """The task that was asked for or, where only one fits, inferred."""

@@ -14,12 +14,9 @@ from lossreg_segmentation.statistics.checks import check_counted, check_tensors,
 from lossreg_segmentation.statistics.choice import chosen, implementation
 from lossreg_segmentation.statistics.op import mask_sums
 from lossreg_segmentation.statistics.reference import reference
-from lossreg_segmentation.statistics.request import DIFFERENTIABLE, FIELDS, Activation, Request
+from lossreg_segmentation.statistics.request import DIFFERENTIABLE, FIELDS, NEGATIVES, Activation, Request
 
 __all__ = ["NEGATIVES", "Activation", "MaskStatistics", "chosen", "implementation", "mask_statistics"]
-
-# Defined for independent masks alone.
-NEGATIVES = frozenset({"cross_entropy_negative", "focal_negative"})
 
 
 class MaskStatistics(NamedTuple):

@@ -26,6 +26,8 @@ FOCAL = frozenset({"focal_positive", "focal_negative"})
 CROSS_ENTROPY = frozenset({"cross_entropy_positive", "cross_entropy_negative"})
 OVERLAP = frozenset({"intersection", "predicted"})
 HARD = frozenset({"hard_intersection", "hard_union"})
+# Defined for independent masks alone.
+NEGATIVES = frozenset({"cross_entropy_negative", "focal_negative"})
 # The others are counts, and the gradient of a count is zero.
 DIFFERENTIABLE = OVERLAP | CROSS_ENTROPY | FOCAL
 

@@ -8,10 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from lossreg_segmentation.statistics.request import DIFFERENTIABLE, FIELDS, Request, is_index, sums_dtype
-
-# Sums of independent masks alone.
-NEGATIVES = frozenset({"cross_entropy_negative", "focal_negative"})
+from lossreg_segmentation.statistics.request import DIFFERENTIABLE, FIELDS, NEGATIVES, Request, is_index, sums_dtype
 
 # Elements that one program holds at a time, and those of each of its warps.
 MASK_BLOCK = 2048

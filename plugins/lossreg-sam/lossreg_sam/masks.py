@@ -12,8 +12,8 @@ from lossreg.contract import contract
 from lossreg.errors import DTypeError, ShapeError
 from lossreg.loss import Reduction
 from lossreg_segmentation.distributed import Distributed, check_distributed, means_over_ranks
-from lossreg_segmentation.mask_loss import Absent, apply_absent, required
 from lossreg_segmentation.mask_pass import MaskPass
+from lossreg_segmentation.segmentation_loss import Absent, apply_absent, required
 from lossreg_segmentation.statistics import MaskStatistics
 from lossreg_segmentation.statistics.checks import check_logits
 from lossreg_segmentation.statistics.choice import IMPLEMENTATIONS

@@ -11,9 +11,9 @@ from lossreg import Term, losses
 from lossreg.loss import Reduction
 from lossreg_sam.masks import CONTRACT, IOU_SUMS, SamLoss, iou_error
 from lossreg_segmentation.distributed import Distributed
-from lossreg_segmentation.mask_loss import Absent
 from lossreg_segmentation.overlap import dice
 from lossreg_segmentation.pixelwise import Share, Weight, binary_focal, pixel_mean
+from lossreg_segmentation.segmentation_loss import Absent
 from lossreg_segmentation.statistics import MaskStatistics
 
 FOCAL_SUMS = ("focal_positive", "focal_negative", "valid")

@@ -7,9 +7,10 @@ from typing import Annotated, Unpack
 from pydantic import Field
 
 from lossreg import Term, losses
-from lossreg_segmentation.mask_loss import INDEPENDENT_CONTRACT, MaskLoss, MaskOptions, required
+from lossreg_segmentation.mask_loss import INDEPENDENT_CONTRACT, MaskLoss, MaskOptions
 from lossreg_segmentation.overlap import dice
 from lossreg_segmentation.pixelwise import Share, Weight, binary_focal, pixel_mean
+from lossreg_segmentation.segmentation_loss import required
 from lossreg_segmentation.statistics import MaskStatistics
 
 

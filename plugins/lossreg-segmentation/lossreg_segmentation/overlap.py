@@ -9,7 +9,8 @@ from pydantic import Field
 from torch import Tensor
 
 from lossreg import Term, losses
-from lossreg_segmentation.mask_loss import CONTRACT, MaskLoss, MaskOptions, required
+from lossreg_segmentation.mask_loss import CONTRACT, MaskLoss, MaskOptions
+from lossreg_segmentation.segmentation_loss import required
 from lossreg_segmentation.statistics import MaskStatistics
 
 # Keeps 0 / 0 at a finite score when smooth is 0, and the power of focal Tversky away from its infinite slope at 0.

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from lossreg import Term, losses
 from lossreg.errors import InputError, ShapeError
-from lossreg_segmentation.mask_loss import CONTRACT, INDEPENDENT_CONTRACT, MaskLoss, MaskOptions, required
+from lossreg_segmentation.mask_loss import CONTRACT, INDEPENDENT_CONTRACT, MaskLoss, MaskOptions
+from lossreg_segmentation.segmentation_loss import required
 from lossreg_segmentation.statistics import MaskStatistics
 
 Positive = Annotated[float, Field(gt=0)]

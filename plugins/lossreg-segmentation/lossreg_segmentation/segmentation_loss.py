@@ -1,0 +1,136 @@
+"""What losses of logits and their masks or classes share: the task, the options, and values per class as a term."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar, Literal, TypedDict
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from lossreg import Loss, Term
+from lossreg.errors import DTypeError, InputError, ShapeError
+from lossreg.loss import Reduction
+from lossreg_segmentation.statistics import MaskStatistics
+from lossreg_segmentation.statistics.checks import check_logits
+from lossreg_segmentation.tasks import Task, task_of
+
+Absent = Literal["score", "ignore", "zero", "false_positives"]
+ClassWeights = Annotated[Sequence[Annotated[float, Field(ge=0)]], Field(min_length=2)]
+
+
+class SegmentationOptions(TypedDict, total=False):
+    """The shared options, for the signatures of subclasses. Defaults and meaning: `SegmentationLoss`."""
+
+    task: Task
+    ignore_index: int | None
+    class_weight: ClassWeights | None
+    absent: Absent
+    reduction: Reduction
+
+
+class SegmentationLoss(Loss):
+    """Base of losses on logits (N, C, *) and their target.
+
+    Args:
+        task: "binary" (C = 1), "multilabel" (C independent masks, sigmoid), "multiclass" (softmax over C), or "auto":
+            binary for C = 1, multiclass for integer targets (N, *); anything else is an error that names the choice.
+        ignore_index: target value of the pixels that leave both the sums and the counts; None for none.
+        class_weight: one weight >= 0 per class, of a weighted mean over classes (over pixels in multiclass
+            cross-entropy and focal); at least two classes. None weighs all alike.
+        absent: value of each term for a class without target pixels in its example. "score": what the formula gives.
+            "ignore": the class leaves the mean over classes. "zero": 0. "false_positives": the mean of p, whose
+            gradient does not vanish.
+        reduction: over examples: "mean", "sum", or "none" for (N,).
+    """
+
+    tasks: ClassVar[tuple[str, ...]] = ("binary", "multilabel", "multiclass")
+    batch: bool = False
+    class_weight: Tensor | None
+
+    def __init__(
+        self,
+        *,
+        task: Task = "auto",
+        ignore_index: int | None = None,
+        class_weight: ClassWeights | None = None,
+        absent: Absent = "score",
+        reduction: Reduction = "mean",
+    ) -> None:
+        super().__init__(reduction=reduction)
+        if class_weight is not None and not any(class_weight):
+            raise ValueError("class_weight is zero for every class; at least one class must weigh")
+        self.task = task
+        self.ignore_index = ignore_index
+        self.absent = absent
+        self.class_values("class_weight", class_weight)
+
+    def class_values(self, name: str, values: Sequence[float] | float | None) -> None:
+        """Keep numbers per class as a buffer: moved by .to(), absent from checkpoints."""
+        tensor = None if values is None else torch.tensor(values, dtype=torch.float32)
+        self.register_buffer(name, tensor, persistent=False)
+
+    def task_of(self, input: Tensor, target: Tensor, *, empty_batch: bool = False) -> str:
+        """The task of these tensors; what they cannot be is refused."""
+        check_logits(input, empty_batch=empty_batch)
+        if not isinstance(target, Tensor):
+            raise DTypeError(f"target must be a tensor, got {type(target).__name__}")
+        return task_of(input, target, self.task, name=type(self).__name__, allowed=self.tasks)
+
+    def class_term(self, values: Tensor, statistics: MaskStatistics, weight: float = 1.0) -> Term:
+        """Values (B, C) as a term: the policy for absent classes, class weights, and no class that is all ignored."""
+        values, count = apply_absent(values, statistics, self.absent, ignoring=self.ignore_index is not None)
+        if self.class_weight is not None:
+            weights = weights_of_classes(self.class_weight, values)
+            count = weights.expand_as(values) if count is None else count * weights
+        return Term(values, "batch" if self.batch else "pair", weight, count)
+
+    def no_policy_for_absent_classes(self) -> None:
+        """Refuse `absent` where a class without pixels adds nothing."""
+        if self.absent != "score":
+            raise InputError(
+                f"absent={self.absent!r} has no meaning for softmax {type(self).__name__}: a class without pixels adds"
+                " nothing to it; leave absent='score'"
+            )
+
+
+def weights_of_classes(class_weight: Tensor, like: Tensor) -> Tensor:
+    """(C,): the class weights, in the dtype of `like` (B, C, ...)."""
+    classes = like.shape[1]
+    if len(class_weight) != classes:
+        raise ShapeError(
+            f"class_weight has {len(class_weight)} weights, input has {classes} classes; give one per class"
+            + (" (one class leaves nothing to weigh: leave it out)" if classes == 1 else "")
+        )
+    return class_weight.to(like)
+
+
+def apply_absent(
+    values: Tensor, statistics: MaskStatistics, absent: Absent, *, ignoring: bool
+) -> tuple[Tensor, Tensor | None]:
+    """Values (B, C) under the policy for masks without target pixels, and how much each counts; None: all alike.
+
+    A mask that is all ignored counts under no policy; `ignoring` tells whether there can be one.
+    """
+    count = required(statistics, "valid")[0] > 0 if ignoring else None
+    if absent != "score":
+        empty = required(statistics, "actual")[0] == 0
+        if absent == "ignore":
+            count = ~empty if count is None else count & ~empty
+        elif absent == "zero":
+            values = torch.where(empty, 0.0, values)
+        elif absent == "false_positives":
+            predicted, valid = required(statistics, "predicted", "valid")
+            values = torch.where(empty, predicted / valid.clamp_min(1), values)
+        else:
+            raise InputError(f"absent is 'score', 'ignore', 'zero' or 'false_positives', got {absent!r}")
+    return values, None if count is None else count.to(values.dtype)
+
+
+def required(statistics: MaskStatistics, *names: str) -> tuple[Tensor, ...]:
+    """The named sums, which the loss must have listed in `needs`."""
+    found: list[Any] = [getattr(statistics, name) for name in names]
+    if missing := [name for name, field in zip(names, found, strict=True) if field is None]:
+        raise ValueError(f"statistics {missing} are missing; name them in `needs`")
+    return tuple(found)

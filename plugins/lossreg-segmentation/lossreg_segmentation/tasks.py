@@ -1,0 +1,61 @@
+"""The task of a loss: what its channels mean, asked for or inferred from logits and target."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Literal
+
+from torch import Tensor
+
+from lossreg.errors import InputError, ShapeError
+
+Task = Literal["auto", "binary", "multilabel", "multiclass"]
+
+
+def task_of(input: Tensor, target: Tensor, task: str, *, name: str, allowed: Collection[str]) -> str:
+    """The task that was asked for or, where only one fits, inferred; refused where shapes do not fit it.
+
+    Args:
+        name: of the loss, for messages.
+        allowed: the tasks that it is for.
+    """
+    found = task if task != "auto" else _inferred(input, target)
+    if found not in allowed:
+        raise InputError(
+            f"{name} is for {' and '.join(allowed)}, got a {found} target; "
+            + (
+                "for classes that exclude each other use cross_entropy, focal or an overlap loss"
+                if found == "multiclass"
+                else "for independent masks use bce, focal or an overlap loss"
+            )
+        )
+    classes = input.shape[1]
+    if found == "binary" and classes != 1:
+        raise ShapeError(
+            f"task='binary' takes one channel, got C={classes}; use task='multilabel' for independent masks,"
+            " 'multiclass' for classes that exclude each other"
+        )
+    if found == "multiclass" and classes == 1:
+        raise ShapeError("task='multiclass' with one channel is constant 1 after softmax; use task='binary'")
+    if target.shape != input.shape and target.shape != (input.shape[0], *input.shape[2:]):
+        raise ShapeError(
+            f"input has shape {tuple(input.shape)}, so target must have that shape or"
+            f" {(input.shape[0], *input.shape[2:])}, got {tuple(target.shape)}; nothing is broadcast"
+        )
+    if found == "multilabel" and target.ndim < input.ndim and classes != 1:
+        raise ShapeError(
+            f"task='multilabel' takes one mask per channel, target {tuple(input.shape)}, got {tuple(target.shape)}"
+        )
+    return found
+
+
+def _inferred(input: Tensor, target: Tensor) -> str:
+    """The task, if shapes and types leave only one."""
+    if input.shape[1] == 1:
+        return "binary"
+    if target.ndim == input.ndim:
+        raise InputError(
+            f"a target of shape {tuple(target.shape)} may hold independent masks or one-hot classes:"
+            " set task='multilabel' (sigmoid) or task='multiclass' (softmax)"
+        )
+    return "multiclass"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, NotRequired, TypedDict
 
 import torch
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 
 from lossreg.contract import contract
 from lossreg.discovery import losses
@@ -28,8 +28,33 @@ class WeightedTerm(TypedDict):
     weight: NotRequired[Annotated[float, Field(default=1.0)]]
 
 
+class LossSum(Loss):
+    """Base of sums of losses, which get the same inputs and share the passes over them.
+
+    A subclass writes `terms_from`: `weighted` terms, with a factor for each part.
+    """
+
+    def __init__(self, parts: Sequence[nn.Module], *, taken: Sequence[str] = (), reduction: Reduction = "mean") -> None:
+        super().__init__(reduction=reduction)
+        self.names = names_of(parts, taken)
+        self.parts = nn.ModuleList(parts)
+
+    def passes(self, *inputs: Any) -> list[Pass]:
+        return [each for part in self.parts if isinstance(part, Loss) for each in part.passes(*inputs)]
+
+    def weighted(
+        self, weights: Iterable[float | Tensor], results: Iterator[Any], inputs: Sequence[Any]
+    ) -> dict[str, Term]:
+        """The terms of all parts by name, each under the factor of its part."""
+        found: dict[str, Term] = {}
+        for name, part, weight in zip(self.names, self.parts, weights, strict=True):
+            terms = part.terms_from(results, *inputs) if isinstance(part, Loss) else terms_of(part, *inputs)
+            found |= {key: scaled(term, weight) for key, term in named(name, terms).items()}
+        return found
+
+
 @losses.register("weighted_sum", aliases=("weighted_sum_loss",), tags=("composite", "mixture"), contract=CONTRACT)
-class WeightedSum(Loss):
+class WeightedSum(LossSum):
     """Sum of losses, each with a factor.
 
         loss = sum_k weight_k loss_k
@@ -54,7 +79,7 @@ class WeightedSum(Loss):
         normalize_weights: bool = False,
         reduction: Reduction = "mean",
     ) -> None:
-        super().__init__(reduction=reduction)
+        super().__init__([term["loss"] for term in terms], reduction=reduction)
         weights = [float(term.get("weight", 1.0)) for term in terms]
         if normalize_weights:
             total = sum(map(abs, weights))
@@ -62,18 +87,9 @@ class WeightedSum(Loss):
                 raise InputError("normalize_weights=True cannot divide by weights that are all 0")
             weights = [weight / total for weight in weights]
         self.weights = weights
-        self.names = _names([term["loss"] for term in terms])
-        self.parts = nn.ModuleList(term["loss"] for term in terms)
-
-    def passes(self, *inputs: Any) -> list[Pass]:
-        return [each for part in self.parts if isinstance(part, Loss) for each in part.passes(*inputs)]
 
     def terms_from(self, results: Iterator[Any], *inputs: Any) -> dict[str, Term]:
-        found = {}
-        for name, part, weight in zip(self.names, self.parts, self.weights, strict=True):
-            for key, term in _terms(name, part, results, inputs).items():
-                found[key] = replace(term, weight=weight * term.weight)
-        return found
+        return self.weighted(self.weights, results, inputs)
 
 
 @losses.register(
@@ -97,7 +113,7 @@ class Product(Loss):
 
     def __init__(self, *, terms: Annotated[Sequence[nn.Module], Field(min_length=1)]) -> None:
         super().__init__()
-        self.names = _names(terms, taken=("product",))
+        self.names = names_of(terms, taken=("product",))
         self.parts = nn.ModuleList(terms)
 
     def terms(self, *inputs: Any) -> dict[str, Term]:
@@ -109,7 +125,7 @@ class Product(Loss):
         }
 
 
-def _names(parts: Sequence[nn.Module], taken: Sequence[str] = ()) -> list[str]:
+def names_of(parts: Sequence[nn.Module], taken: Sequence[str] = ()) -> list[str]:
     """What each loss is called among the components, numbered where that repeats or is taken."""
     names: list[str] = []
     for part in parts:
@@ -133,10 +149,21 @@ def _name(part: nn.Module) -> str:
     return str(name)
 
 
-def _terms(name: str, part: nn.Module, results: Iterator[Any], inputs: tuple[Any, ...]) -> dict[str, Term]:
-    if not isinstance(part, Loss):
-        return {name: Term(scalar(part, part(*inputs)), "batch")}
-    terms = part.terms_from(results, *inputs)
+def terms_of(part: nn.Module, *inputs: Any, **options: Any) -> dict[str, Term]:
+    """The terms of a loss; a module that is none gives one, of the whole batch."""
+    if isinstance(part, Loss):
+        return part.terms(*inputs, **options)
+    return {"": Term(scalar(part, part(*inputs, **options)), "batch")}
+
+
+def named(name: str, terms: Mapping[str, Term]) -> dict[str, Term]:
+    """Terms under the name of their loss where it has one, name.term where it has several."""
     if len(terms) == 1:
         return {name: next(iter(terms.values()))}
     return {f"{name}.{key}": term for key, term in terms.items()}
+
+
+def scaled(term: Term, factor: float | Tensor) -> Term:
+    """A term under one more factor; what is only logged stays so, whatever tensor comes before it."""
+    log_only = not isinstance(term.weight, Tensor) and term.weight == 0
+    return term if log_only else replace(term, weight=factor * term.weight)

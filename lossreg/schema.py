@@ -81,4 +81,8 @@ def _close(schema: Any) -> Any:
     if not isinstance(schema, dict):
         return schema
     copied = {key: _close(part) for key, part in schema.items()}
-    return copied | {"unevaluatedProperties": False} if copied.get("$ref") == LOSS_REF else copied
+    if copied.get("$ref") != LOSS_REF:
+        return copied
+    # A bare name has no place for the keys that its slot requires.
+    named = {"type": "object"} if copied.get("required") else {}
+    return copied | named | {"unevaluatedProperties": False}

@@ -35,6 +35,8 @@ def values(schema, depth):
     if "enum" in schema:
         return st.sampled_from(schema["enum"])
     kind = schema.get("type")
+    if "prefixItems" in schema:
+        return st.tuples(*(values(part, depth) for part in schema["prefixItems"])).map(list)
     if kind == "array":
         size = schema.get("minItems", 0)
         return st.lists(values(schema["items"], depth), min_size=size, max_size=size + 2)
@@ -42,7 +44,9 @@ def values(schema, depth):
         exclusive = "exclusiveMinimum" in schema
         low, high = schema.get("exclusiveMinimum", schema.get("minimum", -1e6)), schema.get("maximum", 1e6)
         return st.floats(low, high, exclude_min=exclusive) | st.integers(int(low) + exclusive, int(high))
-    return {"integer": st.integers(-(10**9), 10**9), "boolean": st.booleans(), "null": st.none()}[kind]
+    if kind == "integer":
+        return st.integers(schema.get("minimum", -(10**9)), schema.get("maximum", 10**9))
+    return {"boolean": st.booleans(), "null": st.none()}[kind]
 
 
 @st.composite
@@ -51,7 +55,7 @@ def terms(draw, schema, depth):
     config = draw(valid(depth - 1))
     config = {"name": config} if isinstance(config, str) else config
     for key, part in schema["properties"].items():
-        if draw(st.booleans()):
+        if key in schema["required"] or draw(st.booleans()):
             config[key] = draw(values(part, depth))
     return config
 

@@ -30,8 +30,9 @@ FLOORS = [
     {"config", "manifest_writer"},
     {"schema", "read", "loss"},
     {"factory", "composite"},
+    {"deep_supervision", "point_sampled", "scheduled", "uncertainty_weighting"},
     {"__init__"},
-    {"cli"},
+    {"cli", "testing"},
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 
@@ -43,10 +44,23 @@ OUTSIDE = {
     "read": {"yaml"},
     "loss": {"torch"},
     "composite": {"torch", "pydantic"},
+    "deep_supervision": {"torch", "pydantic"},
+    "point_sampled": {"torch", "pydantic"},
+    "scheduled": {"torch", "pydantic"},
+    "uncertainty_weighting": {"torch", "pydantic"},
     "cli": {"typer", "rich"},
+    "testing": {"torch", "pytest"},
 }
 # Of these, torch is imported when the module is; elsewhere inside a function, or for type checkers alone.
-TORCH_AT_ONCE = {"loss", "composite"}
+TORCH_AT_ONCE = {
+    "testing",
+    "loss",
+    "composite",
+    "deep_supervision",
+    "point_sampled",
+    "scheduled",
+    "uncertainty_weighting",
+}
 
 
 def files(package, folder):

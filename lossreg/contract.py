@@ -24,6 +24,10 @@ class Contract(TypedDict):
     has_parameters: bool
     per_example: bool
     half_precision: bool
+    # Stated where they are not what they mostly are: positional False, the others True.
+    positional: NotRequired[bool]
+    deterministic: NotRequired[bool]
+    compiles: NotRequired[bool]
     implementations: NotRequired[dict[str, Implementation]]
 
 
@@ -37,6 +41,9 @@ def contract(
     has_parameters: bool = False,
     per_example: bool = True,
     half_precision: bool = True,
+    positional: bool = False,
+    deterministic: bool = True,
+    compiles: bool = True,
     implementations: Mapping[str, Implementation] | None = None,
 ) -> Contract:
     """A contract; the defaults are what most losses are.
@@ -50,6 +57,9 @@ def contract(
         has_parameters: whether it learns, so that the optimiser must be given its parameters.
         per_example: whether it splits over examples.
         half_precision: whether float16 and bfloat16 inputs are safe.
+        positional: whether it matters where pixels lie, and not only what they hold.
+        deterministic: False if it draws random numbers.
+        compiles: whether torch.compile(fullgraph=True) takes it.
         implementations: several ways to the same result by name, the preferred one first.
     """
     made: Contract = {
@@ -62,6 +72,12 @@ def contract(
         "per_example": per_example,
         "half_precision": half_precision,
     }
+    if positional:
+        made["positional"] = positional
+    if not deterministic:
+        made["deterministic"] = deterministic
+    if not compiles:
+        made["compiles"] = compiles
     if implementations is not None:
         made["implementations"] = dict(implementations)
     return made

@@ -1,0 +1,134 @@
+"""Cases: the inputs that a loss takes, and what a check may do with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+Kind = Literal["random", "soft", "empty", "full", "ignored"]
+Oracle = Callable[..., Any]
+
+IGNORED = 255  # the target value of ignored pixels
+
+
+class Case:
+    """Inputs of a loss. Subclass it for a kind of inputs that the kit does not know.
+
+    Tensors that require a gradient are predictions; all others are what they are compared with. Inputs may nest tensors
+    in lists, tuples and dicts.
+
+    Args:
+        label: what this case is called among those of one loss.
+        params: of the config, away from their defaults where that can show a parameter that is dropped.
+        oracle: `oracle(*inputs, **params)`, an independent float64 implementation: takes detached float64 inputs, gives
+            the loss, or one value per example.
+        context: the checks run inside it.
+    """
+
+    kinds: tuple[Kind, ...] = ("random",)
+
+    def __init__(
+        self,
+        label: str = "default",
+        *,
+        params: Mapping[str, Any] | None = None,
+        oracle: Oracle | None = None,
+        context: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    ) -> None:
+        self.label = label
+        self.params = dict(params or {})
+        self.oracle = oracle
+        self.context = context
+
+    def inputs(self, kind: Kind = "random", *, batch: int = 4) -> tuple[Any, ...]:
+        """Inputs of `batch` examples, float32; the same on every call."""
+        raise NotImplementedError(f"{type(self).__name__} must define inputs(kind, batch=...)")
+
+    def take(self, inputs: tuple[Any, ...], examples: list[int]) -> tuple[Any, ...]:
+        """The inputs of these examples, which lie along the first dimension of every tensor."""
+        taken: tuple[Any, ...] = map_tensors(lambda x: x[examples], inputs)
+        return taken
+
+    def ignoring(self, inputs: tuple[Any, ...]) -> tuple[tuple[Any, ...], tuple[Any, ...]] | None:
+        """Two versions that must cost the same: some pixels ignored, and the inputs without those pixels.
+
+        None where pixels cannot be left out.
+        """
+        return None
+
+
+class MaskCase(Case):
+    """Logits (N, C, *) and masks or class indices of one task.
+
+    Args:
+        task: "binary", "multilabel" or "multiclass"; a part of `params` where the loss takes it.
+        size: of the images.
+        **options: those of `Case`.
+    """
+
+    kinds = ("random", "soft", "empty", "full", "ignored")
+
+    def __init__(self, task: str, *, size: tuple[int, ...] = (3, 5), **options: Any) -> None:
+        super().__init__(options.pop("label", task), **options)
+        self.task = task
+        self.size = size
+        self.classes = 1 if task == "binary" else 3
+
+    def inputs(self, kind: Kind = "random", *, batch: int = 4) -> tuple[Tensor, Tensor]:
+        generator = torch.Generator().manual_seed(0)
+        shape = (batch, self.classes, *self.size)
+        input = torch.randn(shape, generator=generator) * 2
+        return input.requires_grad_(), self._target(kind, shape, generator)
+
+    def ignoring(self, inputs: tuple[Any, ...]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        """The last column is ignored, or cut off."""
+        input, target = inputs
+        marked = target.clone()
+        marked[..., -1] = IGNORED
+        return (input, marked), (leaf(input[..., :-1]), target[..., :-1])
+
+    def _target(self, kind: Kind, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+        noise = torch.randn(shape, generator=generator)
+        multiclass = self.task == "multiclass"
+        if kind == "soft":
+            return noise.softmax(1) if multiclass else noise.sigmoid()
+        target = noise.argmax(1) if multiclass else (noise > 0).long()
+        fill = {"empty": 0, "full": self.classes - 1 if multiclass else 1, "ignored": IGNORED}.get(kind)
+        return target if fill is None else torch.full_like(target, fill)
+
+
+def map_tensors(change: Callable[[Tensor], Any], tree: Any) -> Any:
+    """The same nest with every tensor changed."""
+    if isinstance(tree, Tensor):
+        return change(tree)
+    if isinstance(tree, Mapping):
+        return {key: map_tensors(change, value) for key, value in tree.items()}
+    if isinstance(tree, (list, tuple)):
+        return type(tree)(map_tensors(change, value) for value in tree)
+    return tree
+
+
+def tensors(tree: Any) -> list[Tensor]:
+    """Every tensor of a nest, in order."""
+    found: list[Tensor] = []
+    map_tensors(found.append, tree)
+    return found
+
+
+def predictions(tree: Any) -> list[Tensor]:
+    """The tensors that require a gradient, in order."""
+    return [x for x in tensors(tree) if x.requires_grad]
+
+
+def leaf(prediction: Tensor) -> Tensor:
+    """A prediction of its own, cut from what it was computed from."""
+    return prediction.detach().clone().requires_grad_()
+
+
+def with_predictions(change: Callable[[Tensor], Tensor], tree: Any) -> Any:
+    """The same nest with every prediction changed, and each a leaf again; the rest is left as it is."""
+    return map_tensors(lambda x: leaf(change(x.detach())) if x.requires_grad else x, tree)

@@ -1,0 +1,188 @@
+"""Checks of a loss as a module: how it splits over examples, what it refuses, and how it travels."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from functools import cache, partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lossreg import manifest, manifest_writer
+from lossreg.config import parameters
+from lossreg.errors import ManifestError
+from lossreg.loss import Loss, evaluate
+from lossreg.testing.case import map_tensors, tensors, with_predictions
+from lossreg.testing.subject import ConformanceError, NotApplicable, Subject
+
+CLOSE = 1e-9  # relative, in float64
+
+
+def permutation(subject: Subject) -> None:
+    """The order of the examples changes nothing but the order of their values."""
+    _repeatable(subject)
+    inputs, order = subject.double(), [2, 0, 3, 1]
+    module = subject.build()
+    before, after = (evaluate(module, *given) for given in (inputs, subject.case.take(inputs, order)))
+    _close(after.total, before.total, "the loss of permuted examples")
+    if before.per_example is not None and after.per_example is not None:
+        _close(after.per_example, before.per_example[order], "the values of permuted examples")
+
+
+def batch_split(subject: Subject) -> None:
+    """Equal halves of a batch average to the whole: accumulated gradients are those of the whole batch."""
+    _repeatable(subject)
+    if not subject.contract.get("per_example", True):
+        raise NotApplicable("the contract says that it does not split over examples")
+    inputs, module = subject.double(), subject.build()
+    halves = [subject.value(module, subject.case.take(inputs, part)) for part in ([0, 1], [2, 3])]
+    _close(sum(halves, torch.zeros(())) / 2, subject.value(module, inputs), "the mean of two halves of a batch")
+
+
+def reductions(subject: Subject) -> None:
+    """forward equals what evaluate reduces: the total, and the mean, the sum or the values per example themselves."""
+    inputs, module = subject.double(), subject.build()
+    value = subject.value(module, inputs)
+    if value.shape != ():
+        raise ConformanceError(f"forward returned shape {tuple(value.shape)}, expected a 0-dim tensor")
+    torch.manual_seed(0)
+    output = evaluate(module, *inputs)
+    _close(output.total, value, "evaluate's total and forward")
+    if any(component.requires_grad for component in output.components.values()):
+        raise ConformanceError("a component requires a gradient; components are detached")
+    if output.per_example is None:
+        if isinstance(module, Loss) and subject.contract.get("per_example", True):
+            raise ConformanceError("it gives no value per example; say contract(per_example=False)")
+        return
+    if output.per_example.requires_grad:
+        raise ConformanceError("the values per example require a gradient; they are detached")
+    _close(output.per_example.mean(), value, "the mean of the values per example and forward")
+    if subject.accepts("reduction"):
+        _close(subject.value(subject.build(reduction="sum"), inputs), output.per_example.sum(), "reduction='sum'")
+        _close(subject.value(subject.build(reduction="none"), inputs), output.per_example, "reduction='none'")
+
+
+def bad_shapes(subject: Subject) -> None:
+    """A target of another size raises; nothing is broadcast."""
+    inputs = subject.case.inputs(batch=2)
+    targets = [x for x in tensors(inputs) if not x.requires_grad and x.ndim]
+    if not targets:
+        raise NotApplicable("the case has no targets")
+    for target in targets:  # each by itself: what fits the others must not hide it
+        for cut in (target[:1], target[..., :-1]):
+            if cut.shape != target.shape:
+                wrong = map_tensors(partial(_replaced, target, cut), inputs)
+                _refused(subject, wrong, f"a target of shape {tuple(cut.shape)} in place of {tuple(target.shape)}")
+
+
+def _replaced(old: Tensor, new: Tensor, x: Tensor) -> Tensor:
+    return new if x is old else x
+
+
+def moves(subject: Subject) -> None:
+    """.to() takes every tensor along: to another dtype with the same result, and to another device."""
+    inputs, module = subject.double(), subject.build()
+    _close(subject.value(copy.deepcopy(module).double(), inputs), subject.value(module, inputs), "the loss after .to()")
+    moved = module.to("meta")
+    for name, part in moved.named_modules():
+        for key, value in [*vars(part).items(), *part.named_buffers(), *part.named_parameters()]:
+            stayed = [x for x in tensors(value) if x.device.type != "meta"]
+            if stayed:
+                raise ConformanceError(f"{name + '.' if name else ''}{key} stays where it is; register it as a buffer")
+
+
+def pickles(subject: Subject) -> None:
+    """Pickled and back it is the same loss, as DataLoader workers and spawned ranks need."""
+    _twin(subject, lambda module: pickle.loads(pickle.dumps(module)))
+
+
+def deepcopies(subject: Subject) -> None:
+    """A deep copy is the same loss."""
+    _twin(subject, copy.deepcopy)
+
+
+def state_dict(subject: Subject) -> None:
+    """A checkpoint loads strictly; only a loss that learns has parameters; a call changes nothing in it."""
+    inputs, module = subject.double(), subject.build()
+    state = copy.deepcopy(module.state_dict())
+    first = subject.value(module, inputs)
+    changed = [key for key, value in module.state_dict().items() if not torch.equal(value, state[key])]
+    if changed:
+        raise ConformanceError(f"a call changed {', '.join(changed)}; keep a loss free of state")
+    fresh = subject.build()
+    fresh.load_state_dict(state, strict=True)
+    _close(subject.value(fresh, inputs), first, "the loss from its checkpoint")
+    learns = any(True for _ in module.parameters())
+    if learns != bool(subject.contract.get("has_parameters", learns)):
+        raise ConformanceError(f"it has {'' if learns else 'no '}parameters; say contract(has_parameters={learns})")
+
+
+def compiles(subject: Subject) -> None:
+    """torch.compile(fullgraph=True) takes it whole, with the same value and gradients."""
+    if not subject.contract.get("compiles", True):
+        raise NotApplicable("the contract says that it does not compile to one graph")
+    torch.compiler.reset()
+    try:
+        inputs, module = subject.case.inputs(), subject.build()
+        compiled: Any = torch.compile(module, fullgraph=True, backend="aot_eager")
+        value, gradients = subject.gradients(compiled, inputs)
+        expected, wanted = subject.gradients(module, inputs)
+    finally:
+        torch.compiler.reset()
+    _close(value, expected, "the loss, compiled and not,", rtol=1e-5)
+    for one, other in zip(gradients, wanted, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-7)
+
+
+def manifest_in_step(subject: Subject) -> None:
+    """What the manifest says of it is what its code says, and every parameter is described."""
+    entry = subject.entry
+    if entry is None:
+        raise NotApplicable("it is not registered")
+    missing = [name for name, schema in parameters(entry)["properties"].items() if not schema.get("description")]
+    if missing:
+        raise ConformanceError(f"parameters {', '.join(missing)} are not described; add them to Args in the docstring")
+    package = entry.target.partition(":")[0].partition(".")[0]
+    if not manifest_writer.is_declared(package):
+        raise NotApplicable(f"{package} has no manifest")
+    written = manifest.read(package, manifest.FILE_NAME)["losses"].get(entry.name)
+    if written != _generated(package)["losses"].get(entry.name):
+        raise ConformanceError(f"the manifest differs from the code; run `lossreg manifest build {package}`")
+
+
+@cache
+def _generated(package: str) -> dict[str, Any]:
+    try:
+        return manifest_writer.generate(package)
+    except ManifestError as error:
+        raise ConformanceError(f"its manifest cannot be generated: {error}") from error
+
+
+def _twin(subject: Subject, copied: Any) -> None:
+    module, inputs = subject.build(), subject.case.inputs()
+    twin = copied(module)
+    if type(twin) is not type(module):
+        raise ConformanceError(f"the copy is a {type(twin).__name__}, the loss a {type(module).__name__}")
+    _close(subject.value(twin, inputs), subject.value(module, inputs), "the loss and its copy")
+
+
+def _refused(subject: Subject, inputs: tuple[Any, ...], what: str) -> None:
+    try:
+        value = subject.build()(*with_predictions(Tensor.clone, inputs))
+    except Exception:  # noqa: BLE001 - whatever it raises, it did not go on
+        return
+    raise ConformanceError(f"{what} is taken and gives {value}; raise a ShapeError")
+
+
+def _repeatable(subject: Subject) -> None:
+    if not subject.contract.get("deterministic", True):
+        raise NotApplicable("the contract says that it draws random numbers for each example")
+
+
+def _close(found: Tensor, expected: Tensor, what: str, *, rtol: float = CLOSE) -> None:
+    try:
+        torch.testing.assert_close(found, expected, rtol=rtol, atol=1e-12, check_dtype=False)
+    except AssertionError as error:
+        raise ConformanceError(f"{what} differ: {error}") from error

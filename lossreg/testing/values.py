@@ -1,0 +1,187 @@
+"""Checks of values and gradients. Each is a function of a subject; its docstring states what a loss must keep."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch.autograd.gradcheck import GradcheckError
+
+from lossreg.loss import evaluate
+from lossreg.testing.case import IGNORED, leaf, map_tensors, predictions, tensors, with_predictions
+from lossreg.testing.subject import ConformanceError, NotApplicable, Subject
+
+EXTREME = 1e4
+HALF = (torch.float16, torch.bfloat16)
+
+
+def oracle(subject: Subject) -> None:
+    """The loss equals an independent float64 implementation, on every kind of target that the case has."""
+    given = subject.case.oracle
+    if given is None:
+        raise ConformanceError(
+            "the case has no oracle: give Case(oracle=...), a second implementation written from the paper, or waive"
+            " this check with the reason"
+        )
+    for kind in subject.case.kinds:
+        if kind == "ignored":
+            continue
+        inputs = subject.double(kind)
+        expected = torch.as_tensor(given(*map_tensors(Tensor.detach, inputs), **subject.case.params)).double()
+        module = subject.build()
+        values = evaluate(module, *inputs).per_example if expected.ndim else subject.value(module, inputs)
+        if values is None:
+            raise ConformanceError("the oracle gives one value per example, the loss none; let it give the mean")
+        _same(values, expected, f"{kind} targets: the loss and its oracle", rtol=1e-6, atol=1e-9)
+
+
+def gradcheck(subject: Subject) -> None:
+    """Gradients equal finite differences in float64."""
+    _differentiable(subject)
+    inputs = subject.double(batch=2)
+    module = subject.build().double()
+
+    def loss(*given: Tensor) -> Tensor:
+        waiting = iter(given)
+        return subject.value(module, map_tensors(lambda x: next(waiting) if x.requires_grad else x, inputs))
+
+    try:
+        torch.autograd.gradcheck(loss, predictions(inputs))
+    except GradcheckError as error:
+        raise ConformanceError(f"gradients differ from finite differences: {error}") from error
+
+
+def requires_grad(subject: Subject) -> None:
+    """The result is connected to every prediction, and its gradients are finite and not all zero."""
+    _differentiable(subject)
+    value, gradients = subject.gradients(subject.build(), subject.case.inputs())
+    _finite("random targets", value, gradients)
+    if all((gradient == 0).all() for gradient in gradients):
+        raise ConformanceError("every gradient is zero on random inputs: nothing can be trained")
+
+
+def extreme_logits(subject: Subject) -> None:
+    """Predictions of +-1e4 in float32, float16 and bfloat16 give a finite value and finite gradients of their type."""
+    for dtype in (torch.float32, *_half(subject)):
+        for kind in subject.case.kinds:
+            if kind == "ignored":
+                continue
+            for pattern in ("all high", "all low", "both"):
+                inputs = with_predictions(partial(_extreme, dtype, pattern), subject.case.inputs(kind))
+                _checked_gradients(subject, inputs, f"predictions of 1e4, {pattern}, in {dtype}, {kind} targets")
+
+
+def _extreme(dtype: torch.dtype, pattern: str, x: Tensor) -> Tensor:
+    signs = {"all high": torch.ones_like(x), "all low": -torch.ones_like(x), "both": x.sign()}[pattern]
+    return (signs * EXTREME).to(dtype)
+
+
+def half_precision(subject: Subject) -> None:
+    """float16 and bfloat16 predictions cost what their values cost in float64, to the precision of float32."""
+    dtypes = _half(subject)
+    if not dtypes:
+        raise NotApplicable("the contract says that it is not safe in half precision")
+    for dtype in dtypes:
+        rounded = with_predictions(partial(torch.Tensor.to, dtype=dtype), subject.case.inputs())
+        wide = with_predictions(Tensor.double, rounded)
+        found, expected = (subject.value(subject.build(), inputs) for inputs in (rounded, wide))
+        _same(found.double(), expected.double(), f"the loss in {dtype} and in float64", rtol=1e-4, atol=1e-6)
+
+
+def empty_and_full(subject: Subject) -> None:
+    """Targets without and with nothing but foreground have finite values and gradients."""
+    kinds = [kind for kind in subject.case.kinds if kind in ("empty", "full")]
+    if not kinds:
+        raise NotApplicable("the case has no empty and no full targets")
+    for kind in kinds:
+        _checked_gradients(subject, subject.case.inputs(kind), f"{kind} targets")
+
+
+def all_ignored(subject: Subject) -> None:
+    """A batch that is ignored whole costs exactly 0, connected to the graph, with gradients of 0."""
+    subject.require_kind("ignored")
+    _ignores(subject)
+    value, gradients = subject.gradients(subject.build(ignore_index=IGNORED), subject.case.inputs("ignored"))
+    if value.sum() != 0 or any((gradient != 0).any() for gradient in gradients):
+        raise ConformanceError(f"all ignored: expected a loss of 0 and gradients of 0, got {value.sum().item()}")
+
+
+def mask_equals_subset(subject: Subject) -> None:
+    """Ignored pixels are as good as absent, whatever they hold: NaN leaves value and gradients alone."""
+    _ignores(subject)
+    versions = subject.case.ignoring(subject.double())
+    if versions is None:
+        raise NotApplicable("the case cannot leave pixels out")
+    marked, cut = versions
+    module = subject.build(ignore_index=IGNORED)
+    value, gradients = subject.gradients(module, marked)
+    poisoned = _poisoned(marked, gradients)
+    again, others = subject.gradients(module, poisoned)
+    _same(again, value, "NaN under ignored pixels, and what was there before: the loss")
+    for one, other in zip(others, gradients, strict=True):
+        _same(one, other, "NaN under ignored pixels, and what was there before: the gradient")
+    if not subject.contract.get("positional", False):
+        _same(value, subject.value(module, cut), "pixels that are ignored, and that are not there", rtol=1e-9)
+
+
+def _poisoned(inputs: tuple[object, ...], gradients: list[Tensor]) -> tuple[object, ...]:
+    """NaN wherever a prediction has a gradient of exactly zero, which ignored pixels must have."""
+    waiting = iter(gradients)
+
+    def poison(x: Tensor) -> Tensor:
+        if not x.requires_grad:
+            return x
+        zero = next(waiting) == 0
+        return leaf(torch.where(zero, torch.nan, x.detach()))
+
+    if not any((gradient == 0).any() for gradient in gradients):
+        raise ConformanceError("no gradient is exactly zero, though some pixels are ignored")
+    changed: tuple[object, ...] = map_tensors(poison, inputs)
+    return changed
+
+
+def _checked_gradients(subject: Subject, inputs: tuple[object, ...], what: str) -> None:
+    module = subject.build()
+    if not subject.contract.get("differentiable", True):
+        _finite(what, subject.value(module, inputs), [])
+        return
+    value, gradients = subject.gradients(module, inputs)
+    _finite(what, value, gradients)
+    for prediction, gradient in zip(predictions(inputs), gradients, strict=True):
+        if gradient.dtype != prediction.dtype:
+            raise ConformanceError(f"{what}: a gradient of {gradient.dtype} for a prediction of {prediction.dtype}")
+
+
+def _finite(what: str, value: Tensor, gradients: list[Tensor]) -> None:
+    if not value.isfinite().all():
+        raise ConformanceError(f"{what}: the loss is {value.detach().flatten()[0].item()}")
+    for gradient in gradients:
+        wrong = int((~gradient.isfinite()).sum())
+        if wrong:
+            raise ConformanceError(f"{what}: {wrong} of {gradient.numel()} gradients are NaN or infinite")
+
+
+def _same(found: Tensor, expected: Tensor, what: str, *, rtol: float = 0.0, atol: float = 1e-12) -> None:
+    try:
+        torch.testing.assert_close(found, expected, rtol=rtol, atol=atol, check_dtype=False)
+    except AssertionError as error:
+        raise ConformanceError(f"{what} differ: {error}") from error
+
+
+def _differentiable(subject: Subject) -> None:
+    if not subject.contract.get("differentiable", True):
+        raise NotApplicable("the contract says that it is not differentiable")
+    if not predictions(subject.case.inputs()):
+        raise ConformanceError("no tensor of the case requires a gradient; mark predictions with .requires_grad_()")
+
+
+def _half(subject: Subject) -> tuple[torch.dtype, ...]:
+    return HALF if subject.contract.get("half_precision", True) else ()
+
+
+def _ignores(subject: Subject) -> None:
+    if not subject.accepts("ignore_index"):
+        raise NotApplicable("it has no parameter ignore_index")
+    if not tensors(subject.case.inputs()):
+        raise NotApplicable("the case has no tensors")

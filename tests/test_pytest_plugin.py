@@ -1,0 +1,129 @@
+"""The pytest plugin: one line in the configuration, and the losses of a package are checked."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+PACKAGE = """
+    import torch
+    from lossreg import Loss, Term, losses
+    from lossreg.contract import contract
+
+    @losses.register("far", contract=contract(input="logits", target="mask", tasks=["binary"]))
+    class Far(Loss):
+        \"\"\"Mean distance.\"\"\"
+
+        def terms(self, input, target):
+            if input.shape != target.shape:
+                raise ValueError("sizes differ")
+            x = input if input.dtype == torch.float64 else input.float()
+            return {"far": Term((x.sigmoid() - target).abs().flatten(1).mean(1), "example")}
+"""
+CONFTEST = """
+    from lossreg.testing import MaskCase
+
+    def pytest_lossreg_cases(name):
+        return [MaskCase("binary", oracle=lambda i, t: (i.sigmoid() - t).abs().mean())]
+"""
+INI = """
+    [pytest]
+    lossreg_losses = acme
+"""
+
+
+@pytest.fixture
+def project(site, tmp_path):
+    """A package with one loss, installed, and a folder for its tests."""
+    site.module("acme_far", PACKAGE)
+    site.distribution("acme", losses={"far": "acme_far:Far"})
+    folder = tmp_path / "project"
+    folder.mkdir()
+
+    def run(*arguments, ini=INI, conftest=CONFTEST):
+        (folder / "pytest.ini").write_text(textwrap.dedent(ini))
+        (folder / "conftest.py").write_text(textwrap.dedent(conftest))
+        return subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *arguments],
+            cwd=folder,
+            env={"PYTHONPATH": str(site.root), "PATH": "", "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    run.folder = folder
+    return run
+
+
+def test_one_line_checks_every_loss_of_a_package(project):
+    done = project()
+    assert "18 passed" in done.stdout, done.stdout + done.stderr
+    assert "= lossreg conformance =" in done.stdout
+    assert "not applicable to 2: it has no parameter ignore_index" in done.stdout
+    assert done.returncode == 0
+
+
+def test_without_the_line_nothing_is_added_and_torch_is_not_imported(project):
+    (project.folder / "test_own.py").write_text("import sys\ndef test_own():\n    assert 'torch' not in sys.modules\n")
+    done = project(ini="[pytest]\n", conftest="")
+    assert "1 passed" in done.stdout, done.stdout + done.stderr
+    assert "lossreg conformance" not in done.stdout
+
+
+def test_files_that_are_named_run_alone_unless_asked(project):
+    (project.folder / "test_own.py").write_text("def test_own():\n    assert True\n")
+    assert "1 passed" in project("test_own.py").stdout
+    assert "19 passed" in project("--lossreg", "test_own.py").stdout
+
+
+def test_checks_are_chosen_by_name_and_by_marker(project):
+    assert "1 passed, 17 deselected" in project("-k", "acme/far and gradcheck").stdout
+    assert "18 deselected" in project("-m", "not lossreg").stdout
+
+
+def test_a_missing_oracle_fails_with_what_to_do(project):
+    done = project(conftest="")
+    assert done.returncode == 1
+    assert "1 failed, 17 passed" in done.stdout
+    assert "acme/far::oracle[binary]" in done.stdout
+    assert "the case has no oracle: give Case(oracle=...)" in done.stdout
+
+
+def test_a_waiver_is_printed_with_its_reason(project):
+    ini = INI + "    lossreg_waivers =\n        acme/far oracle: it is torch's own formula\n"
+    done = project(ini=ini, conftest="")
+    assert "17 passed, 1 skipped" in done.stdout, done.stdout + done.stderr
+    assert "waived: acme/far::oracle[binary]: it is torch's own formula" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "line, message",
+    [
+        ("acme/far orakle: typo", "no check is called 'orakle'"),
+        ("acme/far oracle:", "the waiver of 'oracle' has no reason"),
+        ("acme/near oracle: gone", "acme/near is not checked; see lossreg_losses"),
+        ("acme/far", "no check is called ''"),
+    ],
+)
+def test_a_waiver_that_waives_nothing_is_refused(project, line, message):
+    done = project(ini=INI + f"    lossreg_waivers =\n        {line}\n")
+    assert done.returncode == 4
+    assert message in done.stderr
+
+
+def test_a_provider_that_is_not_installed_is_refused(project):
+    done = project(ini="[pytest]\nlossreg_losses = acmee\n")
+    assert done.returncode == 4
+    assert "no provider or loss is called acmee; installed providers are acme, " in done.stderr
+
+
+def test_inputs_that_the_kit_does_not_know_are_refused_with_the_hook(project, site):
+    site.module("acme_far", PACKAGE.replace('"logits"', '"graph"'))
+    done = project(conftest="")
+    assert done.returncode == 4
+    assert "acme/far has no contract that says which inputs it takes" in done.stderr
+    assert "Define pytest_lossreg_cases(name) in conftest.py" in done.stderr

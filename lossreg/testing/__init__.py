@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lossreg.testing.case import Case, MaskCase
+    from lossreg.testing.case import Case, Ignoring, MaskCase
     from lossreg.testing.conformance import CHECKS, ConformanceError, Result, check_loss
 
 # pytest imports this package wherever lossreg is installed; torch only where losses are checked (PEP 562).
@@ -20,12 +20,13 @@ _ON_FIRST_USE = {
     "CHECKS": "conformance",
     "Case": "case",
     "ConformanceError": "conformance",
+    "Ignoring": "case",
     "MaskCase": "case",
     "Result": "conformance",
     "check_loss": "conformance",
 }
 
-__all__ = ["CHECKS", "Case", "ConformanceError", "MaskCase", "Result", "check_loss"]
+__all__ = ["CHECKS", "Case", "ConformanceError", "Ignoring", "MaskCase", "Result", "check_loss"]
 
 
 def __getattr__(name: str) -> object:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,6 +13,14 @@ Kind = Literal["random", "soft", "empty", "full", "ignored"]
 Oracle = Callable[..., Any]
 
 IGNORED = 255  # the target value of ignored pixels
+
+
+class Ignoring(NamedTuple):
+    """Inputs that must cost the same: with some pixels ignored, with NaN in those, and without them."""
+
+    marked: tuple[Any, ...]
+    poisoned: tuple[Any, ...]
+    cut: tuple[Any, ...]
 
 
 class Case:
@@ -53,11 +61,8 @@ class Case:
         taken: tuple[Any, ...] = map_tensors(lambda x: x[examples], inputs)
         return taken
 
-    def ignoring(self, inputs: tuple[Any, ...]) -> tuple[tuple[Any, ...], tuple[Any, ...]] | None:
-        """Two versions that must cost the same: some pixels ignored, and the inputs without those pixels.
-
-        None where pixels cannot be left out.
-        """
+    def ignoring(self, inputs: tuple[Any, ...]) -> Ignoring | None:
+        """Versions of the inputs with some pixels ignored; None where pixels cannot be left out."""
         return None
 
 
@@ -84,12 +89,12 @@ class MaskCase(Case):
         input = torch.randn(shape, generator=generator) * 2
         return input.requires_grad_(), self._target(kind, shape, generator)
 
-    def ignoring(self, inputs: tuple[Any, ...]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    def ignoring(self, inputs: tuple[Any, ...]) -> Ignoring:
         """The last column is ignored, or cut off."""
         input, target = inputs
-        marked = target.clone()
-        marked[..., -1] = IGNORED
-        return (input, marked), (leaf(input[..., :-1]), target[..., :-1])
+        marked, poison = target.clone(), input.detach().clone()
+        marked[..., -1], poison[..., -1] = IGNORED, torch.nan
+        return Ignoring((input, marked), (leaf(poison), marked), (leaf(input[..., :-1]), target[..., :-1]))
 
     def _target(self, kind: Kind, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
         noise = torch.randn(shape, generator=generator)

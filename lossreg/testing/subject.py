@@ -14,7 +14,7 @@ from lossreg.discovery import losses
 from lossreg.entry import Entry
 from lossreg.errors import LossregError
 from lossreg.factory import build, config_of
-from lossreg.testing.case import Case, predictions, with_predictions
+from lossreg.testing.case import Case, leaf, map_tensors, predictions
 
 
 class ConformanceError(AssertionError):
@@ -75,13 +75,19 @@ class Subject:
         return value.detach(), [gradient for gradient in gradients if gradient is not None]
 
     def double(self, kind: Any = "random", *, batch: int = 4) -> tuple[Any, ...]:
-        """Inputs of the case with float64 predictions."""
-        inputs: tuple[Any, ...] = with_predictions(Tensor.double, self.case.inputs(kind, batch=batch))
-        return inputs
+        """Inputs of the case in float64."""
+        wide: tuple[Any, ...] = map_tensors(_double, self.case.inputs(kind, batch=batch))
+        return wide
 
     def require_kind(self, kind: Any) -> None:
         if kind not in self.case.kinds:
             raise NotApplicable(f"the case has no {kind} targets")
+
+
+def _double(x: Tensor) -> Tensor:
+    if x.requires_grad:
+        return leaf(x.double())
+    return x.double() if x.is_floating_point() else x
 
 
 def entry_of(loss: str | nn.Module) -> Entry | None:

@@ -93,6 +93,11 @@ def check_step(input: Tensor, target: Tensor, predicted_iou: Tensor, *, empty_ba
 
 
 def iou_error(statistics: MaskStatistics, predicted_iou: Tensor) -> Tensor:
-    """(predicted IoU - actual IoU)^2, (N, M). The union is at least 1, so empty on empty has IoU 0."""
+    """(predicted IoU - actual IoU)^2, (N, M)."""
+    return iou_difference(statistics, predicted_iou).square()
+
+
+def iou_difference(statistics: MaskStatistics, predicted_iou: Tensor) -> Tensor:
+    """Predicted IoU - actual IoU, (N, M). The union is at least 1, so empty on empty has IoU 0."""
     intersection, union = required(statistics, *IOU_SUMS)
-    return (predicted_iou.to(union.dtype) - intersection / union.clamp_min(1)).square()
+    return predicted_iou.to(union.dtype) - intersection / union.clamp_min(1)

@@ -82,11 +82,12 @@ def test_the_alias_leads_to_the_loss(name):
 
 def test_the_package_registers_these_losses_and_no_others():
     entries = {name for name in lossreg.losses.list() if lossreg.losses.entry(name).provider == "sam"}
-    assert entries == {"sam", "iou_prediction"}
+    assert entries == {"sam", "sam2", "iou_prediction", "text_region_contrast", "spatial_relevance"}
 
 
-def test_both_are_found_by_their_tags():
-    assert set(lossreg.losses.find("sam & calibration")) == {"sam", "iou_prediction"}
+def test_they_are_found_by_their_tags():
+    assert set(lossreg.losses.find("sam & calibration")) == {"sam", "sam2", "iou_prediction"}
+    assert set(lossreg.losses.find("alignment")) == {"text_region_contrast", "spatial_relevance"}
 
 
 @pytest.mark.parametrize(

@@ -36,11 +36,10 @@ class Pixels(NamedTuple):
         """p, (B, C, *): softmax over classes, sigmoid of independent masks; 1/C or 1/2 at ignored positions."""
         return self.logits.softmax(1) if self.multiclass else self.logits.sigmoid()
 
-    def statistics(self) -> MaskStatistics:
-        """The sums that the policy for absent classes is about."""
-        counted = torch.where(self.valid, self.probabilities(), 0.0)
+    def statistics(self, *, predicted: bool = True) -> MaskStatistics:
+        """The sums that the policy for absent classes is about; all but one policy do without `predicted`."""
         return MaskStatistics(
-            predicted=counted.flatten(2).sum(2),
+            predicted=torch.where(self.valid, self.probabilities(), 0.0).flatten(2).sum(2) if predicted else None,
             actual=self.target.flatten(2).sum(2),
             valid=self.valid.expand_as(self.target).flatten(2).sum(2).to(self.target.dtype),
         )
@@ -78,5 +77,8 @@ def read_pixels(input: Tensor, target: Tensor, task: str, ignore_index: int | No
     valid = valid.reshape(input.shape[0], -1, *input.shape[2:])
     if multiclass:
         valid = valid.all(1, keepdim=True)
-    # Before the activation: a NaN logit under an ignored position would survive a product with zero.
-    return Pixels(torch.where(valid, x, 0.0), torch.where(valid, t.reshape(input.shape), 0.0), valid, multiclass)
+    t = t.reshape(input.shape)
+    if ignore_index is not None:
+        # Before the activation: a NaN logit under an ignored position would survive a product with zero.
+        x, t = torch.where(valid, x, 0.0), torch.where(valid, t, 0.0)
+    return Pixels(x, t, valid, multiclass)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Annotated, Unpack
 
+import torch
 from pydantic import Field
 from torch import Tensor
 
 from lossreg import Term, losses
 from lossreg.errors import InputError, ShapeError
 from lossreg_segmentation.mask_loss import CONTRACT, INDEPENDENT_CONTRACT, MaskLoss, MaskOptions
-from lossreg_segmentation.segmentation_loss import required
+from lossreg_segmentation.mask_pass import MaskPass
+from lossreg_segmentation.segmentation_loss import required, weights_of_classes
 from lossreg_segmentation.statistics import MaskStatistics
+from lossreg_segmentation.statistics.checks import is_ignored
+from lossreg_segmentation.statistics.request import sums_dtype
 
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -20,6 +25,9 @@ Weight = Annotated[float, Field(ge=0)]
 
 BINARY_TAGS = ("segmentation", "pixelwise", "binary", "multilabel", "logits")
 TAGS = (*BINARY_TAGS, "multiclass")
+
+# What binary cross-entropy is made of: of pixels in the mask, and of those outside.
+SIDES = frozenset({"cross_entropy_positive", "cross_entropy_negative"})
 
 
 def pixel_mean(summed: Tensor, statistics: MaskStatistics) -> Tensor:
@@ -72,6 +80,9 @@ class CrossEntropy(MaskLoss):
 
         loss = -sum_c t_c log p_c
 
+    Args:
+        label_smoothing: share s of the target that goes to all classes alike, t (1 - s) + s / C, in [0, 1); of masks
+            to both sides, t (1 - s) + s / 2.
     Shapes:
         input (N, C, *) logits; target (N, *) class index or (N, C, *) soft classes or masks.
         terms: {"cross_entropy": (N,) multiclass, (N, C) otherwise}, nats, mean over valid pixels; with class_weight
@@ -79,22 +90,66 @@ class CrossEntropy(MaskLoss):
     Raises:
         ShapeError: sizes differ; nothing is broadcast.
         InputError: absent= with multiclass, where a class without pixels adds nothing.
-    Numerics: float32 or wider; finite for any finite logit; all ignored gives 0.
-    Source: torch.nn.CrossEntropyLoss; batch=True gives its mean over all pixels of the batch.
+    Numerics: float32 or wider; finite for any finite logit; all ignored gives 0. Smoothed masks take a second pass.
+    Source: torch.nn.CrossEntropyLoss; batch=True gives its mean over all pixels of the batch. Smoothing: Szegedy et al.
+        2016, section 7.
     """
 
     needs = frozenset({"valid", "cross_entropy_positive", "cross_entropy_negative"})
 
-    def __init__(self, **options: Unpack[MaskOptions]) -> None:
+    def __init__(
+        self,
+        *,
+        label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0,
+        **options: Unpack[MaskOptions],
+    ) -> None:
         super().__init__(**options)
+        self.label_smoothing = label_smoothing
+
+    def passes(self, input: Tensor, target: Tensor) -> list[MaskPass]:
+        """The sums; those of smoothed masks by a pass of their own, since no sum has log p outside a mask."""
+        (plain,) = super().passes(input, target)
+        if self.label_smoothing == 0:
+            return [plain]
+        if plain.activation == "softmax":
+            return [replace(plain, needs=plain.needs | {"cross_entropy_uniform"})]
+        smoothed = replace(plain, target=self._smoothed(input, target), needs=SIDES)
+        return [replace(plain, needs=plain.needs - SIDES), smoothed]
+
+    def terms_from(self, results: Iterator[MaskStatistics], input: Tensor, target: Tensor) -> dict[str, Term]:
+        """The terms, by the formula."""
+        statistics = next(results)
+        # Not whether the sums are missing: a pass that is shared may have those of the plain target.
+        task = self.task_of(input, target, empty_batch=self.distributed == "global")
+        if self.label_smoothing > 0 and task != "multiclass":
+            positive, negative = required(next(results), "cross_entropy_positive", "cross_entropy_negative")
+            statistics = statistics._replace(cross_entropy_positive=positive, cross_entropy_negative=negative)
+        return super().terms_from(iter([statistics]), input, target)
 
     def formula(self, statistics: MaskStatistics, task: str) -> dict[str, Term]:
         """Mean over the pixels of each example, or of each independent mask."""
         if task == "multiclass":
             (positive,) = required(statistics, "cross_entropy_positive")
+            if self.label_smoothing > 0:
+                positive = (1 - self.label_smoothing) * positive + self._uniform(statistics)
             return {"cross_entropy": self.pixel_term(positive, statistics)}
         positive, negative = required(statistics, "cross_entropy_positive", "cross_entropy_negative")
         return {"cross_entropy": self.class_term(pixel_mean(positive + negative, statistics), statistics)}
+
+    def _uniform(self, statistics: MaskStatistics) -> Tensor:
+        """The part of the classes alike, (B, C); none where no pixel is of a class that weighs."""
+        (uniform,) = required(statistics, "cross_entropy_uniform")
+        if self.class_weight is not None:
+            (actual,) = required(statistics, "actual")
+            weighs = (weights_of_classes(self.class_weight, actual) * actual).sum(1, keepdim=True) > 0
+            uniform = torch.where(weighs, uniform, 0.0)
+        return uniform * (self.label_smoothing / uniform.shape[1])
+
+    def _smoothed(self, input: Tensor, target: Tensor) -> Tensor:
+        """Masks t as t (1 - s) + s / 2; ignored values stay as they are."""
+        masks = target.to(sums_dtype(input))
+        smoothed = masks * (1 - self.label_smoothing) + self.label_smoothing / 2
+        return torch.where(is_ignored(target, self.ignore_index), masks, smoothed)
 
 
 @losses.register("focal", aliases=("focal_loss",), tags=(*TAGS, "imbalance"), contract=CONTRACT)

@@ -10,7 +10,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lossreg_segmentation.statistics import NEGATIVES, implementation, mask_statistics
+from lossreg_segmentation.statistics import NEGATIVES, UNIFORM, implementation, mask_statistics
 from lossreg_segmentation.statistics.choice import refusal
 from lossreg_segmentation.statistics.request import DIFFERENTIABLE, FIELDS
 
@@ -84,7 +84,7 @@ def cases(draw):
         t = t.masked_fill(hidden, ignored)
         if t.shape == x.shape:  # what is ignored may be anything
             x = x.masked_fill(hidden, torch.nan)
-    allowed = [name for name in FIELDS if activation == "sigmoid" or name not in NEGATIVES]
+    allowed = [name for name in FIELDS if name not in (UNIFORM if activation == "sigmoid" else NEGATIVES)]
     chosen = st.sampled_from([allowed, allowed, [f for f in allowed if f in DIFFERENTIABLE]])
     needs = draw(st.one_of(chosen, st.lists(st.sampled_from(allowed), min_size=1, unique=True)))
     weights = torch.rand(len(needs), *shape[:2], generator=torch.Generator().manual_seed(7), dtype=torch.float64)

@@ -158,9 +158,15 @@ def test_needs_is_exact():
 
     dice = variant("intersection", "predicted", "actual")
     assert (dice.overlap, dice.cross_entropy, dice.focal, dice.hard, dice.power) == (True, False, False, False, 0)
+    assert (dice.squared, dice.uniform) == (False, False)
     focal = variant("focal_positive", "valid", "hard_union")
     assert (focal.overlap, focal.cross_entropy, focal.focal, focal.hard, focal.power) == (False, False, True, True, 2)
     assert not variant("focal_positive", "hard_union", gradient=True).hard
+    assert variant("predicted_squared").squared
+    assert variant("actual_squared").squared
+    assert variant("predicted_squared", gradient=True).squared
+    assert not variant("predicted", "actual_squared", gradient=True).squared
+    assert variant("cross_entropy_uniform").uniform
 
 
 def test_a_mask_that_nothing_is_asked_of_is_not_read_in_backward():

@@ -7,13 +7,14 @@ import pytest
 import torch
 
 import lossreg
-from lossreg_segmentation.statistics import NEGATIVES, MaskStatistics, mask_statistics
+from lossreg_segmentation.statistics import NEGATIVES, UNIFORM, MaskStatistics, mask_statistics
 
 from .cases import arrays, hard_target, logits, soft_target
 from .oracles import sigmoid, softmax
 
 ALL = MaskStatistics._fields
 SOFTMAX = tuple(name for name in ALL if name not in NEGATIVES)
+SIGMOID = tuple(name for name in ALL if name not in UNIFORM)
 TARGETS = {"hard": hard_target, "soft": soft_target}
 
 
@@ -36,8 +37,12 @@ def sums(x, t, valid, activation, gamma, threshold=0.0):
         "focal_positive": positive,
         "hard_intersection": hit & (t > 0.5),
         "hard_union": hit | (t > 0.5),
+        "predicted_squared": p**2,
+        "actual_squared": t**2,
     }
-    if activation == "sigmoid":
+    if activation == "softmax":
+        elements["cross_entropy_uniform"] = -np.log(p)
+    else:
         elements["cross_entropy_negative"] = -(1 - t) * np.log(1 - p)
         elements["focal_negative"] = (1 - t) * (1 - p_t) ** gamma * loss
     return {name: (np.broadcast_to(e, p.shape) * valid).sum(2) for name, e in elements.items()}
@@ -46,7 +51,7 @@ def sums(x, t, valid, activation, gamma, threshold=0.0):
 @pytest.mark.parametrize("ignore", [False, True], ids=["all", "ignored"])
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
 @pytest.mark.parametrize("kind", TARGETS)
-@pytest.mark.parametrize("task, needs", [("multilabel", ALL), ("multiclass", SOFTMAX)], ids=["sigmoid", "softmax"])
+@pytest.mark.parametrize("task, needs", [("multilabel", SIGMOID), ("multiclass", SOFTMAX)], ids=["sigmoid", "softmax"])
 def test_every_field_equals_its_sum(task, needs, kind, gamma, ignore):
     """The exponent reaches the focal sums alone; ignored positions reach none."""
     activation = "softmax" if task == "multiclass" else "sigmoid"
@@ -72,7 +77,7 @@ def test_the_threshold_moves_the_hard_sums_alone():
     assert at_zero.predicted == at_one.predicted == below.predicted
 
 
-@pytest.mark.parametrize("activation, names", [("sigmoid", ALL), ("softmax", SOFTMAX)])
+@pytest.mark.parametrize("activation, names", [("sigmoid", SIGMOID), ("softmax", SOFTMAX)])
 def test_needs_gives_exactly_what_was_asked(activation, names):
     """The other fields are None; asked for alone, a field has the value it has among all."""
     x, t = logits("multilabel"), hard_target("multilabel")
@@ -98,13 +103,45 @@ def test_softmax_has_no_negatives(name):
         mask_statistics(x, t, activation="softmax", needs={name})
 
 
+def test_a_mask_has_no_uniform_cross_entropy():
+    """Its mean would be over classes, of which an independent mask is the only one."""
+    x, t = logits("binary"), hard_target("binary")
+    with pytest.raises(lossreg.InputError, match=r"\['cross_entropy_uniform'\] need activation='softmax': a mask has"):
+        mask_statistics(x, t, activation="sigmoid", needs={"valid", "cross_entropy_uniform"})
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 1.0])
+def test_the_uniform_cross_entropy_is_what_label_smoothing_adds(smoothing):
+    """(1 - s) cross-entropy plus s times the mean over the classes of -log p, as torch.nn.functional has it."""
+    x, t = logits("multiclass"), hard_target("multiclass")
+    t[0, 1, 2] = -100
+    needs = {"cross_entropy_positive", "cross_entropy_uniform"}
+    found = mask_statistics(x, t, activation="softmax", needs=needs, ignore_index=-100)
+    uniform = found.cross_entropy_uniform.mean(1).sum()
+    smoothed = (1 - smoothing) * found.cross_entropy_positive.sum() + smoothing * uniform
+    expected = torch.nn.functional.cross_entropy(x, t, label_smoothing=smoothing, reduction="sum")
+    torch.testing.assert_close(smoothed, expected, rtol=1e-12, atol=0)
+
+
+def test_the_square_of_a_hard_target_is_the_target():
+    """So its sum is that of the target, bit for bit; that of a soft one is smaller."""
+    x = logits("multilabel")
+    needs = {"actual", "actual_squared"}
+    hard = mask_statistics(x, hard_target("multilabel"), activation="sigmoid", needs=needs)
+    soft = mask_statistics(x, soft_target("multilabel"), activation="sigmoid", needs=needs)
+    assert torch.equal(hard.actual, hard.actual_squared)
+    assert (soft.actual_squared < soft.actual).all()
+
+
 def test_the_type_is_float32_or_wider_and_the_shape_is_one_number_per_mask():
     t = hard_target("multilabel")
     for given in (torch.float16, torch.bfloat16, torch.float32):
-        found = mask_statistics(logits("multilabel", dtype=given), t, activation="sigmoid", needs=ALL)
-        assert {(field.dtype, field.shape) for field in found} == {(torch.float32, (4, 3))}
-    found = mask_statistics(logits("multilabel"), t, activation="sigmoid", needs=ALL)
-    assert {field.dtype for field in found} == {torch.float64}
+        found = mask_statistics(logits("multilabel", dtype=given), t, activation="sigmoid", needs=SIGMOID)
+        assert {(getattr(found, name).dtype, getattr(found, name).shape) for name in SIGMOID} == {
+            (torch.float32, (4, 3))
+        }
+    found = mask_statistics(logits("multilabel"), t, activation="sigmoid", needs=SIGMOID)
+    assert {getattr(found, name).dtype for name in SIGMOID} == {torch.float64}
 
 
 def test_an_ignore_index_that_the_type_cannot_hold_ignores_nothing():
@@ -132,9 +169,9 @@ def test_one_target_is_shared_by_all_masks():
     """(N, 1, *) against (N, M, *) equals the target repeated M times."""
     x, t = logits("multilabel"), hard_target("binary")
     t[1, 0, 0] = 9
-    shared = mask_statistics(x, t, activation="sigmoid", needs=ALL, ignore_index=9)
-    repeated = mask_statistics(x, t.repeat(1, 3, 1, 1), activation="sigmoid", needs=ALL, ignore_index=9)
-    for name in ALL:
+    shared = mask_statistics(x, t, activation="sigmoid", needs=SIGMOID, ignore_index=9)
+    repeated = mask_statistics(x, t.repeat(1, 3, 1, 1), activation="sigmoid", needs=SIGMOID, ignore_index=9)
+    for name in SIGMOID:
         assert torch.equal(getattr(shared, name), getattr(repeated, name)), name
 
 
@@ -154,13 +191,13 @@ def test_one_ignored_class_ignores_the_pixel_of_softmax():
     assert gradient[0, :, 2, 3].tolist() == [0, 0, 0]
 
 
-def test_gradients_reach_the_input_through_six_fields_and_never_the_target():
+@pytest.mark.parametrize("task, needs", [("multilabel", SIGMOID), ("multiclass", SOFTMAX)], ids=["sigmoid", "softmax"])
+def test_gradients_reach_the_input_through_the_prediction_and_never_the_target(task, needs):
     """The thresholded sums and the counts are constants."""
-    x, t = logits("multilabel").requires_grad_(), soft_target("multilabel").requires_grad_()
-    found = mask_statistics(x, t, activation="sigmoid", needs=ALL)
-    carrying = {name for name in ALL if getattr(found, name).requires_grad}
-    cross_entropy = {"cross_entropy_positive", "cross_entropy_negative"}
-    assert carrying == {"intersection", "predicted", "focal_positive", "focal_negative"} | cross_entropy
+    x, t = logits(task).requires_grad_(), soft_target(task).requires_grad_()
+    found = mask_statistics(x, t, activation="softmax" if task == "multiclass" else "sigmoid", needs=needs)
+    carrying = {name for name in needs if getattr(found, name).requires_grad}
+    assert set(needs) - carrying == {"actual", "actual_squared", "valid", "hard_intersection", "hard_union"}
     sum(getattr(found, name).sum() for name in carrying).backward()
     assert t.grad is None
     assert x.grad.abs().min() > 0

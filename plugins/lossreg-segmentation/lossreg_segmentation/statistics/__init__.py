@@ -14,16 +14,16 @@ from lossreg_segmentation.statistics.checks import check_counted, check_tensors,
 from lossreg_segmentation.statistics.choice import chosen, implementation
 from lossreg_segmentation.statistics.op import mask_sums
 from lossreg_segmentation.statistics.reference import reference
-from lossreg_segmentation.statistics.request import DIFFERENTIABLE, FIELDS, NEGATIVES, Activation, Request
+from lossreg_segmentation.statistics.request import DIFFERENTIABLE, FIELDS, NEGATIVES, UNIFORM, Activation, Request
 
-__all__ = ["NEGATIVES", "Activation", "MaskStatistics", "chosen", "implementation", "mask_statistics"]
+__all__ = ["NEGATIVES", "UNIFORM", "Activation", "MaskStatistics", "chosen", "implementation", "mask_statistics"]
 
 
 class MaskStatistics(NamedTuple):
     """Sums over the valid positions of each mask, (B, C), float32 or wider; None where not asked for.
 
-    p is the activated input, t the target, p_t = p t + (1 - p)(1 - t). Nats. Only the first two and the four losses
-    carry a gradient, and to the input alone.
+    p is the activated input, t the target, p_t = p t + (1 - p)(1 - t). Nats. Only the sums of p, p^2 and min(p, t) and
+    the five losses carry a gradient, and to the input alone.
     """
 
     intersection: Tensor | None = None  # sum of min(p, t); p t for hard targets
@@ -36,6 +36,9 @@ class MaskStatistics(NamedTuple):
     focal_negative: Tensor | None = None  # (1 - t) part of it; sigmoid only
     hard_intersection: Tensor | None = None  # positions of both the thresholded input and the target
     hard_union: Tensor | None = None  # positions of either
+    predicted_squared: Tensor | None = None  # sum of p^2
+    actual_squared: Tensor | None = None  # sum of t^2; that of t for hard targets
+    cross_entropy_uniform: Tensor | None = None  # sum of -log p, whatever the target; softmax only
 
     def over_batch(self) -> MaskStatistics:
         """The sums over the whole batch, (1, C)."""
@@ -75,6 +78,8 @@ def mask_statistics(
         raise InputError(f"unknown statistics {sorted(unknown)}; allowed are {allowed}")
     if activation == "softmax" and (undefined := wanted & NEGATIVES):
         raise InputError(f"statistics {sorted(undefined)} need activation='sigmoid': softmax has no negatives")
+    if activation == "sigmoid" and (undefined := wanted & UNIFORM):
+        raise InputError(f"statistics {sorted(undefined)} need activation='softmax': a mask has no other classes")
     check_tensors(input, target, activation)
     name = chosen(input, target, activation)
     if not torch.compiler.is_compiling():  # asked first: a compiler can trace neither the switch nor the checks

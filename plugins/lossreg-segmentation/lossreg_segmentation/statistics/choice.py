@@ -86,10 +86,15 @@ def refusal(name: str, input: Tensor, target: Tensor, activation: str) -> str:
     return ""
 
 
+def interpreted() -> bool:
+    """Whether Triton's interpreter runs the kernels, on any device."""
+    return _INTERPRETED
+
+
 def _refusal_of_triton(device: str, classes: int, target: torch.dtype, activation: str) -> str:
     if not _INSTALLED["triton"]:
         return "Triton is not installed: it comes with torch's builds for CUDA"
-    if device != "cuda" and not _INTERPRETED:
+    if device != "cuda" and not interpreted():
         return f"it is for CUDA tensors, got {device}"
     if target in _UNSIGNED:
         return f"its targets are bool, uint8, signed integers or floats, got {target}"

@@ -59,9 +59,9 @@ def _soft(value, t, gamma, power):
 def sums_kernel(variant: Variant):
     """sums(x, t, shared, part, chunk, first, last, gamma, ignored, threshold) -> whether a target value is wrong.
 
-    x (R, L); t (R / shared, L); part (R, chunks, 10), in the order of FIELDS. Does tasks first..last of R * chunks.
+    x (R, L); t (R / shared, L); part (R, chunks, 13), in the order of FIELDS. Does tasks first..last of R * chunks.
     """
-    overlap, cross_entropy, focal, hard, soft, _, ignore, power = variant
+    overlap, cross_entropy, focal, hard, squared, _, soft, _, ignore, power = variant
 
     def sums(x, t, shared, part, chunk, first, last, gamma, ignored, threshold):
         wide_vectors()
@@ -72,6 +72,7 @@ def sums_kernel(variant: Variant):
             xs, ts = x[row, c * chunk : (c + 1) * chunk], t[row // shared, c * chunk : (c + 1) * chunk]
             wrong |= any_wrong(ts, ignored, soft, ignore)
             intersection = predicted = actual = valid = ce_p = ce_n = focal_p = focal_n = hit = either = ZERO
+            p_squared = t_squared = ZERO
             for i in range(xs.size):
                 value, tt = widen(xs[i]), ts[i]
                 counts = tt != ignored if ignore else True
@@ -103,9 +104,13 @@ def sums_kernel(variant: Variant):
                     inside, positive = value > threshold, label > HALF
                     hit += select(inside & positive, ONE, ZERO)
                     either += select(counts & (inside | positive), ONE, ZERO)
+                if squared:
+                    p_squared += weight * p * p
+                    t_squared += label * label
             out = part[row, c]
             out[0], out[1], out[2], out[3], out[4] = intersection, predicted, actual, valid, ce_p
             out[5], out[6], out[7], out[8], out[9] = ce_n, focal_p, focal_n, hit, either
+            out[10], out[11], out[12] = p_squared, t_squared, ZERO
         return wrong
 
     return kept_on_disk(sums, SUMMING)
@@ -113,11 +118,11 @@ def sums_kernel(variant: Variant):
 
 @cache
 def gradient_kernel(variant: Variant):
-    """gradient(x, t, shared, g, k, chunk, first, last, gamma, ignored): g = dL/dx, from k (R, 10) = dL/dsums.
+    """gradient(x, t, shared, g, k, chunk, first, last, gamma, ignored): g = dL/dx, from k (R, 13) = dL/dsums.
 
     A row whose k are all zero is not read.
     """
-    overlap, cross_entropy, focal, _, soft, _, ignore, power = variant
+    overlap, cross_entropy, focal, _, squared, _, soft, _, ignore, power = variant
 
     def gradient(x, t, shared, g, k, chunk, first, last, gamma, ignored):
         wide_vectors()
@@ -131,6 +136,7 @@ def gradient_kernel(variant: Variant):
             xs, ts = x[row, c * chunk : (c + 1) * chunk], t[row // shared, c * chunk : (c + 1) * chunk]
             k_intersection, k_predicted = k[row, 0], k[row, 1]
             k_ce_p, k_ce_n, k_focal_p, k_focal_n = k[row, 4], k[row, 5], k[row, 6], k[row, 7]
+            k_squared = k[row, 10]
             for i in range(xs.size):
                 value, tt = widen(xs[i]), ts[i]
                 counts = tt != ignored if ignore else True
@@ -144,6 +150,8 @@ def gradient_kernel(variant: Variant):
                     if overlap:
                         side = select(p < t1, ONE, select(p == t1, HALF, ZERO))  # as torch.minimum shares a tie
                         slope += p * rest * (k_predicted + side * k_intersection)
+                    if squared:
+                        slope += p * rest * (p + p) * k_squared
                     if cross_entropy:
                         slope += t0 * k_ce_n * p - t1 * k_ce_p * rest
                     if focal:
@@ -152,7 +160,7 @@ def gradient_kernel(variant: Variant):
                         slope += (t1 * k_focal_p + t0 * k_focal_n) * focus * (growth * loss + p - t1)
                 else:
                     positive = counts & (tt != 0)
-                    _, loss, q, kept, steep, focus = _hard(value, positive, gamma, power)
+                    p, loss, q, kept, steep, focus = _hard(value, positive, gamma, power)
                     if cross_entropy:
                         slope += select(positive, k_ce_p, k_ce_n) * q
                     if focal:
@@ -160,6 +168,8 @@ def gradient_kernel(variant: Variant):
                     slope = select(positive, -slope, slope)
                     if overlap:
                         slope += steep * (k_predicted + select(positive, k_intersection, ZERO))
+                    if squared:
+                        slope += steep * (p + p) * k_squared
                 if ignore:
                     slope = select(counts, slope, ZERO)
                 gs[i] = narrow(slope, gs[i])

@@ -1,7 +1,6 @@
 """Kernels for classes that exclude each other: the sums over pixels of (C, L) logits, and their gradient.
 
-Pixels are taken a tile at a time, so that the exponentials of all classes stay in cache. The inner loops run over the
-pixels of one class, which are contiguous.
+Pixels are taken a tile at a time. The inner loops run over the pixels of one class, which are contiguous.
 """
 
 from __future__ import annotations
@@ -9,80 +8,31 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
-from numba import njit
 
 from lossreg_segmentation.statistics.numba_math import (
-    ELEMENT,
     EXACT,
     HALF,
     ONE,
     SUMMING,
     ZERO,
     any_wrong,
-    exp_nonpositive,
     kept_on_disk,
-    log1p_unit,
-    log_positive,
     narrow,
-    power_of,
     select,
     wide_vectors,
     widen,
 )
+from lossreg_segmentation.statistics.numba_pixels import TILE, normalise, one_class
 from lossreg_segmentation.statistics.numba_variant import Variant
-
-TILE = 256  # pixels
-
-
-@njit(**EXACT)  # compiled once for all variants
-def _normalise(x, low, high, weight, ignore, e, top, highest, others, inverse, log_total):
-    """Of each pixel: the top class, e^(x - highest) of each, their sum without that one; 1 and log over the sum."""
-    wide_vectors()
-    classes, n = len(x), high - low
-    xs = x[0, low:high]
-    for i in range(n):
-        value = widen(xs[i])
-        top[i] = 0
-        others[i] = ZERO
-        highest[i] = select(weight[i] > ZERO, value, ZERO) if ignore else value
-    for c in range(1, classes):
-        xs = x[c, low:high]
-        for i in range(n):
-            value = widen(xs[i])
-            value = select(weight[i] > ZERO, value, ZERO) if ignore else value
-            top[i] = select(value > highest[i], np.int32(c), top[i])
-            highest[i] = select(value > highest[i], value, highest[i])
-    for c in range(classes):
-        xs, es = x[c, low:high], e[c]
-        for i in range(n):
-            value = widen(xs[i])
-            value = select(weight[i] > ZERO, value, ZERO) if ignore else value
-            power = exp_nonpositive(value - highest[i])
-            others[i] += select(top[i] == c, ZERO, power)
-            es[i] = power
-    for i in range(n):
-        total = others[i] + ONE
-        inverse[i] = ONE / total
-        # 1 + a small rest would round the rest away, and with it the loss of a confident pixel.
-        near = log1p_unit(select(others[i] < ONE, others[i], ONE))
-        log_total[i] = select(others[i] < ONE, near, log_positive(total))
-
-
-@njit(**ELEMENT)
-def _class(value, e, is_top, highest, others, inverse, log_total, gamma, power):
-    """p, -log p, 1 - p and (1 - p)^gamma of one class of one pixel."""
-    p = e * inverse
-    rest = select(is_top, others * inverse, ONE - p)
-    return p, log_total - (value - highest), rest, power_of(rest, log_positive(rest), gamma, power)
 
 
 @cache
 def sums_kernel(variant: Variant):
     """sums(x, t, part, chunk, first, last, gamma, ignored) -> whether a target value is wrong.
 
-    x (B, C, L); t (B, L) class indices or (B, C, L); part (B, chunks, C, 10). Does tasks first..last of B * chunks.
+    x (B, C, L); t (B, L) class indices or (B, C, L); part (B, chunks, C, 13). Does tasks first..last of B * chunks.
     """
-    overlap, cross_entropy, focal, hard, soft, index, ignore, power = variant
+    overlap, cross_entropy, focal, hard, squared, uniform, soft, index, ignore, power = variant
 
     def sums(x, t, part, chunk, first, last, gamma, ignored):
         wide_vectors()
@@ -112,17 +62,18 @@ def sums_kernel(variant: Variant):
                         if ignore:
                             for i in range(n):
                                 weight[i] = select(ts[i] != ignored, weight[i], ZERO)
-                _normalise(x[b], low, high, weight, ignore, e, top, highest, others, inverse, log_total)
+                normalise(x[b], low, high, weight, ignore, e, top, highest, others, inverse, log_total)
                 for c in range(classes):
                     xs, es = x[b, c, low:high], e[c]
                     if not index:
                         ts = t[b, c, low:high]
                     intersection = predicted = actual = valid = ce = focal_sum = hit = either = ZERO
+                    p_squared = t_squared = ce_uniform = ZERO
                     for i in range(n):
                         w = weight[i] if ignore else ONE
                         value = select(w > ZERO, widen(xs[i]), ZERO) if ignore else widen(xs[i])
                         is_top = top[i] == c
-                        p, loss, _, focus = _class(
+                        p, loss, _, focus = one_class(
                             value, es[i], is_top, highest[i], others[i], inverse[i], log_total[i], gamma, power
                         )
                         if index:
@@ -144,6 +95,11 @@ def sums_kernel(variant: Variant):
                             positive = label > HALF
                             hit += select(is_top & positive, ONE, ZERO)
                             either += w * select(is_top | positive, ONE, ZERO)
+                        if squared:
+                            p_squared += w * p * p
+                            t_squared += label * label
+                        if uniform:
+                            ce_uniform += w * loss
                     out = part[b, chunk_index, c]
                     out[0] += intersection
                     out[1] += predicted
@@ -153,6 +109,9 @@ def sums_kernel(variant: Variant):
                     out[6] += focal_sum
                     out[8] += hit
                     out[9] += either
+                    out[10] += p_squared
+                    out[11] += t_squared
+                    out[12] += ce_uniform
         return wrong
 
     return kept_on_disk(sums, SUMMING)
@@ -160,12 +119,12 @@ def sums_kernel(variant: Variant):
 
 @cache
 def gradient_kernel(variant: Variant):
-    """gradient(x, t, g, k, chunk, first, last, gamma, ignored): g = dL/dx, from k (B, C, 10) = dL/dsums.
+    """gradient(x, t, g, k, chunk, first, last, gamma, ignored): g = dL/dx, from k (B, C, 13) = dL/dsums.
 
     With u = dL/dp and v = dL/dlog p of each class, g = p (u - sum p u) + v - p sum v. An example whose k are all zero
     is not read.
     """
-    overlap, cross_entropy, focal, _, soft, index, ignore, power = variant
+    overlap, cross_entropy, focal, _, squared, uniform, soft, index, ignore, power = variant
 
     def gradient(x, t, g, k, chunk, first, last, gamma, ignored):
         wide_vectors()
@@ -200,18 +159,19 @@ def gradient_kernel(variant: Variant):
                             ts = t[b, c, low:high]
                             for i in range(n):
                                 weight[i] = select(ts[i] != ignored, weight[i], ZERO)
-                _normalise(x[b], low, high, weight, ignore, e, top, highest, others, inverse, log_total)
+                normalise(x[b], low, high, weight, ignore, e, top, highest, others, inverse, log_total)
                 mean_u[:n] = ZERO
                 sum_v[:n] = ZERO
                 for c in range(classes):
                     xs, es, us, vs = x[b, c, low:high], e[c], u[c], v[c]
                     ts = t[b, low:high] if index else t[b, c, low:high]
                     k_intersection, k_predicted, k_ce, k_focal = k[b, c, 0], k[b, c, 1], k[b, c, 4], k[b, c, 6]
+                    k_squared, k_uniform = k[b, c, 10], k[b, c, 12]
                     for i in range(n):
                         value = widen(xs[i])
                         if ignore:
                             value = select(weight[i] > ZERO, value, ZERO)
-                        p, loss, rest, focus = _class(
+                        p, loss, rest, focus = one_class(
                             value, es[i], top[i] == c, highest[i], others[i], inverse[i], log_total[i], gamma, power
                         )
                         if index:
@@ -220,12 +180,15 @@ def gradient_kernel(variant: Variant):
                             label = select(weight[i] > ZERO, ts[i], ZERO)
                         else:
                             label = select(ts[i] != 0, ONE, ZERO)
-                        slope = ZERO
+                        slope = of_p = ZERO
                         if overlap:
                             side = label
                             if soft:
                                 side = select(p < label, ONE, select(p == label, HALF, ZERO))  # as torch.minimum
-                            of_p = k_predicted + side * k_intersection
+                            of_p += k_predicted + side * k_intersection
+                        if squared:
+                            of_p += (p + p) * k_squared
+                        if overlap or squared:
                             us[i] = of_p
                             mean_u[i] += p * of_p
                         if cross_entropy:
@@ -233,8 +196,11 @@ def gradient_kernel(variant: Variant):
                         if focal:
                             growth = gamma * p * loss / select(rest > ZERO, rest, ONE)
                             slope += k_focal * focus * (ONE + growth)
-                        vs[i] = -label * slope
-                        sum_v[i] -= label * slope
+                        of_log_p = -label * slope
+                        if uniform:
+                            of_log_p -= k_uniform
+                        vs[i] = of_log_p
+                        sum_v[i] += of_log_p
                         es[i] = p
                 for c in range(classes):
                     gs, es, us, vs = g[b, c, low:high], e[c], u[c], v[c]
@@ -243,7 +209,7 @@ def gradient_kernel(variant: Variant):
                         # v - p sum v, in the order that keeps the digits of 1 - p
                         rest = select(top[i] == c, others[i] * inverse[i], ONE - p)
                         slope = vs[i] * rest - p * (sum_v[i] - vs[i])
-                        if overlap:
+                        if overlap or squared:
                             slope += p * (us[i] - mean_u[i])
                         if ignore:
                             slope = select(weight[i] > ZERO, slope, ZERO)

@@ -4,20 +4,32 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from lossreg_segmentation.statistics.request import CROSS_ENTROPY, FOCAL, HARD, OVERLAP, Request
+from lossreg_segmentation.statistics.request import (
+    CROSS_ENTROPY,
+    DIFFERENTIABLE,
+    FOCAL,
+    HARD,
+    OVERLAP,
+    SQUARED,
+    UNIFORM,
+    Request,
+)
 
 
 class Variant(NamedTuple):
     """One kernel is compiled for each, and for the dtypes it meets; it computes nothing else than what is named here.
 
-    overlap: intersection and predicted. hard: the thresholded sums. soft: targets between 0 and 1. class_index: targets
-    that are class indices. ignore: some target value is ignored. power: gamma where it is 0, 1 or 2, and 3 for others.
+    overlap: intersection and predicted. hard: the thresholded sums. squared: those of p^2 and t^2. uniform: the
+    cross-entropy whatever the target. soft: targets between 0 and 1. class_index: targets that are class indices.
+    ignore: some target value is ignored. power: gamma where it is 0, 1 or 2, and 3 for others.
     """
 
     overlap: bool
     cross_entropy: bool
     focal: bool
     hard: bool
+    squared: bool
+    uniform: bool
     soft: bool
     class_index: bool
     ignore: bool
@@ -33,6 +45,8 @@ def variant_of(request: Request, *, soft: bool, index: bool, gradient: bool) -> 
         cross_entropy=bool(needs & CROSS_ENTROPY),
         focal=focal,
         hard=bool(needs & HARD) and not gradient,
+        squared=bool(needs & (SQUARED & DIFFERENTIABLE if gradient else SQUARED)),
+        uniform=bool(needs & UNIFORM),
         soft=soft,
         class_index=index,
         ignore=request.ignore_index is not None,

@@ -31,6 +31,10 @@ def reference(
     if "intersection" in needs:
         elements["intersection"] = torch.minimum(p, t) if soft else p * t
     elements |= {"predicted": p, "actual": t.expand_as(p), "valid": torch.ones_like(p)}
+    if "predicted_squared" in needs:
+        elements["predicted_squared"] = p * p
+    if "actual_squared" in needs:
+        elements["actual_squared"] = (t * t).expand_as(p)
     if needs & {"hard_intersection", "hard_union"}:
         hit, mask = _predicted(x, activation, threshold), t > 0.5
         elements |= {"hard_intersection": (hit & mask).to(x.dtype), "hard_union": (hit | mask).to(x.dtype)}
@@ -74,6 +78,8 @@ def _softmax(x: Tensor, t: Tensor, gamma: float, needs: frozenset[str]) -> dict[
     elements = {"p": log_p.exp()}
     if "cross_entropy_positive" in needs:
         elements["cross_entropy_positive"] = -t * log_p
+    if "cross_entropy_uniform" in needs:
+        elements["cross_entropy_uniform"] = -log_p
     if "focal_positive" in needs:
         focal = -t * log_p
         elements["focal_positive"] = focal * torch.exp(gamma * _log_rest(x, log_p)) if gamma > 0 else focal

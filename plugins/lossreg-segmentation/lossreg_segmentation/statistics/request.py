@@ -21,15 +21,21 @@ FIELDS = (
     "focal_negative",
     "hard_intersection",
     "hard_union",
+    "predicted_squared",
+    "actual_squared",
+    "cross_entropy_uniform",
 )
 FOCAL = frozenset({"focal_positive", "focal_negative"})
 CROSS_ENTROPY = frozenset({"cross_entropy_positive", "cross_entropy_negative"})
 OVERLAP = frozenset({"intersection", "predicted"})
 HARD = frozenset({"hard_intersection", "hard_union"})
+SQUARED = frozenset({"predicted_squared", "actual_squared"})
 # Defined for independent masks alone.
 NEGATIVES = frozenset({"cross_entropy_negative", "focal_negative"})
+# Defined for classes that exclude each other alone.
+UNIFORM = frozenset({"cross_entropy_uniform"})
 # The others are counts, and the gradient of a count is zero.
-DIFFERENTIABLE = OVERLAP | CROSS_ENTROPY | FOCAL
+DIFFERENTIABLE = OVERLAP | CROSS_ENTROPY | FOCAL | UNIFORM | {"predicted_squared"}
 
 
 class Request(NamedTuple):

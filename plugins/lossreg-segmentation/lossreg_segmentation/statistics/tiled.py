@@ -70,6 +70,8 @@ def _count_sums(tile: Tile, request: Request) -> dict[str, Tensor]:
     x, t, needs, sums = tile.x, tile.t, set(request.needs), {}
     if "actual" in needs:
         sums["actual"] = tile.total(t)
+    if "actual_squared" in needs:
+        sums["actual_squared"] = tile.total(t * t if tile.soft else t)
     if "valid" in needs:
         sums["valid"] = sum_of(torch.ones_like(x[:, :1]), tile.valid).expand(x.shape[:2])
     if not needs & HARD:
@@ -91,6 +93,8 @@ def _mask_sums(tile: Tile, request: Request) -> dict[str, Tensor]:
         sums["intersection"] = torch.minimum(p, t).sum(2) if tile.soft else vecdot(p, t)
     if "predicted" in needs:
         sums["predicted"] = sum_of(p, tile.valid)
+    if "predicted_squared" in needs:
+        sums["predicted_squared"] = sum_of(p * p, tile.valid)
     if not needs & (CROSS_ENTROPY | FOCAL):
         return sums
     positive, negative, both = _cross_entropies(tile, u)
@@ -121,6 +125,8 @@ def _mask_gradient(tile: Tile, grads: dict[str, Tensor], gamma: float) -> Tensor
         gradient.addcmul_(overlap_slope(p, tile), grads["intersection"])
     if "predicted" in grads:
         gradient.add_(grads["predicted"] if tile.valid is None else grads["predicted"] * tile.valid)
+    if "predicted_squared" in grads:
+        gradient.addcmul_(p if tile.valid is None else p * tile.valid, grads["predicted_squared"], value=2)
     gradient.mul_(slope)
     if "cross_entropy_positive" in grads:
         gradient.addcmul_(nt, grads["cross_entropy_positive"], value=-1)

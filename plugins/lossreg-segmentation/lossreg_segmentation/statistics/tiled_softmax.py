@@ -16,6 +16,10 @@ def class_sums(tile: Tile, request: Request) -> dict[str, Tensor]:
     p, z = log_p.exp(), tile.pick(log_p)
     if "predicted" in needs:
         sums["predicted"] = sum_of(p, tile.valid)
+    if "predicted_squared" in needs:
+        sums["predicted_squared"] = sum_of(p * p, tile.valid)
+    if "cross_entropy_uniform" in needs:
+        sums["cross_entropy_uniform"] = -sum_of(log_p, tile.valid)
     if "intersection" in needs:
         sums["intersection"] = tile.total(torch.minimum(tile.pick(p), t) if tile.soft else tile.pick(p) * t)
     if "cross_entropy_positive" in needs:
@@ -49,6 +53,10 @@ def class_gradient(tile: Tile, grads: dict[str, Tensor], gamma: float) -> Tensor
         ratio = z / rest.clamp_min(torch.finfo(z.dtype).tiny)
         at_target -= (1 - gamma * picked * ratio) * rest.pow_(gamma) * t * of["focal_positive"]
     gradient = p * grads["predicted"] if "predicted" in grads else torch.zeros_like(p)
+    if "predicted_squared" in grads:
+        gradient.addcmul_(p * p, grads["predicted_squared"], value=2)
+    if "cross_entropy_uniform" in grads:
+        gradient -= grads["cross_entropy_uniform"]
     gradient = gradient.add_(at_target) if chosen is None else gradient.scatter_add_(1, chosen, at_target)
     gradient -= p * gradient.sum(1, keepdim=True)
     return gradient if tile.valid is None else gradient.mul_(tile.valid)

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from lossreg_segmentation.statistics.request import DIFFERENTIABLE, FIELDS, NEGATIVES, Request, is_index, sums_dtype
+from lossreg_segmentation.statistics.request import (
+    DIFFERENTIABLE,
+    FIELDS,
+    NEGATIVES,
+    UNIFORM,
+    Request,
+    is_index,
+    sums_dtype,
+)
+from lossreg_segmentation.statistics.triton_tuning import fastest
 
 # Elements that one program holds at a time, and those of each of its warps.
 MASK_BLOCK = 2048
 CLASS_BLOCK = 4096
 PER_WARP = 512
 LEAST_BLOCK = 16
+MOST_WARPS = 16
+MOST_CANDIDATES = 4
 # Blocks of pixels that one program adds up at most, and the programs that must be left to fill a GPU.
 MOST_STEPS = 16
 ENOUGH_PROGRAMS = 2048
@@ -40,7 +51,7 @@ def forward(x: Tensor, t: Tensor, request: Request) -> Tensor:
         from lossreg_segmentation.statistics.triton_kernels import sigmoid_sums
 
         parts = x.new_empty((k, b, c, tiles.per_row), dtype=sums_dtype(x))
-        constants = _constants(FIELDS, t, request) | {"THRESHOLD": request.threshold}
+        constants = _constants(set(FIELDS) - UNIFORM, t, request) | {"THRESHOLD": request.threshold}
         _launch(sigmoid_sums, tiles, (x, t, parts, b * c * length // t.numel(), length, tiles.per_row), constants)
     else:
         from lossreg_segmentation.statistics.triton_softmax_kernels import softmax_sums
@@ -65,9 +76,19 @@ def backward(x: Tensor, t: Tensor, grads: Tensor, request: Request) -> Tensor:
     if request.activation == "sigmoid":
         from lossreg_segmentation.statistics.triton_kernels import sigmoid_gradient
 
-        constants = _constants(DIFFERENTIABLE, t, request)
-        arguments = (x, t, grads, dx, b * c * length // t.numel(), length, b * c, tiles.per_row)
-        _launch(sigmoid_gradient, tiles, arguments, constants)
+        constants = _constants(DIFFERENTIABLE - UNIFORM, t, request)
+
+        def launch(tiles: _Tiles) -> None:
+            arguments = (x, t, grads, dx, b * c * length // t.numel(), length, b * c, tiles.per_row)
+            _launch(sigmoid_gradient, tiles, arguments, constants)
+
+        # The one kernel whose every result comes from one position: however it is cut, the bits are the same. The sums
+        # over positions, and those over the classes of a pixel, are added in an order that the launch decides, so a
+        # seeded run would differ from process to process. They keep to the table.
+        candidates = _candidates(tiles, length)
+        launch(
+            fastest(candidates, launch, _variant(sigmoid_gradient, candidates, constants, x, t), x.numel(), x.device)
+        )
     else:
         from lossreg_segmentation.statistics.triton_softmax_kernels import softmax_gradient
 
@@ -87,9 +108,31 @@ def _tiles(x: Tensor, request: Request) -> _Tiles:
     if x.dtype == torch.float64:  # takes twice the registers
         most //= 2
     block = max(LEAST_BLOCK, min(most // padded, _power_of_two(length)))
-    count = -(-length // block)
     per_warp = PER_WARP // 2 if x.dtype == torch.float64 else PER_WARP
-    return _Tiles(rows * count, count, block, max(1, min(8, block * padded // per_warp)))
+    return _cut(rows, length, block, max(1, min(8, block * padded // per_warp)))
+
+
+def _cut(rows: int, length: int, block: int, warps: int) -> _Tiles:
+    count = -(-length // block)
+    return _Tiles(rows * count, count, block, warps)
+
+
+def _candidates(table: _Tiles, length: int) -> list[_Tiles]:
+    """The table's choice and its nearest others."""
+    rows, (block, warps) = table.programs // table.per_row, table[2:]
+    near = (block // 2, warps), (2 * block, warps), (block, 2 * warps), (block, warps // 2)
+    fitting = [
+        _cut(rows, length, b, w) for b, w in near if LEAST_BLOCK <= b <= _power_of_two(length) and 1 <= w <= MOST_WARPS
+    ]
+    return [table, *fitting][:MOST_CANDIDATES]
+
+
+def _variant(kernel: Any, candidates: list[_Tiles], constants: dict[str, Any], x: Tensor, t: Tensor) -> Hashable:
+    """What the speed of a kernel depends on. Of gamma and the ignored value, the code that they lead to alone."""
+    gamma, ignore = constants["GAMMA"], constants["IGNORE"]
+    code = constants | {"GAMMA": gamma if gamma in (0, 1, 2) else None, "IGNORE": ignore is not None}
+    cuts = tuple((tiles.block, tiles.warps) for tiles in candidates)
+    return kernel, cuts, x.dtype, t.dtype, frozenset(code.items())
 
 
 def _constants(fields: Iterable[str], t: Tensor, request: Request) -> dict[str, Any]:

@@ -113,6 +113,7 @@ def sigmoid_sums(
     CROSS_ENTROPY_POSITIVE: tl.constexpr, CROSS_ENTROPY_NEGATIVE: tl.constexpr,
     FOCAL_POSITIVE: tl.constexpr, FOCAL_NEGATIVE: tl.constexpr,
     HARD_INTERSECTION: tl.constexpr, HARD_UNION: tl.constexpr,
+    PREDICTED_SQUARED: tl.constexpr, ACTUAL_SQUARED: tl.constexpr,
     GAMMA: tl.constexpr, IGNORE: tl.constexpr, THRESHOLD: tl.constexpr, SOFT: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """One tile of one mask: its part of each sum, into (K, rows, tiles). `sharing` masks in a row have one target."""
@@ -134,6 +135,8 @@ def sigmoid_sums(
     hit, mask = x > THRESHOLD, t > 0.5
     _put(sums_ptr, HARD_INTERSECTION, stride, (hit & mask).to(DTYPE), valid)
     _put(sums_ptr, HARD_UNION, stride, (hit | mask).to(DTYPE), valid)
+    _put(sums_ptr, PREDICTED_SQUARED, stride, p * p, valid)
+    _put(sums_ptr, ACTUAL_SQUARED, stride, t * t, valid)
 
 
 @triton.jit
@@ -151,7 +154,7 @@ def sigmoid_gradient(
     x_ptr, t_ptr, grads_ptr, dx_ptr, sharing, L, rows, tiles,
     INTERSECTION: tl.constexpr, PREDICTED: tl.constexpr,
     CROSS_ENTROPY_POSITIVE: tl.constexpr, CROSS_ENTROPY_NEGATIVE: tl.constexpr,
-    FOCAL_POSITIVE: tl.constexpr, FOCAL_NEGATIVE: tl.constexpr,
+    FOCAL_POSITIVE: tl.constexpr, FOCAL_NEGATIVE: tl.constexpr, PREDICTED_SQUARED: tl.constexpr,
     GAMMA: tl.constexpr, IGNORE: tl.constexpr, SOFT: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """One tile of one mask: what the gradients of its sums, (K, rows), make of each logit."""
@@ -164,16 +167,19 @@ def sigmoid_gradient(
     ce_negative = incoming(grads_ptr + row, CROSS_ENTROPY_NEGATIVE, rows, True)
     focal_positive = incoming(grads_ptr + row, FOCAL_POSITIVE, rows, True)
     focal_negative = incoming(grads_ptr + row, FOCAL_NEGATIVE, rows, True)
+    squared = incoming(grads_ptr + row, PREDICTED_SQUARED, rows, True)
     dx = tl.zeros((BLOCK,), DTYPE)
     # A row whose gradients are all 0 is not read.
     some = (overlap != 0) | (predicted != 0) | (ce_positive != 0) | (ce_negative != 0)
-    if some | (focal_positive != 0) | (focal_negative != 0):
+    if some | (focal_positive != 0) | (focal_negative != 0) | (squared != 0):
         x, t, valid = _read_mask(x_ptr, t_ptr, row, sharing, first, L, BLOCK, IGNORE, DTYPE)
         p, rest, tail = _sigmoid(x)
         if INTERSECTION >= 0:
             dx += overlap * overlap_slope(p, t, SOFT) * p * rest
         if PREDICTED >= 0:
             dx += predicted * p * rest
+        if PREDICTED_SQUARED >= 0:
+            dx += squared * 2 * p * p * rest
         if CROSS_ENTROPY_POSITIVE >= 0:
             dx -= ce_positive * t * rest
         if CROSS_ENTROPY_NEGATIVE >= 0:

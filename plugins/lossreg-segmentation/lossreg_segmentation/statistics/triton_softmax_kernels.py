@@ -75,6 +75,7 @@ def softmax_sums(
     INTERSECTION: tl.constexpr, PREDICTED: tl.constexpr, ACTUAL: tl.constexpr, VALID: tl.constexpr,
     CROSS_ENTROPY_POSITIVE: tl.constexpr, FOCAL_POSITIVE: tl.constexpr,
     HARD_INTERSECTION: tl.constexpr, HARD_UNION: tl.constexpr,
+    PREDICTED_SQUARED: tl.constexpr, ACTUAL_SQUARED: tl.constexpr, CROSS_ENTROPY_UNIFORM: tl.constexpr,
     GAMMA: tl.constexpr, IGNORE: tl.constexpr, SOFT: tl.constexpr, INDEX: tl.constexpr,
     C_PADDED: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
@@ -83,6 +84,7 @@ def softmax_sums(
     batch, tile = (tl.program_id(0) // tiles).to(tl.int64), (tl.program_id(0) % tiles).to(tl.int64)
     zero = tl.zeros((C_PADDED,), DTYPE)
     overlap, predicted, actual, count, ce, focal, hits, union = zero, zero, zero, zero, zero, zero, zero, zero
+    predicted_squared, actual_squared, uniform = zero, zero, zero
     for step in range(steps):
         first = (tile * steps + step) * BLOCK
         x, t, counted = _read_pixels(x_ptr, t_ptr, batch, first, C, L, IGNORE, INDEX, DTYPE, C_PADDED, BLOCK)
@@ -96,6 +98,9 @@ def softmax_sums(
         focal = _add(focal, FOCAL_POSITIVE, -t * weight * log_p, counted)
         hits = _add(hits, HARD_INTERSECTION, (top & (t > 0.5)).to(DTYPE), counted)
         union = _add(union, HARD_UNION, (top | (t > 0.5)).to(DTYPE), counted)
+        predicted_squared = _add(predicted_squared, PREDICTED_SQUARED, p * p, counted)
+        actual_squared = _add(actual_squared, ACTUAL_SQUARED, t * t, counted)
+        uniform = _add(uniform, CROSS_ENTROPY_UNIFORM, -log_p, counted)
     c, stride = tl.arange(0, C_PADDED), tl.cast(rows, tl.int64) * tiles
     sums_ptr, real = sums_ptr + (batch * C + c) * tiles + tile, c < C
     _put_classes(sums_ptr, INTERSECTION, stride, overlap, real)
@@ -106,6 +111,9 @@ def softmax_sums(
     _put_classes(sums_ptr, FOCAL_POSITIVE, stride, focal, real)
     _put_classes(sums_ptr, HARD_INTERSECTION, stride, hits, real)
     _put_classes(sums_ptr, HARD_UNION, stride, union, real)
+    _put_classes(sums_ptr, PREDICTED_SQUARED, stride, predicted_squared, real)
+    _put_classes(sums_ptr, ACTUAL_SQUARED, stride, actual_squared, real)
+    _put_classes(sums_ptr, CROSS_ENTROPY_UNIFORM, stride, uniform, real)
 
 
 @triton.jit
@@ -113,6 +121,7 @@ def softmax_gradient(
     x_ptr, t_ptr, grads_ptr, dx_ptr, C, L, rows, tiles,
     INTERSECTION: tl.constexpr, PREDICTED: tl.constexpr,
     CROSS_ENTROPY_POSITIVE: tl.constexpr, FOCAL_POSITIVE: tl.constexpr,
+    PREDICTED_SQUARED: tl.constexpr, CROSS_ENTROPY_UNIFORM: tl.constexpr,
     GAMMA: tl.constexpr, IGNORE: tl.constexpr, SOFT: tl.constexpr, INDEX: tl.constexpr,
     C_PADDED: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
@@ -127,7 +136,9 @@ def softmax_gradient(
     predicted = incoming(grads_ptr, PREDICTED, rows, real)
     ce = incoming(grads_ptr, CROSS_ENTROPY_POSITIVE, rows, real)
     focal = incoming(grads_ptr, FOCAL_POSITIVE, rows, real)
-    some = (overlap != 0) | (predicted != 0) | (ce != 0) | (focal != 0)
+    squared = incoming(grads_ptr, PREDICTED_SQUARED, rows, real)
+    uniform = incoming(grads_ptr, CROSS_ENTROPY_UNIFORM, rows, real)
+    some = (overlap != 0) | (predicted != 0) | (ce != 0) | (focal != 0) | (squared != 0) | (uniform != 0)
     dx = tl.zeros((C_PADDED, BLOCK), DTYPE)
     # An example whose gradients are all 0 is not read.
     if tl.max(tl.max(some.to(tl.int32), 0), 0) > 0:
@@ -138,8 +149,12 @@ def softmax_gradient(
             by_p += overlap * overlap_slope(p, t, SOFT)
         if PREDICTED >= 0:
             by_p += predicted
+        if PREDICTED_SQUARED >= 0:
+            by_p += squared * 2 * p
         if CROSS_ENTROPY_POSITIVE >= 0:
             by_log_p -= ce * t
+        if CROSS_ENTROPY_UNIFORM >= 0:
+            by_log_p -= uniform
         if FOCAL_POSITIVE >= 0:
             floor = tl.maximum(rest, TINY)
             by_log_p -= focal * t * power_of(rest, tl.log(floor), GAMMA) * (1 - GAMMA * p * log_p / floor)

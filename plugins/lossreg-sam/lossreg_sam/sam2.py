@@ -1,0 +1,213 @@
+"""The loss that SAM 2 is trained with, over frames, correction steps and several masks for each object."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from lossreg import Loss, Term, losses
+from lossreg.contract import contract
+from lossreg.errors import InputError
+from lossreg_sam.masks import IOU_SUMS, iou_difference
+from lossreg_sam.sam import DICE_SUMS, FOCAL_SUMS
+from lossreg_sam.sam2_outputs import Step, read_steps
+from lossreg_segmentation.distributed import means_over_ranks
+from lossreg_segmentation.mask_pass import MaskPass
+from lossreg_segmentation.overlap import dice
+from lossreg_segmentation.pixelwise import Weight, binary_focal, pixel_mean
+from lossreg_segmentation.segmentation_loss import required
+from lossreg_segmentation.statistics import MaskStatistics, mask_statistics
+from lossreg_segmentation.statistics.choice import IMPLEMENTATIONS
+
+CONTRACT = contract(
+    input="outputs of SAM 2, per frame and step",
+    target="masks (T, N, H, W), shared by the steps and the M predictions",
+    tasks=["binary"],
+    implementations=IMPLEMENTATIONS,
+)
+COMPONENTS = ("loss_mask", "loss_dice", "loss_iou", "loss_class")
+
+Preset = Literal["sam2.1", "constructor"]
+Alpha = Annotated[float, Field(le=1)]
+Gamma = Annotated[float, Field(ge=0)]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The parameters by SAM 2's names. The defaults are those of its constructor, which has none for the weights."""
+
+    weight_dict: Mapping[str, float] | None = None
+    focal_alpha: float = 0.25
+    focal_gamma: float = 2.0
+    supervise_all_iou: bool = False
+    iou_use_l1_loss: bool = False
+    pred_obj_scores: bool = False
+    focal_gamma_obj_score: float = 0.0
+    focal_alpha_obj_score: float = -1.0
+
+
+PRESETS = {
+    "constructor": Settings(),
+    "sam2.1": Settings(
+        weight_dict={"loss_mask": 20.0, "loss_dice": 1.0, "loss_iou": 1.0, "loss_class": 1.0},
+        supervise_all_iou=True,
+        iou_use_l1_loss=True,
+        pred_obj_scores=True,
+    ),
+}
+
+
+@losses.register(
+    "sam2",
+    aliases=("sam2_loss",),
+    tags=("segmentation", "sam", "pixelwise", "overlap", "calibration", "mixture", "binary", "logits", "imbalance"),
+    contract=CONTRACT,
+)
+class SAM2(Loss):
+    """Loss of SAM 2 over frames and steps, with one chosen mask per object.
+
+        loss = 1/num_objects sum_frames,steps,objects w_class focal(score, present)
+               + present (w_mask focal + w_dice dice + w_iou |predicted_iou - IoU|^k),  k = 1 or 2
+        of the mask with the least w_mask focal + w_dice dice
+
+    Args:
+        preset: what a parameter that is left out is. "sam2.1": the released training config, 20:1:1:1, all IoUs by
+            their absolute error, object scores. "constructor": the defaults of SAM 2's own class, for its other
+            configs: the squared error of the chosen mask's IoU, no object scores, and weights that must be given.
+        weight_dict: factors >= 0 of loss_mask, loss_dice, loss_iou and loss_class; the last is 0 where left out.
+        focal_alpha: weight of positive pixels up to 1, negative ones weigh 1 - focal_alpha; below 0 weighs neither.
+        focal_gamma: focal exponent, >= 0, dimensionless.
+        supervise_all_iou: the mean of the IoU loss over all M masks, in place of that of the chosen one.
+        iou_use_l1_loss: the absolute error of the predicted IoU, in place of the squared one.
+        pred_obj_scores: train the score of presence, and no mask of an object whose target is empty.
+        focal_gamma_obj_score: focal exponent of the score, >= 0, dimensionless.
+        focal_alpha_obj_score: weight of present objects up to 1, absent ones weigh 1 - it; below 0 weighs neither.
+    Shapes:
+        outs_per_frame: T dicts of lists over steps, multistep_pred_multimasks_high_res (N, M, H, W) logits,
+        multistep_pred_ious (N, M), multistep_object_score_logits (N, 1); target_masks (T, N, H, W).
+        terms: {"loss_mask", "loss_dice", "loss_iou", "loss_class"}: (N,) each, sums over frames and steps.
+    Raises:
+        ShapeError: frames, steps or sizes differ; nothing is broadcast but the target over steps and masks.
+        InputError: a key that is missing, or an unknown weight.
+    Numerics: float32 or wider; finite for any finite logit; the actual IoU has no gradient, and its union is at least
+        1. num_objects is the mean of N over the ranks, at least 1, by one collective; a rank may have no objects.
+    Source: Ravi et al. 2024, appendix, "Losses and optimization"; MultiStepMultiMasksAndIous of the training code.
+    """
+
+    needs = frozenset({*FOCAL_SUMS, *DICE_SUMS, *IOU_SUMS})
+
+    def __init__(
+        self,
+        *,
+        preset: Preset = "sam2.1",
+        weight_dict: Mapping[str, Weight] | None = None,
+        focal_alpha: Alpha | None = None,
+        focal_gamma: Gamma | None = None,
+        supervise_all_iou: bool | None = None,
+        iou_use_l1_loss: bool | None = None,
+        pred_obj_scores: bool | None = None,
+        focal_gamma_obj_score: Gamma | None = None,
+        focal_alpha_obj_score: Alpha | None = None,
+    ) -> None:
+        super().__init__()
+        if preset not in PRESETS:
+            raise InputError(f"preset is {' or '.join(map(repr, PRESETS))}, got {preset!r}")
+        given = {
+            "weight_dict": weight_dict,
+            "focal_alpha": focal_alpha,
+            "focal_gamma": focal_gamma,
+            "supervise_all_iou": supervise_all_iou,
+            "iou_use_l1_loss": iou_use_l1_loss,
+            "pred_obj_scores": pred_obj_scores,
+            "focal_gamma_obj_score": focal_gamma_obj_score,
+            "focal_alpha_obj_score": focal_alpha_obj_score,
+        }
+        stated: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        self.settings = replace(PRESETS[preset], **stated)
+        self.weights = _weights(self.settings.weight_dict)
+
+    def passes(self, outs_per_frame: Sequence[Mapping[str, Any]], target_masks: Tensor) -> list[MaskPass]:
+        """The sums over all masks, one pass for each frame and step."""
+        gamma = self.settings.focal_gamma
+        steps = self._steps(outs_per_frame, target_masks)
+        return [MaskPass(step.masks, step.target, "sigmoid", self.needs, gamma) for step in steps]
+
+    def terms_from(
+        self, results: Iterator[MaskStatistics], outs_per_frame: Sequence[Mapping[str, Any]], target_masks: Tensor
+    ) -> dict[str, Term]:
+        """The four sums over frames and steps, for each object."""
+        steps = self._steps(outs_per_frame, target_masks)
+        found = [next(results) for _ in steps]
+        present = [required(statistics, "actual")[0][:, 0] > 0 for statistics in found]
+        parts = [self._chosen(statistics, step.ious) for statistics, step in zip(found, steps, strict=True)]
+        values = torch.stack(parts, 1)  # (N, steps, 3)
+        if self.settings.pred_obj_scores:
+            there = torch.stack(present, 1)
+            values = torch.where(there.unsqueeze(2), values, 0.0)
+            score = self._presence([step.score for step in steps if step.score is not None], there)
+        else:
+            score = values.new_zeros(values.shape[0])
+        summed = zip(COMPONENTS, (*values.sum(1).unbind(1), score), strict=True)
+        terms = {name: Term(value, "example", self.weights[name]) for name, value in summed}
+        return {name: _at_least_one(term) for name, term in means_over_ranks(terms, steps[0].masks).items()}
+
+    def as_dict(
+        self, outs_per_frame: Sequence[Mapping[str, Any]], target_masks: Tensor, *, total_key: str = "core_loss"
+    ) -> dict[str, Tensor]:
+        """What SAM 2's trainer takes: the components, detached, and the total to train on under `total_key`."""
+        if total_key in COMPONENTS:
+            raise InputError(f"total_key={total_key!r} is a component; name the total otherwise, such as 'core_loss'")
+        output = self.evaluate(outs_per_frame, target_masks)
+        return {**output.components, total_key: output.total}
+
+    def _steps(self, outs_per_frame: Sequence[Mapping[str, Any]], target_masks: Tensor) -> list[Step]:
+        return read_steps(outs_per_frame, target_masks, scores=self.settings.pred_obj_scores)
+
+    def _chosen(self, statistics: MaskStatistics, ious: Tensor) -> Tensor:
+        """Focal, Dice and IoU loss of each object's chosen mask, (N, 3)."""
+        settings = self.settings
+        focal = pixel_mean(binary_focal(statistics, _alpha(settings.focal_alpha)), statistics)
+        overlap = dice(statistics, 1.0)
+        error = iou_difference(statistics, ious)
+        error = error.abs() if settings.iou_use_l1_loss else error.square()
+        cost = self.weights["loss_mask"] * focal + self.weights["loss_dice"] * overlap
+        best = cost.detach().argmin(1, keepdim=True)  # the first of equals
+        # What is not gathered has a gradient of 0, and the pass does not read such masks again.
+        iou = error.mean(1, keepdim=True) if settings.supervise_all_iou else error.gather(1, best)
+        return torch.cat([focal.gather(1, best), overlap.gather(1, best), iou], 1)
+
+    def _presence(self, scores: list[Tensor], present: Tensor) -> Tensor:
+        """Focal loss of the presence logits, (N,), summed over the steps."""
+        needs = ("focal_positive", "focal_negative")
+        gamma = self.settings.focal_gamma_obj_score
+        with torch.autocast(present.device.type, enabled=False):  # under which torch.cat refuses some types
+            logits = torch.cat(scores, 1)
+        # A mask of one pixel for each step.
+        found = mask_statistics(logits, present, activation="sigmoid", needs=needs, gamma=gamma)
+        return binary_focal(found, _alpha(self.settings.focal_alpha_obj_score)).sum(1)
+
+
+def _at_least_one(term: Term) -> Term:
+    """Divided by no less than 1, as SAM 2 does: without any object the loss is 0."""
+    return term if term.examples is None else replace(term, examples=term.examples.clamp_min(1))
+
+
+def _weights(weight_dict: Mapping[str, float] | None) -> dict[str, float]:
+    allowed = ", ".join(COMPONENTS)
+    if weight_dict is None:
+        raise InputError(f"preset='constructor' has no weights of its own; give weight_dict with {allowed}")
+    if unknown := sorted(set(weight_dict) - set(COMPONENTS)):
+        raise InputError(f"weight_dict has unknown keys {unknown}; allowed are {allowed}")
+    if missing := [name for name in COMPONENTS[:3] if name not in weight_dict]:
+        raise InputError(f"weight_dict lacks {', '.join(missing)}; give 0 for a component that is only logged")
+    return {name: float(weight_dict.get(name, 0.0)) for name in COMPONENTS}
+
+
+def _alpha(alpha: float) -> float | None:
+    """SAM 2 writes "no weighting" as a negative number."""
+    return alpha if alpha >= 0 else None

@@ -1,0 +1,92 @@
+"""What SAM 2 gives for a video: for each frame, the masks, IoUs and presence logits of each correction step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from lossreg.errors import DTypeError, InputError, ShapeError
+
+MASKS = "multistep_pred_multimasks_high_res"
+IOUS = "multistep_pred_ious"
+SCORES = "multistep_object_score_logits"
+
+
+class Step(NamedTuple):
+    """One step on one frame of N objects."""
+
+    masks: Tensor  # (N, M, H, W) logits
+    target: Tensor  # (N, H, W)
+    ious: Tensor  # (N, M)
+    score: Tensor | None  # (N, 1) logits of presence; None where they are not asked for
+
+
+def read_steps(outs_per_frame: Sequence[Mapping[str, Any]], target_masks: Tensor, *, scores: bool) -> list[Step]:
+    """The steps of all frames, checked. A frame may have more steps than another, and a step more masks.
+
+    Args:
+        scores: whether presence logits are needed; without, they may be missing.
+    """
+    if not isinstance(target_masks, Tensor):
+        raise DTypeError(f"target_masks must be a tensor, got {type(target_masks).__name__}")
+    if target_masks.ndim != 4:
+        raise ShapeError(f"target_masks has shape {tuple(target_masks.shape)}, expected (T, N, H, W)")
+    if not isinstance(outs_per_frame, Sequence):
+        raise InputError(f"outs_per_frame is a list with one dict per frame, got {type(outs_per_frame).__name__}")
+    if not len(outs_per_frame) or len(outs_per_frame) != target_masks.shape[0]:
+        raise ShapeError(
+            f"outs_per_frame has {len(outs_per_frame)} frames, target_masks {target_masks.shape[0]}:"
+            f" {tuple(target_masks.shape)} is (T, N, H, W); give at least one frame, and one dict for each"
+        )
+    keys = (MASKS, IOUS, SCORES) if scores else (MASKS, IOUS)
+    return [
+        step
+        for index, (outs, target) in enumerate(zip(outs_per_frame, target_masks.unbind(), strict=True))
+        for step in _frame(f"outs_per_frame[{index}]", outs, target, keys)
+    ]
+
+
+def _frame(where: str, outs: Mapping[str, Any], target: Tensor, keys: tuple[str, ...]) -> list[Step]:
+    if not isinstance(outs, Mapping):
+        raise InputError(f"{where} is a dict of lists over steps, got {type(outs).__name__}")
+    if missing := [key for key in keys if key not in outs]:
+        hint = "; set pred_obj_scores=False if the model predicts no presence" if missing == [SCORES] else ""
+        raise InputError(f"{where} lacks {', '.join(missing)}{hint}", missing=missing)
+    for key in keys:
+        if not isinstance(outs[key], Sequence):
+            raise InputError(f"{where}[{key!r}] is a list over steps, got {type(outs[key]).__name__}")
+    lengths = {key: len(outs[key]) for key in keys}
+    if len(set(lengths.values())) > 1 or not lengths[MASKS]:
+        counted = ", ".join(f"{key} {length}" for key, length in lengths.items())
+        raise ShapeError(f"{where} must have one entry per step in each list, and at least one step, got {counted}")
+    steps = []
+    for index in range(lengths[MASKS]):
+        for key in keys:
+            _check(f"{where}[{key!r}][{index}]", outs[key][index])
+        score = outs[SCORES][index] if SCORES in keys else None
+        steps.append(_step(f"step {index} of {where}", Step(outs[MASKS][index], target, outs[IOUS][index], score)))
+    return steps
+
+
+def _check(where: str, given: object) -> None:
+    if not isinstance(given, Tensor):
+        raise DTypeError(f"{where} must be a tensor, got {type(given).__name__}")
+    if not given.is_floating_point():
+        raise DTypeError(f"{where} must be a floating tensor, got {given.dtype}")
+
+
+def _step(where: str, step: Step) -> Step:
+    """The same step, whose shapes fit each other."""
+    n, *size = step.target.shape
+    shape = tuple(step.masks.shape)
+    if len(shape) != 4 or shape != (n, shape[1], *size) or 0 in shape[1:]:
+        raise ShapeError(
+            f"{where} has {MASKS} of shape {shape}, expected (N, M, H, W) = {(n, 'M', *size)} as target_masks says,"
+            " with at least one mask of one pixel; upsample the masks to the size of the target"
+        )
+    for key, given, expected in ((IOUS, step.ious, shape[:2]), (SCORES, step.score, (n, 1))):
+        if given is not None and tuple(given.shape) != expected:
+            raise ShapeError(f"{where} has {key} of shape {tuple(given.shape)}, expected {expected}")
+    return step

@@ -1,0 +1,130 @@
+"""Masks that are right and say what their texts say: Segment Anything's loss, and text-region alignment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import Tensor
+
+from lossreg import Loss, Term, losses
+from lossreg.contract import contract
+from lossreg.errors import ShapeError
+from lossreg.loss import Reduction
+from lossreg_sam.sam import SAM
+from lossreg_sam.text_region_contrast import Temperature, TextRegionContrast
+from lossreg_segmentation.distributed import Distributed, means_over_ranks
+from lossreg_segmentation.mask_pass import MaskPass
+from lossreg_segmentation.pixelwise import Weight
+from lossreg_segmentation.segmentation_loss import Absent, required
+from lossreg_segmentation.statistics import MaskStatistics
+from lossreg_segmentation.statistics.choice import IMPLEMENTATIONS
+
+CONTRACT = contract(
+    input="logits of M masks, and embeddings of regions and texts",
+    target="mask shared by the M predictions",
+    tasks=["binary"],
+    per_example=False,  # as text_region_contrast
+    implementations=IMPLEMENTATIONS,
+)
+
+
+@losses.register(
+    "spatial_relevance",
+    aliases=("spatial_relevance_loss",),
+    tags=("segmentation", "sam", "alignment", "mixture", "binary", "logits", "embeddings", "imbalance"),
+    contract=CONTRACT,
+)
+class SpatialRelevance(Loss):
+    """Focal, Dice and IoU prediction of masks, and alignment of regions with texts.
+
+        loss = focal_weight focal + dice_weight dice + iou_weight (predicted_iou - IoU)^2 + alignment_weight contrast
+
+    Args:
+        focal_weight: factor of the focal loss, >= 0. A component of weight 0 is only logged.
+        dice_weight: factor of the Dice loss, >= 0.
+        iou_weight: factor of the squared error of the predicted IoU, >= 0.
+        alignment_weight: factor of the text-region contrast, >= 0.
+        temperature: divisor of the similarities, at least 1/100, dimensionless.
+        learnable_temperature: train it, from the given value on; give the loss's parameters to the optimiser.
+        ignore_index: target value of the pixels that leave all sums and counts; None for none.
+        absent: value of focal and Dice for a mask without target pixels. "score": what the formula gives. "ignore":
+            the mask leaves their mean over M. "zero": 0. "false_positives": the mean of p.
+        distributed: "global" takes the mean over the examples of all ranks, and contrasts with all their pairs.
+            "local": each rank by itself.
+        reduction: over examples: "mean", "sum", or "none" for (N,).
+    Shapes:
+        input (N, M, H, W) logits; target (N, H, W) or (N, 1, H, W), shared by the M masks; predicted_iou (N, M);
+        region (N, D) and text (N, D) embeddings; optional caption (N,) integer, equal for texts that say the same.
+        terms: {"focal", "dice", "iou"}: (N, M) each; {"alignment": (N,)}, 0 where the target is empty.
+    Raises:
+        ShapeError: sizes differ; nothing is broadcast but the target over M.
+    Numerics: as `sam` and `text_region_contrast`. A region without target pixels takes no part in the contrast.
+    Source: Kirillov et al. 2023, section A, "Losses"; Radford et al. 2021, figure 3.
+    """
+
+    def __init__(
+        self,
+        *,
+        focal_weight: Weight = 20.0,
+        dice_weight: Weight = 1.0,
+        iou_weight: Weight = 1.0,
+        alignment_weight: Weight = 1.0,
+        temperature: Temperature = 0.07,
+        learnable_temperature: bool = False,
+        ignore_index: int | None = None,
+        absent: Absent = "score",
+        distributed: Distributed = "local",
+        reduction: Reduction = "mean",
+    ) -> None:
+        super().__init__(reduction=reduction)
+        self.alignment_weight = alignment_weight
+        self.masks = SAM(
+            focal_weight=focal_weight,
+            dice_weight=dice_weight,
+            iou_weight=iou_weight,
+            ignore_index=ignore_index,
+            absent=absent,
+            distributed=distributed,
+            reduction=reduction,
+        )
+        self.alignment = TextRegionContrast(
+            temperature=temperature,
+            learnable_temperature=learnable_temperature,
+            distributed=distributed,
+            reduction=reduction,
+        )
+
+    def passes(
+        self,
+        input: Tensor,
+        target: Tensor,
+        predicted_iou: Tensor,
+        region: Tensor,
+        text: Tensor,
+        caption: Tensor | None = None,
+    ) -> list[MaskPass]:
+        """The one over the masks."""
+        return self.masks.passes(input, target, predicted_iou)
+
+    def terms_from(
+        self,
+        results: Iterator[MaskStatistics],
+        input: Tensor,
+        target: Tensor,
+        predicted_iou: Tensor,
+        region: Tensor,
+        text: Tensor,
+        caption: Tensor | None = None,
+    ) -> dict[str, Term]:
+        """Those of the masks, and the contrast of the regions that have pixels."""
+        if isinstance(region, Tensor) and region.shape[:1] != input.shape[:1]:
+            raise ShapeError(
+                f"input has shape {tuple(input.shape)} and region {tuple(region.shape)}; give one embedding for each of"
+                f" the {len(input)} targets"
+            )
+        statistics = next(results)
+        valid = required(statistics, "actual")[0][:, 0] > 0
+        terms = self.masks.formula(statistics, predicted_iou)
+        values = self.alignment.values(region, text, caption, valid)
+        terms["alignment"] = Term(values, "example", self.alignment_weight)
+        return means_over_ranks(terms, input) if self.masks.distributed == "global" else terms

@@ -1,0 +1,90 @@
+"""Text-region alignment: a region's embedding is nearer to its own text than to the others, and the other way round."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from lossreg import Loss, Term, losses
+from lossreg.contract import contract
+from lossreg.loss import Reduction
+from lossreg_sam.alignment import MAX_SCALE, contrast, read_pairs
+from lossreg_sam.pairs_over_ranks import first_number, pairs_over_ranks
+from lossreg_segmentation.distributed import Distributed, check_distributed, means_over_ranks
+
+Temperature = Annotated[float, Field(ge=1 / MAX_SCALE)]
+
+
+@losses.register(
+    "text_region_contrast",
+    aliases=("text_region_contrast_loss",),
+    tags=("sam", "alignment", "embeddings"),
+    # A pair's value depends on the other pairs: halves of a batch do not average to the whole.
+    contract=contract(input="embeddings of regions", target="embeddings of texts", tasks=[], per_example=False),
+)
+class TextRegionContrast(Loss):
+    """InfoNCE between regions and texts, both ways, with several positives.
+
+        loss_i = -1/2 mean_{j in P_i} (log softmax_j(r_i . t_j / temperature) + log softmax_j(t_i . r_j / temperature))
+        P_i: the pairs with the caption of pair i;  r, t of length 1
+
+    Args:
+        temperature: divisor of the similarities, at least 1/100, dimensionless.
+        learnable_temperature: train it, from the given value on, as the parameter logit_scale = -log temperature; give
+            the loss's parameters to the optimiser. Past the bound it keeps its gradient, with which it can return.
+        distributed: "global" contrasts with the pairs of all ranks, uneven and empty batches included: the ranks'
+            losses and gradients have that of the whole batch as their mean. "local": each rank by itself.
+        reduction: over pairs: "mean", "sum", or "none" for (N,).
+    Shapes:
+        region (N, D), text (N, D); optional caption (N,) integer, equal for texts that say the same (without it each
+        says something else), and valid (N,) bool, False for regions without pixels.
+        terms: {"text_region_contrast": (N,)}, nats. A pair that is not valid is in no sum; its value is 0, and stays in
+        the mean.
+    Raises:
+        ShapeError: sizes differ; nothing is broadcast.
+    Numerics: float32 or wider; vectors shorter than 1/256, zero included, are stretched 256-fold at most, which keeps
+        gradients finite; a single pair costs 0. With "global" the host waits once for the largest batch.
+    Source: Radford et al. 2021, figure 3; several positives as in Yang et al. 2022 (UniCL).
+    """
+
+    logit_scale: nn.Parameter | None
+
+    def __init__(
+        self,
+        *,
+        temperature: Temperature = 0.07,
+        learnable_temperature: bool = False,
+        distributed: Distributed = "local",
+        reduction: Reduction = "mean",
+    ) -> None:
+        super().__init__(reduction=reduction)
+        check_distributed(distributed, reduction)
+        self.temperature = temperature
+        self.distributed = distributed
+        start = nn.Parameter(torch.tensor(-math.log(temperature))) if learnable_temperature else None
+        self.register_parameter("logit_scale", start)
+
+    def terms(
+        self, region: Tensor, text: Tensor, caption: Tensor | None = None, valid: Tensor | None = None
+    ) -> dict[str, Term]:
+        """The contrast of each pair."""
+        terms = {"text_region_contrast": Term(self.values(region, text, caption, valid), "example")}
+        return means_over_ranks(terms, region) if self.distributed == "global" else terms
+
+    def values(self, region: Tensor, text: Tensor, caption: Tensor | None, valid: Tensor | None) -> Tensor:
+        """The contrast of each pair, (N,)."""
+        shared = self.distributed == "global"
+        first = first_number(shared=shared)
+        own = read_pairs(region, text, caption, valid, empty_batch=shared, first=first)
+        return contrast(own, pairs_over_ranks(own) if shared else own, self._scale(own.region.dtype))
+
+    def _scale(self, dtype: torch.dtype) -> Tensor | float:
+        if self.logit_scale is None:
+            return min(1 / self.temperature, MAX_SCALE)
+        given = self.logit_scale.to(dtype)
+        # The value is bounded, the gradient is not: clamp would leave none to a parameter past the bound, for ever.
+        return (given + (given.clamp(max=math.log(MAX_SCALE)) - given).detach()).exp()

@@ -1,0 +1,64 @@
+"""The correlation of prediction and target, which sees the background as well as the mask."""
+
+from __future__ import annotations
+
+from typing import Annotated, Unpack
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from lossreg import Term, losses
+from lossreg_segmentation.mask_loss import CONTRACT, MaskLoss, MaskOptions
+from lossreg_segmentation.overlap import EPSILON, TAGS
+from lossreg_segmentation.segmentation_loss import required
+from lossreg_segmentation.statistics import MaskStatistics
+
+
+@losses.register("mcc", aliases=("mcc_loss", "matthews_correlation"), tags=TAGS, contract=CONTRACT)
+class MCC(MaskLoss):
+    """Matthews correlation: 0 for equal masks, 1 for independent, 2 for opposite.
+
+        loss = 1 - (TP TN - FP FN) / sqrt(P (V - P) + smooth V) / sqrt(T (V - T) + smooth V)
+
+    P = TP + FP and T = TP + FN are the volumes of prediction and target, V is the number of valid pixels.
+
+    Args:
+        smooth: added to the variances P (V - P) / V and T (V - T) / V, pixels, >= 0. 0 gives the correlation itself.
+    Shapes:
+        input (N, C, *) logits; target (N, *) class index or (N, C, *) masks, where each class is scored against all
+        others.
+        terms: {"mcc": (N, C)}, in [0, 2].
+    Raises:
+        ShapeError: sizes differ; nothing is broadcast.
+    Numerics: float32 or wider, each product divided by V before the next: four sums multiplied overflow. Finite for any
+        finite logit; all ignored gives 0. A target that is empty or full correlates with nothing: 1 without a gradient;
+        for an empty one, `absent` says otherwise. A mask that leaves a few pixels of a large image is known to V 1e-7.
+    Source: Abhishek and Hamarneh 2021, eq. 3 to 5; a variance is at least 1e-7 pixels under its root.
+    """
+
+    needs = frozenset({"intersection", "predicted", "actual", "valid"})
+
+    def __init__(self, *, smooth: Annotated[float, Field(ge=0)] = 1e-5, **options: Unpack[MaskOptions]) -> None:
+        super().__init__(**options)
+        self.smooth = smooth
+
+    def formula(self, statistics: MaskStatistics, task: str) -> dict[str, Term]:
+        """One minus the correlation of each mask."""
+        return {"mcc": self.class_term(1 - correlation(statistics, self.smooth), statistics)}
+
+
+def correlation(statistics: MaskStatistics, smooth: float) -> Tensor:
+    """The Matthews correlation of each mask, (B, C)."""
+    overlap, predicted, actual, valid = required(statistics, "intersection", "predicted", "actual", "valid")
+    pixels = valid.clamp_min(1)
+    extra, missed = predicted - overlap, actual - overlap
+    neither = valid - predicted - missed
+    covariance = overlap * (neither / pixels) - extra * (missed / pixels)
+    return covariance / (_deviation(predicted, valid, smooth) * _deviation(actual, valid, smooth))
+
+
+def _deviation(counted: Tensor, valid: Tensor, smooth: float) -> Tensor:
+    """Square root of the variance, summed over pixels; away from 0, where its slope is infinite."""
+    variance = counted * ((valid - counted) / valid.clamp_min(1))
+    return torch.sqrt(variance.clamp_min(EPSILON) + smooth)

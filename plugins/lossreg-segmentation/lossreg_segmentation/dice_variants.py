@@ -1,0 +1,161 @@
+"""Dice with squares, under a smooth outer function, and over all classes at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Literal, Unpack, get_args
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from lossreg import Term, losses
+from lossreg.errors import InputError
+from lossreg_segmentation.dense_loss import read_pixels
+from lossreg_segmentation.mask_loss import CONTRACT, MaskLoss, MaskOptions
+from lossreg_segmentation.overlap import TAGS, Dice, OverlapLoss, dice, ratio
+from lossreg_segmentation.segmentation_loss import required, weights_of_classes
+from lossreg_segmentation.statistics import MaskStatistics
+
+Weighting = Literal["square", "simple", "uniform"]
+
+
+@losses.register("squared_dice", aliases=("squared_dice_loss", "vnet_dice"), tags=TAGS, contract=CONTRACT)
+class SquaredDice(MaskLoss):
+    """Dice with squared probabilities in the denominator, as V-Net has it.
+
+        loss = 1 - (2 sum p t + smooth) / (sum p^2 + sum t^2 + smooth)
+
+    Args:
+        smooth: added to numerator and denominator, pixels, >= 0.
+    Shapes:
+        input (N, C, *) logits; target (N, *) class index or (N, C, *) masks.
+        terms: {"squared_dice": (N, C)}, in [0, 1].
+    Raises:
+        ShapeError: sizes differ; nothing is broadcast.
+    Numerics: float32 or wider; finite for any finite logit; all ignored gives 0. With smooth=0, empty on empty is 1.
+        A float target, which may be soft, costs a second look at the pixels: its product p t is no shared sum.
+    Source: Milletari et al. 2016, eq. 3.
+    """
+
+    needs = frozenset({"intersection", "predicted_squared", "actual_squared"})
+
+    def __init__(self, *, smooth: Annotated[float, Field(ge=0)] = 1.0, **options: Unpack[MaskOptions]) -> None:
+        super().__init__(**options)
+        self.smooth = smooth
+
+    def terms_from(self, results: Iterator[MaskStatistics], input: Tensor, target: Tensor) -> dict[str, Term]:
+        """The terms, with the product for soft targets: over squares, min(p, t) would give less than 0."""
+        statistics = next(results)
+        if target.is_floating_point() and len(input) > 0:  # one rank of several may have no example
+            statistics = statistics._replace(intersection=self._product(input, target))
+        return super().terms_from(iter([statistics]), input, target)
+
+    def formula(self, statistics: MaskStatistics, task: str) -> dict[str, Term]:
+        """One minus the score of each mask."""
+        overlap, predicted, actual = required(statistics, "intersection", "predicted_squared", "actual_squared")
+        score = ratio(2 * overlap + self.smooth, predicted + (actual + self.smooth), self.smooth)
+        return {"squared_dice": self.class_term(1 - score, statistics)}
+
+    def _product(self, input: Tensor, target: Tensor) -> Tensor:
+        task = self.task_of(input, target, empty_batch=self.distributed == "global")
+        with torch.autocast(input.device.type, enabled=False):
+            pixels = read_pixels(input, target, task, self.ignore_index)
+            return (pixels.probabilities() * pixels.target).flatten(2).sum(2)
+
+
+@losses.register(
+    "log_cosh_dice", aliases=("log_cosh_dice_loss", "logcosh_dice"), tags=(*TAGS, "smoothing"), contract=CONTRACT
+)
+class LogCoshDice(Dice):
+    """Log-cosh of Dice: its square near 0, its slope below 1 everywhere.
+
+        loss = log cosh(dice)
+
+    Args:
+        smooth: added to numerator and denominator of Dice, pixels, >= 0.
+    Shapes:
+        input (N, C, *) logits; target (N, *) class index or (N, C, *) masks.
+        terms: {"log_cosh_dice": (N, C)}, in [0, log cosh 1 = 0.434].
+    Raises:
+        ShapeError: sizes differ; nothing is broadcast.
+    Numerics: float32 or wider, as log1p(sinh^2) / 2, which keeps its digits near 0; finite for any finite logit;
+        all ignored gives 0.
+    Source: Jadon 2020, log-cosh Dice loss.
+    """
+
+    def formula(self, statistics: MaskStatistics, task: str) -> dict[str, Term]:
+        """Log-cosh of the Dice loss of each mask."""
+        values = torch.log1p(torch.sinh(dice(statistics, self.smooth)).square()) / 2
+        return {"log_cosh_dice": self.class_term(values, statistics)}
+
+
+@losses.register(
+    "generalized_dice", aliases=("generalized_dice_loss", "generalised_dice", "gdl"), tags=TAGS, contract=CONTRACT
+)
+class GeneralizedDice(OverlapLoss):
+    """One Dice over all classes, each weighed by the inverse of its volume.
+
+        loss = 1 - (2 sum_c w_c TP_c + smooth) / (sum_c w_c (P_c + T_c) + smooth)
+        w_c = (T_min / T_c)^k
+
+    T_min is the volume of the smallest class that is present, so that the largest weight is 1: a common factor of the
+    weights changes nothing but what `smooth` is measured in. A class without target pixels has the largest weight,
+    or with absent="ignore" none. class_weight multiplies w.
+
+    Args:
+        weighting: "square" is k = 2, "simple" k = 1, "uniform" k = 0.
+        smooth: added to numerator and denominator, pixels of the smallest class, >= 0.
+    Shapes:
+        input (N, C, *) logits; target (N, *) class index or (N, C, *) masks.
+        terms: {"generalized_dice": (N,)}, in [0, 1].
+    Raises:
+        ShapeError: sizes differ; nothing is broadcast.
+        InputError: absent="zero" or "false_positives": no class has a value of its own.
+    Numerics: float32 or wider; finite for any finite logit; all ignored gives 0, as does an example of which no class
+        weighs.
+    Source: Sudre et al. 2017, eq. 2.
+    """
+
+    def __init__(
+        self,
+        *,
+        weighting: Weighting = "square",
+        smooth: Annotated[float, Field(ge=0)] = 1.0,
+        **options: Unpack[MaskOptions],
+    ) -> None:
+        super().__init__(**options)
+        if weighting not in get_args(Weighting):
+            raise InputError(f"weighting is 'square', 'simple' or 'uniform', got {weighting!r}")
+        if self.absent not in ("score", "ignore"):
+            raise InputError(
+                f"absent={self.absent!r} has no meaning for generalized Dice, where no class has a value of its own:"
+                " use 'score' (a class without pixels has the largest weight) or 'ignore' (it has none)"
+            )
+        self.weighting = weighting
+        self.smooth = smooth
+
+    def formula(self, statistics: MaskStatistics, task: str) -> dict[str, Term]:
+        """One minus the score over the classes of each example."""
+        overlap, predicted, actual = required(statistics, "intersection", "predicted", "actual")
+        weights = self._weights(statistics)
+        numerator = 2 * (weights * overlap).sum(1) + self.smooth
+        denominator = (weights * (predicted + actual)).sum(1) + self.smooth
+        values = 1 - ratio(numerator, denominator, self.smooth)
+        values = torch.where((weights > 0).any(1), values, 0.0)
+        return {"generalized_dice": Term(values, "batch" if self.batch else "example")}
+
+    def _weights(self, statistics: MaskStatistics) -> Tensor:
+        """(B, C), the largest of each example 1 before class_weight; 0 for what does not count."""
+        (actual,) = required(statistics, "actual")
+        present = actual > 0
+        counted = torch.ones_like(present) if self.absent == "score" else present
+        if self.ignore_index is not None:
+            counted = counted & (required(statistics, "valid")[0] > 0)
+        factors = torch.ones_like(actual)
+        if self.class_weight is not None:
+            factors = weights_of_classes(self.class_weight, actual).expand_as(actual)
+        volume = torch.where(present & (factors > 0), actual, torch.inf)
+        share = volume.amin(1, keepdim=True) / torch.where(present, actual, 1.0)
+        weights = torch.where(present, share ** {"square": 2, "simple": 1, "uniform": 0}[self.weighting], 1.0)
+        return torch.where(counted, factors * weights, 0.0)

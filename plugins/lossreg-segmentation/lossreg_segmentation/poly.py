@@ -1,0 +1,52 @@
+"""Cross-entropy as a polynomial of 1 - p_t, with its first coefficient free."""
+
+from __future__ import annotations
+
+from typing import Annotated, Unpack
+
+from pydantic import Field
+
+from lossreg import Term, losses
+from lossreg_segmentation.mask_loss import CONTRACT, MaskLoss, MaskOptions
+from lossreg_segmentation.pixelwise import TAGS, pixel_mean
+from lossreg_segmentation.segmentation_loss import required
+from lossreg_segmentation.statistics import MaskStatistics
+
+
+@losses.register("poly1", aliases=("poly1_loss", "poly1_cross_entropy"), tags=TAGS, contract=CONTRACT)
+class Poly1(MaskLoss):
+    """Cross-entropy with another weight of 1 - p_t, its first power.
+
+        loss = -log p_t + epsilon (1 - p_t)
+
+    Args:
+        epsilon: added to the coefficient of 1 - p_t, which is 1 in cross-entropy, >= -1. 0 gives cross-entropy.
+    Shapes:
+        input (N, C, *) logits; target (N, *) class index or (N, C, *) soft classes or masks.
+        terms: {"poly1": (N,) multiclass, (N, C) otherwise}, nats, mean over valid pixels.
+    Raises:
+        ShapeError: sizes differ; nothing is broadcast.
+        InputError: absent= with multiclass, where a class without pixels adds nothing.
+    Numerics: float32 or wider; finite for any finite logit; all ignored gives 0.
+    Source: Leng et al. 2022, Poly-1. Of soft targets 1 - p_t is the total variation distance of p and t: |p - t|, of
+        classes half its sum; least at p = t, and the same on hard ones.
+    """
+
+    needs = frozenset(
+        {"intersection", "predicted", "actual", "valid", "cross_entropy_positive", "cross_entropy_negative"}
+    )
+
+    def __init__(self, *, epsilon: Annotated[float, Field(ge=-1)] = 1.0, **options: Unpack[MaskOptions]) -> None:
+        super().__init__(**options)
+        self.epsilon = epsilon
+
+    def formula(self, statistics: MaskStatistics, task: str) -> dict[str, Term]:
+        """Mean over the pixels of each example, or of each independent mask."""
+        overlap, actual, positive = required(statistics, "intersection", "actual", "cross_entropy_positive")
+        missed = actual - overlap  # sum of 1 - p_t over the pixels of a mask or class
+        if task == "multiclass":
+            return {"poly1": self.pixel_term(positive + self.epsilon * missed, statistics)}
+        predicted, negative = required(statistics, "predicted", "cross_entropy_negative")
+        distance = missed + (predicted - overlap)
+        values = pixel_mean(positive + negative + self.epsilon * distance, statistics)
+        return {"poly1": self.class_term(values, statistics)}

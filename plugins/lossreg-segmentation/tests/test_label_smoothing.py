@@ -1,0 +1,236 @@
+"""Label smoothing of cross-entropy: the formula, torch where it has it, and what smoothing must not touch."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+import lossreg
+from lossreg.composite import WeightedSum
+from lossreg_segmentation.overlap import Dice
+from lossreg_segmentation.pixelwise import BCE, CrossEntropy
+
+from . import oracles
+from .cases import TASKS, arrays, hard_target, logits, soft_target, target_of, value_and_gradient, without_class
+
+pytestmark = pytest.mark.usefixtures("on_reference")
+
+WEIGHTS = [0.5, 2.0, 0.25]
+OPTIONS = [{}, {"batch": True}, {"class_weight": WEIGHTS}, {"batch": True, "class_weight": WEIGHTS}]
+POLICIES = [{"absent": "ignore"}, {"absent": "zero"}, {"absent": "false_positives"}]
+SIZES = {"batch": 2, "size": (2, 3)}
+
+each_task = pytest.mark.parametrize("task", TASKS)
+each_kind = pytest.mark.parametrize("kind", ["hard", "soft"])
+
+
+def of_mask(p, t, label_smoothing):
+    return oracles.bce(p, t * (1 - label_smoothing) + label_smoothing / 2)
+
+
+def of_classes(p, t, label_smoothing, class_weight=None):
+    """Pixel by pixel: each class with its weight, over the weights of the targets before they are smoothed."""
+    total = count = 0.0
+    for i in range(p.shape[1]):
+        for c in range(len(p)):
+            w = 1.0 if class_weight is None else class_weight[c]
+            smoothed = t[c, i] * (1 - label_smoothing) + label_smoothing / len(p)
+            total -= w * smoothed * np.log(p[c, i])
+            count += 1 / len(p) if class_weight is None else w * t[c, i]
+    return total / count if count else 0.0
+
+
+@pytest.fixture(autouse=True)
+def oracle(monkeypatch):
+    monkeypatch.setitem(oracles.MASK, "smoothed", of_mask)
+
+
+def expected_values(x, t, valid, task, batch=False, **options):
+    """(N,), or (1,) with batch=True; x, t (N, C, L), valid (N, L)."""
+    if task != "multiclass":
+        return oracles.per_example("smoothed", x, t, valid, task, batch=batch, **options)
+    if batch:
+        x, t = (np.moveaxis(a, 0, 1).reshape(1, a.shape[1], -1) for a in (x, t))
+        valid = valid.reshape(1, -1)
+    p = oracles.softmax(x, 1)
+    return np.array([of_classes(p[b][:, v], t[b][:, v], **options) for b, v in enumerate(valid)])
+
+
+def some_valid():
+    """A mask of pixels, the third example without any."""
+    valid = torch.rand(4, 3, 5, generator=torch.Generator().manual_seed(5)) < 0.6
+    valid[2] = False
+    return valid
+
+
+def marked(t, valid, index=7):
+    """The target with `index` where nothing is valid."""
+    return t.masked_fill(~(valid if t.ndim == 3 else valid.unsqueeze(1)), index)
+
+
+@pytest.mark.parametrize("ignoring", [False, True], ids=["all", "some ignored"])
+@each_kind
+@each_task
+def test_it_equals_its_formula_under_every_option(task, kind, ignoring):
+    """One class absent from the first example, which smoothing leaves absent; per example averages to the total."""
+    x, t = logits(task), without_class(target_of(task, kind), task)
+    valid = some_valid() if ignoring else torch.ones(4, 3, 5, dtype=torch.bool)
+    given = marked(t, valid) if ignoring else t
+    if task != "multiclass":  # the oracle's policy reads the target before it is smoothed
+        assert (t.flatten(2).sum(2) == 0).any()
+    for options in OPTIONS + (POLICIES if task != "multiclass" else []):
+        if task == "binary" and "class_weight" in options:
+            continue
+        expected = expected_values(*arrays(x, t), valid.flatten(1).numpy(), task, label_smoothing=0.2, **options)
+        loss = CrossEntropy(task=task, label_smoothing=0.2, ignore_index=7 if ignoring else None, **options)
+        output = loss.evaluate(x, given)
+        assert output.total.item() == pytest.approx(expected.mean(), rel=1e-10)
+        if "batch" in options:
+            assert output.per_example is None
+        else:
+            np.testing.assert_allclose(output.per_example.numpy(), expected, rtol=1e-10, atol=1e-14)
+
+
+@pytest.mark.parametrize("weight", [None, WEIGHTS])
+@pytest.mark.parametrize("index", [-100, 255])
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.1, 0.9])
+def test_classes_equal_those_of_torch(label_smoothing, index, weight):
+    """With class weights and ignored pixels, over the whole batch, in value and in gradient."""
+    x, t = logits("multiclass"), marked(hard_target("multiclass"), some_valid(), index)
+    weights = None if weight is None else torch.tensor(weight, dtype=torch.float64)
+    theirs = torch.nn.CrossEntropyLoss(weights, label_smoothing=label_smoothing, ignore_index=index)
+    ours = CrossEntropy(label_smoothing=label_smoothing, class_weight=weight, ignore_index=index, batch=True)
+    for found, expected in zip(value_and_gradient(ours, x, t), value_and_gradient(theirs, x, t), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-14)
+
+
+def test_soft_classes_equal_those_of_torch():
+    """Without class weights, by which torch does not divide there."""
+    x, t = logits("multiclass"), soft_target("multiclass")
+    expected = F.cross_entropy(x, t, label_smoothing=0.3)
+    loss = CrossEntropy(task="multiclass", label_smoothing=0.3)
+    torch.testing.assert_close(loss(x, t), expected, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.int64, torch.float16, torch.float64])
+def test_masks_equal_binary_cross_entropy_of_the_smoothed_target(dtype):
+    x, t = logits("multilabel"), hard_target("multilabel").to(dtype)
+    expected = F.binary_cross_entropy_with_logits(x, t.double() * 0.8 + 0.1)
+    torch.testing.assert_close(CrossEntropy(task="multilabel", label_smoothing=0.2)(x, t), expected)
+    one = logits("binary"), hard_target("binary").to(dtype)
+    loss = CrossEntropy(label_smoothing=0.2)
+    assert loss(one[0], one[1][:, 0]).item() == loss(*one).item()
+
+
+def test_literal_values():
+    """p = 0.8 for the right class and 0.1 for two others; p = 0.8 for a mask; s = 0.3."""
+    right, other = 0.2231435513142097, 2.302585092994046  # -log 0.8, -log 0.1
+    x, t = torch.tensor([[[0.8], [0.1], [0.1]]], dtype=torch.float64).log(), torch.tensor([[0]])
+    assert CrossEntropy(label_smoothing=0.3)(x, t).item() == pytest.approx(0.8 * right + 0.2 * other, rel=1e-12)
+    x, t = torch.logit(torch.tensor([[[0.8]]], dtype=torch.float64)), torch.ones(1, 1, 1)
+    outside = 1.6094379124341003  # -log 0.2
+    assert CrossEntropy(label_smoothing=0.3)(x, t).item() == pytest.approx(0.85 * right + 0.15 * outside, rel=1e-12)
+
+
+@each_kind
+@each_task
+def test_it_changes_the_result_and_is_off_by_default(task, kind):
+    x, t = logits(task), target_of(task, kind)
+    plain = CrossEntropy(task=task)(x, t)
+    assert plain == CrossEntropy(task=task, label_smoothing=0.0)(x, t)
+    assert abs(CrossEntropy(task=task, label_smoothing=0.5)(x, t) - plain) > 1e-3
+
+
+@each_kind
+@each_task
+def test_gradients_equal_finite_differences(task, kind):
+    """With an ignored pixel and, in the first example, an absent class."""
+    x, t = logits(task, **SIZES).requires_grad_(), without_class(target_of(task, kind, **SIZES), task)
+    t[1, ..., 0, 0] = 7
+    policy = {} if task == "multiclass" else {"absent": "false_positives"}
+    for options in (policy, {"batch": True}):
+        loss = CrossEntropy(task=task, label_smoothing=0.2, ignore_index=7, **options)
+        assert torch.autograd.gradcheck(lambda x, loss=loss: loss(x, t), (x,))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+@each_task
+def test_any_finite_logit_has_a_finite_value_and_gradient(task, dtype):
+    """A certain pixel costs what its logit says: -log p of the wrong side is never infinite."""
+    signs = logits(task).sign()
+    top = 3 if task == "multiclass" else 2
+    targets = [hard_target(task), *(torch.full_like(hard_target(task), value) for value in range(top))]
+    for t in (*targets, soft_target(task).float()):
+        for pattern in (signs, torch.ones_like(signs), -torch.ones_like(signs), 0 * signs):
+            loss = CrossEntropy(task=task, label_smoothing=0.2)
+            value, gradient = value_and_gradient(loss, (pattern * 1e4).to(dtype), t)
+            assert value.isfinite()
+            assert value >= 0
+            assert gradient.isfinite().all()
+            assert gradient.dtype == dtype
+
+
+@each_task
+def test_all_ignored_is_zero_and_connected(task):
+    x, t = torch.full_like(logits(task), float("nan")), torch.full_like(hard_target(task), 255)
+    value, gradient = value_and_gradient(CrossEntropy(task=task, ignore_index=255, label_smoothing=0.2), x, t)
+    assert value == 0
+    assert (gradient == 0).all()
+
+
+@pytest.mark.parametrize("index", [-100, 0, 1, 7])
+@each_kind
+@each_task
+def test_nan_under_ignored_pixels_leaves_value_and_gradient_alone(task, kind, index):
+    """Even where 0 or 1 is what marks them: smoothed values are neither."""
+    x, t = logits(task), marked(target_of(task, kind), some_valid(), index)
+    ignored = t == index
+    if ignored.ndim == x.ndim and task == "multiclass":
+        ignored = ignored.any(1)
+    everywhere = (ignored if ignored.ndim == x.ndim else ignored.unsqueeze(1)).expand_as(x)
+    loss = CrossEntropy(task=task, ignore_index=index, label_smoothing=0.2)
+    clean, expected = value_and_gradient(loss, x, t)
+    value, gradient = value_and_gradient(loss, x.masked_fill(everywhere, float("nan")), t)
+    assert torch.equal(value, clean)
+    assert torch.equal(gradient, expected)
+    assert (gradient[everywhere] == 0).all()
+    assert (gradient[~everywhere] != 0).all()
+
+
+def test_an_ignored_value_that_a_type_cannot_hold_marks_nothing():
+    """uint8 156 is -100 where a number is wrapped; as a target it is no mask value either way."""
+    x, t = logits("multilabel"), hard_target("multilabel").to(torch.uint8)
+    loss = CrossEntropy(task="multilabel", label_smoothing=0.2)
+    ignoring = CrossEntropy(task="multilabel", label_smoothing=0.2, ignore_index=-100)
+    assert ignoring(x, t).item() == pytest.approx(loss(x, t).item(), rel=1e-12)
+
+
+def test_an_example_of_classes_without_weight_is_zero():
+    """Its share of the uniform part has no weights to be divided by."""
+    x, t = logits("multiclass"), hard_target("multiclass")
+    t[0] = 0
+    loss = CrossEntropy(class_weight=[0.0, 1.0, 1.0], label_smoothing=0.2, reduction="none")
+    assert loss(x, t)[0] == 0
+    assert (loss(x, t)[1:] > 0).all()
+
+
+def test_a_weighted_sum_gives_each_loss_its_own_target():
+    """The others share the pass over the plain target, with whatever sums of it."""
+    x, t = logits("multilabel"), hard_target("multilabel")
+    parts = [
+        CrossEntropy(task="multilabel", label_smoothing=0.2),
+        BCE(task="multilabel"),
+        CrossEntropy(task="multilabel", label_smoothing=0.4),
+        Dice(task="multilabel"),
+    ]
+    for order in (parts, parts[::-1]):
+        total = WeightedSum(terms=[{"loss": part} for part in order])(x, t)
+        assert total.item() == pytest.approx(sum(part(x, t).item() for part in parts), rel=1e-12)
+
+
+def test_the_target_is_checked_before_it_is_smoothed():
+    x = logits("multilabel")
+    with pytest.raises(lossreg.InputError, match=r"target holds 2, masks hold values from 0 to 1"):
+        CrossEntropy(task="multilabel", label_smoothing=0.2)(x, torch.full(x.shape, 2))

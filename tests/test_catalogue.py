@@ -1,0 +1,63 @@
+"""The catalogue: at least thirty losses, each with a summary and tags of one vocabulary."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+from lossreg import losses
+
+DOCS = Path(__file__).parent.parent / "docs"
+FIRST_PARTY = [entry for entry in losses.entries() if entry.provider in ("lossreg", "segmentation", "sam")]
+
+in_checkout = pytest.mark.skipif(
+    not DOCS.is_dir(), reason="the documentation lies in the checkout, and only the tests are here"
+)
+each_loss = pytest.mark.parametrize("entry", FIRST_PARTY, ids=lambda entry: entry.full_name)
+
+
+def vocabulary():
+    """Tag -> kind, from the table of docs/losses.md."""
+    rows = re.findall(r"^\| (\w+) \| (\w+) \| .+ \|$", (DOCS / "losses.md").read_text(), re.MULTILINE)
+    return {tag: kind for kind, tag in rows if kind in ("domain", "task", "family", "input", "robustness", "other")}
+
+
+def test_there_are_at_least_thirty_losses():
+    assert len(FIRST_PARTY) >= 30
+
+
+@in_checkout
+def test_every_tag_of_the_table_is_on_some_loss():
+    assert set().union(*(entry.tags for entry in FIRST_PARTY)) == set(vocabulary())
+
+
+@in_checkout
+@each_loss
+def test_tags_are_of_the_table_and_say_the_family(entry):
+    """A composite takes what its terms take: only it may have no input."""
+    kinds = [vocabulary()[tag] for tag in entry.tags]
+    assert "family" in kinds
+    assert "input" in kinds or "composite" in entry.tags
+
+
+@each_loss
+def test_tags_name_the_tasks_of_the_contract(entry):
+    tasks = {"binary", "multilabel", "multiclass"}
+    assert entry.tags & tasks == set(entry.metadata["contract"]["tasks"]) & tasks
+
+
+@each_loss
+def test_a_summary_is_one_sentence_that_fits_a_line(entry):
+    summary = entry.metadata["summary"]
+    assert summary.endswith(".")
+    assert summary[0].isupper()
+    assert len(summary) <= 95
+
+
+@in_checkout
+def test_the_page_lists_them_as_they_are():
+    spec = importlib.util.spec_from_file_location("catalogue", DOCS / "catalogue.py")
+    catalogue = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(catalogue)
+    assert (DOCS / "losses.md").read_text() == catalogue.page(), "run: python docs/catalogue.py"

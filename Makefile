@@ -44,9 +44,11 @@ bench: setup
 	$(BIN)/python benchmarks/startup.py
 	$(PIP) --no-deps kornia kornia_rs  # a peer; what else it depends on is not needed
 	$(BIN)/python benchmarks/losses.py
+	$(BIN)/python benchmarks/losses.py --catalogue
 
 manifests: setup
 	$(BIN)/lossreg manifest build $(PACKAGES)
+	$(BIN)/python docs/catalogue.py
 
 build: setup
 	rm -rf dist

@@ -49,8 +49,10 @@ class Row(NamedTuple):
     peers: Callable[[], list[Peer]]
     bars: tuple[Bar, ...] = ()
     # "mask": (N, C, H, W). "shared": (N, H, W), for C masks with a predicted IoU. "index": (N, H, W) of C classes.
+    # "discs": (N, C, H, W), and logits that nearly know them.
     target: str = "mask"
     dtype: torch.dtype = torch.float32
+    on_sums: bool = True  # whether ours is a function of sums, and held to their bars of memory
 
 
 COMPILED_BAR = Bar(None, 1.3, 2, compiled=True)
@@ -122,6 +124,10 @@ def make_work(row: Row, device: torch.device) -> Work:
     logits = (2 * torch.randn(row.shape)).to(device, row.dtype).requires_grad_()
     if row.target == "index":
         return Work((logits, torch.randint(c, (n, *size)).to(device)), (logits,))
+    if row.target == "discs":
+        masks = discs(n, c, *size).to(device)
+        logits = (logits.detach() + 4 * (2.0 * masks - 1)).requires_grad_()
+        return Work((logits, masks), (logits,))
     shape = (n, *size) if row.target == "shared" else row.shape
     target = (torch.rand(shape) < 0.1).to(device, torch.uint8)
     if row.target == "mask":
@@ -130,8 +136,21 @@ def make_work(row: Row, device: torch.device) -> Work:
     return Work((logits, target, predicted_iou), (logits, predicted_iou))
 
 
+def discs(n: int, c: int, height: int, width: int) -> Tensor:
+    """Masks of five discs each, uint8."""
+    down, across = torch.arange(height).view(-1, 1), torch.arange(width)
+    masks = torch.zeros(n, c, height, width, dtype=torch.uint8)
+    for mask in masks.flatten(0, 1):
+        for y, x, radius in torch.rand(5, 3).tolist():
+            inside = (down - y * height) ** 2 + (across - x * width) ** 2 < (0.05 + 0.1 * radius) ** 2 * height * width
+            mask[inside] = 1
+    return masks
+
+
 def name_of_ours(row: Row, work: Work) -> str:
     """With what computes the sums, where there is a choice."""
+    if not row.on_sums:
+        return "lossreg"
     chosen = getattr(importlib.import_module("lossreg_segmentation.statistics"), "chosen", None)
     activation = "softmax" if row.target == "index" else "sigmoid"
     return f"lossreg, {chosen(*work.arguments[:2], activation)}" if chosen else "lossreg"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, NotRequired, TypedDict
 
@@ -38,17 +39,28 @@ class LossSum(Loss):
         super().__init__(reduction=reduction)
         self.names = names_of(parts, taken)
         self.parts = nn.ModuleList(parts)
+        self._options = [options_of(part) for part in parts]
 
-    def passes(self, *inputs: Any) -> list[Pass]:
-        return [each for part in self.parts if isinstance(part, Loss) for each in part.passes(*inputs)]
+    def passes(self, *inputs: Any, **options: Any) -> list[Pass]:
+        chosen = zip(self.parts, shared_out(options, self._options), strict=True)
+        return [each for part, taken in chosen if isinstance(part, Loss) for each in part.passes(*inputs, **taken)]
 
     def weighted(
-        self, weights: Iterable[float | Tensor], results: Iterator[Any], inputs: Sequence[Any]
+        self,
+        weights: Iterable[float | Tensor],
+        results: Iterator[Any],
+        inputs: Sequence[Any],
+        options: Mapping[str, Any],
     ) -> dict[str, Term]:
         """The terms of all parts by name, each under the factor of its part."""
         found: dict[str, Term] = {}
-        for name, part, weight in zip(self.names, self.parts, weights, strict=True):
-            terms = part.terms_from(results, *inputs) if isinstance(part, Loss) else terms_of(part, *inputs)
+        for name, part, weight, taken in zip(
+            self.names, self.parts, weights, shared_out(options, self._options), strict=True
+        ):
+            if isinstance(part, Loss):
+                terms = part.terms_from(results, *inputs, **taken)
+            else:
+                terms = terms_of(part, *inputs, **taken)
             found |= {key: scaled(term, weight) for key, term in named(name, terms).items()}
         return found
 
@@ -64,7 +76,8 @@ class WeightedSum(LossSum):
         normalize_weights: divide the weights by the sum of their magnitudes; off, so that 20:1:1 means just that.
         reduction: over examples: "mean", "sum", or "none" for (N,).
     Shapes:
-        inputs as every term takes them; all terms get the same.
+        inputs as every term takes them; all terms get the same. An option by name, such as a map of distances, goes to
+        the terms that have one.
         terms: those of each loss, under its name where it has one, name.term where it has several.
     Raises:
         InputError: a term reduces by itself in another way than the mean, which the sum would overrule.
@@ -88,8 +101,8 @@ class WeightedSum(LossSum):
             weights = [weight / total for weight in weights]
         self.weights = weights
 
-    def terms_from(self, results: Iterator[Any], *inputs: Any) -> dict[str, Term]:
-        return self.weighted(self.weights, results, inputs)
+    def terms_from(self, results: Iterator[Any], *inputs: Any, **options: Any) -> dict[str, Term]:
+        return self.weighted(self.weights, results, inputs, options)
 
 
 @losses.register(
@@ -115,9 +128,11 @@ class Product(Loss):
         super().__init__()
         self.names = names_of(terms, taken=("product",))
         self.parts = nn.ModuleList(terms)
+        self._options = [options_of(part) for part in terms]
 
-    def terms(self, *inputs: Any) -> dict[str, Term]:
-        factors = {name: scalar(part, part(*inputs)) for name, part in zip(self.names, self.parts, strict=True)}
+    def terms(self, *inputs: Any, **options: Any) -> dict[str, Term]:
+        chosen = zip(self.names, self.parts, shared_out(options, self._options), strict=True)
+        factors = {name: scalar(part, part(*inputs, **taken)) for name, part, taken in chosen}
         product = torch.stack(list(factors.values())).prod()
         # Weight 0: shown as components, and no part of the total.
         return {"product": Term(product, "batch")} | {
@@ -141,6 +156,28 @@ def names_of(parts: Sequence[nn.Module], taken: Sequence[str] = ()) -> list[str]
             unused = f"{name}_{number}"
         names.append(unused)
     return names
+
+
+def shared_out(options: Mapping[str, Any], takers: Sequence[frozenset[str]]) -> list[dict[str, Any]]:
+    """For each loss the options of a call that it takes, such as a map of distances; refused if none takes one."""
+    if unknown := set(options).difference(*takers):
+        known = ", ".join(sorted(frozenset().union(*takers))) or "none"
+        raise InputError(f"no loss in it takes {', '.join(sorted(unknown))}=; options that they take: {known}")
+    return [{name: value for name, value in options.items() if name in taken} for taken in takers]
+
+
+def options_of(part: nn.Module) -> frozenset[str]:
+    """What a call of a loss can be given by name alone."""
+    if isinstance(part, LossSum | Product):
+        return frozenset().union(*part._options, _keywords(type(part).passes))
+    own = [type(part).terms, type(part).passes] if isinstance(part, Loss) else [type(part).forward]
+    return frozenset().union(*map(_keywords, own))
+
+
+def _keywords(method: Callable[..., Any]) -> frozenset[str]:
+    """The parameters of a method that have a default."""
+    declared = inspect.signature(method).parameters.values()
+    return frozenset(one.name for one in declared if one.default is not inspect.Parameter.empty)
 
 
 def _name(part: nn.Module) -> str:

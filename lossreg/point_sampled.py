@@ -84,14 +84,15 @@ class PointSampled(Loss):
         """Logits and target at the points, (N, C, points) each."""
         if self.ignore_index is None:
             places = self.places(input)
-            return sample(input, places), sample(target, places)
+            return sample(input, places), _between_its_values(sample(target, places), target)
         ignored = target == self.ignore_index
         # A NaN logit would survive a weight of 0, which the grid gives to the neighbours of a pixel that it hits.
-        input = torch.where(ignored, 0.0, input)
+        input, target = torch.where(ignored, 0.0, input), torch.where(ignored, 0.0, target)
         ignored = ignored.to(input.dtype)
         places = self.places(input, ignored)
         touches = sample(ignored, places) > 0
-        return sample(input, places), torch.where(touches, float(self.ignore_index), sample(target, places))
+        mixed = _between_its_values(sample(target, places), target)
+        return sample(input, places), torch.where(touches, float(self.ignore_index), mixed)
 
     def places(self, input: Tensor, ignored: Tensor | None = None) -> Tensor:
         """Where to sample each mask, (N, C, points, dimensions) in [0, 1), the last dimension of the input first."""
@@ -109,7 +110,9 @@ class PointSampled(Loss):
 
 
 def _random(input: Tensor, count: int) -> Tensor:
-    return torch.rand(*input.shape[:2], count, input.ndim - 2, dtype=input.dtype, device=input.device)
+    # In one type, so that the points are the same for inputs of any.
+    places = torch.rand(*input.shape[:2], count, input.ndim - 2, dtype=torch.float32, device=input.device)
+    return places.to(input.dtype)
 
 
 def sample(values: Tensor, places: Tensor) -> Tensor:
@@ -122,6 +125,11 @@ def sample(values: Tensor, places: Tensor) -> Tensor:
     grid = (2 * places - 1).reshape(size, -1, *[1] * (dimensions - 1), dimensions)
     flat = values.reshape(size, 1, *values.shape[2:])
     return F.grid_sample(flat, grid, padding_mode="border", align_corners=False).reshape(*masks, -1)
+
+
+def _between_its_values(mixed: Tensor, target: Tensor) -> Tensor:
+    """What was interpolated, within the target's range: shares that add up to 1 + 1e-7 make more than 1 of a mask."""
+    return mixed.clamp(target.amin(), target.amax())
 
 
 def _check_part(part: nn.Module, ignore_index: int | None) -> None:

@@ -58,16 +58,15 @@ class Scheduled(LossSum):
         super().__init__([term["loss"] for term in terms], reduction=reduction)
         self.points = [_increasing(name, term["points"]) for name, term in zip(self.names, terms, strict=True)]
 
-    def passes(self, *inputs: Any, step: int | Tensor | None = None) -> list[Pass]:
-        return super().passes(*inputs)
+    def passes(self, *inputs: Any, step: int | Tensor | None = None, **options: Any) -> list[Pass]:
+        return super().passes(*inputs, **options)
 
-    def terms_from(self, results: Iterator[Any], *inputs: Any, step: int | Tensor | None = None) -> dict[str, Term]:
+    def terms_from(
+        self, results: Iterator[Any], *inputs: Any, step: int | Tensor | None = None, **options: Any
+    ) -> dict[str, Term]:
         if step is None:
-            raise InputError(
-                f"{type(self).__name__} needs the training step: loss(input, target, step=step). Inside another sum it"
-                " gets none: put that sum's losses here"
-            )
-        return self.weighted(self.weights_at(step), results, inputs)
+            raise InputError(f"{type(self).__name__} needs the training step: loss(input, target, step=step)")
+        return self.weighted(self.weights_at(step), results, inputs, options)
 
     def weights_at(self, step: int | Tensor) -> list[float | Tensor]:
         """The weight of each term: floats for an int, 0-dim tensors for a tensor."""

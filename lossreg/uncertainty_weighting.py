@@ -49,10 +49,10 @@ class UncertaintyWeighting(LossSum):
         super().__init__(terms, taken=(REGULARIZER,), reduction=reduction)
         self.log_variances = nn.Parameter(torch.zeros(len(terms), dtype=torch.float32))
 
-    def terms_from(self, results: Iterator[Any], *inputs: Any) -> dict[str, Term]:
+    def terms_from(self, results: Iterator[Any], *inputs: Any, **options: Any) -> dict[str, Term]:
         wide = torch.promote_types(self.log_variances.dtype, torch.float32)  # a model in half takes this with it
         log_variances = self.log_variances.to(wide)
-        found = self.weighted((-log_variances).exp().unbind(), results, inputs)
+        found = self.weighted((-log_variances).exp().unbind(), results, inputs, options)
         return found | {REGULARIZER: _for_each_example(log_variances.sum() / 2, found)}
 
 

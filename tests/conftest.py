@@ -33,3 +33,10 @@ def site(tmp_path, monkeypatch):
     fake = Site(root)
     yield fake
     fake.forget()
+
+
+def pytest_lossreg_cases(name):
+    """What the conformance kit is told of the losses made of losses."""
+    from .composites import CASES
+
+    return CASES.get(name)

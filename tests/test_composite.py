@@ -20,6 +20,20 @@ class Square(Loss):
         return {"square": Term((input - target).square(), "example"), "zero": Term(input * 0, "example", weight=0.0)}
 
 
+class Scaled(Loss):
+    """Takes an option by name."""
+
+    def terms(self, input, target, scale=1.0):
+        return {"scaled": Term((input - target) * scale, "example")}
+
+
+class Shifted(nn.Module):
+    """A module that is no Loss, with an option."""
+
+    def forward(self, input, target, *, shift=0.0):
+        return (input - target + shift).mean()
+
+
 @pytest.fixture(autouse=True)
 def scope():
     """Absolute (1.5), square (2.5) and l1 (1.5, of the whole batch), by name."""
@@ -27,6 +41,8 @@ def scope():
         registry.register("absolute")(Absolute)
         registry.register("square")(Square)
         registry.register("l1")(nn.L1Loss)
+        registry.register("scaled")(Scaled)
+        registry.register("shifted")(Shifted)
         yield registry
 
 
@@ -159,3 +175,19 @@ def test_sums_of_products_and_products_of_sums():
 
 def mixture_config():
     return {"name": "weighted_sum", "params": {"terms": ["absolute", "square"]}}
+
+
+def test_an_option_goes_to_the_parts_that_take_it():
+    """At any depth, in sums and in products; the others never see it."""
+    inner = {"name": "product", "params": {"terms": ["scaled", "absolute"]}}
+    assert weighted("absolute", "scaled")(*INPUTS, scale=10.0).item() == 1.5 + 15
+    assert weighted("absolute", "shifted")(*INPUTS, shift=1.0).item() == 1.5 + 2.5
+    assert weighted("absolute", inner)(*INPUTS, scale=2.0).item() == 1.5 + 3 * 1.5
+    assert weighted(inner, "scaled").evaluate(*INPUTS, scale=2.0).total.item() == 3 * 1.5 + 3
+
+
+def test_an_option_that_no_part_takes_is_refused():
+    with pytest.raises(InputError, match="no loss in it takes scal=; options that they take: scale, shift"):
+        weighted("scaled", "shifted")(*INPUTS, scal=1.0)
+    with pytest.raises(InputError, match="no loss in it takes scale=; options that they take: none"):
+        weighted("absolute")(*INPUTS, scale=1.0)

@@ -68,10 +68,10 @@ def chosen(values, seed, points, oversampling, important):
     """The places of one mask (N = C = 1), as PointRend describes: the least |logit| of the candidates, and others."""
     torch.manual_seed(seed)
     uncertain = int(important * points)
-    rest = torch.rand(1, 1, points - uncertain, values.ndim, dtype=torch.float64)[0, 0].tolist()
+    rest = torch.rand(1, 1, points - uncertain, values.ndim).double()[0, 0].tolist()
     if not uncertain:
         return rest
-    candidates = torch.rand(1, 1, int(oversampling * points), values.ndim, dtype=torch.float64)[0, 0].tolist()
+    candidates = torch.rand(1, 1, int(oversampling * points), values.ndim).double()[0, 0].tolist()
     return sorted(candidates, key=lambda place: abs(at(values, place)))[:uncertain] + rest
 
 
@@ -141,6 +141,19 @@ def test_a_border_is_not_uncertain():
     input, target = loss.loss.seen
     assert torch.equal(target, torch.ones(1, 1, 100))
     assert input.tolist() == [[pytest.approx([20.0] * 100)]]
+
+
+def test_a_full_mask_stays_between_zero_and_one():
+    """Shares of neighbours may add up to 1 + 1e-7, which a loss refuses as no mask."""
+    for ignore_index in (None, 255):
+        loss = PointSampled(loss=Seen(ignore_index=ignore_index), points=100_000, ignore_index=ignore_index)
+        target = torch.ones(1, 1, 37, 53)
+        if ignore_index is not None:
+            target[..., 0] = ignore_index
+        loss(torch.randn(1, 1, 37, 53), target)
+        _, target = loss.loss.seen
+        assert target[target != 255].max() == 1
+        assert target.min() > 0.999
 
 
 def test_a_seed_repeats_the_points():
@@ -248,7 +261,7 @@ def test_a_point_that_touches_an_ignored_pixel_is_ignored(dtype):
     target = loss.loss.seen[1]
     touching = 0
     torch.manual_seed(0)
-    places = torch.rand(2, 1, 400, 2, dtype=torch.float64)
+    places = torch.rand(2, 1, 400, 2).double()
     for n in range(2):
         for place, found in zip(places[n, 0].tolist(), target[n, 0].tolist(), strict=True):
             near = all(abs(share * 9 - 4.5) < 1 for share in place)

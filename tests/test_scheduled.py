@@ -182,11 +182,14 @@ def test_what_is_no_step(step, error, message):
 
 
 def test_without_a_step():
-    """Left out, and within a sum that has none to give."""
-    with pytest.raises(InputError, match="needs the training step"):
+    with pytest.raises(InputError, match=r"Scheduled needs the training step: loss\(input, target, step=step\)"):
         scheduled(FADE)(*INPUTS)
+
+
+def test_inside_another_sum_it_gets_the_step():
     outer = build({"name": "weighted_sum", "params": {"terms": [{"name": "scheduled", "params": {"terms": [FADE]}}]}})
-    with pytest.raises(InputError, match="Inside another sum it gets none: put that sum's losses here"):
+    assert outer(*INPUTS, step=2).item() == scheduled(FADE)(*INPUTS, step=2).item()
+    with pytest.raises(InputError, match="needs the training step"):
         outer(*INPUTS)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -32,6 +33,7 @@ class Case:
     Args:
         label: what this case is called among those of one loss.
         params: of the config, away from their defaults where that can show a parameter that is dropped.
+        options: of the call, beside the inputs: `loss(*inputs, **options)`.
         oracle: `oracle(*inputs, **params)`, an independent float64 implementation: takes detached float64 inputs, gives
             the loss, or one value per example.
         context: the checks run inside it.
@@ -44,11 +46,13 @@ class Case:
         label: str = "default",
         *,
         params: Mapping[str, Any] | None = None,
+        options: Mapping[str, Any] | None = None,
         oracle: Oracle | None = None,
         context: Callable[[], AbstractContextManager[Any]] = nullcontext,
     ) -> None:
         self.label = label
         self.params = dict(params or {})
+        self.options = dict(options or {})
         self.oracle = oracle
         self.context = context
 
@@ -64,6 +68,16 @@ class Case:
     def ignoring(self, inputs: tuple[Any, ...]) -> Ignoring | None:
         """Versions of the inputs with some pixels ignored; None where pixels cannot be left out."""
         return None
+
+    def misfits(self, inputs: tuple[Any, ...]) -> Iterator[tuple[str, tuple[Any, ...]]]:
+        """Inputs that do not fit each other, and what is wrong: a target of one example, of one place less."""
+        for target in tensors(inputs):
+            if target.requires_grad or not target.ndim:
+                continue
+            for cut in (target[:1], target[..., :-1]):
+                if cut.shape != target.shape:  # each by itself: what fits the others must not hide it
+                    what = f"a target of shape {tuple(cut.shape)} in place of {tuple(target.shape)}"
+                    yield what, map_tensors(partial(_replaced, target, cut), inputs)
 
 
 class MaskCase(Case):
@@ -115,6 +129,10 @@ def map_tensors(change: Callable[[Tensor], Any], tree: Any) -> Any:
     if isinstance(tree, (list, tuple)):
         return type(tree)(map_tensors(change, value) for value in tree)
     return tree
+
+
+def _replaced(old: Tensor, new: Tensor, x: Tensor) -> Tensor:
+    return new if x is old else x
 
 
 def tensors(tree: Any) -> list[Tensor]:

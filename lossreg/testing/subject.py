@@ -14,6 +14,7 @@ from lossreg.discovery import losses
 from lossreg.entry import Entry
 from lossreg.errors import LossregError
 from lossreg.factory import build, config_of
+from lossreg.loss import LossOutput, evaluate
 from lossreg.testing.case import Case, leaf, map_tensors, predictions
 
 
@@ -55,10 +56,15 @@ class Subject:
     def value(self, module: nn.Module, inputs: tuple[Any, ...]) -> Tensor:
         """The loss, from the same random numbers on every call."""
         torch.manual_seed(0)
-        value = module(*inputs)
+        value = module(*inputs, **self.case.options)
         if not isinstance(value, Tensor):
             raise ConformanceError(f"forward returned {type(value).__name__}, expected a tensor")
         return value
+
+    def evaluate(self, module: nn.Module, inputs: tuple[Any, ...]) -> LossOutput:
+        """Its total, components and values per example, from the same random numbers."""
+        torch.manual_seed(0)
+        return evaluate(module, *inputs, **self.case.options)
 
     def gradients(self, module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Tensor, list[Tensor]]:
         """The loss and its gradient to each prediction."""

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 from torch.autograd.gradcheck import GradcheckError
 
-from lossreg.loss import evaluate
 from lossreg.testing.case import IGNORED, map_tensors, predictions, tensors, with_predictions
 from lossreg.testing.subject import ConformanceError, NotApplicable, Subject
 
@@ -30,7 +29,7 @@ def oracle(subject: Subject) -> None:
         inputs = subject.double(kind)
         expected = torch.as_tensor(given(*map_tensors(Tensor.detach, inputs), **subject.case.params)).double()
         module = subject.build()
-        values = evaluate(module, *inputs).per_example if expected.ndim else subject.value(module, inputs)
+        values = subject.evaluate(module, inputs).per_example if expected.ndim else subject.value(module, inputs)
         if values is None:
             raise ConformanceError("the oracle gives one value per example, the loss none; let it give the mean")
         _same(values, expected, f"{kind} targets: the loss and its oracle", rtol=1e-6, atol=1e-9)

@@ -18,6 +18,9 @@ from lossreg_segmentation.statistics.reference import read_target
 CONTRACT = contract(input="logits", target="mask or class index", tasks=["binary", "multilabel", "multiclass"])
 INDEPENDENT_CONTRACT = contract(input="logits", target="mask", tasks=["binary", "multilabel"])
 CLASSES_CONTRACT = contract(input="logits", target="class index", tasks=["multiclass"])
+POSITIONAL_CONTRACT = contract(
+    input="logits", target="mask or class index", tasks=["binary", "multilabel", "multiclass"], positional=True
+)
 
 
 class Pixels(NamedTuple):
@@ -38,10 +41,11 @@ class Pixels(NamedTuple):
 
     def statistics(self, *, predicted: bool = True) -> MaskStatistics:
         """The sums that the policy for absent classes is about; all but one policy do without `predicted`."""
+        actual = self.target.flatten(2).sum(2)
         return MaskStatistics(
             predicted=torch.where(self.valid, self.probabilities(), 0.0).flatten(2).sum(2) if predicted else None,
-            actual=self.target.flatten(2).sum(2),
-            valid=self.valid.expand_as(self.target).flatten(2).sum(2).to(self.target.dtype),
+            actual=actual,
+            valid=self.valid.flatten(2).sum(2, dtype=actual.dtype).expand_as(actual),
         )
 
 

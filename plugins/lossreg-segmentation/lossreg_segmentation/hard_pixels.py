@@ -1,0 +1,150 @@
+"""Cross-entropy of the hardest pixels alone: those the model is least right about."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Unpack
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from lossreg import Term, losses
+from lossreg_segmentation.dense_loss import CONTRACT, DenseLoss, Pixels
+from lossreg_segmentation.segmentation_loss import SegmentationOptions, weights_of_classes
+
+TAGS = ("segmentation", "pixelwise", "binary", "multilabel", "multiclass", "logits", "imbalance", "hard_examples")
+
+
+class HardPixelLoss(DenseLoss):
+    """Base of means over the hardest pixels. A subclass says which those are."""
+
+    def chosen(self, cross_entropy: Tensor, valid: Tensor) -> Tensor:
+        """Weights in [0, 1] of the pixels in the last dimension."""
+        raise NotImplementedError(f"{type(self).__name__} must define chosen(cross_entropy, valid)")
+
+    def mean_of_hardest(self, pixels: Pixels) -> Term:
+        """The mean over the chosen pixels of each mask, or of each example of a multiclass task."""
+        cross_entropy, valid = pixel_cross_entropy(pixels).flatten(2), pixels.valid.flatten(2)
+        with torch.no_grad():
+            weights = self.chosen(cross_entropy, valid)
+        if not pixels.multiclass:
+            statistics = pixels.statistics(predicted=self.absent == "false_positives")
+            return self.class_term(weighted_mean(cross_entropy, weights), statistics)
+        self.no_policy_for_absent_classes()
+        if self.class_weight is not None:
+            target = pixels.target.flatten(2)
+            weights = weights * (weights_of_classes(self.class_weight, target).view(1, -1, 1) * target).sum(1, True)
+        return Term(weighted_mean(cross_entropy, weights).squeeze(1), "example")
+
+
+@losses.register(
+    "ohem_cross_entropy", aliases=("ohem_cross_entropy_loss", "ohem", "ohem_loss"), tags=TAGS, contract=CONTRACT
+)
+class OHEMCrossEntropy(HardPixelLoss):
+    """Cross-entropy of the pixels whose p_t is low: online hard example mining.
+
+        loss = mean of -log p_t over the pixels with p_t < threshold
+
+    Args:
+        threshold: probability of the true class below which a pixel is kept, in (0, 1].
+        min_share: share of the valid pixels, the hardest, that is kept in any case, in [0, 1]; rounded down. 0 lets the
+            loss be 0 once no pixel is below the threshold.
+    Shapes:
+        input (N, C, *) logits; target (N, *) class index or (N, C, *) soft classes or masks; p_t of a soft target is
+        exp(-cross-entropy).
+        terms: {"ohem_cross_entropy": (N,) multiclass, (N, C) otherwise}, nats; with class_weight sum_i w l / sum_i w
+        over the kept pixels, which are chosen without it.
+    Raises:
+        ShapeError: sizes differ; nothing is broadcast.
+        InputError: absent= with multiclass, where a class without pixels adds nothing.
+    Numerics: float32 or wider; finite for any finite logit; all ignored gives 0. Equally hard pixels share what is left
+        of the minimum.
+    Source: Shrivastava et al. 2016, section 4, for pixels as in Wu et al. 2016 (arXiv 1605.06885).
+    """
+
+    def __init__(
+        self,
+        *,
+        threshold: Annotated[float, Field(gt=0, le=1)] = 0.7,
+        min_share: Annotated[float, Field(ge=0, le=1)] = 0.0625,
+        **options: Unpack[SegmentationOptions],
+    ) -> None:
+        super().__init__(**options)
+        self.threshold = threshold
+        self.min_share = min_share
+
+    def chosen(self, cross_entropy: Tensor, valid: Tensor) -> Tensor:
+        """Those below the threshold, or the least share if that is more."""
+        hard = (valid & (cross_entropy > -math.log(self.threshold))).to(cross_entropy.dtype)
+        least = hardest(cross_entropy, valid, self.min_share)
+        return torch.where(hard.sum(-1, keepdim=True) >= least.sum(-1, keepdim=True), hard, least)
+
+    def formula(self, pixels: Pixels, task: str) -> dict[str, Term]:
+        """Mean over the chosen pixels."""
+        return {"ohem_cross_entropy": self.mean_of_hardest(pixels)}
+
+
+@losses.register(
+    "topk",
+    aliases=("topk_loss", "topk_cross_entropy", "topk_cross_entropy_loss"),
+    tags=TAGS,
+    contract=CONTRACT,
+)
+class TopK(HardPixelLoss):
+    """Cross-entropy of the hardest share of the pixels.
+
+        loss = mean of the floor(k n) largest -log p_t of n valid pixels, at least one
+
+    Args:
+        k: share of the valid pixels that is kept, in (0, 1]. 1 gives cross-entropy.
+    Shapes:
+        input (N, C, *) logits; target (N, *) class index or (N, C, *) soft classes or masks.
+        terms: {"topk": (N,) multiclass, (N, C) otherwise}, nats; with class_weight sum_i w l / sum_i w over the kept
+        pixels, which are chosen without it.
+    Raises:
+        ShapeError: sizes differ; nothing is broadcast.
+        InputError: absent= with multiclass, where a class without pixels adds nothing.
+    Numerics: float32 or wider; finite for any finite logit; all ignored gives 0. Equally hard pixels share the last
+        places.
+    Source: Wu et al. 2016 (arXiv 1605.06885); nnU-Net's TopKLoss, which takes k in percent, of the whole batch.
+    """
+
+    def __init__(self, *, k: Annotated[float, Field(gt=0, le=1)] = 0.1, **options: Unpack[SegmentationOptions]) -> None:
+        super().__init__(**options)
+        self.k = k
+
+    def chosen(self, cross_entropy: Tensor, valid: Tensor) -> Tensor:
+        """The share of the valid pixels."""
+        return hardest(cross_entropy, valid, self.k, minimum=1)
+
+    def formula(self, pixels: Pixels, task: str) -> dict[str, Term]:
+        """Mean over the chosen pixels."""
+        return {"topk": self.mean_of_hardest(pixels)}
+
+
+def pixel_cross_entropy(pixels: Pixels) -> Tensor:
+    """Cross-entropy of each pixel: (B, 1, *) of classes, (B, C, *) of independent masks."""
+    if pixels.multiclass:
+        return -(pixels.target * pixels.logits.log_softmax(1)).sum(1, keepdim=True)
+    return binary_cross_entropy_with_logits(pixels.logits, pixels.target, reduction="none")
+
+
+def hardest(values: Tensor, valid: Tensor, share: float, *, minimum: int = 0) -> Tensor:
+    """Weights that choose the floor(share n) largest of n valid values; ties share the last places."""
+    pixels = valid.sum(-1, keepdim=True, dtype=values.dtype)
+    most = max(1, math.ceil(share * values.shape[-1]))  # known without a look at what is ignored
+    count = torch.minimum((share * pixels).floor().clamp(minimum, most), pixels)
+    ranked = values.masked_fill(~valid, -torch.inf)
+    top = ranked.topk(most).values
+    least = top.gather(-1, (count.long() - 1).clamp_min(0))
+    tied = (ranked == least).to(values.dtype)
+    places = count - (top > least).sum(-1, keepdim=True)
+    return torch.where(ranked > least, 1.0, tied * (places / tied.sum(-1, keepdim=True).clamp_min(1)))
+
+
+def weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
+    """Mean over the last dimension; 0 where nothing weighs."""
+    total = weights.sum(-1)
+    return (values * weights).sum(-1) / torch.where(total > 0, total, 1.0)

@@ -1,0 +1,121 @@
+"""Hausdorff losses: squared errors that weigh more the further they lie from a boundary."""
+
+from __future__ import annotations
+
+from typing import Annotated, Unpack
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from lossreg import Term, losses
+from lossreg.errors import ShapeError
+from lossreg_segmentation.dense_loss import POSITIONAL_CONTRACT, DenseLoss, Pixels
+from lossreg_segmentation.distance import DistanceLoss, Spacing, boundary_distance, pixel_sizes
+from lossreg_segmentation.pixelwise import pixel_mean
+from lossreg_segmentation.segmentation_loss import SegmentationOptions
+from lossreg_segmentation.skeleton import shifted
+
+TAGS = ("segmentation", "boundary", "binary", "multilabel", "multiclass", "logits")
+
+# Up to 4 the power of any distance, and its sum over any image, stays within float32.
+Alpha = Annotated[float, Field(gt=0, le=4)]
+
+
+@losses.register("hausdorff_dt", aliases=("hausdorff_dt_loss", "hausdorff"), tags=TAGS, contract=POSITIONAL_CONTRACT)
+class HausdorffDT(DistanceLoss):
+    """Squared errors weighed by their distance to both boundaries.
+
+        loss = mean_i (p_i - t_i)^2 (d_p^alpha + d_t^alpha)
+
+    d_t is the distance to the target's boundary, d_p to that of the prediction p > 1/2; no gradient flows through
+    either. A call may pass the target's map: `loss(input, target, distance=signed_distance(masks))`.
+
+    Args:
+        alpha: power of the distances, in (0, 4], dimensionless. More weighs far errors more; the paper finds 1 to 3
+            alike.
+        spacing: size of a pixel along each axis, > 0; None for 1, which gives distances in pixels.
+    Shapes:
+        input (N, C, *) logits; target (N, *) class index or (N, C, *) masks; distance (N, C, *) or None.
+        terms: {"hausdorff_dt": (N, C)}, in pixels or the unit of spacing to the power of alpha, mean over valid pixels.
+    Raises:
+        ShapeError: sizes differ; nothing is broadcast.
+        ImplementationError: SciPy is not installed.
+    Numerics: float32 or wider; finite for any finite logit; all ignored gives 0. A mask without a boundary, empty or
+        full, has distance 0; where prediction and target have none, the loss is 0 whatever they are. Ignored pixels
+        count as outside in both maps. SciPy computes the maps on the CPU.
+    Source: Karimi and Salcudean 2019, eq. 8.
+    """
+
+    def __init__(
+        self, *, alpha: Alpha = 2.0, spacing: Spacing | None = None, **options: Unpack[SegmentationOptions]
+    ) -> None:
+        super().__init__(spacing=spacing, **options)
+        self.alpha = alpha
+
+    def distance_formula(self, pixels: Pixels, distance: Tensor) -> dict[str, Term]:
+        """Mean over the pixels of each mask."""
+        p = pixels.probabilities()
+        # Ignored pixels hold logits of 0, so p <= 1/2: outside.
+        predicted = boundary_distance(p.detach() > 0.5, pixel_sizes(p, self.spacing))
+        weights = torch.where(pixels.valid, predicted.pow(self.alpha) + distance.abs().pow(self.alpha), 0.0)
+        statistics = pixels.statistics()
+        summed = ((p - pixels.target).square() * weights).flatten(2).sum(2)
+        return {"hausdorff_dt": self.class_term(pixel_mean(summed, statistics), statistics)}
+
+
+@losses.register("hausdorff_er", aliases=("hausdorff_er_loss",), tags=TAGS, contract=POSITIONAL_CONTRACT)
+class HausdorffER(DenseLoss):
+    """Squared errors that weigh more the more erosions they survive.
+
+        loss = mean_i sum_k e_k k^alpha,  e_0 = (p - t)^2,  e_k = 2 max(B * e_(k-1) - 1/2, 0),  k = 1 .. erosions
+
+    B is the mean over a pixel and its neighbours along the axes, those beyond the border being 0. Errors that the
+    first erosion removes, single pixels and squares up to 1/2, have no gradient: mix it with an overlap loss.
+
+    Args:
+        alpha: power of the number of erosions, in (0, 4], dimensionless.
+        erosions: how many, 1 to 20. Errors wider than twice that weigh no more.
+    Shapes:
+        input (N, C, *) logits; target (N, *) class index or (N, C, *) masks.
+        terms: {"hausdorff_er": (N, C)}, dimensionless, mean over valid pixels.
+    Raises:
+        ShapeError: sizes differ; nothing is broadcast.
+    Numerics: float32 or wider; finite for any finite logit; all ignored gives 0. Ignored pixels hold no error,
+        before and after each erosion.
+    Source: Karimi and Salcudean 2019, eq. 9 and 10, by convolution and a soft threshold at 1/2; the factor 2 keeps an
+        error of 1 at 1, where kornia divides by the range in the image, which jumps as the largest error passes 1/2.
+    """
+
+    def __init__(
+        self,
+        *,
+        alpha: Alpha = 2.0,
+        erosions: Annotated[int, Field(ge=1, le=20)] = 10,
+        **options: Unpack[SegmentationOptions],
+    ) -> None:
+        super().__init__(**options)
+        self.alpha = alpha
+        self.erosions = erosions
+
+    def formula(self, pixels: Pixels, task: str) -> dict[str, Term]:
+        """Mean over the pixels of each mask."""
+        valid = pixels.valid.to(pixels.target.dtype)
+        error = (pixels.probabilities() - pixels.target).square() * valid
+        eroded = torch.zeros_like(error)
+        for k in range(1, self.erosions + 1):
+            error = soft_erosion(error) * valid
+            eroded = eroded + error * float(k) ** self.alpha
+        statistics = pixels.statistics()
+        values = pixel_mean(eroded.flatten(2).sum(2), statistics)
+        return {"hausdorff_er": self.class_term(values, statistics)}
+
+
+def soft_erosion(error: Tensor) -> Tensor:
+    """What the mean over a cross has beyond 1/2, twice; values in [0, 1], (B, C, *)."""
+    axes = range(2, error.ndim)
+    if not axes:
+        raise ShapeError(f"input has shape {tuple(error.shape)}, expected (N, C, *): erosions need an axis after C")
+    neighbours = [shifted(error, axis, by, 0.0) for axis in axes for by in (1, -1)]
+    mean = sum(neighbours, start=error) / (2 * len(axes) + 1)
+    return torch.relu(2 * mean - 1)

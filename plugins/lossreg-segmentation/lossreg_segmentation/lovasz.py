@@ -1,0 +1,131 @@
+"""Lovasz losses: the Jaccard loss of a thresholded mask, made convex and continuous in the errors of the pixels."""
+
+from __future__ import annotations
+
+from typing import Unpack
+
+import torch
+from torch import Tensor
+
+from lossreg import Term, losses
+from lossreg_segmentation.dense_loss import CLASSES_CONTRACT, INDEPENDENT_CONTRACT, DenseLoss, Pixels
+from lossreg_segmentation.segmentation_loss import SegmentationOptions
+
+TAGS = ("segmentation", "ranking", "logits", "imbalance")
+
+# torch sorts integers by radix, three times as fast, if they are one row of at least this length on the CPU.
+RADIX_LENGTH = 32768
+
+
+class LovaszLoss(DenseLoss):
+    """Base of the Lovasz losses: from the errors of the pixels to a term."""
+
+    def __init__(self, *, batch: bool = False, **options: Unpack[SegmentationOptions]) -> None:
+        super().__init__(**options)
+        self.batch = batch
+
+    def extension(self, errors: Tensor, pixels: Pixels) -> Term:
+        """The Lovasz extension of the Jaccard loss at errors (B, C, *) >= 0, as a term."""
+        if self.ignore_index is not None:
+            errors = torch.where(pixels.valid, errors, 0.0)  # behind all that have an error
+        errors, masks = errors.flatten(2), pixels.target.flatten(2)
+        if self.batch:
+            errors, masks = (each.transpose(0, 1).flatten(1).unsqueeze(0) for each in (errors, masks))
+        values = (errors * jaccard_increments(errors.detach(), masks)).sum(2)
+        statistics = pixels.statistics(predicted=self.absent == "false_positives")
+        return self.class_term(values, statistics.over_batch() if self.batch else statistics)
+
+
+@losses.register(
+    "lovasz_hinge", aliases=("lovasz_hinge_loss",), tags=(*TAGS, "binary", "multilabel"), contract=INDEPENDENT_CONTRACT
+)
+class LovaszHinge(LovaszLoss):
+    """Intersection over union of independent masks, through hinge errors.
+
+        loss = sum_i max(0, 1 - x_i (2 t_i - 1)) (J_i - J_{i-1}), largest error first
+        J_i = 1 - IoU of the target with the mask in which the first i pixels are wrong
+
+    Args:
+        batch: sort the pixels of the batch as one large image; otherwise each mask by itself.
+    Shapes:
+        input (N, C, *) logits; target (N, C, *) masks, or (N, *) for C = 1. A soft target counts as the mask t > 0.5.
+        terms: {"lovasz_hinge": (N, C)}, >= 0, in units of logits; (1, C) with batch=True.
+    Raises:
+        ShapeError: sizes differ; nothing is broadcast.
+    Numerics: float32 or wider; the increments of J have no cancellation; finite for any finite logit; all ignored
+        gives 0. An empty mask is its largest error.
+    Source: Berman et al. 2018, eq. 8, 9 and algorithm 1, at the margins of section 3; batch=True is the
+        authors' per_image=False.
+    """
+
+    tasks = ("binary", "multilabel")
+
+    def formula(self, pixels: Pixels, task: str) -> dict[str, Term]:
+        """The extension at the hinge errors."""
+        # A margin has one sign or the other: between them there is nothing for a soft target to mean.
+        pixels = pixels._replace(target=(pixels.target > 0.5).to(pixels.logits.dtype))
+        errors = torch.relu(1 - pixels.logits * (2 * pixels.target - 1))
+        return {"lovasz_hinge": self.extension(errors, pixels)}
+
+
+@losses.register(
+    "lovasz_softmax", aliases=("lovasz_softmax_loss",), tags=(*TAGS, "multiclass"), contract=CLASSES_CONTRACT
+)
+class LovaszSoftmax(LovaszLoss):
+    """Intersection over union of classes, through the errors of their probabilities.
+
+        loss = mean_c sum_i |t_ci - p_ci| (J_i - J_{i-1}), largest error first
+        J_i = 1 - IoU of class c with the mask in which the first i pixels are wrong
+
+    A class without pixels is its largest p; absent="ignore" leaves it out, which is the "present" of the authors' code.
+
+    Args:
+        batch: sort the pixels of the batch as one large image; otherwise each example by itself.
+    Shapes:
+        input (N, C, *) logits; target (N, *) class index or (N, C, *) soft classes, whose t count as parts of pixels,
+        so that the loss is 0 at p = t.
+        terms: {"lovasz_softmax": (N, C)}, in [0, 1]; (1, C) with batch=True.
+    Raises:
+        ShapeError: sizes differ; nothing is broadcast.
+    Numerics: float32 or wider; the increments of J have no cancellation; finite for any finite logit; all ignored
+        gives 0.
+    Source: Berman et al. 2018, eq. 8, 9, 11 and algorithm 1; batch=True is the authors' per_image=False.
+    """
+
+    tasks = ("multiclass",)
+
+    def formula(self, pixels: Pixels, task: str) -> dict[str, Term]:
+        """The extension at the errors of the probabilities."""
+        errors = torch.abs(pixels.target - pixels.probabilities())
+        return {"lovasz_softmax": self.extension(errors, pixels)}
+
+
+@torch.no_grad()
+def jaccard_increments(errors: Tensor, masks: Tensor) -> Tensor:
+    """What each pixel adds to the Jaccard loss as pixels turn wrong, from the largest error down.
+
+    errors (B, C, L) >= 0; masks (B, C, L) in [0, 1]. It is the gradient to the errors: their order is constant almost
+    everywhere, so that a product with the errors is all that autograd needs to see. A pixel without error may lie
+    anywhere behind the others and changes none of theirs.
+    """
+    in_rows = errors.device.type == "cpu" and errors.shape[2] >= RADIX_LENGTH and not torch.compiler.is_compiling()
+    if not in_rows:
+        return _increments(errors, masks)
+    rows = zip(errors.flatten(0, 1), masks.flatten(0, 1), strict=True)
+    return torch.stack([_increments(*row) for row in rows]).view_as(errors)
+
+
+def _increments(errors: Tensor, masks: Tensor) -> Tensor:
+    """The increments along the last dimension."""
+    # The bits of floats >= 0 order as the floats do.
+    bits = errors.contiguous().view(torch.int64 if errors.dtype == torch.float64 else torch.int32)
+    order = torch.sort(-bits, dim=-1).indices
+    t = masks.gather(-1, order)
+    found = t.cumsum(-1)
+    intersection = found[..., -1:] - found
+    rank = torch.arange(1, t.shape[-1] + 1, dtype=t.dtype, device=t.device)
+    union = intersection + rank
+    # J = rank / union, and this is J minus its neighbour, which would lose most of its digits where J is close to 1.
+    steps = torch.addcmul(intersection, t, rank).div_(union * (intersection + t).add_(rank - 1))
+    steps[..., 0] = 1 / union[..., 0]  # from J = 0; a mask without pixels has no neighbour to divide by
+    return torch.empty_like(steps).scatter_(-1, order, steps)

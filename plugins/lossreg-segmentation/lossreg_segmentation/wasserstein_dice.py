@@ -1,0 +1,123 @@
+"""Dice for classes that are more or less far from each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal, Unpack
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from lossreg import Term, losses
+from lossreg.errors import InputError, ShapeError
+from lossreg_segmentation.dense_loss import CLASSES_CONTRACT, DenseLoss, Pixels
+from lossreg_segmentation.overlap import ratio
+from lossreg_segmentation.segmentation_loss import SegmentationOptions
+
+Row = Annotated[Sequence[Annotated[float, Field(ge=0)]], Field(min_length=2)]
+Weighting = Literal["default", "GDL"]
+
+
+@losses.register(
+    "wasserstein_dice",
+    aliases=("wasserstein_dice_loss", "generalized_wasserstein_dice", "generalized_wasserstein_dice_loss"),
+    tags=("segmentation", "overlap", "multiclass", "logits", "imbalance"),
+    contract=CLASSES_CONTRACT,
+)
+class WassersteinDice(DenseLoss):
+    """Dice in which a mistake counts by the distance between the two classes.
+
+        loss = 1 - (2 TP + smooth) / (2 TP + E + smooth)
+        TP = sum_i alpha_i (1 - W_i), E = sum_i W_i, W_i = sum_c M[y_i, c] p_ci
+
+    Args:
+        distances: M, C rows of C distances between classes, >= 0, symmetric, 0 on the diagonal; divided by the largest.
+            Class 0 is the background, which should be the farthest from each other class. None: 1 between any two.
+        weighting: "default": alpha is 1 of foreground pixels, 0 of the background. "GDL": alpha is
+            1 / (pixels of the class + 1), for the background as well, and weighs E too.
+        smooth: added to numerator and denominator, >= 0; pixels, with "GDL" in units of one whole class.
+    Shapes:
+        input (N, C, *) logits; target (N, *) class index or (N, C, *) soft classes, of which W is the mean over the
+        class that the pixel may have; that is least at a single class, not at p = t.
+        terms: {"wasserstein_dice": (N,)}, in [0, 1].
+    Raises:
+        ShapeError: sizes differ; nothing is broadcast. Distances of another number of classes than input has.
+        InputError: distances that are none. class_weight=, absent=, which have no meaning: classes are not averaged.
+    Numerics: float32 or wider; finite for any finite logit; all ignored gives 0.
+    Source: Fidon et al. 2017, section 2, W its eq. 6; "GDL": Tilborghs et al. 2020, appendix.
+    """
+
+    tasks = ("multiclass",)
+    distances: Tensor | None
+
+    def __init__(
+        self,
+        *,
+        distances: Annotated[Sequence[Row], Field(min_length=2)] | None = None,
+        weighting: Weighting = "default",
+        smooth: Annotated[float, Field(ge=0)] = 1.0,
+        **options: Unpack[SegmentationOptions],
+    ) -> None:
+        super().__init__(**options)
+        if self.class_weight is not None:
+            raise InputError(
+                "class_weight has no meaning for WassersteinDice, which has no mean over classes; weigh mistakes by"
+                " distances=, or rare classes by weighting='GDL'"
+            )
+        if weighting not in ("default", "GDL"):
+            raise InputError(f"weighting is 'default' or 'GDL', got {weighting!r}")
+        self.no_policy_for_absent_classes()
+        self.weighting = weighting
+        self.smooth = smooth
+        matrix = None if distances is None else distance_matrix(distances)
+        self.register_buffer("distances", matrix, persistent=False)
+
+    def formula(self, pixels: Pixels, task: str) -> dict[str, Term]:
+        """One minus the Wasserstein Dice score of each example."""
+        p, t = pixels.probabilities().flatten(2), pixels.target.flatten(2)
+        distance = ((self._matrix(p) @ t) * p).sum(1)  # W, (B, L); without a target, ignored pixels are at 0
+        # alpha has no part of ignored pixels either.
+        if self.weighting == "GDL":
+            alpha = (t / (t.sum(2, keepdim=True) + 1)).sum(1)
+            errors = (alpha * distance).sum(1)
+        else:
+            alpha = t[:, 1:].sum(1)
+            errors = distance.sum(1)
+        correct = 2 * (alpha * (1 - distance)).sum(1) + self.smooth
+        score = ratio(correct, correct + errors, self.smooth)
+        values = torch.where(pixels.valid.flatten(1).any(1), 1 - score, 0.0)
+        return {"wasserstein_dice": Term(values, "example")}
+
+    def _matrix(self, like: Tensor) -> Tensor:
+        """The distances between the classes of `like` (B, C, L)."""
+        classes = like.shape[1]
+        if self.distances is None:
+            return 1 - torch.eye(classes, dtype=like.dtype, device=like.device)
+        if len(self.distances) != classes:
+            raise ShapeError(
+                f"distances is {len(self.distances)} x {len(self.distances)}, input has {classes} classes;"
+                " give one row and one column per class"
+            )
+        return self.distances.to(like)
+
+
+def distance_matrix(distances: Sequence[Sequence[float]]) -> Tensor:
+    """(C, C), the largest distance being 1; refused if they are no distances."""
+    sizes = [len(row) for row in distances]
+    if set(sizes) != {len(sizes)}:
+        raise ShapeError(f"distances is C rows of C numbers, got {len(sizes)} rows of {sizes} numbers")
+    matrix = torch.tensor(distances, dtype=torch.float64)
+    if not (matrix.isfinite().all() and (matrix >= 0).all()):
+        raise InputError("distances holds negative or infinite numbers; the distance of two classes is finite and >= 0")
+    if matrix.diagonal().any():
+        raise InputError(f"distances has {matrix.diagonal().tolist()} on its diagonal; a class is at 0 from itself")
+    if not torch.equal(matrix, matrix.T):
+        first, second = (matrix != matrix.T).nonzero()[0].tolist()
+        raise InputError(
+            f"distances is not symmetric: [{first}][{second}] is {distances[first][second]},"
+            f" [{second}][{first}] is {distances[second][first]}; make them equal"
+        )
+    if not matrix.any():
+        raise InputError("distances is 0 between all classes, so that no prediction is wrong; leave it out for 1")
+    return (matrix / matrix.max()).float()

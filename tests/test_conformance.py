@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+from pathlib import Path
 from typing import Annotated
 
 import numpy as np
@@ -20,6 +21,7 @@ from lossreg.testing import CHECKS, Case, ConformanceError, MaskCase, check_loss
 from lossreg.testing.case import map_tensors
 from lossreg.testing.conformance import default_cases, run
 
+PAGE = Path(__file__).parent.parent / "docs" / "conformance.md"
 CONTRACT = contract(input="logits", target="mask", tasks=["binary"])
 
 
@@ -223,6 +225,12 @@ def test_a_sound_loss_passes_every_check(registered):
 
 def test_every_check_has_a_loss_that_it_finds():
     assert {*BROKEN, "oracle"} == set(CHECKS)
+
+
+@pytest.mark.skipif(not PAGE.exists(), reason="the documentation lies in the checkout, and only the tests are here")
+def test_the_page_explains_every_check():
+    rows = re.findall(r"^\| ([a-z_, ]+) \| .+ \|$", PAGE.read_text(), re.MULTILINE)
+    assert {name for row in rows[1:] for name in row.split(", ")} == set(CHECKS)
 
 
 @pytest.mark.parametrize("check", BROKEN)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, NotRequired, TypedDict
 
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 from lossreg.contract import contract
 from lossreg.discovery import losses
 from lossreg.errors import InputError
-from lossreg.loss import Loss, Reduction, Term, scalar
+from lossreg.loss import Loss, Reduction, Term, keywords, scalar
 from lossreg.passes import Pass
 
 # A composite takes and gives what its terms do.
@@ -41,9 +40,17 @@ class LossSum(Loss):
         self.parts = nn.ModuleList(parts)
         self._options = [options_of(part) for part in parts]
 
+    def option_names(self) -> frozenset[str]:
+        return super().option_names().union(*self._options)
+
     def passes(self, *inputs: Any, **options: Any) -> list[Pass]:
         chosen = zip(self.parts, shared_out(options, self._options), strict=True)
-        return [each for part, taken in chosen if isinstance(part, Loss) for each in part.passes(*inputs, **taken)]
+        return [
+            each
+            for part, taken in chosen
+            if isinstance(part, Loss) and shares_passes(part)
+            for each in part.passes(*inputs, **taken)
+        ]
 
     def weighted(
         self,
@@ -57,7 +64,7 @@ class LossSum(Loss):
         for name, part, weight, taken in zip(
             self.names, self.parts, weights, shared_out(options, self._options), strict=True
         ):
-            if isinstance(part, Loss):
+            if isinstance(part, Loss) and shares_passes(part):
                 terms = part.terms_from(results, *inputs, **taken)
             else:
                 terms = terms_of(part, *inputs, **taken)
@@ -130,6 +137,9 @@ class Product(Loss):
         self.parts = nn.ModuleList(terms)
         self._options = [options_of(part) for part in terms]
 
+    def option_names(self) -> frozenset[str]:
+        return super().option_names().union(*self._options)
+
     def terms(self, *inputs: Any, **options: Any) -> dict[str, Term]:
         chosen = zip(self.names, self.parts, shared_out(options, self._options), strict=True)
         factors = {name: scalar(part, part(*inputs, **taken)) for name, part, taken in chosen}
@@ -168,16 +178,17 @@ def shared_out(options: Mapping[str, Any], takers: Sequence[frozenset[str]]) -> 
 
 def options_of(part: nn.Module) -> frozenset[str]:
     """What a call of a loss can be given by name alone."""
-    if isinstance(part, LossSum | Product):
-        return frozenset().union(*part._options, _keywords(type(part).passes))
-    own = [type(part).terms, type(part).passes] if isinstance(part, Loss) else [type(part).forward]
-    return frozenset().union(*map(_keywords, own))
+    return part.option_names() if isinstance(part, Loss) else keywords(type(part).forward)
 
 
-def _keywords(method: Callable[..., Any]) -> frozenset[str]:
-    """The parameters of a method that have a default."""
-    declared = inspect.signature(method).parameters.values()
-    return frozenset(one.name for one in declared if one.default is not inspect.Parameter.empty)
+def shares_passes(part: nn.Module) -> bool:
+    """Whether a loss computes its terms from passes. A subclass that writes `terms` anew does not."""
+    for cls in type(part).__mro__:
+        if "terms_from" in vars(cls):
+            return cls is not Loss
+        if "terms" in vars(cls):
+            return False
+    return False
 
 
 def _name(part: nn.Module) -> str:
@@ -202,5 +213,6 @@ def named(name: str, terms: Mapping[str, Term]) -> dict[str, Term]:
 
 def scaled(term: Term, factor: float | Tensor) -> Term:
     """A term under one more factor; what is only logged stays so, whatever tensor comes before it."""
-    log_only = not isinstance(term.weight, Tensor) and term.weight == 0
-    return term if log_only else replace(term, weight=factor * term.weight)
+    if any(not isinstance(weight, Tensor) and weight == 0 for weight in (factor, term.weight)):
+        return replace(term, weight=0.0)
+    return replace(term, weight=factor * term.weight)

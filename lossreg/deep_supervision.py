@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from lossreg.composite import TERMS, named, names_of, scaled, terms_of
+from lossreg.composite import TERMS, named, names_of, options_of, scaled, terms_of
 from lossreg.contract import contract
 from lossreg.discovery import losses
 from lossreg.errors import DTypeError, InputError, ShapeError
@@ -70,6 +70,9 @@ class DeepSupervision(Loss):
         self.weights = weights
         self.normalize_weights = normalize_weights
         self.level_weights(1 if isinstance(weights, str) else len(weights))  # refuses now what is wrong for any input
+
+    def option_names(self) -> frozenset[str]:
+        return super().option_names() | options_of(self.loss)
 
     def terms(self, input: Tensor | Sequence[Tensor], target: Tensor, *others: Any, **options: Any) -> dict[str, Term]:
         levels = _levels(input)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -88,6 +89,10 @@ class Loss(nn.Module):
         """The terms, from the next results, as many as there are `passes`."""
         return self.terms(*inputs, **options)
 
+    def option_names(self) -> frozenset[str]:
+        """What a call can be given by name alone, so that a sum knows which of its losses takes what."""
+        return keywords(type(self).terms) | keywords(type(self).passes)
+
     def forward(self, *inputs: Any, **options: Any) -> Tensor:
         """The training scalar, 0-dim; (B,) under reduction="none". Takes what `terms` takes."""
         terms = self._checked(self.terms(*inputs, **options))
@@ -143,6 +148,12 @@ def evaluate(loss: nn.Module, *inputs: Any, **options: Any) -> LossOutput:
         return loss.evaluate(*inputs, **options)
     total = scalar(loss, loss(*inputs, **options))
     return LossOutput(total, {type(loss).__name__: total.detach().clone()})
+
+
+def keywords(method: Callable[..., Any]) -> frozenset[str]:
+    """The parameters of a method that have a default, or can be given by name alone."""
+    declared = inspect.signature(method).parameters.values()
+    return frozenset(p.name for p in declared if p.default is not p.empty or p.kind is p.KEYWORD_ONLY)
 
 
 def scalar(loss: nn.Module, value: object) -> Tensor:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from lossreg.composite import named, names_of, terms_of
+from lossreg.composite import named, names_of, options_of, terms_of
 from lossreg.contract import contract
 from lossreg.discovery import losses
 from lossreg.errors import DTypeError, InputError, ShapeError
@@ -71,6 +71,9 @@ class PointSampled(Loss):
         self.oversampling = oversampling
         self.important = important
         self.ignore_index = ignore_index
+
+    def option_names(self) -> frozenset[str]:
+        return super().option_names() | options_of(self.loss)
 
     def terms(self, input: Tensor, target: Tensor, *others: Any, **options: Any) -> dict[str, Term]:
         _check(input, target)
@@ -155,6 +158,8 @@ def _check(input: Tensor, target: Tensor) -> None:
         raise DTypeError(f"input holds logits, so floating point, got {input.dtype}")
     if input.ndim not in (4, 5):
         raise ShapeError(f"input must be (N, C, H, W) or (N, C, D, H, W), got {tuple(input.shape)}")
+    if 0 in input.shape:
+        raise ShapeError(f"input has shape {tuple(input.shape)}: the batch is empty; skip empty batches in the loader")
     allowed = [tuple(input.shape)] + [(input.shape[0], *input.shape[2:])] * (input.shape[1] == 1)
     if tuple(target.shape) not in allowed:
         raise ShapeError(

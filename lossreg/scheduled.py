@@ -59,14 +59,18 @@ class Scheduled(LossSum):
         self.points = [_increasing(name, term["points"]) for name, term in zip(self.names, terms, strict=True)]
 
     def passes(self, *inputs: Any, step: int | Tensor | None = None, **options: Any) -> list[Pass]:
-        return super().passes(*inputs, **options)
+        return super().passes(*inputs, **self._with_step(options, step))
 
     def terms_from(
         self, results: Iterator[Any], *inputs: Any, step: int | Tensor | None = None, **options: Any
     ) -> dict[str, Term]:
         if step is None:
             raise InputError(f"{type(self).__name__} needs the training step: loss(input, target, step=step)")
-        return self.weighted(self.weights_at(step), results, inputs, options)
+        return self.weighted(self.weights_at(step), results, inputs, self._with_step(options, step))
+
+    def _with_step(self, options: dict[str, Any], step: int | Tensor | None) -> dict[str, Any]:
+        """The options of the parts, of which some may be scheduled as well."""
+        return options | {"step": step} if any("step" in taken for taken in self._options) else options
 
     def weights_at(self, step: int | Tensor) -> list[float | Tensor]:
         """The weight of each term: floats for an int, 0-dim tensors for a tensor."""

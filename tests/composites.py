@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from lossreg.testing import MaskCase
+from lossreg.testing import MaskCase, Options
 from lossreg.testing.case import leaf
 from lossreg_segmentation.statistics import implementation
 
@@ -68,6 +68,13 @@ def points(input, target, **params):
     return dice(*found).mean()
 
 
+class StepCase(MaskCase):
+    """Half way through a schedule."""
+
+    def inputs(self, kind="random", *, batch=4):
+        return *super().inputs(kind, batch=batch), Options(step=15)
+
+
 class LevelsCase(MaskCase):
     """Two levels, the second of half the resolution."""
 
@@ -94,7 +101,7 @@ CASES = {
     "lossreg/weighted_sum": binary(params={"terms": WEIGHED}, oracle=weighted_sum),
     "lossreg/product": binary(params={"terms": TERMS}, oracle=product),
     "lossreg/uncertainty_weighting": binary(params={"terms": TERMS}, oracle=uncertainty),
-    "lossreg/scheduled": binary(params={"terms": POINTS}, options={"step": 15}, oracle=scheduled),
+    "lossreg/scheduled": [StepCase("binary", context=on_reference, params={"terms": POINTS}, oracle=scheduled)],
     "lossreg/deep_supervision": [
         LevelsCase("binary", size=(4, 6), context=on_reference, params={"loss": DICE}, oracle=levels)
     ],

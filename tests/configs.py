@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 
 from hypothesis import strategies as st
 
@@ -41,9 +42,15 @@ def values(schema, depth):
         size = schema.get("minItems", 0)
         return st.lists(values(schema["items"], depth), min_size=size, max_size=size + 2)
     if kind == "number":
-        exclusive = "exclusiveMinimum" in schema
-        low, high = schema.get("exclusiveMinimum", schema.get("minimum", -1e6)), schema.get("maximum", 1e6)
-        return st.floats(low, high, exclude_min=exclusive) | st.integers(int(low) + exclusive, int(high))
+        above, below = "exclusiveMinimum" in schema, "exclusiveMaximum" in schema
+        low = schema.get("exclusiveMinimum", schema.get("minimum", -1e6))
+        high = schema.get("exclusiveMaximum", schema.get("maximum", 1e6))
+        real = st.floats(low, high, exclude_min=above, exclude_max=below)
+        first, last = math.ceil(low) + (above and low == int(low)), math.floor(high) - (below and high == int(high))
+        return real | st.integers(first, last) if first <= last else real
+    if kind == "object":
+        # Which keys mean something, only the constructor knows; the validator sees names and numbers.
+        return st.dictionaries(keys, values(schema["additionalProperties"], depth), max_size=3)
     if kind == "integer":
         return st.integers(schema.get("minimum", -(10**9)), schema.get("maximum", 10**9))
     return {"boolean": st.booleans(), "null": st.none()}[kind]

@@ -26,7 +26,7 @@ def imported(code):
     "code, packages",
     [
         ("import lossreg; assert 'dice' in lossreg.losses.list(); dir(lossreg); repr(lossreg.losses)", set()),
-        ("import lossreg; assert lossreg.losses.find('sam & !mixture') == ['iou_prediction']", set()),
+        ("import lossreg; assert lossreg.losses.find('sam & calibration & !mixture') == ['iou_prediction']", set()),
         ("import lossreg; lossreg.losses.entry('dice'); 'x' in lossreg.losses; len(lossreg.losses)", set()),
         (
             "import lossreg\ntry: lossreg.losses.get('dicee')\nexcept KeyError: pass\nelse: 1 / 0",

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from lossreg import DisabledError, InvalidNameError, Registry
+from lossreg import DisabledError, InvalidNameError, Registry, losses
 from lossreg.discovery import discover
 
 SHARED = """
@@ -23,11 +23,12 @@ def test_only_some_can_be_left_on(site, monkeypatch):
     """By provider or name."""
     site.loss("acme_only", "Focal", "Dice")
     site.distribution("acme", losses={"focal_x": "acme_only:Focal", "dice_x": "acme_only:Dice"})
-    monkeypatch.setenv("LOSSREG_ONLY", "focal_x,sam")
+    monkeypatch.setenv("LOSSREG_ONLY", "focal_x,lossreg")
     registry = site.registry()
     on = [name for name in registry if registry.entry(name).state == "discovered"]
-    assert on == ["focal_x", "iou_prediction", "sam"]
-    with pytest.raises(DisabledError, match="acme/dice_x is disabled: LOSSREG_ONLY=focal_x,sam leaves it out"):
+    assert on == sorted(["focal_x", *(entry.name for entry in losses.entries() if entry.provider == "lossreg")])
+    assert "weighted_sum" in on
+    with pytest.raises(DisabledError, match="acme/dice_x is disabled: LOSSREG_ONLY=focal_x,lossreg leaves it out"):
         registry.get("dice_x")
     assert registry.get("focal_x").__name__ == "Focal"
 

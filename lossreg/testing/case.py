@@ -24,35 +24,40 @@ class Ignoring(NamedTuple):
     cut: tuple[Any, ...]
 
 
+class Options(dict[str, Any]):
+    """Last among the inputs of a case: what the call is given by name, tensors or not."""
+
+
 class Case:
     """Inputs of a loss. Subclass it for a kind of inputs that the kit does not know.
 
     Tensors that require a gradient are predictions; all others are what they are compared with. Inputs may nest tensors
-    in lists, tuples and dicts.
+    in lists, tuples and dicts; `Options` as the last of them are given by name.
 
     Args:
         label: what this case is called among those of one loss.
         params: of the config, away from their defaults where that can show a parameter that is dropped.
-        options: of the call, beside the inputs: `loss(*inputs, **options)`.
+        contract: what differs from the contract of the loss with these parameters, such as {"has_parameters": True}.
         oracle: `oracle(*inputs, **params)`, an independent float64 implementation: takes detached float64 inputs, gives
             the loss, or one value per example.
         context: the checks run inside it.
     """
 
     kinds: tuple[Kind, ...] = ("random",)
+    magnitude: float = 1e4  # of the largest predictions that must have finite values; less for what is no logit
 
     def __init__(
         self,
         label: str = "default",
         *,
         params: Mapping[str, Any] | None = None,
-        options: Mapping[str, Any] | None = None,
+        contract: Mapping[str, Any] | None = None,
         oracle: Oracle | None = None,
         context: Callable[[], AbstractContextManager[Any]] = nullcontext,
     ) -> None:
         self.label = label
         self.params = dict(params or {})
-        self.options = dict(options or {})
+        self.contract = dict(contract or {})
         self.oracle = oracle
         self.context = context
 
@@ -70,14 +75,15 @@ class Case:
         return None
 
     def misfits(self, inputs: tuple[Any, ...]) -> Iterator[tuple[str, tuple[Any, ...]]]:
-        """Inputs that do not fit each other, and what is wrong: a target of one example, of one place less."""
-        for target in tensors(inputs):
-            if target.requires_grad or not target.ndim:
-                continue
-            for cut in (target[:1], target[..., :-1]):
-                if cut.shape != target.shape:  # each by itself: what fits the others must not hide it
-                    what = f"a target of shape {tuple(cut.shape)} in place of {tuple(target.shape)}"
-                    yield what, map_tensors(partial(_replaced, target, cut), inputs)
+        """Inputs that do not fit each other, and what is wrong: a tensor of one example, a target of one place less."""
+        given = tensors(inputs)
+        for x in given if len(given) > 1 else []:
+            for cut in (x[:1], x[..., :-1]) if x.ndim else ():
+                if cut.shape == x.shape or (x.requires_grad and cut.shape[1:] != x.shape[1:]):
+                    continue
+                # Each by itself: what fits the others must not hide it.
+                what = f"a tensor of shape {tuple(cut.shape)} in place of {tuple(x.shape)}"
+                yield what, map_tensors(partial(_replaced, x, cut), inputs)
 
 
 class MaskCase(Case):
@@ -105,10 +111,11 @@ class MaskCase(Case):
 
     def ignoring(self, inputs: tuple[Any, ...]) -> Ignoring:
         """The last column is ignored, or cut off."""
-        input, target = inputs
+        input, target, *others = inputs
         marked, poison = target.clone(), input.detach().clone()
         marked[..., -1], poison[..., -1] = IGNORED, torch.nan
-        return Ignoring((input, marked), (leaf(poison), marked), (leaf(input[..., :-1]), target[..., :-1]))
+        cut = leaf(input[..., :-1]), target[..., :-1], *others
+        return Ignoring((input, marked, *others), (leaf(poison), marked, *others), cut)
 
     def _target(self, kind: Kind, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
         noise = torch.randn(shape, generator=generator)
@@ -125,9 +132,13 @@ def map_tensors(change: Callable[[Tensor], Any], tree: Any) -> Any:
     if isinstance(tree, Tensor):
         return change(tree)
     if isinstance(tree, Mapping):
-        return {key: map_tensors(change, value) for key, value in tree.items()}
+        changed = {key: map_tensors(change, value) for key, value in tree.items()}
+        return Options(changed) if isinstance(tree, Options) else changed
     if isinstance(tree, (list, tuple)):
-        return type(tree)(map_tensors(change, value) for value in tree)
+        parts = [map_tensors(change, value) for value in tree]
+        if hasattr(tree, "_fields"):  # a named tuple
+            return type(tree)(*parts)
+        return parts if isinstance(tree, list) else tuple(parts)
     return tree
 
 

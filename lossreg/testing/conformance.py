@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Literal, NamedTuple
 
+import torch
 from torch import nn
 
+from lossreg.config import parameters
 from lossreg.errors import InputError
 from lossreg.testing import structure, values
 from lossreg.testing.case import Case, MaskCase
-from lossreg.testing.subject import ConformanceError, NotApplicable, Subject, entry_of
+from lossreg.testing.subject import ConformanceError, NotApplicable, Subject, config_params, entry_of
 
 __all__ = ["CHECKS", "ConformanceError", "Result", "check_loss", "default_cases", "run"]
 
@@ -59,7 +61,7 @@ def check_loss(
     """Run every check of the kit on a loss.
 
     Args:
-        loss: a registered name, or a module.
+        loss: a registered name, or a module. One that a config built is checked by its config.
         cases: inputs to check it on; None for those that its contract names, one per task.
         waive: check -> the reason why this loss does not keep it.
     Raises:
@@ -68,11 +70,10 @@ def check_loss(
     """
     waive = dict(waive or {})
     check_waivers(waive)
-    results = [
-        run(loss, case, check, waive.get(check, ""))
-        for case in (default_cases(loss) if cases is None else cases)
-        for check in CHECKS
-    ]
+    chosen = list(default_cases(loss) if cases is None else cases)
+    if not chosen:
+        raise InputError("cases is empty, so nothing would be checked; leave it out or give at least one")
+    results = [run(loss, case, check, waive.get(check, "")) for case in chosen for check in CHECKS]
     failed = [str(result) for result in results if result.outcome == "failed"]
     if failed:
         raise ConformanceError(f"{_name(loss)} fails {len(failed)} of {len(results)} checks\n" + "\n".join(failed))
@@ -80,11 +81,11 @@ def check_loss(
 
 
 def run(loss: str | nn.Module, case: Case, check: str, waived: str = "") -> Result:
-    """One check of one case."""
+    """One check of one case. The random numbers of the caller stay as they are."""
     if waived:
         return Result(case.label, check, "waived", waived)
     try:
-        with case.context():
+        with torch.random.fork_rng(), case.context():
             CHECKS[check](Subject(loss, case))
     except NotApplicable as reason:
         return Result(case.label, check, "not applicable", str(reason))
@@ -96,7 +97,7 @@ def run(loss: str | nn.Module, case: Case, check: str, waived: str = "") -> Resu
 
 
 def default_cases(loss: str | nn.Module) -> list[Case]:
-    """A case for each task of a loss of logits and masks or class indices.
+    """A case for each task of a loss of logits and masks or class indices; for a module, for the task that it has.
 
     Raises:
         InputError: its contract names other inputs, or it has none.
@@ -104,18 +105,16 @@ def default_cases(loss: str | nn.Module) -> list[Case]:
     entry = entry_of(loss)
     contract = entry.metadata.get("contract", {}) if entry else {}
     tasks = [task for task in contract.get("tasks", ()) if task in ("binary", "multilabel", "multiclass")]
-    if contract.get("input") != "logits" or contract.get("target") not in MASK_TARGETS or not tasks:
+    if entry is None or contract.get("input") != "logits" or contract.get("target") not in MASK_TARGETS or not tasks:
         raise InputError(
             f"{_name(loss)} has no contract that says which inputs it takes (the kit knows logits with masks or class"
             " indices); give cases=[...], each a lossreg.testing.Case with inputs()"
         )
-    return list(_mask_cases(loss, tasks))
-
-
-def _mask_cases(loss: str | nn.Module, tasks: list[str]) -> Iterator[Case]:
-    takes_task = isinstance(loss, str) and Subject(loss, Case()).accepts("task")
-    for task in tasks:
-        yield MaskCase(task, params={"task": task} if takes_task else {})
+    takes_task = "task" in parameters(entry)["properties"]
+    own = config_params(loss).get("task")
+    return [
+        MaskCase(task, params={"task": task} if takes_task else {}) for task in tasks if own in (None, "auto", task)
+    ]
 
 
 def check_waivers(waive: Mapping[str, str]) -> None:

@@ -7,14 +7,12 @@ the losses are imported only where that line is.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from lossreg.testing.case import Case
 
 PROPERTY = "lossreg"
@@ -42,33 +40,97 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
     pluginmanager.add_hookspecs(Hooks)
 
 
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """The configuration file stands for what it asks for: `pytest "pyproject.toml::acme/far::gradcheck-binary"`."""
+    config = parent.config
+    if file_path != config.inipath or not config.getini("lossreg_losses"):
+        return None
+    return ConformanceFile.from_parent(parent, path=file_path)
+
+
 @pytest.hookimpl(tryfirst=True)  # before -k and -m choose among the items
 def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
     """Add the checks to what is run, unless files were named."""
-    wanted = config.getini("lossreg_losses")
-    named = config.args_source == pytest.Config.ArgsSource.ARGS
-    if wanted and (config.getoption("lossreg") or not named):
-        items += _items(session, wanted, _waivers(config.getini("lossreg_waivers")))
+    named = config.args_source == pytest.Config.ArgsSource.ARGS and not config.getoption("lossreg")
+    if config.inipath is None or not config.getini("lossreg_losses") or named:
+        return
+    if not any(isinstance(item, ConformanceItem | NoCases) for item in items):
+        file = ConformanceFile.from_parent(session, path=config.inipath)
+        items += [item for loss in file.collect() for item in loss.collect()]
 
 
-def _items(session: pytest.Session, wanted: list[str], waivers: dict[tuple[str, str], str]) -> Iterator[pytest.Item]:
-    from lossreg.errors import LossregError
-    from lossreg.testing.conformance import CHECKS, default_cases
+class ConformanceFile(pytest.File):
+    """The losses that the configuration names."""
 
-    names = _names(wanted)
-    if unknown := {name for name, _ in waivers} - set(names):
-        raise pytest.UsageError(f"lossreg_waivers: {', '.join(sorted(unknown))} is not checked; see lossreg_losses")
-    for name in names:
+    def collect(self) -> list[ConformanceLoss]:
+        wanted, lines = self.config.getini("lossreg_losses"), self.config.getini("lossreg_waivers")
+        names, waivers = _names(wanted), _waivers(lines)
+        if unknown := {name for name, _ in waivers} - set(names):
+            raise pytest.UsageError(f"lossreg_waivers: {', '.join(sorted(unknown))} is not checked; see lossreg_losses")
+        return [
+            ConformanceLoss.from_parent(
+                self, name=name, waivers={check: why for (of, check), why in waivers.items() if of == name}
+            )
+            for name in names
+        ]
+
+
+class ConformanceLoss(pytest.Collector):
+    """The checks of one loss."""
+
+    def __init__(self, *, waivers: dict[str, str], **options: Any) -> None:
+        super().__init__(**options)
+        self.waivers = waivers
+
+    def collect(self) -> list[pytest.Item]:
         try:
-            cases = session.config.hook.pytest_lossreg_cases(name=name) or default_cases(name)
-        except LossregError as error:
-            raise pytest.UsageError(f"{error}\nDefine pytest_lossreg_cases(name) in conftest.py") from error
-        for case in cases:
-            for check in CHECKS:
-                waived = waivers.get((name, check), "")
-                yield ConformanceItem.from_parent(
-                    session, name=f"{name}::{check}[{case.label}]", loss=name, case=case, check=check, waived=waived
-                )
+            cases = self._cases()
+        except Exception as error:  # noqa: BLE001 - what a loss or a conftest.py raises must not stop the other losses
+            return [NoCases.from_parent(self, name="cases", error=error)]
+        from lossreg.testing.conformance import CHECKS
+
+        return [
+            ConformanceItem.from_parent(
+                self, name=f"{check}-{label}", case=case, check=check, waived=self.waivers.get(check, "")
+            )
+            for label, case in cases.items()
+            for check in CHECKS
+        ]
+
+    def _cases(self) -> dict[str, Case]:
+        """The cases by label, numbered where that repeats. Without brackets, which pytest reads as parameters."""
+        from lossreg.testing.conformance import default_cases
+
+        labels: dict[str, Case] = {}
+        for case in self.config.hook.pytest_lossreg_cases(name=self.name) or default_cases(self.name):
+            plain = case.label.replace("[", "(").replace("]", ")")
+            label, number = plain, 1
+            while label in labels:
+                number += 1
+                label = f"{plain}-{number}"
+            labels[label] = case
+        return labels
+
+
+class NoCases(pytest.Item):
+    """Fails with the reason why a loss has no cases."""
+
+    def __init__(self, *, error: Exception, **options: Any) -> None:
+        super().__init__(**options)
+        self.error = error
+        self.add_marker("lossreg")
+
+    def runtest(self) -> None:
+        raise self.error
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        from lossreg.errors import InputError
+
+        hint = "\nDefine pytest_lossreg_cases(name) in conftest.py" if isinstance(self.error, InputError) else ""
+        return f"{type(self.error).__name__}: {self.error}{hint}"
+
+    def reportinfo(self) -> tuple[Path, None, str]:
+        return self.path, None, f"{self.parent.name if self.parent else ''}::{self.name}"
 
 
 def _names(wanted: list[str]) -> list[str]:
@@ -106,30 +168,33 @@ def _waivers(lines: list[str]) -> dict[tuple[str, str], str]:
 class ConformanceItem(pytest.Item):
     """One check of one case of one loss."""
 
-    def __init__(self, *, loss: str | nn.Module, case: Case, check: str, waived: str, **options: Any) -> None:
+    def __init__(self, *, case: Case, check: str, waived: str, **options: Any) -> None:
         super().__init__(**options)
-        self.loss, self.case, self.check, self.waived = loss, case, check, waived
+        self.case, self.check, self.waived = case, check, waived
         self.add_marker("lossreg")
+
+    @property
+    def loss(self) -> str:
+        """provider/name."""
+        return self.parent.name if self.parent else ""
 
     def runtest(self) -> None:
         from lossreg.testing.conformance import ConformanceError, run
 
         result = run(self.loss, self.case, self.check, self.waived)
-        self.user_properties.append((PROPERTY, [self.name, result.outcome, result.reason]))
+        self.user_properties.append((PROPERTY, [f"{self.loss}::{self.name}", result.outcome, result.reason]))
         if result.outcome == "failed":
             raise ConformanceError(result.reason)
         if result.outcome == "waived":
             pytest.skip(f"waived: {result.reason}")
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
-        return (
-            f"{self.name}\n{excinfo.value}"
-            if isinstance(excinfo.value, AssertionError)
-            else super().repr_failure(excinfo)
-        )
+        if isinstance(excinfo.value, AssertionError):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo)
 
-    def reportinfo(self) -> tuple[str, None, str]:
-        return str(self.loss), None, self.name
+    def reportinfo(self) -> tuple[Path, None, str]:
+        return self.path, None, f"{self.loss}::{self.name}"
 
 
 def pytest_configure(config: pytest.Config) -> None:

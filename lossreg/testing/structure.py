@@ -24,7 +24,7 @@ def permutation(subject: Subject) -> None:
     """The order of the examples changes nothing but the order of their values."""
     _repeatable(subject)
     inputs, order = subject.double(), [2, 0, 3, 1]
-    module = subject.build()
+    module = subject.wide()
     before, after = (subject.evaluate(module, given) for given in (inputs, subject.case.take(inputs, order)))
     _close(after.total, before.total, "the loss of permuted examples")
     if before.per_example is not None and after.per_example is not None:
@@ -36,14 +36,14 @@ def batch_split(subject: Subject) -> None:
     _repeatable(subject)
     if not subject.contract.get("per_example", True):
         raise NotApplicable("the contract says that it does not split over examples")
-    inputs, module = subject.double(), subject.build()
+    inputs, module = subject.double(), subject.wide()
     halves = [subject.value(module, subject.case.take(inputs, part)) for part in ([0, 1], [2, 3])]
     _close(sum(halves, torch.zeros(())) / 2, subject.value(module, inputs), "the mean of two halves of a batch")
 
 
 def reductions(subject: Subject) -> None:
     """forward equals what evaluate reduces: the total, and the mean, the sum or the values per example themselves."""
-    inputs, module = subject.double(), subject.build()
+    inputs, module = subject.double(), subject.wide()
     value = subject.value(module, inputs)
     if value.shape != ():
         raise ConformanceError(f"forward returned shape {tuple(value.shape)}, expected a 0-dim tensor")
@@ -51,16 +51,20 @@ def reductions(subject: Subject) -> None:
     _close(output.total, value, "evaluate's total and forward")
     if any(component.requires_grad for component in output.components.values()):
         raise ConformanceError("a component requires a gradient; components are detached")
-    if output.per_example is None:
-        if isinstance(module, Loss) and subject.contract.get("per_example", True):
-            raise ConformanceError("it gives no value per example; say contract(per_example=False)")
+    values = output.per_example
+    if values is not None:
+        if values.requires_grad:
+            raise ConformanceError("the values per example require a gradient; they are detached")
+        _close(values.mean(), value, "the mean of the values per example and forward")
+    elif isinstance(module, Loss) and subject.contract.get("per_example", True):
+        raise ConformanceError("it gives no value per example; say contract(per_example=False)")
+    elif isinstance(module, Loss):
         return
-    if output.per_example.requires_grad:
-        raise ConformanceError("the values per example require a gradient; they are detached")
-    _close(output.per_example.mean(), value, "the mean of the values per example and forward")
     if subject.accepts("reduction"):
-        _close(subject.value(subject.build(reduction="sum"), inputs), output.per_example.sum(), "reduction='sum'")
-        _close(subject.value(subject.build(reduction="none"), inputs), output.per_example, "reduction='none'")
+        total, each = (subject.value(subject.wide(reduction=how), inputs) for how in ("sum", "none"))
+        _close(total, each.sum(), "reduction='sum', and the sum of reduction='none',")
+        if values is not None:
+            _close(each, values, "reduction='none' and the values per example")
 
 
 def bad_shapes(subject: Subject) -> None:
@@ -78,8 +82,9 @@ def bad_shapes(subject: Subject) -> None:
 
 def moves(subject: Subject) -> None:
     """.to() takes every tensor along: to another dtype with the same result, and to another device."""
-    inputs, module = subject.double(), subject.build()
-    _close(subject.value(copy.deepcopy(module).double(), inputs), subject.value(module, inputs), "the loss after .to()")
+    narrow = subject.value(subject.build(), subject.case.inputs())
+    module = subject.wide()
+    _close(subject.value(module, subject.double()), narrow.double(), "the loss after .double()", rtol=1e-4)
     moved = module.to("meta")
     for name, part in moved.named_modules():
         for key, value in [*vars(part).items(), *part.named_buffers(), *part.named_parameters()]:
@@ -100,13 +105,13 @@ def deepcopies(subject: Subject) -> None:
 
 def state_dict(subject: Subject) -> None:
     """A checkpoint loads strictly; only a loss that learns has parameters; a call changes nothing in it."""
-    inputs, module = subject.double(), subject.build()
+    inputs, module = subject.double(), subject.wide()
     state = copy.deepcopy(module.state_dict())
     first = subject.value(module, inputs)
     changed = [key for key, value in module.state_dict().items() if not torch.equal(value, state[key])]
     if changed:
         raise ConformanceError(f"a call changed {', '.join(changed)}; keep a loss free of state")
-    fresh = subject.build()
+    fresh = subject.wide()
     fresh.load_state_dict(state, strict=True)
     _close(subject.value(fresh, inputs), first, "the loss from its checkpoint")
     learns = any(True for _ in module.parameters())

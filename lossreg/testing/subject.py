@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from lossreg.entry import Entry
 from lossreg.errors import LossregError
 from lossreg.factory import build, config_of
 from lossreg.loss import LossOutput, evaluate
-from lossreg.testing.case import Case, leaf, map_tensors, predictions
+from lossreg.testing.case import Case, Options, leaf, map_tensors, predictions, tensors
 
 
 class ConformanceError(AssertionError):
@@ -30,49 +31,79 @@ class Subject:
     """A loss and a case of it.
 
     Args:
-        loss: a registered name, or a module. A module is copied for every use; its parameters cannot be varied.
+        loss: a registered name, or a module. One that no config built is copied for every use; its parameters cannot be
+            varied.
     """
 
     def __init__(self, loss: str | nn.Module, case: Case) -> None:
-        self.loss = loss
-        self.case = case
         self.entry = entry_of(loss)
-        self.contract: Mapping[str, Any] = self.entry.metadata.get("contract", {}) if self.entry else {}
+        self.loss = loss if self.entry is None else self.entry.full_name
+        self.params = config_params(loss) | case.params
+        self.case = case
+        declared: Mapping[str, Any] = self.entry.metadata.get("contract", {}) if self.entry else {}
+        self.contract: Mapping[str, Any] = {**declared, **case.contract}
 
     def build(self, **more: Any) -> nn.Module:
-        """A fresh module, with these parameters beside those of the case."""
+        """A fresh module, with these parameters beside those of the case; weights that start at random repeat."""
         if isinstance(self.loss, nn.Module):
             if more:
-                raise NotApplicable(f"it varies {', '.join(more)}, and a module was given; give the name of the loss")
+                raise NotApplicable(
+                    f"it varies {', '.join(more)}, and no config built the module; give the name of the loss"
+                )
             return copy.deepcopy(self.loss)
-        return build({"name": self.loss, "params": self.case.params | more})
+        torch.manual_seed(0)
+        return build({"name": self.loss, "params": self.params | more})
 
-    def accepts(self, *names: str) -> bool:
-        """Whether the loss has these parameters, and they can be varied."""
+    def wide(self, **more: Any) -> nn.Module:
+        """The same in float64, for inputs in float64."""
+        return self.build(**more).double()
+
+    def requires(self, name: str) -> None:
+        """That the loss has this parameter, and it can be varied."""
+        if isinstance(self.loss, nn.Module):
+            raise NotApplicable(f"no config built the module, so its {name} cannot be varied")
+        if not self.accepts(name):
+            raise NotApplicable(f"it has no parameter {name}")
+
+    def accepts(self, name: str) -> bool:
+        """Whether the loss has this parameter, and it can be varied."""
         if self.entry is None or isinstance(self.loss, nn.Module):
             return False
-        return set(names) <= set(parameters(self.entry)["properties"])
+        return name in parameters(self.entry)["properties"]
 
     def value(self, module: nn.Module, inputs: tuple[Any, ...]) -> Tensor:
         """The loss, from the same random numbers on every call."""
-        torch.manual_seed(0)
-        value = module(*inputs, **self.case.options)
+        value = self._call(module, inputs)
         if not isinstance(value, Tensor):
             raise ConformanceError(f"forward returned {type(value).__name__}, expected a tensor")
         return value
 
     def evaluate(self, module: nn.Module, inputs: tuple[Any, ...]) -> LossOutput:
         """Its total, components and values per example, from the same random numbers."""
+        output: LossOutput = self._call(partial(evaluate, module), inputs)
+        return output
+
+    def _call(self, call: Callable[..., Any], inputs: tuple[Any, ...]) -> Any:
         torch.manual_seed(0)
-        return evaluate(module, *inputs, **self.case.options)
+        positional, options = split_options(inputs)
+        given = tensors(inputs)
+        before = [x._version for x in given]
+        result = call(*positional, **options)
+        if any(x._version != version for x, version in zip(given, before, strict=True)):
+            raise ConformanceError("a call changed its inputs in place, which belong to the caller")
+        return result
 
     def gradients(self, module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Tensor, list[Tensor]]:
-        """The loss and its gradient to each prediction."""
+        """The loss and its gradient to each prediction. Parameters that are trained must have one as well."""
         value = self.value(module, inputs)
         wanted = predictions(inputs)
+        trained = {name: x for name, x in module.named_parameters() if x.requires_grad}
         if not value.requires_grad:
             raise ConformanceError("the result does not require a gradient, so nothing can be trained")
-        gradients = torch.autograd.grad(value.sum(), wanted, allow_unused=True)
+        gradients = torch.autograd.grad(value.sum(), [*wanted, *trained.values()], allow_unused=True)
+        gradients, of_parameters = gradients[: len(wanted)], gradients[len(wanted) :]
+        if untrained := [name for name, gradient in zip(trained, of_parameters, strict=True) if gradient is None]:
+            raise ConformanceError(f"parameters {', '.join(untrained)} get no gradient, so they are never trained")
         if None in gradients:
             raise ConformanceError(
                 f"prediction {gradients.index(None) + 1} of {len(wanted)} gets no gradient; where it is meant to have"
@@ -82,12 +113,24 @@ class Subject:
 
     def double(self, kind: Any = "random", *, batch: int = 4) -> tuple[Any, ...]:
         """Inputs of the case in float64."""
-        wide: tuple[Any, ...] = map_tensors(_double, self.case.inputs(kind, batch=batch))
-        return wide
+        return double(self.case.inputs(kind, batch=batch))
 
     def require_kind(self, kind: Any) -> None:
         if kind not in self.case.kinds:
             raise NotApplicable(f"the case has no {kind} targets")
+
+
+def split_options(inputs: tuple[Any, ...]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """What is given by place, and what by name."""
+    if inputs and isinstance(inputs[-1], Options):
+        return inputs[:-1], inputs[-1]
+    return inputs, {}
+
+
+def double(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Inputs in float64."""
+    wide: tuple[Any, ...] = map_tensors(_double, inputs)
+    return wide
 
 
 def _double(x: Tensor) -> Tensor:
@@ -98,11 +141,21 @@ def _double(x: Tensor) -> Tensor:
 
 def entry_of(loss: str | nn.Module) -> Entry | None:
     """The registry's entry, loaded; None for a module that no config built."""
-    if isinstance(loss, str):
-        losses.get(loss)
-        return losses.entry(loss)
-    try:
-        config = config_of(loss)
-    except LossregError:
+    name = loss if isinstance(loss, str) else _config(loss).get("name")
+    if name is None:
         return None
-    return losses.entry(f"{config['provider']}/{config['name']}")
+    losses.get(name)
+    return losses.entry(name)
+
+
+def config_params(loss: str | nn.Module) -> dict[str, Any]:
+    """The parameters that built a module; none of a name."""
+    return {} if isinstance(loss, str) else dict(_config(loss).get("params", {}))
+
+
+def _config(module: nn.Module) -> dict[str, Any]:
+    try:
+        config = config_of(module)
+    except LossregError:
+        return {}
+    return config | {"name": f"{config['provider']}/{config['name']}"}

@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 from torch.autograd.gradcheck import GradcheckError
 
-from lossreg.testing.case import IGNORED, map_tensors, predictions, tensors, with_predictions
-from lossreg.testing.subject import ConformanceError, NotApplicable, Subject
+from lossreg.testing.case import IGNORED, map_tensors, predictions, with_predictions
+from lossreg.testing.subject import ConformanceError, NotApplicable, Subject, double, split_options
 
-EXTREME = 1e4
 HALF = (torch.float16, torch.bfloat16)
 
 
@@ -27,8 +26,9 @@ def oracle(subject: Subject) -> None:
         if kind == "ignored":
             continue
         inputs = subject.double(kind)
-        expected = torch.as_tensor(given(*map_tensors(Tensor.detach, inputs), **subject.case.params)).double()
-        module = subject.build()
+        positional, options = split_options(map_tensors(Tensor.detach, inputs))
+        expected = torch.as_tensor(given(*positional, **options, **subject.params)).double()
+        module = subject.wide()
         values = subject.evaluate(module, inputs).per_example if expected.ndim else subject.value(module, inputs)
         if values is None:
             raise ConformanceError("the oracle gives one value per example, the loss none; let it give the mean")
@@ -36,17 +36,18 @@ def oracle(subject: Subject) -> None:
 
 
 def gradcheck(subject: Subject) -> None:
-    """Gradients equal finite differences in float64."""
+    """Gradients, those of learned parameters included, equal finite differences in float64."""
     _differentiable(subject)
     inputs = subject.double(batch=2)
-    module = subject.build().double()
+    module = subject.wide()
+    learned = [parameter for parameter in module.parameters() if parameter.requires_grad]
 
     def loss(*given: Tensor) -> Tensor:
-        waiting = iter(given)
+        waiting = iter(given)  # the parameters come last, and are the module's own
         return subject.value(module, map_tensors(lambda x: next(waiting) if x.requires_grad else x, inputs))
 
     try:
-        torch.autograd.gradcheck(loss, predictions(inputs))
+        torch.autograd.gradcheck(loss, [*predictions(inputs), *learned])
     except GradcheckError as error:
         raise ConformanceError(f"gradients differ from finite differences: {error}") from error
 
@@ -61,31 +62,42 @@ def requires_grad(subject: Subject) -> None:
 
 
 def extreme_logits(subject: Subject) -> None:
-    """Predictions of +-1e4 in float32, float16 and bfloat16 give a finite value and finite gradients of their type."""
+    """Predictions of +-1e4, or as large as the case says, have finite values and gradients in every float type."""
     for dtype in (torch.float32, *_half(subject)):
         for kind in subject.case.kinds:
             if kind == "ignored":
                 continue
             for pattern in ("all high", "all low", "both"):
-                inputs = with_predictions(partial(_extreme, dtype, pattern), subject.case.inputs(kind))
-                _checked_gradients(subject, inputs, f"predictions of 1e4, {pattern}, in {dtype}, {kind} targets")
+                extreme = partial(_extreme, subject.case.magnitude, dtype, pattern)
+                what = f"predictions of {subject.case.magnitude:g}, {pattern}, in {dtype}, {kind} targets"
+                _checked_gradients(subject, with_predictions(extreme, subject.case.inputs(kind)), what)
 
 
-def _extreme(dtype: torch.dtype, pattern: str, x: Tensor) -> Tensor:
+def _extreme(magnitude: float, dtype: torch.dtype, pattern: str, x: Tensor) -> Tensor:
     signs = {"all high": torch.ones_like(x), "all low": -torch.ones_like(x), "both": x.sign()}[pattern]
-    return (signs * EXTREME).to(dtype)
+    return (signs * magnitude).to(dtype)
 
 
 def half_precision(subject: Subject) -> None:
-    """float16 and bfloat16 predictions cost what their values cost in float64, to the precision of float32."""
+    """float16 and bfloat16 predictions cost what their values cost in float64, and autocast changes nothing."""
     dtypes = _half(subject)
     if not dtypes:
         raise NotApplicable("the contract says that it is not safe in half precision")
     for dtype in dtypes:
         rounded = with_predictions(partial(torch.Tensor.to, dtype=dtype), subject.case.inputs())
-        wide = with_predictions(Tensor.double, rounded)
-        found, expected = (subject.value(subject.build(), inputs) for inputs in (rounded, wide))
+        found, expected = subject.value(subject.build(), rounded), subject.value(subject.wide(), double(rounded))
         _same(found.double(), expected.double(), f"the loss in {dtype} and in float64", rtol=1e-4, atol=1e-6)
+        if subject.contract.get("differentiable", True):
+            _, gradients = subject.gradients(subject.build(), rounded)
+            _, wide = subject.gradients(subject.wide(), double(rounded))
+            for one, other in zip(gradients, wide, strict=True):
+                near = float(other.abs().max()) * 1e-2
+                _same(one.double(), other, f"the gradient in {dtype} and in float64", rtol=1e-2, atol=near + 1e-6)
+    inputs, module = subject.case.inputs(), subject.build()
+    expected = subject.value(module, inputs)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = subject.value(module, inputs)
+    _same(found, expected, "the loss under autocast and without; switch it off inside", rtol=1e-5, atol=1e-7)
 
 
 def empty_and_full(subject: Subject) -> None:
@@ -112,7 +124,7 @@ def mask_equals_subset(subject: Subject) -> None:
     versions = subject.case.ignoring(subject.double())
     if versions is None:
         raise NotApplicable("the case cannot leave pixels out")
-    module = subject.build(ignore_index=IGNORED)
+    module = subject.wide(ignore_index=IGNORED)
     value, gradients = subject.gradients(module, versions.marked)
     poisoned, others = subject.gradients(module, versions.poisoned)
     _same(poisoned, value, "NaN under ignored pixels, and what was there before: the loss")
@@ -164,7 +176,4 @@ def _half(subject: Subject) -> tuple[torch.dtype, ...]:
 
 
 def _ignores(subject: Subject) -> None:
-    if not subject.accepts("ignore_index"):
-        raise NotApplicable("it has no parameter ignore_index")
-    if not tensors(subject.case.inputs()):
-        raise NotApplicable("the case has no tensors")
+    subject.requires("ignore_index")

@@ -91,6 +91,8 @@ class SAM2(Loss):
         outs_per_frame: T dicts of lists over steps, multistep_pred_multimasks_high_res (N, M, H, W) logits,
         multistep_pred_ious (N, M), multistep_object_score_logits (N, 1); target_masks (T, N, H, W).
         terms: {"loss_mask", "loss_dice", "loss_iou", "loss_class"}: (N,) each, sums over frames and steps.
+        Targets are hard masks, of any type. Of soft ones, the IoU takes t > 1/2 for the mask and Dice min(p, t) for the
+        overlap, where SAM 2 takes t > 0 and p t.
     Raises:
         ShapeError: frames, steps or sizes differ; nothing is broadcast but the target over steps and masks.
         InputError: a key that is missing, or an unknown weight.
@@ -148,7 +150,7 @@ class SAM2(Loss):
         values = torch.stack(parts, 1)  # (N, steps, 3)
         if self.settings.pred_obj_scores:
             there = torch.stack(present, 1)
-            values = torch.where(there.unsqueeze(2), values, 0.0)
+            values = values * there.unsqueeze(2)  # as SAM 2 does: a NaN shows, whether or not the object is there
             score = self._presence([step.score for step in steps if step.score is not None], there)
         else:
             score = values.new_zeros(values.shape[0])

@@ -138,15 +138,14 @@ def test_an_absent_object_trains_nothing_but_its_score():
     assert not scores.any()
 
 
-def test_nan_of_an_absent_object_stays_away_from_the_others():
-    outs, targets = video(frames=1, masks=(3,))
-    targets[0, 1] = 0
-    clean = SAM2()(outs, targets), gradients(SAM2()(outs, targets), outs)
-    with torch.no_grad():
-        outs[0][IOUS][0][1] = float("nan")
-    assert torch.equal(SAM2()(outs, targets), clean[0])
-    for one, other in zip(gradients(SAM2()(outs, targets), outs), clean[1], strict=True):
-        assert torch.equal(one, other)
+def test_nan_shows_whether_or_not_the_object_is_there():
+    """SAM 2 multiplies by 0 what is absent, which NaN survives: a finite loss would hide what ruins the gradient."""
+    for key in (MASKS, IOUS):
+        outs, targets = video(frames=1, masks=(3,))
+        targets[0, 1] = 0
+        with torch.no_grad():
+            outs[0][key][0][1] = float("nan")
+        assert SAM2()(outs, targets).isnan()
 
 
 def test_frames_may_differ_in_their_steps():

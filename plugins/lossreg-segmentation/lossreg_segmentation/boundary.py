@@ -43,6 +43,6 @@ class Boundary(DistanceLoss):
 
     def distance_formula(self, pixels: Pixels, distance: Tensor) -> dict[str, Term]:
         """Mean over the pixels of each mask."""
-        statistics = pixels.statistics()
+        statistics = self.counted(pixels)
         weighed = (pixels.probabilities() * distance).flatten(2).sum(2)
         return {"boundary": self.class_term(pixel_mean(weighed, statistics), statistics)}

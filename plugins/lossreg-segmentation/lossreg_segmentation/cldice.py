@@ -40,6 +40,8 @@ class CLDice(DenseLoss):
     Source: Shit et al. 2021, eq. 1 to 3; peers that leave the first class out are constant 0 with one class.
     """
 
+    positional = True
+
     def __init__(
         self,
         *,
@@ -57,7 +59,7 @@ class CLDice(DenseLoss):
         precision = self._covered(soft_skeleton(p, self.iterations), pixels.target)
         sensitivity = self._covered(soft_skeleton(pixels.target, self.iterations), p)
         values = 1 - ratio(2 * precision * sensitivity, precision + sensitivity, 0)
-        return {"cldice": self.class_term(values, pixels.statistics())}
+        return {"cldice": self.class_term(values, self.counted(pixels))}
 
     def _covered(self, skeleton: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """The share of a skeleton that lies on a mask, (B, C)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -50,13 +50,24 @@ class Pixels(NamedTuple):
 
 
 class DenseLoss(SegmentationLoss):
-    """Base of losses over pixels. A subclass turns `Pixels` into terms, in float32 or wider and without autocast."""
+    """Base of losses over pixels. A subclass turns `Pixels` into terms, in float32 or wider and without autocast.
+
+    One that is `positional` looks at where pixels lie, so that there must be an axis of them.
+    """
+
+    positional: ClassVar[bool] = False
 
     def terms(self, input: Tensor, target: Tensor) -> dict[str, Term]:
         """The terms, by the formula."""
         task = self.task_of(input, target)
+        if input.ndim == 2 and not self.positional:  # each example is one pixel
+            input, target = input.unsqueeze(2), target.unsqueeze(-1)
         with torch.autocast(input.device.type, enabled=False):
             return self.formula(read_pixels(input, target, task, self.ignore_index), task)
+
+    def counted(self, pixels: Pixels) -> MaskStatistics:
+        """The sums that a term of these pixels needs for the policy for absent classes."""
+        return pixels.statistics(predicted=self.absent == "false_positives")
 
     def formula(self, pixels: Pixels, task: str) -> dict[str, Term]:
         """Turn the pixels into terms."""

@@ -60,6 +60,8 @@ class SquaredDice(MaskLoss):
     def _product(self, input: Tensor, target: Tensor) -> Tensor:
         task = self.task_of(input, target, empty_batch=self.distributed == "global")
         with torch.autocast(input.device.type, enabled=False):
+            if input.ndim == 2:
+                input, target = input.unsqueeze(2), target.unsqueeze(-1)
             pixels = read_pixels(input, target, task, self.ignore_index)
             return (pixels.probabilities() * pixels.target).flatten(2).sum(2)
 
@@ -155,7 +157,8 @@ class GeneralizedDice(OverlapLoss):
         factors = torch.ones_like(actual)
         if self.class_weight is not None:
             factors = weights_of_classes(self.class_weight, actual).expand_as(actual)
-        volume = torch.where(present & (factors > 0), actual, torch.inf)
-        share = volume.amin(1, keepdim=True) / torch.where(present, actual, 1.0)
+        usable = present & (factors > 0)
+        smallest = torch.where(usable, actual, torch.inf).amin(1, keepdim=True)
+        share = torch.where(usable, smallest / torch.where(usable, actual, 1.0), 0.0)  # inf without a usable class
         weights = torch.where(present, share ** {"square": 2, "simple": 1, "uniform": 0}[self.weighting], 1.0)
-        return torch.where(counted, factors * weights, 0.0)
+        return torch.where(counted & (factors > 0), factors * weights, 0.0)

@@ -144,8 +144,9 @@ class DistanceLoss(DenseLoss):
                 distance = _signed(pixels.target > 0.5, sizes)
             else:
                 check_map(distance, input)
-            # Before the product: a NaN of the map under an ignored pixel would survive it.
-            return self.distance_formula(pixels, torch.where(pixels.valid, distance.detach(), 0.0))
+            # In its own type a power may overflow. Before the product: a NaN under an ignored pixel would survive it.
+            distance = distance.detach().to(pixels.logits.dtype)
+            return self.distance_formula(pixels, torch.where(pixels.valid, distance, 0.0))
 
     def distance_formula(self, pixels: Pixels, distance: Tensor) -> dict[str, Term]:
         """Turn the pixels and the signed distances of their target, (B, C, *), into terms."""
@@ -159,7 +160,8 @@ def check_map(distance: Tensor, input: Tensor) -> None:
         raise DTypeError(f"distance must be a floating tensor, from signed_distance(target), got {given}")
     if distance.shape != input.shape:
         raise ShapeError(
-            f"input has shape {tuple(input.shape)}, so distance too, got {tuple(distance.shape)}; nothing is broadcast"
+            f"input has shape {tuple(input.shape)}, so distance too, got {tuple(distance.shape)}; give signed_distance"
+            " the masks in that shape (a target (N, *) with .unsqueeze(1), class indices one-hot)"
         )
     if distance.device != input.device:
         raise InputError(f"input is on {input.device} and distance on {distance.device}; move one with .to()")

@@ -30,13 +30,15 @@ class HardPixelLoss(DenseLoss):
         with torch.no_grad():
             weights = self.chosen(cross_entropy, valid)
         if not pixels.multiclass:
-            statistics = pixels.statistics(predicted=self.absent == "false_positives")
+            statistics = self.counted(pixels)
             return self.class_term(weighted_mean(cross_entropy, weights), statistics)
         self.no_policy_for_absent_classes()
-        if self.class_weight is not None:
-            target = pixels.target.flatten(2)
-            weights = weights * (weights_of_classes(self.class_weight, target).view(1, -1, 1) * target).sum(1, True)
-        return Term(weighted_mean(cross_entropy, weights).squeeze(1), "example")
+        if self.class_weight is None:
+            return Term(weighted_mean(cross_entropy, weights).squeeze(1), "example")
+        factors = weights_of_classes(self.class_weight, pixels.target).view(1, -1, *[1] * (pixels.target.ndim - 2))
+        of_classes = pixels._replace(target=factors * pixels.target)
+        weighed, total = pixel_cross_entropy(of_classes).flatten(2), of_classes.target.flatten(2).sum(1, keepdim=True)
+        return Term(ratio_of_sums(weighed * weights, total * weights).squeeze(1), "example")
 
 
 @losses.register(
@@ -135,7 +137,7 @@ def hardest(values: Tensor, valid: Tensor, share: float, *, minimum: int = 0) ->
     """Weights that choose the floor(share n) largest of n valid values; ties share the last places."""
     pixels = valid.sum(-1, keepdim=True, dtype=values.dtype)
     most = max(1, math.ceil(share * values.shape[-1]))  # known without a look at what is ignored
-    count = torch.minimum((share * pixels).floor().clamp(minimum, most), pixels)
+    count = torch.minimum(part_of(share, pixels).clamp(minimum, most), pixels)
     ranked = values.masked_fill(~valid, -torch.inf)
     top = ranked.topk(most).values
     least = top.gather(-1, (count.long() - 1).clamp_min(0))
@@ -144,7 +146,17 @@ def hardest(values: Tensor, valid: Tensor, share: float, *, minimum: int = 0) ->
     return torch.where(ranked > least, 1.0, tied * (places / tied.sum(-1, keepdim=True).clamp_min(1)))
 
 
+def part_of(share: float, count: Tensor) -> Tensor:
+    """A share of so many pixels, rounded down, as in exact numbers: 0.29 of 100 is 29."""
+    return (share * count.double() + 1e-6).floor().to(count.dtype)
+
+
 def weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
     """Mean over the last dimension; 0 where nothing weighs."""
+    return ratio_of_sums(values * weights, weights)
+
+
+def ratio_of_sums(values: Tensor, weights: Tensor) -> Tensor:
+    """The sum of values over that of weights, along the last dimension; 0 where nothing weighs."""
     total = weights.sum(-1)
-    return (values * weights).sum(-1) / torch.where(total > 0, total, 1.0)
+    return values.sum(-1) / torch.where(total > 0, total, 1.0)

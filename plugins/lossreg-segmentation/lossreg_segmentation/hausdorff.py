@@ -59,7 +59,7 @@ class HausdorffDT(DistanceLoss):
         # Ignored pixels hold logits of 0, so p <= 1/2: outside.
         predicted = boundary_distance(p.detach() > 0.5, pixel_sizes(p, self.spacing))
         weights = torch.where(pixels.valid, predicted.pow(self.alpha) + distance.abs().pow(self.alpha), 0.0)
-        statistics = pixels.statistics()
+        statistics = self.counted(pixels)
         summed = ((p - pixels.target).square() * weights).flatten(2).sum(2)
         return {"hausdorff_dt": self.class_term(pixel_mean(summed, statistics), statistics)}
 
@@ -87,6 +87,8 @@ class HausdorffER(DenseLoss):
         error of 1 at 1, where kornia divides by the range in the image, which jumps as the largest error passes 1/2.
     """
 
+    positional = True
+
     def __init__(
         self,
         *,
@@ -106,7 +108,7 @@ class HausdorffER(DenseLoss):
         for k in range(1, self.erosions + 1):
             error = soft_erosion(error) * valid
             eroded = eroded + error * float(k) ** self.alpha
-        statistics = pixels.statistics()
+        statistics = self.counted(pixels)
         values = pixel_mean(eroded.flatten(2).sum(2), statistics)
         return {"hausdorff_er": self.class_term(values, statistics)}
 

@@ -32,7 +32,7 @@ class LovaszLoss(DenseLoss):
         if self.batch:
             errors, masks = (each.transpose(0, 1).flatten(1).unsqueeze(0) for each in (errors, masks))
         values = (errors * jaccard_increments(errors.detach(), masks)).sum(2)
-        statistics = pixels.statistics(predicted=self.absent == "false_positives")
+        statistics = self.counted(pixels)
         return self.class_term(values, statistics.over_batch() if self.batch else statistics)
 
 

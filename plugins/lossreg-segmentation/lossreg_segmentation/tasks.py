@@ -19,7 +19,7 @@ def task_of(input: Tensor, target: Tensor, task: str, *, name: str, allowed: Col
         name: of the loss, for messages.
         allowed: the tasks that it is for.
     """
-    found = task if task != "auto" else _inferred(input, target)
+    found = task if task != "auto" else _inferred(input, target, allowed)
     if found not in allowed:
         raise InputError(
             f"{name} is for {' and '.join(allowed)}, got a {found} target; "
@@ -49,13 +49,16 @@ def task_of(input: Tensor, target: Tensor, task: str, *, name: str, allowed: Col
     return found
 
 
-def _inferred(input: Tensor, target: Tensor) -> str:
-    """The task, if shapes and types leave only one."""
+def _inferred(input: Tensor, target: Tensor, allowed: Collection[str]) -> str:
+    """The task, if shapes, types and what the loss is for leave only one."""
     if input.shape[1] == 1:
         return "binary"
-    if target.ndim == input.ndim:
-        raise InputError(
-            f"a target of shape {tuple(target.shape)} may hold independent masks or one-hot classes:"
-            " set task='multilabel' (sigmoid) or task='multiclass' (softmax)"
-        )
-    return "multiclass"
+    if target.ndim < input.ndim:
+        return "multiclass"
+    fitting = [task for task in ("multilabel", "multiclass") if task in allowed]
+    if len(fitting) == 1:
+        return fitting[0]
+    raise InputError(
+        f"a target of shape {tuple(target.shape)} may hold independent masks or one-hot classes:"
+        " set task='multilabel' (sigmoid) or task='multiclass' (softmax)"
+    )

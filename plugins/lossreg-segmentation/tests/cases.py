@@ -7,22 +7,56 @@ import torch
 
 import lossreg
 
-NAMES = ("bce", "cross_entropy", "focal", "dice", "jaccard", "tversky", "focal_tversky", "bce_dice_focal")
-OVERLAP = ("dice", "jaccard", "tversky", "focal_tversky")
-INDEPENDENT = ("bce", "bce_dice_focal")
+# Those over sums, and those that see every pixel.
+NAMES = (
+    "bce",
+    "cross_entropy",
+    "poly1",
+    "focal",
+    "asymmetric_focal",
+    "dice",
+    "squared_dice",
+    "log_cosh_dice",
+    "generalized_dice",
+    "jaccard",
+    "tversky",
+    "focal_tversky",
+    "asymmetric_focal_tversky",
+    "mcc",
+    "bce_dice_focal",
+    "unified_focal",
+)
+SORTED = ("lovasz_hinge", "lovasz_softmax")
+HARD = ("topk", "ohem_cross_entropy")
+SHAPES = ("boundary", "hausdorff_dt", "hausdorff_er", "cldice")
+DENSE = (*SORTED, *HARD, "wasserstein_dice", *SHAPES)
+
+OVERLAP = ("dice", "squared_dice", "log_cosh_dice", "jaccard", "tversky", "focal_tversky", "mcc")
+PIXELWISE = ("cross_entropy", "poly1", "focal", "asymmetric_focal", *HARD)
+INDEPENDENT = ("bce", "bce_dice_focal", "lovasz_hinge")
+CLASSES = ("lovasz_softmax", "wasserstein_dice")
+# Their classes have no mean, or no value of their own.
+WITHOUT_POLICY = (*PIXELWISE, "unified_focal", "wasserstein_dice")
+
 TASKS = ("binary", "multilabel", "multiclass")
 CHANNELS = {"binary": 1, "multilabel": 3, "multiclass": 3}
-CASES = [(name, task) for name in NAMES for task in TASKS if not (name in INDEPENDENT and task == "multiclass")]
 
 # None of these is a default, so that a parameter that is dropped changes the value.
 OWN = {
     "bce": {"pos_weight": 3.0},
-    "cross_entropy": {},
+    "cross_entropy": {"label_smoothing": 0.2},
+    "poly1": {"epsilon": 2.5},
     "focal": {"alpha": 0.75, "gamma": 1.5},
+    "asymmetric_focal": {"delta": 0.8, "gamma": 1.5},
     "dice": {"smooth": 0.5},
+    "squared_dice": {"smooth": 0.5},
+    "log_cosh_dice": {"smooth": 0.5},
+    "generalized_dice": {"weighting": "simple", "smooth": 0.5},
     "jaccard": {"smooth": 0.5},
     "tversky": {"alpha": 0.25, "beta": 2.0, "smooth": 0.5},
     "focal_tversky": {"alpha": 0.25, "beta": 2.0, "smooth": 0.5, "gamma": 1.5},
+    "asymmetric_focal_tversky": {"delta": 0.8, "gamma": 0.25, "smooth": 0.5},
+    "mcc": {"smooth": 2.0},
     "bce_dice_focal": {
         "bce_weight": 0.5,
         "dice_weight": 2.0,
@@ -31,10 +65,54 @@ OWN = {
         "gamma": 1.5,
         "smooth": 0.5,
     },
+    "unified_focal": {"weight": 0.3, "delta": 0.8, "gamma": 0.25, "smooth": 0.5},
+    "lovasz_hinge": {},
+    "lovasz_softmax": {},
+    "topk": {"k": 0.3},
+    "ohem_cross_entropy": {"threshold": 0.5, "min_share": 0.25},
+    "wasserstein_dice": {"distances": [[0, 4, 4], [4, 0, 1], [4, 1, 0]], "weighting": "GDL", "smooth": 0.5},
+    "boundary": {"spacing": [1.0, 3.0]},
+    "hausdorff_dt": {"alpha": 1.5, "spacing": [1.0, 3.0]},
+    "hausdorff_er": {"alpha": 1.0, "erosions": 3},
+    "cldice": {"iterations": 2, "smooth": 0.5},
 }
 
-each_case = pytest.mark.parametrize("name, task", CASES, ids=[f"{name}-{task}" for name, task in CASES])
+# Where a formula written plainly divides by 0, or has an infinite slope.
+SHARP = {
+    "poly1": {"epsilon": -1.0},
+    "focal": {"gamma": 0.25},
+    "asymmetric_focal": {"gamma": 0.25},
+    "dice": {"smooth": 0.0},
+    "squared_dice": {"smooth": 0.0},
+    "log_cosh_dice": {"smooth": 0.0},
+    "generalized_dice": {"smooth": 0.0},
+    "jaccard": {"smooth": 0.0},
+    "tversky": {"smooth": 0.0},
+    "focal_tversky": {"smooth": 0.0, "gamma": 0.25},
+    "asymmetric_focal_tversky": {"smooth": 0.0},
+    "mcc": {"smooth": 0.0},
+    "bce_dice_focal": {"smooth": 0.0, "gamma": 0.25},
+    "unified_focal": {"smooth": 0.0, "gamma": 0.25},
+    "ohem_cross_entropy": {"threshold": 0.01, "min_share": 0.0},
+    "wasserstein_dice": {"smooth": 0.0},
+    "hausdorff_dt": {"alpha": 0.25},
+    "cldice": {"smooth": 0.0, "iterations": 2},
+}
+
+
+def tasks_of(name):
+    """The tasks of a loss."""
+    return TASKS[:2] if name in INDEPENDENT else TASKS[2:] if name in CLASSES else TASKS
+
+
+CASES = [(name, task) for name in NAMES for task in tasks_of(name)]
+DENSE_CASES = [(name, task) for name in DENSE for task in tasks_of(name)]
+EVERY_CASE = CASES + DENSE_CASES
+
+each_case = pytest.mark.parametrize("name, task", CASES, ids=["-".join(case) for case in CASES])
+every_case = pytest.mark.parametrize("name, task", EVERY_CASE, ids=["-".join(case) for case in EVERY_CASE])
 each_name = pytest.mark.parametrize("name", NAMES)
+every_name = pytest.mark.parametrize("name", (*NAMES, *DENSE))
 
 
 def own(name, task):
@@ -42,6 +120,17 @@ def own(name, task):
     if (name, task) == ("focal", "multiclass"):
         return {"alpha": [0.5, 2.0, 1.0], "gamma": 1.5}
     return OWN[name]
+
+
+def fits(name, task, options):
+    """Whether shared options have a meaning for the loss; where they have none, the error is read elsewhere."""
+    if "class_weight" in options and (CHANNELS[task] == 1 or name == "wasserstein_dice"):
+        return False
+    if "batch" in options and name not in (*NAMES, *SORTED):
+        return False
+    if name == "generalized_dice":
+        return options.get("absent", "ignore") == "ignore"
+    return not ("absent" in options and task == "multiclass" and name in WITHOUT_POLICY)
 
 
 def build(name, task="auto", **params):

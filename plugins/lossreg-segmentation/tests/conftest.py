@@ -1,12 +1,31 @@
-"""Fixtures that several files share."""
+"""Fixtures that several files share, and what the conformance kit is told of this package."""
 
 import pytest
 
+from lossreg.testing import MaskCase
 from lossreg_segmentation.statistics import implementation
+
+from .cases import SHAPES, own, tasks_of
+from .oracles import oracle
+
+
+def reference():
+    """Sums in plain torch: to test formulas takes no compiled kernel, and test_implementations.py holds those equal."""
+    return implementation("reference")
 
 
 @pytest.fixture
 def on_reference():
-    """Sums in plain torch: to test formulas takes no compiled kernel, and test_implementations.py holds those equal."""
-    with implementation("reference"):
+    with reference():
         yield
+
+
+def pytest_lossreg_cases(name):
+    provider, _, loss = name.partition("/")
+    if provider != "segmentation":
+        return None
+    size = (6, 7) if loss in SHAPES else (3, 5)
+    return [
+        MaskCase(task, size=size, params={"task": task} | own(loss, task), oracle=oracle(loss), context=reference)
+        for task in tasks_of(loss)
+    ]

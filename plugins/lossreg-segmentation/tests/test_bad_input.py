@@ -5,16 +5,34 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 import lossreg
 from lossreg_segmentation import BCE, Dice
 
-from .cases import CASES, CHANNELS, INDEPENDENT, NAMES, build, each_case, each_name, hard_target, logits
+from .cases import (
+    CASES,
+    CHANNELS,
+    CLASSES,
+    EVERY_CASE,
+    INDEPENDENT,
+    NAMES,
+    SORTED,
+    WITHOUT_POLICY,
+    build,
+    each_case,
+    each_name,
+    every_case,
+    hard_target,
+    logits,
+)
+
+pytestmark = pytest.mark.usefixtures("on_reference")
 
 MULTICLASS = [name for name, task in CASES if task == "multiclass"]
 
 
-@each_case
+@every_case
 def test_a_batch_of_one_is_not_broadcast_against_two(name, task):
     """Either way round, and the sizes of both are named."""
     x, t = logits(task, batch=2), hard_target(task, batch=2)
@@ -76,7 +94,7 @@ def test_the_two_tensors_are_named(name):
         build(name)(x)
 
 
-@each_case
+@every_case
 def test_an_empty_batch_is_refused(name, task):
     with pytest.raises(lossreg.ShapeError, match="the batch is empty; skip empty batches in the loader"):
         build(name, task)(logits(task, batch=0), hard_target(task, batch=0))
@@ -114,11 +132,20 @@ def test_mask_values_outside_zero_and_one_are_named(name, task, wrong, hint):
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.int64])
-@each_name
+@pytest.mark.parametrize("name", MULTICLASS)
 def test_masks_with_one_channel_per_class_need_a_task(name, dtype):
     """One-hot or independent: only the user knows, so nothing is guessed from the values."""
     with pytest.raises(lossreg.InputError, match=r"set task='multilabel'.* or task='multiclass'"):
         build(name, "auto")(logits("multilabel"), hard_target("multilabel").to(dtype))
+
+
+def test_they_need_none_where_a_loss_has_only_one():
+    """Independent masks for bce, classes for wasserstein_dice: nothing else would fit."""
+    x, t = logits("multilabel"), hard_target("multilabel")
+    assert torch.equal(build("bce", "auto")(x, t), build("bce", "multilabel")(x, t))
+    classes = F.one_hot(hard_target("multiclass"), 3).movedim(-1, 1)
+    found, expected = (build("wasserstein_dice", task)(x, classes) for task in ("auto", "multiclass"))
+    assert torch.equal(found, expected)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bool])
@@ -139,6 +166,13 @@ def test_losses_of_independent_masks_refuse_classes(name, task):
         build(name, task)(logits("multiclass"), hard_target("multiclass"))
 
 
+@pytest.mark.parametrize("name", CLASSES)
+@pytest.mark.parametrize("task", ["auto", "binary"])
+def test_losses_of_classes_refuse_masks(name, task):
+    with pytest.raises(lossreg.InputError, match=r"is for multiclass, got a binary target; .* use bce"):
+        build(name, task)(logits("binary"), hard_target("binary"))
+
+
 @pytest.mark.parametrize("name", MULTICLASS)
 def test_a_task_that_does_not_fit_the_channels_is_refused(name):
     """Softmax of one channel is the constant 1: it would have no gradient."""
@@ -148,7 +182,7 @@ def test_a_task_that_does_not_fit_the_channels_is_refused(name):
         build(name, "binary")(logits("multiclass"), hard_target("multilabel"))
 
 
-@each_case
+@pytest.mark.parametrize("name, task", [case for case in EVERY_CASE if case[0] != "wasserstein_dice"])
 def test_class_weight_has_one_weight_per_class(name, task):
     wrong = [1.0] * (CHANNELS[task] + 1)
     expected = f"class_weight has {len(wrong)} weights, input has {CHANNELS[task]} classes; give one per class"
@@ -180,15 +214,15 @@ def test_alpha_is_a_number_for_masks_and_a_list_for_classes():
 
 
 @pytest.mark.parametrize("absent", ["ignore", "zero", "false_positives"])
-@pytest.mark.parametrize("name, word", [("cross_entropy", "CrossEntropy"), ("focal", "Focal")])
-def test_absent_has_no_meaning_for_softmax_pixel_losses(name, word, absent):
-    message = f"absent='{absent}' has no meaning for softmax {word}: .*; leave absent='score'"
-    with pytest.raises(lossreg.InputError, match=message):
+@pytest.mark.parametrize("name", WITHOUT_POLICY)
+def test_absent_has_no_meaning_for_softmax_pixel_losses(name, absent):
+    message = rf"absent='{absent}' has no meaning for softmax \w+: .*; leave absent='score'"
+    with pytest.raises(lossreg.LossregError, match=message):
         build(name, absent=absent)(logits("multiclass"), hard_target("multiclass"))
 
 
 @pytest.mark.parametrize("reduction", ["none", "sum"])
-@each_case
+@pytest.mark.parametrize("name, task", [case for case in EVERY_CASE if case[0] in (*NAMES, *SORTED)])
 def test_values_of_a_whole_batch_do_not_split_over_examples(name, task, reduction):
     with pytest.raises(lossreg.InputError, match=rf"reduction='{reduction}' needs .* splits .*; use reduction='mean'"):
         build(name, task, batch=True, reduction=reduction)(logits(task), hard_target(task))

@@ -7,7 +7,7 @@ import torch
 
 import lossreg
 
-from .cases import CASES, build, hard_target, logits, own, value_and_gradient
+from .cases import build, hard_target, logits, value_and_gradient
 
 
 @pytest.fixture(autouse=True)
@@ -24,24 +24,30 @@ def assert_compiled_agrees(loss, x, t, backend):
     torch.testing.assert_close(gradient, wanted, rtol=1e-5, atol=1e-9)
 
 
-@pytest.mark.parametrize("name, task", [case for case in CASES if case[1] != "multilabel"])
-def test_each_loss_compiles_to_one_graph(name, task):
-    """fullgraph=True: nothing in it falls back to Python, the checks and the debug switch included."""
+@pytest.mark.parametrize(
+    "name, task, options",
+    [
+        ("dice", "multiclass", {"batch": True}),
+        ("dice", "multilabel", {"absent": "false_positives", "class_weight": [0.5, 2.0, 1.0]}),
+        ("cross_entropy", "multilabel", {"label_smoothing": 0.2}),
+        ("unified_focal", "binary", {"reduction": "sum"}),
+        ("lovasz_hinge", "binary", {"batch": True, "absent": "false_positives"}),
+        ("lovasz_softmax", "multiclass", {"absent": "ignore"}),
+        ("topk", "multilabel", {"absent": "zero"}),
+        ("ohem_cross_entropy", "multiclass", {"class_weight": [0.5, 2.0, 1.0]}),
+        ("wasserstein_dice", "multiclass", {"weighting": "default"}),
+        ("boundary", "multiclass", {"absent": "zero"}),
+        ("hausdorff_dt", "binary", {}),
+        ("hausdorff_er", "multiclass", {"erosions": 2}),
+        ("cldice", "binary", {"iterations": 2}),
+    ],
+)
+def test_ignored_pixels_options_and_the_debug_switch_compile_to_one_graph(name, task, options):
+    """fullgraph=True: nothing falls back to Python. The conformance kit compiles every loss without options."""
     x, t = logits(task, dtype=torch.float32), hard_target(task)
     t[0, ..., 0, :] = 9
-    loss = build(name, task, ignore_index=9, **own(name, task))
     with lossreg.debug_checks():
-        assert_compiled_agrees(loss, x, t, "aot_eager")
-
-
-@pytest.mark.parametrize(
-    "options",
-    [{"batch": True}, {"absent": "false_positives", "class_weight": [0.5, 2.0, 1.0]}, {"reduction": "sum"}],
-    ids=lambda options: next(iter(options)),
-)
-def test_options_compile_to_one_graph(options):
-    x, t = logits("multiclass", dtype=torch.float32), hard_target("multiclass")
-    assert_compiled_agrees(build("dice", **options), x, t, "aot_eager")
+        assert_compiled_agrees(build(name, task, ignore_index=9, **options), x, t, "aot_eager")
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script_method.*:DeprecationWarning")  # torch's own, on its first use

@@ -4,46 +4,19 @@ from __future__ import annotations
 
 import warnings
 
-import numpy as np
 import pytest
 import torch
 
-import lossreg
 from lossreg_segmentation.correlation import MCC, correlation
 from lossreg_segmentation.statistics import MaskStatistics
 
-from . import oracles
-from .cases import TASKS, arrays, hard_target, logits, target_of, value_and_gradient, without_class
+from .cases import TASKS, hard_target, logits, value_and_gradient
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # what MONAI's imports deprecate is not ours to fix
     monai = pytest.importorskip("monai.losses", reason="MONAI is not installed: parity with it is not checked")
 
 pytestmark = pytest.mark.usefixtures("on_reference")
-
-SIZES = {"batch": 2, "size": (2, 3)}
-OPTIONS = [
-    {},
-    {"batch": True},
-    {"class_weight": [0.5, 2.0, 0.25]},
-    {"absent": "ignore"},
-    {"absent": "zero"},
-    {"absent": "false_positives"},
-]
-
-
-def mcc(p, t, smooth=1e-5):
-    """From the four soft counts; a variance is at least 1e-7."""
-    tp, n = oracles.overlap(p, t), p.size
-    fp, fn = p.sum() - tp, t.sum() - tp
-    tn = n - tp - fp - fn
-    variances = [max(v, 1e-7) + smooth for v in ((tp + fp) * (tn + fn) / n, (tp + fn) * (tn + fp) / n)]
-    return 1 - (tp * tn - fp * fn) / n / np.sqrt(variances[0] * variances[1])
-
-
-@pytest.fixture(autouse=True)
-def oracle(monkeypatch):
-    monkeypatch.setitem(oracles.MASK, "mcc", mcc)
 
 
 def sixteen(hits, misses, extras):
@@ -66,75 +39,6 @@ def sixteen(hits, misses, extras):
 )
 def test_literal_counts(counts, value):
     assert MCC(smooth=0.0)(*sixteen(*counts)).item() == pytest.approx(value, abs=1e-9)
-
-
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
-@pytest.mark.parametrize("kind", ["hard", "soft"])
-@pytest.mark.parametrize("task", TASKS)
-def test_it_equals_its_formula_under_every_option(task, kind, options):
-    """Some pixels ignored, one example whole, one class absent; values per example average to the total."""
-    if task == "binary" and "class_weight" in options:
-        options = {}
-    x, t = logits(task), without_class(target_of(task, kind), task)
-    valid = torch.rand(4, 3, 5, generator=torch.Generator().manual_seed(5)) < 0.6
-    valid[2] = False
-    marked = t.masked_fill(~(valid if t.ndim == 3 else valid.unsqueeze(1)), 7)
-    for smooth in (1e-5, 2.0):
-        expected = oracles.per_example("mcc", *arrays(x, t), valid.flatten(1).numpy(), task, smooth=smooth, **options)
-        output = MCC(task=task, ignore_index=7, smooth=smooth, **options).evaluate(x, marked)
-        assert output.total.item() == pytest.approx(expected.mean(), rel=1e-10)
-        if "batch" not in options:
-            np.testing.assert_allclose(output.per_example.numpy(), expected, rtol=1e-10, atol=1e-15)
-
-
-def test_smooth_is_tiny_by_default_and_changes_the_result():
-    x, t = logits("binary"), hard_target("binary")
-    assert MCC()(x, t).item() == MCC(smooth=1e-5)(x, t).item()
-    assert abs(MCC(smooth=1.0)(x, t) - MCC(smooth=0.0)(x, t)) > 1e-3
-
-
-@pytest.mark.parametrize("kind", ["hard", "soft"])
-@pytest.mark.parametrize("task", TASKS)
-def test_gradients_equal_finite_differences(task, kind):
-    """With an ignored pixel, on plain torch in float64."""
-    x, t = logits(task, **SIZES).requires_grad_(), target_of(task, kind, **SIZES)
-    t[1, ..., 0, 0] = 7
-    loss = MCC(task=task, ignore_index=7, smooth=0.5)
-    assert torch.autograd.gradcheck(lambda x: loss(x, t), (x,))
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
-@pytest.mark.parametrize("smooth", [0.0, 1e-5])
-@pytest.mark.parametrize("task", TASKS)
-def test_any_finite_logit_has_a_finite_value_and_gradient(task, smooth, dtype):
-    """The slope of a root at 0 is infinite: empty and full predictions, empty and full targets."""
-    signs = logits(task).sign()
-    top = 3 if task == "multiclass" else 2
-    targets = [hard_target(task), *(torch.full_like(hard_target(task), value) for value in range(top))]
-    for pattern in (signs, torch.ones_like(signs), -torch.ones_like(signs), 0 * signs):
-        for t in targets:
-            value, gradient = value_and_gradient(MCC(task=task, smooth=smooth), (pattern * 1e4).to(dtype), t)
-            assert 0 <= value <= 2
-            assert gradient.isfinite().all()
-            assert gradient.dtype == dtype
-
-
-@pytest.mark.parametrize("smooth", [0.0, 1e-5])
-def test_all_ignored_is_zero_and_connected(smooth):
-    x = torch.full((2, 1, 3, 3), float("nan"))
-    value, gradient = value_and_gradient(MCC(ignore_index=255, smooth=smooth), x, torch.full((2, 1, 3, 3), 255))
-    assert value == 0
-    assert (gradient == 0).all()
-
-
-def test_nan_under_ignored_pixels_leaves_value_and_gradient_alone():
-    x, t = logits("multilabel"), hard_target("multilabel")
-    t[:, :, 0] = 255
-    loss = MCC(task="multilabel", ignore_index=255)
-    clean, expected = value_and_gradient(loss, x, t)
-    value, gradient = value_and_gradient(loss, x.masked_fill(t == 255, float("nan")), t)
-    assert torch.equal(value, clean)
-    assert torch.equal(gradient, expected)
 
 
 def test_a_target_without_variance_costs_one_and_gets_its_gradient_from_the_policy():
@@ -196,8 +100,3 @@ def test_monai_agrees_without_smooth(task, batch):
     value.backward()
     expected.backward()
     torch.testing.assert_close(one.grad, other.grad, rtol=1e-6, atol=1e-9)
-
-
-def test_it_does_not_split_where_the_batch_is_one():
-    with pytest.raises(lossreg.InputError, match="MCC does not"):
-        MCC(batch=True, reduction="none")(logits("binary"), hard_target("binary"))

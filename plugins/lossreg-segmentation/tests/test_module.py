@@ -10,16 +10,23 @@ import torch
 
 import lossreg
 
-from .cases import NAMES, build, each_case, each_name, hard_target, logits, own
+from .cases import DENSE, NAMES, build, every_name, hard_target, logits, own, tasks_of
 
 ALIASES = {
     "bce": {"bce_loss", "binary_cross_entropy"},
-    "cross_entropy": {"cross_entropy_loss", "ce"},
+    "cross_entropy": {"ce", "cross_entropy_loss"},
+    "poly1": {"poly1_cross_entropy", "poly1_loss"},
     "focal": {"focal_loss"},
+    "asymmetric_focal": {"asymmetric_focal_loss"},
     "dice": {"dice_loss"},
-    "jaccard": {"jaccard_loss", "iou", "iou_loss"},
+    "squared_dice": {"squared_dice_loss", "vnet_dice"},
+    "log_cosh_dice": {"log_cosh_dice_loss", "logcosh_dice"},
+    "generalized_dice": {"gdl", "generalised_dice", "generalized_dice_loss"},
+    "jaccard": {"iou", "iou_loss", "jaccard_loss"},
     "tversky": {"tversky_loss"},
     "focal_tversky": {"focal_tversky_loss"},
+    "asymmetric_focal_tversky": {"asymmetric_focal_tversky_loss"},
+    "mcc": {"matthews_correlation", "mcc_loss"},
     "bce_dice_focal": {
         "bce_dice_focal_loss",
         "combined",
@@ -27,51 +34,62 @@ ALIASES = {
         "combined_segmentation",
         "combined_segmentation_loss",
     },
+    "unified_focal": {"asymmetric_unified_focal", "unified_focal_loss"},
+    "lovasz_hinge": {"lovasz_hinge_loss"},
+    "lovasz_softmax": {"lovasz_softmax_loss"},
+    "topk": {"topk_cross_entropy", "topk_cross_entropy_loss", "topk_loss"},
+    "ohem_cross_entropy": {"ohem", "ohem_cross_entropy_loss", "ohem_loss"},
+    "wasserstein_dice": {"generalized_wasserstein_dice", "generalized_wasserstein_dice_loss", "wasserstein_dice_loss"},
+    "boundary": {"boundary_loss"},
+    "hausdorff_dt": {"hausdorff", "hausdorff_dt_loss"},
+    "hausdorff_er": {"hausdorff_er_loss"},
+    "cldice": {"cldice_loss", "soft_cldice"},
 }
 
 
-@each_case
-def test_pickle_and_deepcopy_give_the_same_loss(name, task):
-    """Weights per class included, as a DataLoader worker or a spawned rank needs."""
-    weights = {"class_weight": [0.5, 2.0, 1.0]} if task != "binary" else {}
-    loss = build(name, task, **own(name, task), **weights)
+@pytest.mark.parametrize(
+    "name, task, params",
+    [
+        ("bce", "multilabel", {"pos_weight": [1.0, 2.0, 3.0]}),
+        ("focal", "multiclass", {"alpha": [0.5, 2.0, 1.0]}),
+        ("dice", "multiclass", {"class_weight": [0.5, 2.0, 1.0]}),
+        ("wasserstein_dice", "multiclass", own("wasserstein_dice", "multiclass")),
+    ],
+)
+def test_numbers_per_class_travel_with_a_copy_and_its_config(name, task, params):
+    """They are buffers that no checkpoint has: a DataLoader worker or a spawned rank gets them by pickle."""
+    loss = build(name, task, **params)
     x, t = logits(task), hard_target(task)
     for twin in (pickle.loads(pickle.dumps(loss)), copy.deepcopy(loss)):
-        assert type(twin) is type(loss)
         assert torch.equal(twin(x, t), loss(x, t))
         assert lossreg.config_of(twin) == lossreg.config_of(loss)
-
-
-@each_name
-def test_a_loss_leaves_nothing_in_a_checkpoint(name):
-    """No parameters, no persistent buffers: adding or changing a loss never breaks load_state_dict(strict=True)."""
-    loss = build(name, "multilabel", class_weight=[0.5, 2.0, 1.0])
     assert loss.state_dict() == {}
-    assert list(loss.parameters()) == []
+
+
+@every_name
+def test_a_loss_leaves_nothing_in_a_checkpoint(name):
+    """Nothing persistent: adding or changing a loss never breaks load_state_dict(strict=True)."""
+    task = tasks_of(name)[-1]
+    loss = build(name, task, **own(name, task))
+    assert loss.state_dict() == {}
     assert build(name).load_state_dict({}, strict=True).missing_keys == []
 
 
-@each_name
-def test_calling_a_loss_changes_nothing_in_it(name):
+@every_name
+def test_a_call_changes_nothing_in_the_loss_and_in_its_tensors(name):
     """Stateless: the second step sees what the first saw."""
-    loss, x, t = build(name), logits("binary"), hard_target("binary")
-    before = pickle.dumps(loss)
+    task = tasks_of(name)[0]
+    loss, x, t = build(name, task, ignore_index=9), logits(task), hard_target(task)
+    t[0, ..., 0, 0] = 9
+    before, given = pickle.dumps(loss), (x.clone(), t.clone())
     first = loss(x, t)
     assert pickle.dumps(loss) == before
     assert torch.equal(loss.eval()(x, t), first)
-
-
-@each_name
-def test_input_and_target_are_left_as_they_were(name):
-    x, t = logits("binary"), hard_target("binary")
-    t[0, 0, 0] = 9
-    given = x.clone(), t.clone()
-    build(name, ignore_index=9)(x, t)
     assert torch.equal(x, given[0])
     assert torch.equal(t, given[1])
 
 
-@each_name
+@every_name
 def test_every_alias_leads_to_the_loss(name):
     entry = lossreg.losses.entry(name)
     assert set(entry.aliases) == ALIASES[name]
@@ -80,7 +98,7 @@ def test_every_alias_leads_to_the_loss(name):
         assert type(lossreg.build(alias)) is type(lossreg.build(name))
 
 
-@each_name
+@every_name
 def test_the_contract_and_the_manifest_name_the_tasks_that_work(name):
     cls = lossreg.losses.get(name)
     contract = lossreg.losses.entry(name).metadata["contract"]
@@ -90,7 +108,7 @@ def test_the_contract_and_the_manifest_name_the_tasks_that_work(name):
 
 def test_the_package_registers_these_losses_and_no_others():
     entries = {name for name in lossreg.losses.list() if lossreg.losses.entry(name).provider == "segmentation"}
-    assert entries == set(NAMES)
+    assert entries == set(ALIASES) == {*NAMES, *DENSE}
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16])

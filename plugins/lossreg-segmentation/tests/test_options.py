@@ -7,19 +7,26 @@ import torch
 
 import lossreg
 
-from .cases import INDEPENDENT, NAMES, hard_target, logits
+from .cases import CLASSES, DENSE, INDEPENDENT, NAMES, SHAPES, SORTED, hard_target, logits
 
 pytestmark = pytest.mark.usefixtures("on_reference")
 
 # Parameter -> two values, of which each result differs from the other.
 OWN = {
     "bce": {"pos_weight": (None, 2.0)},
-    "cross_entropy": {},
+    "cross_entropy": {"label_smoothing": (0.0, 0.2)},
+    "poly1": {"epsilon": (1.0, -1.0)},
     "focal": {"alpha": (0.25, 0.75), "gamma": (2.0, 1.0)},
+    "asymmetric_focal": {"delta": (0.7, 0.5), "gamma": (2.0, 1.0)},
     "dice": {"smooth": (1.0, 0.0)},
+    "squared_dice": {"smooth": (1.0, 0.0)},
+    "log_cosh_dice": {"smooth": (1.0, 0.0)},
+    "generalized_dice": {"weighting": ("square", "simple"), "smooth": (1.0, 0.0), "absent": ("score", "ignore")},
     "jaccard": {"smooth": (1.0, 0.0)},
     "tversky": {"alpha": (0.5, 0.7), "beta": (0.5, 0.7), "smooth": (1.0, 0.0)},
     "focal_tversky": {"alpha": (0.5, 0.7), "beta": (0.5, 0.7), "smooth": (1.0, 0.0), "gamma": (0.75, 2.0)},
+    "asymmetric_focal_tversky": {"delta": (0.7, 0.5), "gamma": (0.75, 0.25), "smooth": (1.0, 0.0)},
+    "mcc": {"smooth": (1e-5, 1.0)},
     "bce_dice_focal": {
         "bce_weight": (0.4, 0.8),
         "dice_weight": (0.4, 0.8),
@@ -28,63 +35,109 @@ OWN = {
         "gamma": (2.0, 1.0),
         "smooth": (1.0, 0.0),
     },
+    "unified_focal": {"weight": (0.5, 0.3), "delta": (0.6, 0.8), "gamma": (0.5, 0.25), "smooth": (1.0, 0.0)},
+    "lovasz_hinge": {},
+    "lovasz_softmax": {},
+    "topk": {"k": (0.1, 0.5)},
+    "ohem_cross_entropy": {"threshold": (0.7, 0.3), "min_share": (0.0625, 0.9)},
+    "wasserstein_dice": {
+        "distances": (None, [[0.0, 1.0, 1.0], [1.0, 0.0, 0.25], [1.0, 0.25, 0.0]]),
+        "weighting": ("default", "GDL"),
+        "smooth": (1.0, 0.0),
+    },
+    # The distances of an empty mask are 0, and so is its score.
+    "boundary": {"spacing": (None, [1.0, 3.0]), "absent": ("score", "ignore")},
+    "hausdorff_dt": {"alpha": (2.0, 1.0), "spacing": (None, [1.0, 3.0])},
+    "hausdorff_er": {"alpha": (2.0, 1.0), "erosions": (10, 1)},
+    "cldice": {"iterations": (10, 2), "smooth": (1.0, 0.1)},
 }
 SHARED = {
     "task": ("multilabel", "multiclass"),
     "ignore_index": (None, 1),
     "class_weight": (None, [0.5, 2.0, 1.0]),
-    "batch": (False, True),
     "absent": ("score", "zero"),
     "reduction": ("mean", "sum"),
 }
-# Without softmax there is one task for three channels: it differs from "auto", which must not guess it.
-GUESS = {"task": ("multilabel", "auto")}
-TABLE = {name: own | SHARED | (GUESS if name in INDEPENDENT else {}) for name, own in OWN.items()}
-# Beside them: examples of unequal size, without which the mean over all pixels is the mean of the examples' means.
-BESIDE = {"batch": {"ignore_index": 0}}
-ROWS = [pytest.param(name, key, id=f"{name}-{key}") for name, row in TABLE.items() for key in row]
+# A value that is refused, and what is said of it.
+REFUSED = {
+    **{(name, "task"): ("multiclass", "is for binary and multilabel, got a multiclass target") for name in INDEPENDENT},
+    **{(name, "task"): ("multilabel", "is for multiclass, got a multilabel target") for name in CLASSES},
+    ("wasserstein_dice", "class_weight"): ([0.5, 2.0, 1.0], "class_weight has no meaning for WassersteinDice"),
+    ("wasserstein_dice", "absent"): ("zero", "absent='zero' has no meaning for softmax WassersteinDice"),
+}
 
 
-def tensors():
-    """Three masks of four examples of unequal sizes, with some pixels ignored; no example has a pixel of class 1."""
+def row(name):
+    """The parameters of a loss."""
+    batch = {"batch": (False, True)} if name in (*NAMES, *SORTED) else {}
+    ignored = {"ignore_index": (None, 0)} if name in (*CLASSES, *SHAPES) else {}
+    return SHARED | batch | ignored | OWN[name]
+
+
+ROWS = [pytest.param(name, key, id=f"{name}-{key}") for name in OWN for key in row(name)]
+
+
+def tensors(name):
+    """Three masks or classes of several examples; no example has a pixel of class 1."""
+    if name in SHAPES:
+        return squares()
+    if name in CLASSES:
+        t = hard_target("multiclass")
+        t[t == 1], t[1, 1:] = 2, 0
+        return logits("multiclass"), t
     t = hard_target("multilabel")
     t[:, 1] = 0
     t[0, 0, 0], t[1, 0, 1:] = 1, 0
     return logits("multilabel"), t
 
 
-def result(name, params):
-    """The value, or the type of the error."""
-    try:
-        value = lossreg.build({"name": name, "params": {"task": "multilabel", **params}})(*tensors())
-    except lossreg.InputError as error:
-        return type(error).__name__
-    return value.item()
+def squares():
+    """Wide enough for several erosions: one that is nearly found, one where nothing is, and one that is missed."""
+    t = torch.zeros(2, 3, 13, 13, dtype=torch.int64)
+    t[:, ::2, 2:11, 2:11] = 1
+    x = torch.where(t > 0, 1.0, -1.5).double()
+    x[:, 1, 3:10, 3:9], x[:, 2] = 4.0, -4.0
+    return x, t
 
 
-@pytest.mark.parametrize("name", NAMES)
+def value(name, params):
+    task = "multiclass" if name in CLASSES else "multilabel"
+    return lossreg.build({"name": name, "params": {"task": task, **params}})(*tensors(name)).item()
+
+
+@pytest.mark.parametrize("name", OWN)
 def test_the_table_has_exactly_the_parameters_of_the_manifest(name):
     """A new parameter without a row fails here. `distributed` needs several ranks: test_distributed.py."""
     declared = lossreg.losses.entry(name).metadata["parameters"]["properties"]
-    assert {*TABLE[name], "distributed"} == set(declared)
+    assert set(row(name)) == set(declared) - {"distributed"}
+    assert ("distributed" in declared) == (name in NAMES)
+
+
+def test_the_table_has_every_loss():
+    assert set(OWN) == {*NAMES, *DENSE}
 
 
 @pytest.mark.parametrize("name, key", ROWS)
 def test_changing_a_parameter_changes_the_result(name, key):
-    """No parameter is accepted and dropped."""
-    one, other = (result(name, {key: value} | BESIDE.get(key, {})) for value in TABLE[name][key])
-    if key == "task" and name in INDEPENDENT:
-        assert (one > 0, other) == (True, "InputError")
-    else:
-        assert abs(one - other) > 1e-6
-        assert min(one, other) > 0
+    """No parameter is accepted and dropped: another value, or a refusal."""
+    if (name, key) in REFUSED:
+        wrong, message = REFUSED[name, key]
+        with pytest.raises(lossreg.LossregError, match=message):
+            value(name, {key: wrong})
+        return
+    # Between examples of one size the mean over all pixels is the mean of means. One kind of pixels has no correlation.
+    beside = {"ignore_index": 0} if key == "batch" and name != "mcc" else {}
+    found = [value(name, {key: given} | beside) for given in row(name)[key]]
+    assert abs(found[0] - found[1]) > 1e-6
+    assert 0 not in found
 
 
-@pytest.mark.parametrize("absent", ["score", "ignore", "zero", "false_positives"])
-@pytest.mark.parametrize("name", NAMES)
-def test_each_policy_for_absent_classes_is_another_value(name, absent):
-    others = {"score", "ignore", "zero", "false_positives"} - {absent}
-    assert result(name, {"absent": absent}) not in {result(name, {"absent": other}) for other in others}
+@pytest.mark.parametrize(
+    "name", [n for n in (*NAMES, *DENSE) if n not in ("generalized_dice", "wasserstein_dice", "boundary")]
+)
+def test_each_policy_for_absent_classes_is_another_value(name):
+    policies = ("score", "ignore", "zero", "false_positives")
+    assert len({value(name, {"absent": absent}) for absent in policies}) == 4
 
 
 @pytest.mark.parametrize("name, key, value", [("tversky", "alpha", 0.9), ("tversky", "beta", 0.9)])

@@ -53,6 +53,7 @@ def check_values(target: Tensor, classes: int, is_index: bool, ignore_index: int
     """Refuse class indices outside 0..classes-1 and mask values outside [0, 1]. Reads the values: syncs on a device."""
     if target.dtype == torch.bool or target.numel() == 0:
         return
+    target = counting(target)
     counted = target.masked_fill(is_ignored(target, ignore_index), 0)
     low, high = (value.item() for value in torch.aminmax(counted))
     top = classes - 1 if is_index else 1
@@ -67,6 +68,11 @@ def check_values(target: Tensor, classes: int, is_index: bool, ignore_index: int
     hint = "divide by 255" if wrong == 255 else "scale it"
     mark = f", or set ignore_index={int(wrong)} if it marks pixels to ignore" if float(wrong).is_integer() else ""
     raise InputError(f"target holds {wrong}, masks hold values from 0 to 1; {hint}{mark}")
+
+
+def counting(target: Tensor) -> Tensor:
+    """A target in a type that torch computes with; it stores uint16, which 16-bit PNGs give, and no more."""
+    return target.long() if target.dtype in (torch.uint16, torch.uint32, torch.uint64) else target
 
 
 def is_ignored(target: Tensor, ignore_index: int | None) -> Tensor:

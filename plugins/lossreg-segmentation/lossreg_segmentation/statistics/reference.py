@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from lossreg_segmentation.statistics.checks import is_ignored
+from lossreg_segmentation.statistics.checks import counting, is_ignored
 
 
 def reference(
@@ -47,7 +47,7 @@ def read_target(
     """Target as (B, C or 1, L) in `dtype`, where it is valid, and whether it is soft."""
     soft = target.is_floating_point()
     is_index = target.ndim < input.ndim
-    t = target.detach().reshape(target.shape[0], 1 if is_index else target.shape[1], -1)
+    t = counting(target.detach()).reshape(target.shape[0], 1 if is_index else target.shape[1], -1)
     valid = ~is_ignored(t, ignore_index)
     if is_index:
         t = t.long() == torch.arange(input.shape[1], device=t.device).view(1, -1, 1)

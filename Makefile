@@ -24,7 +24,7 @@ $(STAMP): constraints.txt Makefile $(PROJECT_FILES)
 	@$(BIN)/python -c "import sys; sys.exit(sys.version_info < (3, 11) and 'lossreg needs Python 3.11 or newer')"
 	$(PIP) hatchling editables
 	$(PIP) --no-build-isolation --editable ".[dev]" $(PLUGINS:%=--editable %) --editable $(THIRD_PARTY)
-	$(PIP) --no-deps monai  # the peer that parity tests compare with; what it depends on is not needed
+	$(PIP) --no-deps monai kornia kornia_rs  # peers that tests compare with; what they depend on is not needed
 	@touch $@
 
 demo: setup
@@ -42,7 +42,6 @@ check: setup
 
 bench: setup
 	$(BIN)/python benchmarks/startup.py
-	$(PIP) --no-deps kornia kornia_rs  # a peer; what else it depends on is not needed
 	$(BIN)/python benchmarks/losses.py
 	$(BIN)/python benchmarks/losses.py --catalogue
 

@@ -72,9 +72,9 @@ def lovasz_softmax_peers() -> list[Peer]:
 
 
 def hausdorff_dt_peers() -> list[Peer]:
-    """Distances by SciPy here and there."""
+    """Distances by SciPy here and there. Of uint8 masks MONAI's would be cut to whole pixels."""
     return imported(
-        "MONAI HausdorffDT", "monai.losses", "HausdorffDTLoss", {"sigmoid": True, "include_background": True}
+        "MONAI HausdorffDT", "monai.losses", "HausdorffDTLoss", {"sigmoid": True, "include_background": True}, floats
     )
 
 
@@ -95,7 +95,7 @@ def channel(loss: LossFunction) -> LossFunction:
 
 
 def floats(loss: LossFunction) -> LossFunction:
-    """Masks as floats, of which a norm is taken."""
+    """Masks as floats."""
     return lambda logits, masks: loss(logits, masks.float())
 
 

@@ -18,7 +18,7 @@ from lossreg_segmentation.statistics.threads import in_threads
 
 Array = npt.NDArray[Any]
 
-CHUNK = 4096  # positions of a partial sum: of more, all alike, float32 would round each addition the same way
+CHUNK = 2048  # positions of a partial sum: of more, all alike, float32 would round each addition the same way
 PER_THREAD = 65536  # logits below which another thread costs more than it saves
 
 # Numba cannot read these as numbers; its kernels tell them by the integer that holds their bits.

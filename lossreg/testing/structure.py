@@ -8,14 +8,13 @@ from functools import cache
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from lossreg import manifest, manifest_writer
 from lossreg.config import parameters
 from lossreg.errors import ManifestError
 from lossreg.loss import Loss
 from lossreg.testing.case import tensors
-from lossreg.testing.subject import ConformanceError, NotApplicable, Subject
+from lossreg.testing.subject import ConformanceError, NotApplicable, Subject, same
 
 CLOSE = 1e-9  # relative, in float64
 
@@ -26,9 +25,9 @@ def permutation(subject: Subject) -> None:
     inputs, order = subject.double(), [2, 0, 3, 1]
     module = subject.wide()
     before, after = (subject.evaluate(module, given) for given in (inputs, subject.case.take(inputs, order)))
-    _close(after.total, before.total, "the loss of permuted examples")
+    same(after.total, before.total, "the loss of permuted examples", rtol=CLOSE)
     if before.per_example is not None and after.per_example is not None:
-        _close(after.per_example, before.per_example[order], "the values of permuted examples")
+        same(after.per_example, before.per_example[order], "the values of permuted examples", rtol=CLOSE)
 
 
 def batch_split(subject: Subject) -> None:
@@ -38,7 +37,9 @@ def batch_split(subject: Subject) -> None:
         raise NotApplicable("the contract says that it does not split over examples")
     inputs, module = subject.double(), subject.wide()
     halves = [subject.value(module, subject.case.take(inputs, part)) for part in ([0, 1], [2, 3])]
-    _close(sum(halves, torch.zeros(())) / 2, subject.value(module, inputs), "the mean of two halves of a batch")
+    same(
+        sum(halves, torch.zeros(())) / 2, subject.value(module, inputs), "the mean of two halves of a batch", rtol=CLOSE
+    )
 
 
 def reductions(subject: Subject) -> None:
@@ -48,23 +49,23 @@ def reductions(subject: Subject) -> None:
     if value.shape != ():
         raise ConformanceError(f"forward returned shape {tuple(value.shape)}, expected a 0-dim tensor")
     output = subject.evaluate(module, inputs)
-    _close(output.total, value, "evaluate's total and forward")
+    same(output.total, value, "evaluate's total and forward", rtol=CLOSE)
     if any(component.requires_grad for component in output.components.values()):
         raise ConformanceError("a component requires a gradient; components are detached")
     values = output.per_example
     if values is not None:
         if values.requires_grad:
             raise ConformanceError("the values per example require a gradient; they are detached")
-        _close(values.mean(), value, "the mean of the values per example and forward")
+        same(values.mean(), value, "the mean of the values per example and forward", rtol=CLOSE)
     elif isinstance(module, Loss) and subject.contract.get("per_example", True):
         raise ConformanceError("it gives no value per example; say contract(per_example=False)")
     elif isinstance(module, Loss):
         return
     if subject.accepts("reduction"):
         total, each = (subject.value(subject.wide(reduction=how), inputs) for how in ("sum", "none"))
-        _close(total, each.sum(), "reduction='sum', and the sum of reduction='none',")
+        same(total, each.sum(), "reduction='sum', and the sum of reduction='none',", rtol=CLOSE)
         if values is not None:
-            _close(each, values, "reduction='none' and the values per example")
+            same(each, values, "reduction='none' and the values per example", rtol=CLOSE)
 
 
 def bad_shapes(subject: Subject) -> None:
@@ -84,7 +85,7 @@ def moves(subject: Subject) -> None:
     """.to() takes every tensor along: to another dtype with the same result, and to another device."""
     narrow = subject.value(subject.build(), subject.case.inputs())
     module = subject.wide()
-    _close(subject.value(module, subject.double()), narrow.double(), "the loss after .double()", rtol=1e-4)
+    same(subject.value(module, subject.double()), narrow.double(), "the loss after .double()", rtol=1e-4)
     moved = module.to("meta")
     for name, part in moved.named_modules():
         for key, value in [*vars(part).items(), *part.named_buffers(), *part.named_parameters()]:
@@ -113,7 +114,7 @@ def state_dict(subject: Subject) -> None:
         raise ConformanceError(f"a call changed {', '.join(changed)}; keep a loss free of state")
     fresh = subject.wide()
     fresh.load_state_dict(state, strict=True)
-    _close(subject.value(fresh, inputs), first, "the loss from its checkpoint")
+    same(subject.value(fresh, inputs), first, "the loss from its checkpoint", rtol=CLOSE)
     learns = any(True for _ in module.parameters())
     if learns != bool(subject.contract.get("has_parameters", learns)):
         raise ConformanceError(f"it has {'' if learns else 'no '}parameters; say contract(has_parameters={learns})")
@@ -131,9 +132,9 @@ def compiles(subject: Subject) -> None:
         expected, wanted = subject.gradients(module, inputs)
     finally:
         torch.compiler.reset()
-    _close(value, expected, "the loss, compiled and not,", rtol=1e-5)
+    same(value, expected, "the loss, compiled and not,", rtol=1e-5)
     for one, other in zip(gradients, wanted, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-7)
+        same(one, other, "the gradients, compiled and not,", rtol=1e-4, atol=1e-7)
 
 
 def manifest_in_step(subject: Subject) -> None:
@@ -165,16 +166,9 @@ def _twin(subject: Subject, copied: Any) -> None:
     twin = copied(module)
     if type(twin) is not type(module):
         raise ConformanceError(f"the copy is a {type(twin).__name__}, the loss a {type(module).__name__}")
-    _close(subject.value(twin, inputs), subject.value(module, inputs), "the loss and its copy")
+    same(subject.value(twin, inputs), subject.value(module, inputs), "the loss and its copy", rtol=CLOSE)
 
 
 def _repeatable(subject: Subject) -> None:
     if not subject.contract.get("deterministic", True):
         raise NotApplicable("the contract says that it draws random numbers for each example")
-
-
-def _close(found: Tensor, expected: Tensor, what: str, *, rtol: float = CLOSE) -> None:
-    try:
-        torch.testing.assert_close(found, expected, rtol=rtol, atol=1e-12, check_dtype=False)
-    except AssertionError as error:
-        raise ConformanceError(f"{what} differ: {error}") from error

@@ -120,6 +120,14 @@ class Subject:
             raise NotApplicable(f"the case has no {kind} targets")
 
 
+def same(found: Tensor, expected: Tensor, what: str, *, rtol: float = 0.0, atol: float = 1e-12) -> None:
+    """Fail with what differs, and by how much."""
+    try:
+        torch.testing.assert_close(found, expected, rtol=rtol, atol=atol, check_dtype=False)
+    except AssertionError as error:
+        raise ConformanceError(f"{what} differ: {error}") from error
+
+
 def split_options(inputs: tuple[Any, ...]) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """What is given by place, and what by name."""
     if inputs and isinstance(inputs[-1], Options):

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.autograd.gradcheck import GradcheckError
 
 from lossreg.testing.case import IGNORED, map_tensors, predictions, with_predictions
-from lossreg.testing.subject import ConformanceError, NotApplicable, Subject, double, split_options
+from lossreg.testing.subject import ConformanceError, NotApplicable, Subject, double, same, split_options
 
 HALF = (torch.float16, torch.bfloat16)
 
@@ -32,7 +32,7 @@ def oracle(subject: Subject) -> None:
         values = subject.evaluate(module, inputs).per_example if expected.ndim else subject.value(module, inputs)
         if values is None:
             raise ConformanceError("the oracle gives one value per example, the loss none; let it give the mean")
-        _same(values, expected, f"{kind} targets: the loss and its oracle", rtol=1e-6, atol=1e-9)
+        same(values, expected, f"{kind} targets: the loss and its oracle", rtol=1e-6, atol=1e-9)
 
 
 def gradcheck(subject: Subject) -> None:
@@ -86,18 +86,18 @@ def half_precision(subject: Subject) -> None:
     for dtype in dtypes:
         rounded = with_predictions(partial(torch.Tensor.to, dtype=dtype), subject.case.inputs())
         found, expected = subject.value(subject.build(), rounded), subject.value(subject.wide(), double(rounded))
-        _same(found.double(), expected.double(), f"the loss in {dtype} and in float64", rtol=1e-4, atol=1e-6)
+        same(found.double(), expected.double(), f"the loss in {dtype} and in float64", rtol=1e-4, atol=1e-6)
         if subject.contract.get("differentiable", True):
             _, gradients = subject.gradients(subject.build(), rounded)
             _, wide = subject.gradients(subject.wide(), double(rounded))
             for one, other in zip(gradients, wide, strict=True):
                 near = float(other.abs().max()) * 1e-2
-                _same(one.double(), other, f"the gradient in {dtype} and in float64", rtol=1e-2, atol=near + 1e-6)
+                same(one.double(), other, f"the gradient in {dtype} and in float64", rtol=1e-2, atol=near + 1e-6)
     inputs, module = subject.case.inputs(), subject.build()
     expected = subject.value(module, inputs)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         found = subject.value(module, inputs)
-    _same(found, expected, "the loss under autocast and without; switch it off inside", rtol=1e-5, atol=1e-7)
+    same(found, expected, "the loss under autocast and without; switch it off inside", rtol=1e-5, atol=1e-7)
 
 
 def empty_and_full(subject: Subject) -> None:
@@ -112,7 +112,7 @@ def empty_and_full(subject: Subject) -> None:
 def all_ignored(subject: Subject) -> None:
     """A batch that is ignored whole costs exactly 0, connected to the graph, with gradients of 0."""
     subject.require_kind("ignored")
-    _ignores(subject)
+    subject.requires("ignore_index")
     value, gradients = subject.gradients(subject.build(ignore_index=IGNORED), subject.case.inputs("ignored"))
     if value.sum() != 0 or any((gradient != 0).any() for gradient in gradients):
         raise ConformanceError(f"all ignored: expected a loss of 0 and gradients of 0, got {value.sum().item()}")
@@ -120,20 +120,20 @@ def all_ignored(subject: Subject) -> None:
 
 def mask_equals_subset(subject: Subject) -> None:
     """Ignored pixels are as good as absent, whatever they hold: NaN leaves value and gradients alone."""
-    _ignores(subject)
+    subject.requires("ignore_index")
     versions = subject.case.ignoring(subject.double())
     if versions is None:
         raise NotApplicable("the case cannot leave pixels out")
     module = subject.wide(ignore_index=IGNORED)
     value, gradients = subject.gradients(module, versions.marked)
     poisoned, others = subject.gradients(module, versions.poisoned)
-    _same(poisoned, value, "NaN under ignored pixels, and what was there before: the loss")
+    same(poisoned, value, "NaN under ignored pixels, and what was there before: the loss")
     for one, other, prediction in zip(others, gradients, predictions(versions.poisoned), strict=True):
-        _same(one, other, "NaN under ignored pixels, and what was there before: the gradient")
+        same(one, other, "NaN under ignored pixels, and what was there before: the gradient")
         if one[prediction.isnan()].any():
             raise ConformanceError("ignored pixels have a gradient, which must be exactly 0")
     if not subject.contract.get("positional", False):
-        _same(value, subject.value(module, versions.cut), "pixels that are ignored, and that are not there", rtol=1e-9)
+        same(value, subject.value(module, versions.cut), "pixels that are ignored, and that are not there", rtol=1e-9)
 
 
 def _checked_gradients(subject: Subject, inputs: tuple[object, ...], what: str) -> None:
@@ -157,13 +157,6 @@ def _finite(what: str, value: Tensor, gradients: list[Tensor]) -> None:
             raise ConformanceError(f"{what}: {wrong} of {gradient.numel()} gradients are NaN or infinite")
 
 
-def _same(found: Tensor, expected: Tensor, what: str, *, rtol: float = 0.0, atol: float = 1e-12) -> None:
-    try:
-        torch.testing.assert_close(found, expected, rtol=rtol, atol=atol, check_dtype=False)
-    except AssertionError as error:
-        raise ConformanceError(f"{what} differ: {error}") from error
-
-
 def _differentiable(subject: Subject) -> None:
     if not subject.contract.get("differentiable", True):
         raise NotApplicable("the contract says that it is not differentiable")
@@ -173,7 +166,3 @@ def _differentiable(subject: Subject) -> None:
 
 def _half(subject: Subject) -> tuple[torch.dtype, ...]:
     return HALF if subject.contract.get("half_precision", True) else ()
-
-
-def _ignores(subject: Subject) -> None:
-    subject.requires("ignore_index")

@@ -9,11 +9,12 @@ import torch.distributed as dist
 from torch import Tensor
 
 from lossreg_sam.alignment import Pairs
+from lossreg_segmentation.distributed import has_ranks
 
 
 def first_number(*, shared: bool) -> int:
     """Where this rank begins to number its pairs, so that no number is given twice."""
-    return dist.get_rank() << 32 if shared and _ranks() else 0
+    return dist.get_rank() << 32 if shared and has_ranks() else 0
 
 
 def pairs_over_ranks(own: Pairs) -> Pairs:
@@ -21,7 +22,7 @@ def pairs_over_ranks(own: Pairs) -> Pairs:
 
     Reads that size on the host, which waits for the device.
     """
-    if not _ranks():
+    if not has_ranks():
         return own
     largest = torch.tensor(len(own.valid), device=own.valid.device)
     dist.all_reduce(largest, op=dist.ReduceOp.MAX)
@@ -30,10 +31,6 @@ def pairs_over_ranks(own: Pairs) -> Pairs:
     labels = _gather(_filled(torch.stack([own.caption, own.valid.long()], 1), size))
     region, text = vectors.chunk(2, 1)
     return Pairs(region, text, labels[:, 0], labels[:, 1] > 0)
-
-
-def _ranks() -> bool:
-    return dist.is_available() and dist.is_initialized()
 
 
 def _filled(x: Tensor, size: int) -> Tensor:

@@ -32,7 +32,7 @@ def check_distributed(distributed: str, reduction: str) -> None:
 
 def sums_over_ranks(statistics: MaskStatistics) -> MaskStatistics:
     """The sums over the batches of all ranks, by one collective."""
-    if not _ranks():
+    if not has_ranks():
         return statistics
     given = {name: field for name, field in statistics._asdict().items() if field is not None}
     summed: Tensor = _SumOverRanks.apply(torch.stack(list(given.values())))  # type: ignore[no-untyped-call]
@@ -42,13 +42,14 @@ def sums_over_ranks(statistics: MaskStatistics) -> MaskStatistics:
 def means_over_ranks(terms: Mapping[str, Term], input: Tensor) -> dict[str, Term]:
     """Terms whose mean over examples is that of all ranks once the ranks are averaged, by one collective."""
     examples = torch.full((), float(input.shape[0]), dtype=sums_dtype(input), device=input.device)
-    if _ranks():
+    if has_ranks():
         dist.all_reduce(examples)
         examples /= dist.get_world_size()
     return {name: replace(term, examples=examples) for name, term in terms.items()}
 
 
-def _ranks() -> bool:
+def has_ranks() -> bool:
+    """Whether this process is one of several."""
     return dist.is_available() and dist.is_initialized()
 
 

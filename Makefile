@@ -6,9 +6,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.setup-done
 
-PLUGINS := plugins/lossreg-segmentation plugins/lossreg-sam
+LIBRARIES := torch monai kornia smp pml timm
+PLUGINS := plugins/lossreg-segmentation plugins/lossreg-sam $(LIBRARIES:%=plugins/lossreg-%)
 THIRD_PARTY := examples/third_party
-PACKAGES := lossreg lossreg_segmentation lossreg_sam
+PACKAGES := lossreg lossreg_segmentation lossreg_sam $(LIBRARIES:%=lossreg_%)
 PROJECT_FILES := pyproject.toml $(PLUGINS:=/pyproject.toml) $(THIRD_PARTY)/pyproject.toml
 
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
@@ -24,7 +25,8 @@ $(STAMP): constraints.txt Makefile $(PROJECT_FILES)
 	@$(BIN)/python -c "import sys; sys.exit(sys.version_info < (3, 11) and 'lossreg needs Python 3.11 or newer')"
 	$(PIP) hatchling editables
 	$(PIP) --no-build-isolation --editable ".[dev]" $(PLUGINS:%=--editable %) --editable $(THIRD_PARTY)
-	$(PIP) --no-deps monai kornia kornia_rs  # peers that tests compare with; what they depend on is not needed
+	# Peers that tests compare with and providers describe; what else they depend on is not needed.
+	$(PIP) --no-deps monai kornia kornia_rs torchvision timm segmentation_models_pytorch pytorch_metric_learning
 	@touch $@
 
 demo: setup

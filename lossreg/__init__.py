@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from lossreg.discovery import losses
+from lossreg.discovery import losses, parts
 from lossreg.entry import Entry
 from lossreg.errors import (
     AmbiguousNameError,
@@ -22,6 +22,7 @@ from lossreg.errors import (
     InvalidNameError,
     LossregError,
     ManifestError,
+    MissingLibraryError,
     NotFoundError,
     ProviderError,
     ShapeError,
@@ -31,6 +32,7 @@ from lossreg.errors import (
 from lossreg.registry import Registry
 
 if TYPE_CHECKING:
+    from lossreg.builtin import hookimpl
     from lossreg.config import LossConfig, validate
     from lossreg.debug import debug_checks
     from lossreg.factory import build, config_of
@@ -48,6 +50,7 @@ _ON_FIRST_USE = {
     "config_of": "factory",
     "debug_checks": "debug",
     "evaluate": "loss",
+    "hookimpl": "builtin",
     "json_schema": "schema",
     "read_config": "read",
     "validate": "config",
@@ -70,6 +73,7 @@ __all__ = [
     "LossOutput",
     "LossregError",
     "ManifestError",
+    "MissingLibraryError",
     "NotFoundError",
     "ProviderError",
     "Registry",
@@ -81,8 +85,10 @@ __all__ = [
     "config_of",
     "debug_checks",
     "evaluate",
+    "hookimpl",
     "json_schema",
     "losses",
+    "parts",
     "read_config",
     "validate",
 ]

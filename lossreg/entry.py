@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
 from lossreg.errors import InvalidNameError
+from lossreg.requirement import Requirement
 
-State = Literal["discovered", "loaded", "broken", "disabled", "incompatible"]
+State = Literal["discovered", "loaded", "broken", "disabled", "incompatible", "missing"]
 
 LOCAL = "local"  # the provider of what is registered in code and was not discovered
 
@@ -21,6 +22,7 @@ class Entry(NamedTuple):  # no dataclass: importing those takes a tenth of the t
 
     `tags` is None until they are known: a package that declares one entry point tells them only once it is loaded.
     `metadata` is plain data that the registry carries and does not read. `owns_name` settles a tie for the short name.
+    `requires` is a library that the class lies in, if it is not the provider's own; without it the state is missing.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Entry(NamedTuple):  # no dataclass: importing those takes a tenth of the t
     distribution: str | None = None
     version: str | None = None
     owns_name: bool = False
+    requires: Requirement | None = None
     state: State = "discovered"
     cls: type | None = None
     error: BaseException | None = None

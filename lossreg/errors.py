@@ -70,6 +70,13 @@ class ProviderError(LossregError, RuntimeError):
     distribution: str | None
 
 
+class MissingLibraryError(LossregError, ImportError):
+    """The library that a provider describes is not installed. The message says what installs it."""
+
+    name: str
+    distribution: str
+
+
 class ManifestError(LossregError, ValueError):
     """A manifest that cannot be read, or that differs from the code it describes."""
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from lossreg.config import ConfigLike, map_nested, parameters, validate
-from lossreg.discovery import losses
+from lossreg.checker import map_nested, parameters, registry_of
+from lossreg.config import ConfigLike, checked
+from lossreg.discovery import hooks
 from lossreg.errors import LossregError, Problem
-from lossreg.parameters import Schema
+from lossreg.loading import import_target
+from lossreg.parameter_model import Schema
 from lossreg.plain import invalid, join
+from lossreg.slots import FUNCTIONS, LOSS, TENSOR, role_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -29,8 +32,7 @@ def build(config: ConfigLike, *, providers: Collection[str] | None = None) -> nn
         InvalidConfigError: every problem at once, the constructor's included.
         ProviderError: the package of a loss fails to import.
     """
-    checked = validate(config, providers=providers)
-    return _construct(checked.model_dump(exclude_none=True), "")
+    return _construct(checked(config, providers), "", LOSS)
 
 
 def config_of(module: nn.Module) -> dict[str, Any]:
@@ -48,25 +50,37 @@ def config_of(module: nn.Module) -> dict[str, Any]:
     return dict(copy.deepcopy(config))
 
 
-def _construct(config: dict[str, Any], path: str) -> nn.Module:
+def _construct(config: dict[str, Any], path: str, role: str) -> nn.Module:
+    registry = registry_of(role)
     full_name = f"{config['provider']}/{config['name']}"
-    entry = losses.entry(full_name)
-    cls = losses.get(full_name)
-    properties = parameters(entry)["properties"]
+    registry.get(full_name)
+    entry = registry.entry(full_name)  # loaded
+    properties = parameters(entry, registry)["properties"]
     where = join(path, "params")
-
-    def nested(slot: Schema, item: dict[str, Any], at: str) -> Any:
-        module = _construct(item, at)
-        siblings = slot.get("properties")
-        return module if siblings is None else {"loss": module} | {key: item[key] for key in siblings if key in item}
-
     arguments = {
-        name: map_nested(properties[name], value, join(where, name), nested) for name, value in config["params"].items()
+        name: map_nested(properties[name], value, join(where, name), _argument)
+        for name, value in config["params"].items()
     }
     try:
-        module = cls(**arguments)
+        module: nn.Module = hooks().call("lossreg_build", entry=entry, params=arguments)
     except Exception as error:  # whatever a constructor raises is an answer to these parameters
         problem = Problem(where, f"{entry.full_name} refused them: {type(error).__name__}: {error}")
         raise invalid([problem]) from error
+    if not isinstance(module, registry.base_class):
+        raise LossregError(f"the hooks made {module!r:.80} of {full_name}; lossreg_build returns an nn.Module")
     vars(module)[_CONFIG] = config
-    return module
+    return cast("nn.Module", module)
+
+
+def _argument(slot: Schema, value: Any, at: str) -> Any:
+    """What a constructor is given for a value that is not plain: a module, a tensor or a function."""
+    if FUNCTIONS in slot:
+        return import_target(slot[FUNCTIONS][value])  # the manifest's target, never the config's
+    role = role_of(slot) or LOSS
+    if role == TENSOR:
+        import torch
+
+        return torch.tensor(value, dtype=torch.get_default_dtype())
+    module = _construct(value, at, role)
+    siblings = slot.get("properties")
+    return module if siblings is None else {"loss": module} | {key: value[key] for key in siblings if key in value}

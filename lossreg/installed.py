@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 LOSSES_GROUP = "lossreg.losses"
 MANIFESTS_GROUP = "lossreg.manifests"
+HOOKS_GROUP = "lossreg.hooks"
 
 _MARK = b"lossreg."  # in every file that declares something to us
 _FOLDERS = (".dist-info", ".egg-info")
@@ -38,18 +39,34 @@ class Declared(NamedTuple):
     root: str
 
 
-def declared() -> Iterator[Declared | Failure]:
-    """Every line in a group of lossreg's, in the order of sys.path; a failure for a file that cannot be read.
+def declared() -> list[Declared | Failure]:
+    """Every line in a group of lossreg's, in the order of sys.path; a failure for a file that cannot be read."""
+    return scan()[0]
+
+
+def scan() -> tuple[list[Declared | Failure], dict[str, str]]:
+    """What is declared, and the version of every distribution that is installed.
 
     Of two distributions of one name the first counts, as it does for imports.
     """
-    seen = set()
+    found: list[Declared | Failure] = []
+    versions: dict[str, str] = {}
     for name, version, raw, root in _distributions():
-        if name in seen and name != "unknown":
+        if name in versions and name != "unknown":
             continue
-        seen.add(name)
+        versions[name] = version
         if _MARK in raw:
-            yield from _lines(name, version, raw, root)
+            found += _lines(name, version, raw, root)
+    return found, versions
+
+
+def duplicates() -> dict[str, list[str]]:
+    """Where a distribution of ours or of others' losses is installed more than once: its versions and folders."""
+    found: dict[str, list[str]] = {}
+    for name, version, raw, root in _distributions():
+        if _MARK in raw:
+            found.setdefault(name, []).append(f"{version} in {root}")
+    return {name: roots for name, roots in found.items() if len({*roots}) > 1}
 
 
 def _lines(distribution: str, version: str, raw: bytes, root: str) -> Iterator[Declared | Failure]:
@@ -69,7 +86,7 @@ def _parse(text: str) -> Iterator[tuple[str, str, str]]:
     for line in map(str.strip, text.splitlines()):
         if line.startswith("[") and line.endswith("]"):
             group = line[1:-1].strip()
-        elif line and line[0] not in "#;" and group in (LOSSES_GROUP, MANIFESTS_GROUP):
+        elif line and line[0] not in "#;" and group in (LOSSES_GROUP, MANIFESTS_GROUP, HOOKS_GROUP):
             name, equals, value = line.partition("=")
             if not equals:
                 raise ValueError(f"line {line!r:.80} of [{group}] has no '='")
@@ -104,7 +121,7 @@ def _in_folder(root: str, names: Iterable[str]) -> Iterator[tuple[str, str, byte
         raw = _read(folder, "entry_points.txt")
         match = _FOLDER.fullmatch(name)
         if match:
-            yield _normalized(match[1]), match[2], raw, root
+            yield normalized(match[1]), match[2], raw, root
         elif raw:  # a development install's folder may leave the version to its metadata
             yield *_header(_read(folder, "METADATA") or _read(folder, "PKG-INFO")), raw, root
 
@@ -126,10 +143,11 @@ def _header(raw: bytes) -> tuple[str, str]:
                 break
             if key.lower() in fields:
                 fields[key.lower()] = value.strip()
-    return _normalized(fields["name"]), fields["version"]
+    return normalized(fields["name"]), fields["version"]
 
 
-def _normalized(name: str) -> str:
+def normalized(name: str) -> str:
+    """The one spelling of a distribution's name."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 

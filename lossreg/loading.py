@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lossreg.entry import Entry, target_of
-from lossreg.errors import DisabledError, ProviderError, WrongBaseClassError
+from lossreg.errors import DisabledError, MissingLibraryError, ProviderError, WrongBaseClassError
 
 
 def import_target(target: str) -> Any:
@@ -25,6 +25,7 @@ def load(entry: Entry, check: Callable[[object], None]) -> type:
 
     Raises:
         DisabledError: switched off.
+        MissingLibraryError: the library it lies in is not installed.
         ProviderError: the import raised something, which is chained.
         WrongBaseClassError: what `check` raises.
     """
@@ -34,16 +35,29 @@ def load(entry: Entry, check: Callable[[object], None]) -> type:
         cls = import_target(entry.target)
     except (KeyboardInterrupt, GeneratorExit):
         raise
-    except BaseException as cause:  # SystemExit too: a module may call sys.exit() when a dependency is missing
-        raise ProviderError(
-            f"{entry.full_name} is installed but broken: importing {entry.origin} raised"
-            f" {type(cause).__name__}: {cause}",
+    except ModuleNotFoundError as cause:
+        if entry.requires is None or (cause.name or "").partition(".")[0] != entry.requires.package:
+            raise _broken(entry, cause) from cause
+        raise MissingLibraryError(
+            f"{entry.full_name} needs {entry.requires.distribution}, which is not installed; {entry.requires.install}",
             name=entry.name,
-            target=entry.target,
-            distribution=entry.distribution,
+            distribution=entry.requires.distribution,
         ) from cause
+    except BaseException as cause:  # SystemExit too: a module may call sys.exit() when a dependency is missing
+        raise _broken(entry, cause) from cause
     check(cls)
+    if entry.requires is not None:
+        entry.requires.warn_outside(entry.provider)
     return cls  # type: ignore[no-any-return]
+
+
+def _broken(entry: Entry, cause: BaseException) -> ProviderError:
+    return ProviderError(
+        f"{entry.full_name} is installed but broken: importing {entry.origin} raised {type(cause).__name__}: {cause}",
+        name=entry.name,
+        target=entry.target,
+        distribution=entry.distribution,
+    )
 
 
 def check_base(cls: object, base: type | str, name: str, registry: str) -> None:

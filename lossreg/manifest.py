@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from lossreg.entry import Entry, check_target, declare
-from lossreg.errors import LossregError, ManifestError
+from lossreg.errors import InvalidNameError, LossregError, ManifestError
+from lossreg.requirement import Requirement, read_requirement
 
 SCHEMA_VERSION = 1
+SECTIONS = {"losses": "loss", "parts": "part"}
 FILE_NAME = "lossreg.json"
 MAX_BYTES = 4 * 2**20  # a thousand losses are about one MiB
 
@@ -86,13 +88,27 @@ def _read_bytes(package: str, file_name: str, root: str | None) -> bytes:
         return file.read(MAX_BYTES + 1)
 
 
-def entries(data: Mapping[str, Any], package: str, **source: Any) -> Iterator[Entry | ManifestError]:
-    """An entry for each loss of a manifest, or what is wrong with it. `source`: further fields of the entries."""
-    losses = data.get("losses")
-    if not isinstance(losses, dict):
-        yield ManifestError(f"{package}: 'losses' must be an object, got {type(losses).__name__}", source=package)
+def library(data: Mapping[str, Any], package: str) -> Requirement | None:
+    """The library that a manifest describes, if it is another than the package itself.
+
+    Raises:
+        ManifestError: it is malformed.
+    """
+    try:
+        return read_requirement(data.get("library"))
+    except InvalidNameError as error:
+        raise ManifestError(f"{package}: {error}", source=package) from error
+
+
+def entries(
+    data: Mapping[str, Any], package: str, section: str = "losses", **source: Any
+) -> Iterator[Entry | ManifestError]:
+    """An entry for each loss (or part) of a manifest, or what is wrong with it. `source`: further fields of entries."""
+    described = data.get(section, {} if section != "losses" else None)
+    if not isinstance(described, dict):
+        yield ManifestError(f"{package}: {section!r} must be an object, got {type(described).__name__}", source=package)
         return
-    for name, loss in losses.items():
+    for name, loss in described.items():
         try:
             metadata = dict(loss)
             target, tags, aliases = metadata.pop("target"), metadata.pop("tags", []), metadata.pop("aliases", [])
@@ -100,4 +116,4 @@ def entries(data: Mapping[str, Any], package: str, **source: Any) -> Iterator[En
                 raise ManifestError("its parameters have no properties", source=package)
             yield declare(name, check_target(target), tags, aliases, metadata, **source)
         except (LossregError, TypeError, ValueError, KeyError, AttributeError) as error:
-            yield ManifestError(f"{package}: loss {name!r:.80} is malformed: {error}", source=package)
+            yield ManifestError(f"{package}: {SECTIONS[section]} {name!r:.80} is malformed: {error}", source=package)

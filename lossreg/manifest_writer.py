@@ -6,15 +6,17 @@ import difflib
 import importlib
 import json
 import pkgutil
+import sys
 from pathlib import Path
 from typing import Any
 
 from lossreg import manifest
 from lossreg.describe import described_class
-from lossreg.discovery import losses
+from lossreg.discovery import losses, parts
 from lossreg.entry import Entry, Failure
 from lossreg.errors import ManifestError
 from lossreg.installed import MANIFESTS_GROUP, declared
+from lossreg.library import Library
 
 
 def generate(package: str) -> dict[str, Any]:
@@ -25,19 +27,30 @@ def generate(package: str) -> dict[str, Any]:
     """
     folder = manifest.package_folder(package)
     prefixes = (f"{package}.", f"{package}:")
-    with losses.scope():
+    with losses.scope(), parts.scope():
         # What an older manifest says must not stand in the way of a loss that was renamed since.
-        for entry in losses.entries():
-            if entry.target.startswith(prefixes):
-                losses.unregister(entry.full_name)
+        for registry in (losses, parts):
+            for entry in registry.entries():
+                if entry.target.startswith(prefixes):
+                    registry.unregister(entry.full_name)
         _import_all(package, folder)
-    found = [entry for target, entry in losses.declarations.items() if target.startswith(prefixes)]
-    if not found:
+    described: dict[str, dict[str, Any]] = {section: {} for section in manifest.SECTIONS}
+    for registry in (losses, parts):
+        found = [entry for target, entry in registry.declarations.items() if target.startswith(prefixes)]
+        described[registry.name] = {entry.name: _describe(entry) for entry in found}
+    head: dict[str, Any] = {"schema": manifest.SCHEMA_VERSION}
+    library = _library(package)
+    if library is not None:
+        head["library"] = library.requirement._asdict()
+        for section, name, description in library.manifest():
+            if name in described[section]:
+                raise ManifestError(f"{package}: {section} {name!r} is declared twice; rename one", source=package)
+            described[section][name] = description
+    if not described["losses"]:
         raise ManifestError(
             f"{package} registers no loss; decorate its classes with @lossreg.losses.register(...)", source=package
         )
-    described = {entry.name: _describe(entry) for entry in found}
-    return {"schema": manifest.SCHEMA_VERSION, "losses": dict(sorted(described.items()))}
+    return head | {section: dict(sorted(found.items())) for section, found in described.items() if found}
 
 
 def build(package: str) -> Path:
@@ -65,6 +78,13 @@ def check(package: str) -> None:
             + "\n".join(difference),
             source=package,
         )
+
+
+def _library(package: str) -> Library | None:
+    """The library that the package's overlay describes, if it has one."""
+    overlay = sys.modules.get(f"{package}.overlay")
+    library = getattr(overlay, "library", None)
+    return library if isinstance(library, Library) else None
 
 
 def is_declared(package: str) -> bool:

@@ -19,6 +19,7 @@ from lossreg.errors import (
     ConflictError,
     InvalidNameError,
     LossregError,
+    MissingLibraryError,
     NotFoundError,
     ProviderError,
     WrongBaseClassError,
@@ -39,6 +40,7 @@ class Registry(Generic[T]):
         base_class: what every registered class derives from; as "module:qualname" it is imported only with a target.
         name: shown in messages.
         discover: called once, before the first look, for the entries that installed packages declare.
+        resolve: asked for an unknown name; gives its entry, or a hint for the error.
     """
 
     def __init__(
@@ -47,10 +49,12 @@ class Registry(Generic[T]):
         name: str = "registry",
         *,
         discover: Callable[[], Discovered] | None = None,
+        resolve: Callable[[str], Entry | str | None] | None = None,
     ) -> None:
         self.name = name
         self._base_class = base_class
         self._discover = discover
+        self._resolve = resolve
         self._failures: tuple[Failure, ...] = ()
         self.declarations: dict[str, Entry] = {}  # by target: what decorators said, whatever a manifest says
         self._snapshot = Snapshot()
@@ -172,6 +176,7 @@ class Registry(Generic[T]):
         Raises:
             NotFoundError, AmbiguousNameError, DisabledError: KeyErrors, each with what to do.
             ProviderError: its module failed to import; the cause is chained.
+            MissingLibraryError: the library that its provider describes is not installed.
             WrongBaseClassError: the target is no class derived from the base class.
         """
         try:
@@ -195,7 +200,7 @@ class Registry(Generic[T]):
                 name=name,
                 candidates=candidates,
             )
-        raise self._not_found(name)
+        return self._resolved(name)
 
     def entries(self) -> tuple[Entry, ...]:
         """Every entry, by name, without importing anything."""
@@ -255,6 +260,17 @@ class Registry(Generic[T]):
 
     # ---- inside
 
+    def _resolved(self, name: str) -> Entry:
+        """The entry of a name that nothing declares, from whoever can tell."""
+        answer = None if self._resolve is None else self._resolve(name)
+        if isinstance(answer, Entry):
+            self.add(answer)
+            return answer
+        found = self._snapshot.find(name)  # asking may have registered it
+        if isinstance(found, Entry):
+            return found
+        raise self._not_found(name, answer or "")
+
     def _ready(self) -> None:
         """Discover once. Several threads may scan at the same time; the first to finish publishes."""
         discover = self._discover  # another thread may set it to None at any time
@@ -276,6 +292,9 @@ class Registry(Generic[T]):
         except (ProviderError, WrongBaseClassError) as error:
             self._break_half_imported(entry.target.partition(":")[0], error)
             self._publish(entry, entry._replace(state="broken", error=error))
+            raise
+        except MissingLibraryError as error:
+            self._publish(entry, entry._replace(state="missing", error=error))
             raise
         return self._publish(entry, entry.with_class(cls)).cls or cls
 
@@ -322,11 +341,12 @@ class Registry(Generic[T]):
         self._load_untagged()
         return [name for name, entry in self._snapshot.names.items() if entry.tags is not None and test(entry.tags)]
 
-    def _not_found(self, name: str) -> NotFoundError:
+    def _not_found(self, name: str, advice: str = "") -> NotFoundError:
         from difflib import get_close_matches
 
         spellings = self._snapshot.spellings()
         close = tuple(get_close_matches(name, spellings, n=3, cutoff=0.6))
         hint = f"did you mean {' or '.join(map(repr, close))}?" if close else "list() shows every name"
+        hint = f"{advice}; {hint}" if advice else hint
         unread = "".join(f"\n  not read: {source}: {error}" for source, _, error in self._failures)
         return NotFoundError(f"{name!r:.80} is not in {self.name}; {hint}{unread}", name=name, suggestions=close)

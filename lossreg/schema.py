@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from lossreg.config import parameters
+from lossreg.checker import parameters
 from lossreg.discovery import losses
 from lossreg.entry import Entry
 from lossreg.errors import LossregError
-from lossreg.parameters import LOSS_REF
+from lossreg.slots import LOSS_REF
 
 
 def json_schema(names: Iterable[str] | None = None) -> dict[str, Any]:

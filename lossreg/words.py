@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from lossreg.slots import TENSOR, role_of
+
 _KINDS = {"number": "a number", "integer": "an integer", "boolean": "true or false", "string": "text", "null": "null"}
 _BOUNDS = {
     "minimum": ">=",
@@ -17,8 +19,11 @@ _BOUNDS = {
 
 def words(schema: Mapping[str, Any]) -> str:
     """`a number >= 0 and <= 1`, `one of "mean", "sum"`, `a list of at least 2, each a number`, `text or null`."""
-    if "$ref" in schema:
-        return "a loss: its name or {" + ", ".join(["name", "params", *schema.get("properties", {})]) + "}"
+    role = role_of(schema)
+    if role == TENSOR:
+        return "a number or nested lists of numbers"
+    if role is not None:
+        return f"a {role}: its name or {{" + ", ".join(["name", "params", *schema.get("properties", {})]) + "}"
     if "anyOf" in schema:
         return " or ".join(words(part) for part in schema["anyOf"])
     if "enum" in schema:

@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from lossreg.discovery import LIBRARIES
+
 ROOT = Path(__file__).parent.parent
 PLUGINS = {
     "lossreg_segmentation": ROOT / "plugins/lossreg-segmentation/lossreg_segmentation",
     "lossreg_sam": ROOT / "plugins/lossreg-sam/lossreg_sam",
+    **{f"lossreg_{name}": ROOT / f"plugins/lossreg-{name}/lossreg_{name}" for name in LIBRARIES},
 }
 
 pytestmark = pytest.mark.skipif(
@@ -18,18 +21,20 @@ pytestmark = pytest.mark.skipif(
 
 # From the ground up. A module imports from floors below its own; a new module needs a floor.
 FLOORS = [
-    {"errors", "docstring"},
-    {"words", "tags", "plain", "entry", "debug", "contract", "passes"},
-    {"loading", "snapshot", "installed"},
-    {"registry"},
+    {"errors", "docstring", "slots"},
+    {"words", "tags", "plain", "requirement", "debug", "contract", "passes"},
+    {"entry"},
+    {"loading", "snapshot", "installed", "builtin"},
+    {"registry", "hooks"},
     {"manifest"},
     {"discovery"},
+    {"annotation", "parameter_model"},
     {"parameters"},
-    {"parameter_model"},
-    {"describe"},
-    {"config", "manifest_writer"},
-    {"schema", "read", "loss"},
-    {"factory", "composite"},
+    {"describe", "checker", "library"},
+    {"config", "manifest_writer", "schema", "new_plugin"},
+    {"doctor"},
+    {"read", "loss"},
+    {"factory", "composite", "plot"},
     {"deep_supervision", "point_sampled", "scheduled", "uncertainty_weighting"},
     {"__init__"},
     {"cli", "testing"},
@@ -39,8 +44,12 @@ FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 # What may be imported from outside, besides the standard library. Everything that listing needs has nothing heavy.
 OUTSIDE = {
     "config": {"pydantic"},
-    "parameter_model": {"pydantic", "pydantic_core"},
-    "parameters": {"pydantic", "pydantic_core"},
+    "annotation": {"pydantic"},
+    "checker": {"pydantic_core"},
+    "library": {"torch"},
+    "parameter_model": {"pydantic_core"},
+    "factory": {"torch"},
+    "requirement": {"packaging"},
     "read": {"yaml"},
     "loss": {"torch"},
     "composite": {"torch", "pydantic"},
@@ -48,12 +57,17 @@ OUTSIDE = {
     "point_sampled": {"torch", "pydantic"},
     "scheduled": {"torch", "pydantic"},
     "uncertainty_weighting": {"torch", "pydantic"},
+    "builtin": {"pluggy", "torch"},
+    "hooks": {"pluggy", "torch", "typer"},
+    "new_plugin": {"jinja2"},
+    "plot": {"torch", "matplotlib"},
     "cli": {"typer", "rich"},
     "testing": {"torch", "pytest"},
 }
 # Of these, torch is imported when the module is; elsewhere inside a function, or for type checkers alone.
 TORCH_AT_ONCE = {
     "testing",
+    "plot",
     "loss",
     "composite",
     "deep_supervision",

@@ -11,6 +11,7 @@ from lossreg.cli import listing, manifests, validation
 from lossreg.errors import LossregError
 
 INVALID = 1
+OWN = {"list", "show", "validate", "schema", "manifest", "--version"}
 
 app = typer.Typer(
     name="lossreg",
@@ -31,15 +32,27 @@ def options(version: Annotated[bool, typer.Option("--version", help="Print the v
         raise typer.Exit
 
 
-listing.add_to(app)
-validation.add_to(app)
-manifests.add_to(app)
+for group in (listing, validation, manifests):
+    group.add_to(app)
 
 
 def main() -> None:
     """Run a command. Exit codes: 0, 1 for what is invalid, 2 for wrong usage."""
     try:
+        if not OWN & {*sys.argv[1:2]}:
+            add_tools(app)
         app()
     except LossregError as error:
         print(f"lossreg: {error}", file=sys.stderr)
         sys.exit(INVALID)
+
+
+def add_tools(app: typer.Typer) -> None:
+    """What is seldom called, and what hooks add: listing and validating do not wait for their imports."""
+    from lossreg.cli import tools
+    from lossreg.discovery import hooks
+
+    found = hooks()
+    if not found.manager.is_registered(tools):
+        found.manager.register(tools, "lossreg.cli")
+        found.call("lossreg_cli", app=app)

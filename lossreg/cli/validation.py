@@ -22,17 +22,17 @@ def validate_file(
     at: Annotated[str, typer.Option("--at", metavar="PLACE", help="Where the loss is, e.g. training.loss.")] = "",
 ) -> None:
     """Check a loss config, and print it with every default written out."""
-    from lossreg.config import validate
+    from lossreg.checker import complete
     from lossreg.plain import invalid
     from lossreg.read import read_config
 
     found = read_config(file, at)
     try:
-        config = validate(found)
+        config = complete(found)
     except InvalidConfigError as error:
         # The place in the file, not only in the loss.
         raise invalid([p._replace(path=".".join(filter(None, [at, p.path]))) for p in error.problems]) from error
-    print(json.dumps(config.model_dump(exclude_none=True), indent=1))
+    print(json.dumps(config, indent=1))
     typer.echo(f"{file}: valid", err=True)
 
 

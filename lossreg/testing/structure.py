@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from lossreg import manifest, manifest_writer
-from lossreg.config import parameters
+from lossreg.checker import parameters
 from lossreg.errors import ManifestError
 from lossreg.loss import Loss
 from lossreg.testing.case import tensors

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lossreg.config import parameters
+from lossreg.checker import parameters
 from lossreg.discovery import losses
 from lossreg.entry import Entry
 from lossreg.errors import LossregError

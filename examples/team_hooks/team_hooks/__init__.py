@@ -1,0 +1,65 @@
+"""A team's conventions for losses, at each of lossreg's hooks. Light: it is imported when any config is validated."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+from lossreg import Entry, hookimpl
+
+if TYPE_CHECKING:
+    import typer
+    from torch import nn
+
+    from lossreg import Registry
+
+log = logging.getLogger("team_hooks")
+
+OWN_NAMES = {"crack": "lossreg_segmentation.combined:BCEDiceFocal"}
+OLD_PARAMETERS = {"eps": "smooth", "focal_gamma": "gamma"}
+RETIRED = {"crack_v1": "write 'crack', whose empty masks count"}
+
+
+@hookimpl
+def lossreg_register(registry: Registry[Any]) -> None:
+    """The team's names for losses of others."""
+    for name, target in OWN_NAMES.items():
+        registry.add(Entry(name, target, provider="team"))
+
+
+@hookimpl
+def lossreg_transform_config(config: dict[str, Any]) -> None:
+    """Configs of last year's format still work."""
+    params = config.get("params")
+    if isinstance(params, dict):
+        for old, new in OLD_PARAMETERS.items():
+            if old in params:
+                params[new] = params.pop(old)
+
+
+@hookimpl(wrapper=True)
+def lossreg_build(entry: Entry) -> Generator[None, nn.Module, nn.Module]:
+    """Log what was built, and how long it took."""
+    start = time.perf_counter()
+    module = yield
+    log.info("built %s in %.1f ms", entry.full_name, 1e3 * (time.perf_counter() - start))
+    return module
+
+
+@hookimpl
+def lossreg_resolve_missing(name: str) -> str | None:
+    """What became of names that the team retired."""
+    return RETIRED.get(name)
+
+
+@hookimpl
+def lossreg_cli(app: typer.Typer) -> None:
+    """`lossreg team`: the team's names."""
+
+    @app.command("team")
+    def team() -> None:
+        """List the team's own names for losses."""
+        for name, target in OWN_NAMES.items():
+            print(f"{name}: {target}")

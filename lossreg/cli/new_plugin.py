@@ -1,0 +1,28 @@
+"""`lossreg new-plugin`: a distribution to start from."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the command of this file."""
+    app.command("new-plugin")(new_plugin)
+
+
+def new_plugin(
+    name: Annotated[str, typer.Argument(help="Name of the distribution, e.g. acme-losses.")],
+    directory: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where its folder is made.")] = Path(),
+) -> None:
+    """Write a package with one loss, its manifest, tests and CI, ready to be installed and changed."""
+    from lossreg.new_plugin import create
+
+    folder = create(name, directory)
+    print(f"{folder} is ready; next:")
+    print(f"  cd {shlex.quote(str(folder))}")
+    print('  pip install --editable ".[dev]"')
+    print("  pytest")

@@ -1,0 +1,15 @@
+"""The commands that come by the hook of the command line, as those of other packages do."""
+
+from __future__ import annotations
+
+import typer
+
+from lossreg.builtin import hookimpl
+from lossreg.cli import diagnosis, explanation, new_plugin, plotting
+
+
+@hookimpl(tryfirst=True)
+def lossreg_cli(app: typer.Typer) -> None:
+    """`why`, `doctor`, `plot` and `new-plugin`."""
+    for group in (explanation, diagnosis, plotting, new_plugin):
+        group.add_to(app)

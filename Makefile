@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.setup-done
 
-LIBRARIES := torch monai kornia smp pml timm
+LIBRARIES := torch monai kornia smp toolbelt pml timm piq
 PLUGINS := plugins/lossreg-segmentation plugins/lossreg-sam $(LIBRARIES:%=plugins/lossreg-%)
 THIRD_PARTY := examples/third_party
 PACKAGES := lossreg lossreg_segmentation lossreg_sam $(LIBRARIES:%=lossreg_%)
@@ -26,7 +26,8 @@ $(STAMP): constraints.txt Makefile $(PROJECT_FILES)
 	$(PIP) hatchling editables
 	$(PIP) --no-build-isolation --editable ".[dev]" $(PLUGINS:%=--editable %) --editable $(THIRD_PARTY)
 	# Peers that tests compare with and providers describe; what else they depend on is not needed.
-	$(PIP) --no-deps monai kornia kornia_rs torchvision timm segmentation_models_pytorch pytorch_metric_learning
+	$(PIP) --no-deps monai kornia kornia_rs torchvision timm segmentation_models_pytorch pytorch_metric_learning \
+		pytorch-toolbelt opencv-python-headless piq
 	@touch $@
 
 demo: setup
@@ -40,7 +41,7 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_architecture.py
-	$(BIN)/lossreg manifest check $(PACKAGES)
+	$(BIN)/python plugins/manifests.py check $(PACKAGES)
 
 bench: setup
 	$(BIN)/python benchmarks/startup.py
@@ -48,8 +49,9 @@ bench: setup
 	$(BIN)/python benchmarks/losses.py --catalogue
 
 manifests: setup
-	$(BIN)/lossreg manifest build $(PACKAGES)
+	$(BIN)/python plugins/manifests.py build $(PACKAGES)
 	$(BIN)/python docs/catalogue.py
+	$(BIN)/python docs/families.py
 
 build: setup
 	rm -rf dist

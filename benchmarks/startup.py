@@ -5,6 +5,7 @@ Every figure is the median of whole processes, run in turn so that a drift of th
 
 from __future__ import annotations
 
+import json
 import os
 import statistics
 import subprocess
@@ -12,6 +13,7 @@ import sys
 import tempfile
 import time
 import timeit
+from collections.abc import Callable
 from pathlib import Path
 
 ROUNDS = 15
@@ -42,6 +44,15 @@ def main() -> None:
     for name, milliseconds in times.items():
         print(f"{name:<44}{milliseconds:8.0f}{milliseconds - bare:11.0f}")
     print(f"\nlosses.get('dice') of a loaded entry: {lookup_nanoseconds():.0f} ns")
+    each = validate_each(command_line[0])
+    slowest = max(each, key=each.__getitem__)
+    print(
+        f"lossreg validate of each of {len(each)} losses, as a process:"
+        f" median {statistics.median(each.values()):.0f} ms,"
+        f" slowest {each[slowest]:.0f} ms ({slowest})"
+    )
+    for name in ("dice", "bce_dice_focal", "torch/cross_entropy"):
+        print(f"lossreg.build({name!r}) over calling its class: {build_microseconds(name):.0f} us")
 
 
 VALIDATE = (
@@ -90,6 +101,35 @@ def write_distributions(folder: Path, count: int) -> None:
                 f' "parameters": {parameters}}}}}}}'
             )
         (info / "entry_points.txt").write_text(points)
+
+
+def validate_each(command: str, rounds: int = 3) -> dict[str, float]:
+    """Milliseconds of `lossreg validate` for the least config of every listed loss, the median of a few processes."""
+    from lossreg import losses
+
+    with tempfile.TemporaryDirectory() as folder:
+        commands = {}
+        for number, entry in enumerate(losses.entries()):
+            file = Path(folder) / f"{number}.json"
+            config = {"name": entry.full_name, "params": entry.metadata.get("example", {})}
+            file.write_text(json.dumps({"loss": config}))
+            commands[entry.full_name] = ([command, "validate", str(file), "--at", "loss"], dict(os.environ))
+        return measure(commands, rounds)
+
+
+def build_microseconds(name: str) -> float:
+    """What `build` of a loaded loss takes beyond its constructor: the least of several averages of each."""
+    import lossreg
+
+    module = lossreg.build(name)
+    arguments = lossreg.config_of(module)["params"]
+    cls: Callable[..., object] = type(module)
+    number = 500
+    built, called = (
+        min(timeit.repeat(call, number=number, repeat=7)) / number * 1e6
+        for call in (lambda: lossreg.build(name), lambda: cls(**arguments))
+    )
+    return built - called
 
 
 def lookup_nanoseconds() -> float:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, NotRequired, Union, get_args, get_origin, get
 
 from pydantic import TypeAdapter
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
+from pydantic_core import PydanticSerializationError
 
 from lossreg.entry import check_target
 from lossreg.slots import FUNCTIONS, LOSS, TENSOR, Functions, Part, reference
@@ -26,7 +27,7 @@ def schema_of(hint: Any) -> Schema | None:
         return _slot_schema(hint)
     try:
         schema = TypeAdapter(hint).json_schema()
-    except (PydanticUserError, PydanticSchemaGenerationError):
+    except (PydanticUserError, PydanticSchemaGenerationError, PydanticSerializationError):
         return None
     return _plain_schema(schema)
 

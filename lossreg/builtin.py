@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from lossreg.entry import Entry
+from lossreg.first_party import FIRST_PARTY
 
 if TYPE_CHECKING:
     from torch import nn
 
 hookimpl = pluggy.HookimplMarker("lossreg")
-
-# The distributions that describe what is asked for by provider/name and may not be installed.
-PROVIDERS = ("segmentation", "sam", "torch", "monai", "kornia", "smp", "pml", "timm")
 
 
 @hookimpl(trylast=True)
@@ -43,4 +41,4 @@ def lossreg_transform_config(config: dict[str, Any], entry: Entry | None) -> Non
 def lossreg_resolve_missing(name: str) -> str | None:
     """Which distribution of ours would have it."""
     provider, slash, _ = name.partition("/")
-    return f"pip install lossreg-{provider}" if slash and provider in PROVIDERS else None
+    return f"pip install {FIRST_PARTY[provider]}" if slash and provider in FIRST_PARTY else None

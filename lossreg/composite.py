@@ -19,6 +19,7 @@ from lossreg.passes import Pass
 # A composite takes and gives what its terms do.
 TERMS = "as the terms"
 CONTRACT = contract(input=TERMS, target=TERMS, tasks=["binary", "multilabel", "multiclass"])
+EXAMPLE = {"terms": [{"name": "dice"}, {"name": "bce"}]}
 
 
 class WeightedTerm(TypedDict):
@@ -72,7 +73,9 @@ class LossSum(Loss):
         return found
 
 
-@losses.register("weighted_sum", aliases=("weighted_sum_loss",), tags=("composite", "mixture"), contract=CONTRACT)
+@losses.register(
+    "weighted_sum", aliases=("weighted_sum_loss",), tags=("composite", "mixture"), contract=CONTRACT, example=EXAMPLE
+)
 class WeightedSum(LossSum):
     """Sum of losses, each with a factor.
 
@@ -113,7 +116,11 @@ class WeightedSum(LossSum):
 
 
 @losses.register(
-    "product", aliases=("product_loss",), tags=("composite", "mixture"), contract={**CONTRACT, "per_example": False}
+    "product",
+    aliases=("product_loss",),
+    tags=("composite", "mixture"),
+    contract={**CONTRACT, "per_example": False},
+    example=EXAMPLE,
 )
 class Product(Loss):
     """Product of losses.

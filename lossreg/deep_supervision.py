@@ -32,6 +32,7 @@ Schedule = Literal["same", "two", "exp"]
         tasks=["binary", "multilabel", "multiclass"],
         positional=True,
     ),
+    example={"loss": "dice"},
 )
 class DeepSupervision(Loss):
     """Weighted sum of one loss over the outputs at several resolutions.

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+import re
+import warnings
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from lossreg import manifest
-from lossreg.entry import Discovered, Entry, Failure, check_target, declare
-from lossreg.errors import ConflictError, LossregError, ManifestError
+from lossreg.entry import LOCAL, Discovered, Entry, Failure, check_target, declare
+from lossreg.errors import ConflictError, InvalidNameError, LossregError, ManifestError
+from lossreg.first_party import FIRST_PARTY, OWNERS
 from lossreg.installed import LOSSES_GROUP, MANIFESTS_GROUP, Declared, normalized, scan
 from lossreg.registry import Registry
 from lossreg.requirement import Requirement
@@ -20,11 +23,9 @@ if TYPE_CHECKING:
 
     from lossreg.hooks import Hooks
 
-# Provider and distribution. Nobody else may use the provider's name, and the losses of owners own their short names:
-# decided by the installed distribution, never by what a manifest says of itself.
-OWNERS = {"lossreg": "lossreg", "segmentation": "lossreg-segmentation", "sam": "lossreg-sam"}
-LIBRARIES = ("torch", "monai", "kornia", "smp", "pml", "timm")  # described by lossreg-<name>; ties are theirs to share
-FIRST_PARTY = OWNERS | {name: f"lossreg-{name}" for name in LIBRARIES}
+_PROVIDER = re.compile(r"\w[\w.\-]*")  # may begin with a digit, as the names of distributions may
+
+_warned: set[object] = set()  # what has been said once in this process
 
 
 def discover(section: str = "losses") -> Discovered:
@@ -39,8 +40,10 @@ def discover(section: str = "losses") -> Discovered:
         failure = _add(found, item) if isinstance(item, Entry) else item
         if failure is not None:
             failures.append(failure)
-    if failures and os.environ.get("LOSSREG_STRICT") == "1":
+    if _is_strict() and failures:
         raise failures[0].error
+    if section == "losses":
+        _warn_unknown_switches(found.values())
     return Discovered(tuple(_switched(found.values())), tuple(failures))
 
 
@@ -64,9 +67,10 @@ def _declared(section: str) -> Iterator[Entry | Failure]:
 def _from_manifest(item: Declared, section: str, versions: Mapping[str, str]) -> Iterator[Entry | Failure]:
     package, _, file_name = item.value.partition(":")
     try:
+        _check_provider(item.name)
         data = manifest.read(package, file_name or manifest.FILE_NAME, item.root)
         library = manifest.library(data, package)
-    except ManifestError as error:
+    except (InvalidNameError, ManifestError) as error:
         yield Failure(item.value, item.distribution, error)
         return
     source = {
@@ -84,8 +88,12 @@ def _from_manifest(item: Declared, section: str, versions: Mapping[str, str]) ->
 
 
 def _is_missing(library: Requirement, versions: Mapping[str, str]) -> bool:
-    # A library may be there without metadata of this name, as a nightly build or a folder on the path.
-    return normalized(library.distribution) not in versions and find_spec(library.package) is None
+    if normalized(library.distribution) in versions:
+        return False
+    try:  # it may be there without metadata of this name, as a nightly build or a folder on the path
+        return find_spec(library.package) is None
+    except (ImportError, ValueError):  # as of __main__, and of a module that was made by hand
+        return True
 
 
 def _from_entry_point(item: Declared) -> Entry | Failure:
@@ -93,9 +101,18 @@ def _from_entry_point(item: Declared) -> Entry | Failure:
     target = item.value.partition("[")[0].replace(" ", "")
     source = {"provider": provider, "distribution": item.distribution, "version": item.version}
     try:
+        _check_provider(provider)
         return declare(item.name, check_target(target), None, (), {}, **source)
     except LossregError as error:
         return Failure(f"{item.distribution}: entry point {item.name!r}", item.distribution, error)
+
+
+def _check_provider(name: str) -> None:
+    if not _PROVIDER.fullmatch(name):
+        raise InvalidNameError(
+            f"a provider is called by letters, digits, '_', '-' or '.', got {name!r:.80}; rename the entry point",
+            name=name,
+        )
 
 
 def _add(found: dict[str, Entry], entry: Entry) -> Failure | None:
@@ -135,6 +152,65 @@ def _switched(entries: Iterable[Entry]) -> Iterator[Entry]:
 
 def _names(variable: str) -> set[str]:
     return {name.strip() for name in os.environ.get(variable, "").split(",") if name.strip()}
+
+
+def _is_strict() -> bool:
+    value = os.environ.get("LOSSREG_STRICT", "")
+    if value not in ("", "0", "1"):
+        text = f"LOSSREG_STRICT={value!r:.80}, set in the environment, is neither '1' nor '0', and counts as '0'"
+        _warn_once(("LOSSREG_STRICT", value), text)
+    return value == "1"
+
+
+def _warn_unknown_switches(entries: Iterable[Entry]) -> None:
+    """Of names in the environment that switch nothing: most often they are mistyped, and the loss stays on."""
+    given = {variable: _names(variable) for variable in ("LOSSREG_ONLY", "LOSSREG_DISABLE")}
+    if not any(given.values()):
+        return
+    known = _switchable(entries)
+    if not set().union(*given.values()) <= known:  # seldom, and it costs another scan
+        known |= _switchable(item for item in _declared("parts") if isinstance(item, Entry)) | _declaring()
+    for variable, names in given.items():
+        if names - known:
+            text = f"{variable}={os.environ[variable]!r:.200}, set in the environment: no provider or loss is called "
+            _warn_once((variable, os.environ[variable]), text + _with_near(names - known, known))
+
+
+def _switchable(entries: Iterable[Entry]) -> set[str]:
+    return set().union(*({entry.provider, entry.full_name, *entry.spellings()} for entry in entries))
+
+
+def _declaring() -> set[str]:
+    """Providers whose declarations may not have been readable, too."""
+    items = [item for item in scan()[0] if isinstance(item, Declared)]
+    return {i.name if i.group == MANIFESTS_GROUP else i.distribution.removeprefix("lossreg-") for i in items}
+
+
+def warn_unknown_providers(names: Collection[str]) -> None:
+    """Warn of providers that have nothing here: a restriction to them allows less than was meant. Once per value."""
+    if frozenset(names) in _warned:
+        return
+    known = {LOCAL, *(entry.provider for registry in (losses, parts) for entry in registry.entries())}
+    if {*names} <= known:
+        _warned.add(frozenset(names))
+    else:
+        text = f"no provider is called {_with_near({*names} - known, known)} Providers are {', '.join(sorted(known))}"
+        _warn_once(frozenset(names), f"providers={sorted(names)!r:.200}: {text}")
+
+
+def _with_near(names: Collection[str], known: Collection[str]) -> str:
+    """`'dicee'; did you mean 'dice'?`"""
+    from difflib import get_close_matches
+
+    close = sorted({near for name in sorted(names)[:10] for near in get_close_matches(name, known, n=2)})
+    hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else "."
+    return " or ".join(f"{name!r:.80}" for name in sorted(names)[:10]) + hint
+
+
+def _warn_once(key: object, message: str) -> None:
+    if key not in _warned:
+        _warned.add(key)
+        warnings.warn(message, stacklevel=2)
 
 
 def hooks() -> Hooks:

@@ -14,7 +14,6 @@ from lossreg.discovery import hooks, losses, parts
 from lossreg.entry import Entry, Failure
 from lossreg.errors import LossregError, MissingLibraryError
 from lossreg.installed import MANIFESTS_GROUP, declared, duplicates
-from lossreg.manifest import source_file
 
 BROKEN = ("broken", "out of step")
 
@@ -96,12 +95,17 @@ def _load(entry: Entry) -> tuple[str, str]:
         except MissingLibraryError as error:
             return "missing", str(error).partition(" needs ")[2]
         except LossregError as error:
-            stale = "" if source_file(entry.target) else f"; stale metadata: {entry.target} is nowhere"
-            cause = f"{_told(error.__cause__)}" if error.__cause__ else _told(error)
-            return "broken", f"{cause}{stale}"
+            return "broken", _told(error.__cause__ or error) + _stale(entry, error.__cause__)
     outside = entry.requires.outside() if entry.requires is not None else None
     del caught  # what libraries warn of while they are imported is not asked here
     return "loaded", outside or ""
+
+
+def _stale(entry: Entry, cause: BaseException | None) -> str:
+    """Whether metadata is all that is left of a package."""
+    module = entry.target.partition(":")[0]
+    gone = isinstance(cause, ModuleNotFoundError) and f"{module}.".startswith(f"{cause.name}.")
+    return f"; stale metadata: {entry.target} is nowhere" if gone else ""
 
 
 def _told(error: BaseException) -> str:

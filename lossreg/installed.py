@@ -55,8 +55,13 @@ def scan() -> tuple[list[Declared | Failure], dict[str, str]]:
         if name in versions and name != "unknown":
             continue
         versions[name] = version
-        if _MARK in raw:
+        if _MARK not in raw:
+            continue
+        if (name + version).isprintable():
             found += _lines(name, version, raw, root)
+        else:  # they are in every message about its losses
+            cause = ManifestError(f"{name!a:.80}, version {version!a:.80}: control characters in it", source=name)
+            found.append(Failure(ascii(name), None, cause))
     return found, versions
 
 

@@ -149,7 +149,9 @@ class Library:
 
     def _parameters(self, cls: type, item: Described) -> dict[str, Any]:
         schema = described_as(cls, {**self.hints, **item.hints})
-        unknown = item.hints.keys() - {*inspect.signature(cls).parameters, *schema["properties"]}
+        # Some of the code's own no config can hold without their hint, and some are inherited by way of **kwargs.
+        own = {*inspect.signature(cls).parameters, *described_as(cls, {})["properties"], *schema["properties"]}
+        unknown = item.hints.keys() - own
         if unknown:
             names = ", ".join(sorted(unknown))
             raise ManifestError(f"{item.target} has no parameter {names}; hints are for its own", source=item.target)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from importlib.util import find_spec
@@ -21,11 +22,24 @@ SCHEMA_VERSION = 1
 SECTIONS = {"losses": "loss", "parts": "part"}
 FILE_NAME = "lossreg.json"
 MAX_BYTES = 4 * 2**20  # a thousand losses are about one MiB
+MAX_DEPTH = 64  # what is built of a schema recurses as deep as it is nested
+
+# What pip reads of a name and of a range, and no more: the command that installs a library is shown to be copied.
+_DISTRIBUTION = re.compile(r"[A-Za-z0-9](?:[\w.\-]*[A-Za-z0-9])?", re.ASCII)
+_VERSION = r"\d+(?:\.\d+)*(?:(?:a|b|rc)\d+)?(?:\.post\d+)?(?:\.dev\d+)?"
+_BOUND = rf"\s*(?:(?:[<>]=?|[!=]=)\s*{_VERSION}|[!=]=\s*\d+(?:\.\d+)*\.\*|~=\s*\d+(?:\.\d+)+)\s*"
+_VERSIONS = re.compile(rf"(?:{_BOUND}(?:,{_BOUND})*)?", re.ASCII)
+_FILE = re.compile(r"[\w.\-]+")
+# Of what is read of a loss beside its names; what else it holds is kept and not read.
+_KINDS: dict[str, tuple[type, str]] = {
+    **dict.fromkeys(("summary", "formula", "shapes", "source"), (str, "text")),
+    **dict.fromkeys(("contract", "parameters"), (dict, "an object")),
+}
 
 
 def package_folder(package: str) -> Path:
     """Where a top-level package lies, without importing it."""
-    if "." in package:  # find_spec would import the parent
+    if package and not package.isidentifier():  # find_spec of a dotted name would import the parent
         raise ManifestError(f"a manifest lies in a top-level package, got {package!r}", source=package)
     try:
         spec = find_spec(package)
@@ -54,9 +68,11 @@ def read(package: str, file_name: str, root: str | None = None) -> dict[str, Any
         root: where its distribution is installed. Looked into first, at half the cost of asking the import system,
             which knows better only for editable installs.
     Raises:
-        ManifestError: not there, too large, not JSON, or of an unknown schema version.
+        ManifestError: not there, too large, not JSON, a key twice, nested too deeply, or of an unknown schema version.
     """
     source = f"{package}:{file_name}"
+    if not _FILE.fullmatch(file_name):
+        raise ManifestError(f"a manifest is a file in the package's own folder, got {source!r:.80}", source=source)
     try:
         raw = _read_bytes(package, file_name, root)
     except OSError as error:
@@ -66,9 +82,11 @@ def read(package: str, file_name: str, root: str | None = None) -> dict[str, Any
     if len(raw) > MAX_BYTES:
         raise ManifestError(f"{source} is too large; at most {MAX_BYTES} bytes are read", source=source)
     try:
-        data = json.loads(raw)
+        data = json.loads(raw, object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
         raise ManifestError(f"{source} is not JSON: {error}", source=source) from error
+    if _is_deep(data):
+        raise ManifestError(f"{source} is nested deeper than {MAX_DEPTH} levels", source=source)
     version = data.get("schema") if isinstance(data, dict) else None
     if not isinstance(data, dict) or version != SCHEMA_VERSION:
         raise ManifestError(
@@ -81,11 +99,31 @@ def read(package: str, file_name: str, root: str | None = None) -> dict[str, Any
 
 def _read_bytes(package: str, file_name: str, root: str | None) -> bytes:
     """One byte more than is allowed tells that there are more."""
-    if root is not None and "." not in package:
+    if root is not None and package.isidentifier():
         with suppress(OSError), open(os.path.join(root, package, file_name), "rb") as file:
             return file.read(MAX_BYTES + 1)
     with open(package_folder(package) / file_name, "rb") as file:
         return file.read(MAX_BYTES + 1)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of which no key is lost."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in found if keys.count(key) > 1)
+        raise ValueError(f"key {twice!r:.80} is there twice; which one counts is not said")
+    return found
+
+
+def _is_deep(data: object) -> bool:
+    level = [data]
+    for _ in range(MAX_DEPTH):
+        values = (part.values() if isinstance(part, dict) else part for part in level if isinstance(part, (dict, list)))
+        level = [value for each in values for value in each if isinstance(value, (dict, list))]
+        if not level:
+            return False
+    return True
 
 
 def library(data: Mapping[str, Any], package: str) -> Requirement | None:
@@ -95,9 +133,18 @@ def library(data: Mapping[str, Any], package: str) -> Requirement | None:
         ManifestError: it is malformed.
     """
     try:
-        return read_requirement(data.get("library"))
-    except InvalidNameError as error:
+        found = read_requirement(data.get("library"))
+    except (InvalidNameError, TypeError) as error:
         raise ManifestError(f"{package}: {error}", source=package) from error
+    if found is not None and not _DISTRIBUTION.fullmatch(found.distribution):
+        raise _unlike(package, "distribution", "a distribution's name", found.distribution)
+    if found is not None and not _VERSIONS.fullmatch(found.versions):
+        raise _unlike(package, "versions", 'a range of versions, such as ">=1.5,<2"', found.versions)
+    return found
+
+
+def _unlike(package: str, key: str, expected: str, given: str) -> ManifestError:
+    return ManifestError(f"{package}: 'library.{key}' must be {expected}, got {given!r:.80}", source=package)
 
 
 def entries(
@@ -111,9 +158,21 @@ def entries(
     for name, loss in described.items():
         try:
             metadata = dict(loss)
-            target, tags, aliases = metadata.pop("target"), metadata.pop("tags", []), metadata.pop("aliases", [])
-            if not isinstance(metadata.get("parameters", {"properties": {}}).get("properties"), dict):
-                raise ManifestError("its parameters have no properties", source=package)
+            target, tags, aliases = metadata.pop("target", None), metadata.pop("tags", []), metadata.pop("aliases", [])
+            _check_kinds(metadata)
             yield declare(name, check_target(target), tags, aliases, metadata, **source)
-        except (LossregError, TypeError, ValueError, KeyError, AttributeError) as error:
-            yield ManifestError(f"{package}: {SECTIONS[section]} {name!r:.80} is malformed: {error}", source=package)
+        except (LossregError, TypeError, ValueError) as error:
+            message = f"{package}: {SECTIONS[section]} {name!r:.80} is malformed: {error!s:.500}"
+            yield ManifestError(message, source=package)
+
+
+def _check_kinds(metadata: Mapping[str, Any]) -> None:
+    for key, (kind, expected) in _KINDS.items():
+        if key in metadata and not isinstance(metadata[key], kind):
+            raise TypeError(f"its {key} must be {expected}, got {type(metadata[key]).__name__}")
+    properties = metadata.get("parameters", {"properties": {}}).get("properties")
+    if not isinstance(properties, dict):
+        raise TypeError("its parameters have no properties")
+    for name, schema in properties.items():
+        if not isinstance(schema, dict):
+            raise TypeError(f"its parameter {name!r:.80} must be an object, got {type(schema).__name__}")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import json
 import pkgutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -67,17 +67,32 @@ def check(package: str) -> None:
         ManifestError: it differs; the message shows the lines.
     """
     written = manifest.read(package, manifest.FILE_NAME)
-    difference = list(
-        difflib.unified_diff(
-            dumps(written).splitlines(), dumps(generate(package)).splitlines(), "manifest", "code", lineterm="", n=2
-        )
-    )
-    if difference:
+    generated = generate(package)
+    if dumps(written) != dumps(generated):
         raise ManifestError(
             f"{package}:{manifest.FILE_NAME} differs from the code; run `lossreg manifest build {package}`\n"
-            + "\n".join(difference),
+            + "\n".join(_difference(dict(_values(written)), dict(_values(generated)))),
             source=package,
         )
+
+
+def _difference(manifest: dict[str, str], code: dict[str, str]) -> list[str]:
+    """Where the two say something else, a line each: `losses.focal.parameters.properties.gamma.default`."""
+    lines = ["- manifest", "+ code"]
+    for place in sorted({*manifest, *code}):
+        if manifest.get(place) != code.get(place):
+            sides = (("-", manifest), ("+", code))
+            lines += [f"{sign} {place} = {side[place]}" for sign, side in sides if place in side]
+    return lines if len(lines) > 2 else [*lines, "the same, in another order"]
+
+
+def _values(data: Any, place: str = "") -> Iterator[tuple[str, str]]:
+    """Every value that is no object, by its place."""
+    if isinstance(data, dict) and data:
+        for key, value in data.items():
+            yield from _values(value, f"{place}.{key}" if place else key)
+    else:
+        yield place, json.dumps(data, ensure_ascii=False)
 
 
 def _library(package: str) -> Library | None:

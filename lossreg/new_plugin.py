@@ -9,9 +9,9 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from lossreg.discovery import FIRST_PARTY
 from lossreg.entry import LOCAL
 from lossreg.errors import InvalidNameError, LossregError
+from lossreg.first_party import FIRST_PARTY
 from lossreg.installed import normalized
 
 TEMPLATES = Path(__file__).parent / "templates" / "plugin"

@@ -9,6 +9,7 @@ import inspect
 import json
 import math
 from collections.abc import Mapping
+from enum import Enum
 from typing import Any, get_type_hints
 from weakref import WeakKeyDictionary
 
@@ -82,6 +83,8 @@ def _argument_texts(cls: type) -> dict[str, str]:
 def _parameter_schema(hint: Any, default: object) -> Schema | None:
     """None for a parameter whose default is no plain data and whose type is not known: no config can hold it."""
     given = default is not inspect.Parameter.empty
+    if isinstance(default, str) and isinstance(default, Enum):
+        default = default.value  # a member of an enum of strings is as good as its text
     schema = None if hint is inspect.Parameter.empty else schema_of(hint)
     if schema is None and given and not _is_plain(default):
         return None

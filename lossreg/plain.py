@@ -12,7 +12,10 @@ MAX_NODES = 100_000
 MAX_TEXT = 10_000
 MAX_KEY = 200  # every message about what is below it holds the path
 MAX_INTEGER = 10**308
+MAX_PROBLEMS = 1000
 MAX_LINES = 200  # problems in a message; the error holds all
+MAX_LINE = 2000  # characters of a problem in a message
+MAX_MESSAGE = 16_000
 MAX_SHOWN = 60  # characters of a value in a message
 
 Plain = None | bool | int | float | str | list["Plain"] | dict[str, "Plain"]
@@ -35,9 +38,11 @@ def plain(value: object, path: str = "") -> Plain:
 
 def invalid(problems: list[Problem]) -> InvalidConfigError:
     """One error that holds every problem."""
-    lines = [str(problem) for problem in problems[:MAX_LINES]]
-    if len(problems) > MAX_LINES:
-        lines.append(f"and {len(problems) - MAX_LINES} more")
+    lines = [_cut(str(problem), MAX_LINE) for problem in problems[:MAX_LINES]]
+    while sum(map(len, lines)) > MAX_MESSAGE:
+        lines.pop()
+    if len(problems) > len(lines):
+        lines.append(f"and {len(problems) - len(lines)} more")
     text = lines[0] if len(lines) == 1 else f"{len(problems)} problems\n  " + "\n  ".join(lines)
     return InvalidConfigError(f"invalid loss config: {text}", problems=tuple(problems))
 
@@ -58,6 +63,10 @@ def shown(value: object, limit: int = MAX_SHOWN) -> str:
     return text if len(text) <= limit + 20 else text[:limit] + "..."
 
 
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[:limit] + "..."
+
+
 def join(path: str, key: str | int) -> str:
     """`terms` and 1 as `terms[1]`, `params` and `smooth` as `params.smooth`, what is no word as `params['a b']`."""
     if isinstance(key, int) or not key.replace("-", "_").isidentifier():
@@ -69,6 +78,11 @@ class _Copier:
     def __init__(self) -> None:
         self.nodes = 0
         self.problems: list[Problem] = []
+
+    def problem(self, path: str, message: str) -> None:
+        self.problems.append(Problem(path, message))
+        if len(self.problems) == MAX_PROBLEMS:
+            raise invalid([*self.problems, Problem("", f"not read further after {MAX_PROBLEMS} problems")])
 
     def copy(self, value: object, path: str, depth: int) -> Plain:
         self.nodes += 1
@@ -88,9 +102,9 @@ class _Copier:
             if isinstance(key, str) and len(key) <= MAX_KEY and key.isprintable():
                 copied[str.__str__(key)] = self.copy(item, join(path, key), depth + 1)
             elif isinstance(key, str):
-                self.problems.append(Problem(path, f"unreadable key: {key[:MAX_SHOWN]!a}"))
+                self.problem(path, f"unreadable key: {key[:MAX_SHOWN]!a}")
             else:
-                self.problems.append(Problem(path, f"keys are text, got {shown(key)}"))
+                self.problem(path, f"keys are text, got {shown(key)}")
         return copied
 
     def _leaf(self, value: object, path: str) -> Plain:
@@ -98,21 +112,21 @@ class _Copier:
             try:
                 value.encode()  # half of a surrogate pair is no text that a file can hold
             except UnicodeEncodeError:
-                self.problems.append(Problem(path, f"unreadable text {value!r:.80}"))
+                self.problem(path, f"unreadable text {value!r:.80}")
             if len(value) > MAX_TEXT:
-                self.problems.append(Problem(path, f"text of {len(value)} characters; at most {MAX_TEXT} are read"))
+                self.problem(path, f"text of {len(value)} characters; at most {MAX_TEXT} are read")
             return str.__str__(value)  # a member of an enum of strings prints its own name
         if value is None or isinstance(value, bool):
             return value
         if isinstance(value, int):
             if abs(value) < MAX_INTEGER:
                 return int(value)
-            self.problems.append(Problem(path, "expected an integer that a float can hold, got a huge integer"))
+            self.problem(path, "expected an integer that a float can hold, got a huge integer")
         elif isinstance(value, float):
             if math.isfinite(value):
                 return float(value)
-            self.problems.append(Problem(path, f"expected a finite number, got {value}"))
+            self.problem(path, f"expected a finite number, got {value}")
         else:
             kind = type(value).__name__
-            self.problems.append(Problem(path, f"expected plain data as JSON holds it, got an object of type {kind}"))
+            self.problem(path, f"expected plain data as JSON holds it, got an object of type {kind}")
         return None

@@ -23,6 +23,7 @@ from lossreg.loss import Loss, Reduction, Term
     contract=contract(
         input="logits", target="mask", tasks=["binary", "multilabel"], positional=True, deterministic=False
     ),
+    example={"loss": "bce"},
 )
 class PointSampled(Loss):
     """A loss on random points of each mask, most of them uncertain ones.

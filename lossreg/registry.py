@@ -26,11 +26,13 @@ from lossreg.errors import (
 )
 from lossreg.loading import check_base, import_target, load
 from lossreg.snapshot import Snapshot
+from lossreg.words import printable
 
 T = TypeVar("T")
 C = TypeVar("C", bound=type)
 Undo = Callable[[], None]
 Names = list[str]  # inside the class, `list` is the method
+MAX_UNREAD = 20  # failures in the message for a name that is not there
 
 
 class Registry(Generic[T]):
@@ -141,6 +143,8 @@ class Registry(Generic[T]):
     def _refuse_conflicts(self, entry: Entry, names: Iterable[str]) -> None:
         for name in names:
             for taken in self._snapshot.claimants(name):
+                if taken.requires is not None and entry.requires is None:
+                    continue  # a library that is described by the hundred takes no names away
                 raise ConflictError(
                     f"cannot register {name!r} in {self.name}: it is {taken.full_name} ({taken.origin});"
                     f" proposed was {entry.origin}. Choose another name, or unregister the other first",
@@ -299,11 +303,20 @@ class Registry(Generic[T]):
         return self._publish(entry, entry.with_class(cls)).cls or cls
 
     def _break_half_imported(self, module: str, error: LossregError) -> None:
-        """What a module registered before it failed is broken with it: `get` imports it again."""
+        """What a module registered before it failed is broken with it: `get` imports it again.
+
+        So is what other modules of its package registered, if Python has forgotten them too, as it does all of a circle.
+        """
         if module in sys.modules:
             return
+        package = module.partition(".")[0]
+
+        def is_gone(entry: Entry) -> bool:
+            its = entry.target.partition(":")[0]
+            return bool(entry.cls) and its.partition(".")[0] == package and its not in sys.modules
+
         with self._lock:
-            registered = [e for e in self._snapshot.entries.values() if e.cls and e.target.startswith(f"{module}:")]
+            registered = [entry for entry in self._snapshot.entries.values() if is_gone(entry)]
             self._snapshot = self._snapshot.put(e._replace(cls=None, state="broken", error=error) for e in registered)
 
     def _publish(self, before: Entry, after: Entry) -> Entry:
@@ -344,9 +357,23 @@ class Registry(Generic[T]):
     def _not_found(self, name: str, advice: str = "") -> NotFoundError:
         from difflib import get_close_matches
 
-        spellings = self._snapshot.spellings()
+        spellings = [known for known in self._snapshot.spellings() if "/" in name or "/" not in known]
         close = tuple(get_close_matches(name, spellings, n=3, cutoff=0.6))
         hint = f"did you mean {' or '.join(map(repr, close))}?" if close else "list() shows every name"
         hint = f"{advice}; {hint}" if advice else hint
-        unread = "".join(f"\n  not read: {source}: {error}" for source, _, error in self._failures)
-        return NotFoundError(f"{name!r:.80} is not in {self.name}; {hint}{unread}", name=name, suggestions=close)
+        unread = [f"\n  not read: {printable(f'{source}: {error!s:.500}')}" for source, _, error in self._failures]
+        if len(unread) > MAX_UNREAD:
+            unread[MAX_UNREAD:] = [f"\n  and {len(unread) - MAX_UNREAD} more; `lossreg doctor` shows all"]
+        message = f"{name!r:.80} is not in {self.name}; {hint}{_worker_advice()}{''.join(unread)}"
+        return NotFoundError(message, name=name, suggestions=close)
+
+
+def _worker_advice() -> str:
+    """What to do where the name is known to the process that started this one."""
+    multiprocessing = sys.modules.get("multiprocessing")  # not imported for this: nobody else is a worker of it
+    if multiprocessing is None or multiprocessing.parent_process() is None:
+        return ""
+    return (
+        "\n  this is a worker process, and the loss may have been registered in its parent process only:"
+        " register it in a module that the worker imports too, or declare it as an entry point of a package"
+    )

@@ -30,7 +30,15 @@ class ScheduledTerm(TypedDict):
     points: Points
 
 
-@losses.register("scheduled", aliases=("scheduled_loss",), tags=("composite", "mixture"), contract=CONTRACT)
+@losses.register(
+    "scheduled",
+    aliases=("scheduled_loss",),
+    tags=("composite", "mixture"),
+    contract=CONTRACT,
+    example={
+        "terms": [{"name": "dice", "points": [[0, 1.0]]}, {"name": "boundary", "points": [[0, 0.0], [1000, 1.0]]}]
+    },
+)
 class Scheduled(LossSum):
     """Sum of losses, each with a factor that follows the training step.
 

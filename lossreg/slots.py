@@ -23,6 +23,9 @@ class Functions(NamedTuple):
 
     targets: Mapping[str, str]
 
+    def __hash__(self) -> int:  # `... | None` asks for one
+        return hash(tuple(self.targets.items()))
+
 
 def reference(role: str) -> dict[str, Any]:
     """The schema of a slot for a loss, a tensor or a part."""

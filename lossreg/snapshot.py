@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import cached_property
 
-from lossreg.entry import Entry
+from lossreg.entry import LOCAL, Entry
 
 
 class Snapshot:
@@ -48,7 +48,7 @@ class Snapshot:
         if slash:
             found = [entry for entry in found if entry.provider == provider]
         owners = [entry for entry in found if entry.owns_name]
-        best = owners or found
+        best = owners or _in_code(found) or found
         if best and len({entry.target for entry in best}) == 1:
             return best[0]
         return best
@@ -93,3 +93,9 @@ class Snapshot:
                     self.classes[spelling] = found.cls
                 else:
                     self.classes.pop(spelling, None)
+
+
+def _in_code(found: list[Entry]) -> list[Entry]:
+    """What was registered in code comes before losses that providers of other libraries describe by the hundred."""
+    own = [entry for entry in found if entry.requires is None]
+    return own if all(entry.provider == LOCAL for entry in own) else []

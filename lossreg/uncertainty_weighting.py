@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from lossreg.composite import TERMS, LossSum
+from lossreg.composite import EXAMPLE, TERMS, LossSum
 from lossreg.contract import contract
 from lossreg.discovery import losses
 from lossreg.loss import Reduction, Term
@@ -22,6 +22,7 @@ REGULARIZER = "regularizer"  # what the term that is no loss is called among the
     aliases=("uncertainty_weighting_loss",),
     tags=("composite", "mixture", "learnable"),
     contract=contract(input=TERMS, target=TERMS, tasks=["binary", "multilabel", "multiclass"], has_parameters=True),
+    example=EXAMPLE,
 )
 class UncertaintyWeighting(LossSum):
     """Sum of losses whose weights are learned, as variances of their tasks.

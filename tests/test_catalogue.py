@@ -78,11 +78,13 @@ def test_find_gives_what_the_tags_say(expression, some, none):
 
 
 @in_checkout
-def test_the_page_lists_them_as_they_are():
-    spec = importlib.util.spec_from_file_location("catalogue", DOCS / "catalogue.py")
-    catalogue = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(catalogue)
-    assert (DOCS / "losses.md").read_text() == catalogue.page(), "run: python docs/catalogue.py"
+@pytest.mark.parametrize("script, page", [("catalogue", "losses.md"), ("families", "providers.md")])
+def test_the_pages_list_them_as_they_are(script, page):
+    """The tables of first-party losses, and of the families that several libraries have."""
+    spec = importlib.util.spec_from_file_location(script, DOCS / f"{script}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert (DOCS / page).read_text() == module.page(), f"run: python docs/{script}.py"
 
 
 @each_loss

@@ -139,15 +139,37 @@ def test_the_entries_of_a_manifest_are_those_of_the_code(package):
 @pytest.mark.parametrize(
     "old, new, lines",
     [
-        ("= 2.0", "= 3.0", ['-      "default": 2.0,', '+      "default": 3.0,']),
-        ("ge=0", "gt=0", ['-      "minimum": 0,', '+      "exclusiveMinimum": 0,']),
-        ('tags=("t", "s")', 'tags=("t",)', ['-    "s",']),
-        ("gamma: focusing", "gamma: new", ['+      "description": "new exponent, dimensionless."']),
-        ('register("b")', 'register("bb")', ['-  "b": {', '+  "bb": {']),
+        (
+            "= 2.0",
+            "= 3.0",
+            [
+                "- losses.a.parameters.properties.gamma.default = 2.0",
+                "+ losses.a.parameters.properties.gamma.default = 3.0",
+            ],
+        ),
+        (
+            "ge=0",
+            "gt=0",
+            [
+                "- losses.a.parameters.properties.gamma.minimum = 0",
+                "+ losses.a.parameters.properties.gamma.exclusiveMinimum = 0",
+            ],
+        ),
+        ('tags=("t", "s")', 'tags=("t",)', ['- losses.a.tags = ["s", "t"]', '+ losses.a.tags = ["t"]']),
+        (
+            "gamma: focusing",
+            "gamma: new",
+            ['+ losses.a.parameters.properties.gamma.description = "new exponent, dimensionless."'],
+        ),
+        (
+            'register("b")',
+            'register("bb")',
+            ['- losses.b.target = "PACKAGE.inner.code:B"', '+ losses.bb.target = "PACKAGE.inner.code:B"'],
+        ),
     ],
 )
 def test_drift_fails_with_a_readable_difference(site, package, old, new, lines):
-    """As a unified diff, with the command that mends it."""
+    """A line for each place, with the command that mends it."""
     manifest_writer.build(package)
     source = SOURCE.format(first="a", second="b")
     assert old in source
@@ -157,9 +179,9 @@ def test_drift_fails_with_a_readable_difference(site, package, old, new, lines):
     ) as got:
         manifest_writer.check(package)
     shown = str(got.value).splitlines()
-    assert shown[1:3] == ["--- manifest", "+++ code"]
+    assert shown[1:3] == ["- manifest", "+ code"]
     for line in lines:
-        assert line in shown
+        assert line.replace("PACKAGE", package) in shown
     assert len(shown) < 30
     assert got.value.source == package
 

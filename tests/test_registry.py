@@ -4,7 +4,18 @@ import pytest
 import torch
 from torch import nn
 
-from lossreg import ConflictError, InvalidNameError, LossregError, Registry, WrongBaseClassError
+from lossreg import (
+    AmbiguousNameError,
+    ConflictError,
+    Entry,
+    InvalidNameError,
+    LossregError,
+    Registry,
+    WrongBaseClassError,
+)
+from lossreg.requirement import Requirement
+
+from .conftest import Base
 
 
 @pytest.fixture
@@ -233,3 +244,26 @@ def test_a_scope_undoes_everything(registry, base):
         work()
     assert registry.list() == ["kept"]
     assert registry.get("kept") is kept
+
+
+def test_a_name_of_a_described_library_can_be_registered_in_code(registry):
+    """Installing a provider of two hundred losses breaks no notebook: the class of its author wins, the other stays."""
+    library = Requirement("otherlib", "other-lib", ">=1")
+    registry.add(Entry("contrastive", "otherlib:Contrastive", "other", requires=library))
+    assert registry.entry("contrastive").provider == "other"
+
+    @registry.register("contrastive")
+    class Own(Base): ...
+
+    assert registry.get("contrastive") is Own
+    assert registry.entry("other/contrastive").target == "otherlib:Contrastive"
+    assert {*registry.list()} == {"contrastive", "other/contrastive"}
+
+
+def test_two_providers_still_tie_for_a_name_that_a_library_claims(registry):
+    """Only code comes first: what is installed never changes what a name leads to."""
+    library = Requirement("otherlib", "other-lib", ">=1")
+    registry.add(Entry("contrastive", "otherlib:Contrastive", "other", requires=library))
+    registry.add(Entry("contrastive", "acme:Contrastive", "acme"))
+    with pytest.raises(AmbiguousNameError, match="write one of acme/contrastive, other/contrastive"):
+        registry.entry("contrastive")

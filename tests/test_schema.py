@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from torch import nn
 
-from lossreg import InvalidConfigError, NotFoundError, ProviderError, json_schema, losses, validate
+from lossreg import InvalidConfigError, NotFoundError, ProviderError, json_schema, losses, parts, validate
 from lossreg.entry import declare
 
 from .configs import junk, mutated, valid
@@ -96,7 +96,14 @@ def test_some_losses():
 
 def test_descriptions_and_defaults_are_there_for_editors():
     """Of the loss and of its parameters."""
-    (variant,) = json_schema(["dice"])["$defs"]["loss"]["anyOf"][1]["oneOf"]
+    (rule,) = json_schema(["dice"])["$defs"]["loss"]["$defs"]["open"]["else"]["allOf"]
+    assert rule["if"]["properties"]["name"]["enum"] == [
+        "dice",
+        "dice_loss",
+        "segmentation/dice",
+        "segmentation/dice_loss",
+    ]
+    variant = rule["then"]
     assert variant["description"].startswith("Overlap as the Dice")
     smooth = variant["properties"]["params"]["properties"]["smooth"]
     assert smooth["default"] == 1.0
@@ -148,3 +155,117 @@ def test_an_alias_that_is_the_name_of_another_loss_is_not_its_name():
         for config in ("a/two", {"name": "a/two"}, {"name": "two", "provider": "a"}, {"name": "a/one"}):
             assert validator.is_valid(config) is is_valid(config) is True, config
         assert validate("a/two").name == "two"
+
+
+@pytest.fixture
+def slotted():
+    """A loss of every kind of slot, and parts for it."""
+    slots = {
+        "reducer": {"anyOf": [{"$ref": "#/$defs/reducer"}, {"type": "null"}], "default": None},
+        "either": {"anyOf": [{"$ref": "#/$defs/loss"}, {"type": "array", "items": {"$ref": "#/$defs/loss"}}]},
+        "matrix": {"$ref": "#/$defs/tensor"},
+        "act": {"enum": ["relu", "sigmoid"], "functions": {"relu": "torch:relu", "sigmoid": "torch:sigmoid"}},
+        "smooth": {"anyOf": [{"type": "number", "minimum": 0}, {"type": "null"}]},
+        "functions": {"type": "integer"},
+    }
+    inner = {"inner": {"$ref": "#/$defs/distance"}}
+    with losses.scope(), parts.scope():
+        losses.register_lazy("slotted", "acme:Slotted", parameters={"properties": slots, "required": []})
+        for name, tag, properties in (("mean_of", "reducer", inner), ("l2", "distance", {}), ("hard", "miner", {})):
+            described = {"type": "object", "properties": properties, "required": [], "additionalProperties": False}
+            parts.register_lazy(name, f"acme:{name}", tags=[tag], parameters=described)
+        yield Draft202012Validator(json_schema(["slotted"]))
+
+
+@pytest.mark.parametrize(
+    "params, expected",
+    [
+        ({"reducer": None}, True),
+        ({"reducer": "mean_of"}, True),
+        ({"reducer": {"name": "local/mean_of", "params": {"inner": "l2"}}}, True),
+        ({"reducer": {"name": "mean_of", "params": {"inner": "mean_of"}}}, False),
+        ({"reducer": "l2"}, False),
+        ({"reducer": "slotted"}, False),
+        ({"reducer": 1}, False),
+        ({"reducer": {"name": "mean_of", "parms": {}}}, False),
+        ({"either": "slotted"}, True),
+        ({"either": ["slotted", {"name": "slotted"}]}, True),
+        ({"either": "mean_of"}, False),
+        ({"either": [None]}, False),
+        ({"matrix": 1.5}, True),
+        ({"matrix": [[1, 2], [3, 4]]}, True),
+        ({"matrix": [["1"]]}, False),
+        ({"matrix": True}, False),
+        ({"act": "relu"}, True),
+        ({"act": "tanh"}, False),
+        ({"smooth": None}, True),
+        ({"smooth": 0}, True),
+        ({"smooth": -1}, False),
+        ({"smooth": "1"}, False),
+        ({"functions": 3}, True),
+        ({"functions": "relu"}, False),
+    ],
+)
+def test_parts_tensors_and_functions(slotted, params, expected):
+    """Schema and validate both."""
+    config = {"name": "slotted", "params": params}
+    assert slotted.is_valid(config) is expected
+    assert is_valid(config) is expected
+
+
+def test_a_definition_for_each_role_in_use(slotted):
+    """The roles of parts within parts too, and no other; a function's target stays inside."""
+    assert slotted.schema["$defs"].keys() == {"loss", "tensor", "reducer", "distance"}
+    assert json_schema(["dice"])["$defs"].keys() == {"loss"}
+    assert "torch:relu" not in json.dumps(slotted.schema)
+    Draft202012Validator.check_schema(slotted.schema)
+
+
+@pytest.mark.parametrize(
+    "term, path, message",
+    [
+        ({"name": "dice", "params": {"smoth": 1}}, ".params", "'smoth' was unexpected"),
+        ({"name": "bce", "wieght": 2}, "", "'wieght' was unexpected"),
+        ({"name": "dice", "params": {"smooth": -1}}, ".params.smooth", "minimum of 0"),
+        ({"name": "dice", "params": {"class_weight": [1, -2]}}, ".params.class_weight[1]", "minimum of 0"),
+        ({"name": "dicee"}, ".name", "is not one of"),
+        ("dicee", "", "is not one of"),
+        (7, "", "7 is not of type 'string', 'object'"),
+        ({"name": "weighted_sum"}, "", "'params' is a required property"),
+    ],
+)
+def test_the_only_error_is_where_the_mistake_is(validator, term, path, message):
+    """No error of the variants that were not meant, at any depth."""
+    flat = {"name": "weighted_sum", "params": {"terms": ["dice", term]}}
+    deep = {"name": "product", "params": {"terms": [flat]}}
+    for config, prefix in ((flat, "$.params.terms[1]"), (deep, "$.params.terms[0].params.terms[1]")):
+        (error,) = validator.iter_errors(config)
+        assert error.json_path == prefix + path
+        assert message in error.message
+
+
+def test_only_some_providers():
+    """Their losses alone, nested ones included; an unknown one is told from an empty one."""
+    validator = Draft202012Validator(json_schema(providers=["lossreg", "segmentation"]))
+    assert validator.is_valid({"name": "product", "params": {"terms": ["dice"]}})
+    assert not validator.is_valid("sam")
+    assert not validator.is_valid({"name": "product", "params": {"terms": ["sam"]}})
+    with pytest.raises(NotFoundError, match=r"no loss is of provider 'segmentatoin'; providers are .*segmentation"):
+        json_schema(providers=["segmentatoin"])
+
+
+def test_at_a_place_in_a_larger_file():
+    """As `lossreg validate --at`: what else the file holds is not looked at."""
+    validator = Draft202012Validator(json_schema(["dice"], at="training.loss"))
+    assert validator.is_valid({"training": {"loss": "dice", "epochs": 3}, "data": []})
+    for wrong in ({}, {"training": {}}, {"training": {"loss": "bce"}}, "dice"):
+        assert not validator.is_valid(wrong)
+
+
+def test_it_stays_compact():
+    """Each parameter is described once, however many slots take a loss."""
+    ours = {"lossreg", "segmentation", "sam"}
+    described = [entry.metadata for entry in losses.entries() if entry.provider in ours]
+    text = json.dumps(json_schema(providers=ours))
+    assert [text.count(json.dumps(metadata["summary"])) for metadata in described] == [1] * len(described)
+    assert len(text) < sum(len(json.dumps(metadata)) for metadata in described)

@@ -14,7 +14,7 @@ from lossreg.errors import AmbiguousNameError
 from lossreg.registry import Registry
 from lossreg.words import printable
 
-Rule = Literal["written", "alias", "only", "same class", "owned", "tie"]
+Rule = Literal["written", "alias", "only", "same class", "owned", "in code", "tie"]
 
 RULES: dict[Rule, str] = {
     "written": "provider/name always leads to that loss",
@@ -22,6 +22,7 @@ RULES: dict[Rule, str] = {
     "only": "it is the only claim",
     "same class": "all candidates are the same class",
     "owned": "first-party losses own their short names",
+    "in code": "what is registered in code comes before what describes other libraries",
     "tie": "several claim it and none of them owns it, so none gets it",
 }
 STATES = {
@@ -94,7 +95,9 @@ def _rule(name: str, winner: Entry | None, candidates: tuple[Candidate, ...]) ->
         return "written" if name == winner.full_name else "alias"
     if len(candidates) == 1:
         return "only"
-    return "same class" if {each.entry.target for each in candidates} == {winner.target} else "owned"
+    if {each.entry.target for each in candidates} == {winner.target}:
+        return "same class"
+    return "owned" if winner.owns_name else "in code"
 
 
 def _mentions(failure: Failure, name: str) -> bool:

@@ -40,7 +40,7 @@ def list_losses(
         return
     _print_rows(rows)
     for source, _, error in losses.failures:
-        typer.echo(f"not read: {source}: {error}", err=True)
+        typer.echo(printable(f"not read: {source}: {error}"), err=True)
 
 
 def show(name: Annotated[str, typer.Argument(help="A name, an alias or provider/name.")]) -> None:
@@ -49,9 +49,9 @@ def show(name: Annotated[str, typer.Argument(help="A name, an alias or provider/
     from lossreg.describe import description
 
     about = description(entry)
-    print(f"{entry.full_name}  {about.get('summary', '')}".rstrip())
+    print(printable(f"{entry.full_name}  {about.get('summary', '')}".rstrip()))
     if formula := about.get("formula"):
-        print("\n" + "\n".join(f"    {line}" for line in formula.splitlines()))
+        print("\n" + "\n".join(f"    {printable(line)}" for line in formula.splitlines()))
     _print_parameters(about["parameters"])
     for heading in ("shapes", "source"):
         if text := about.get(heading):
@@ -62,6 +62,8 @@ def show(name: Annotated[str, typer.Argument(help="A name, an alias or provider/
         _print_section("contract", [f"{key}: {_value(value)}" for key, value in plain.items()])
         if ways := contract.get("implementations"):
             _print_section("computed by the first that fits", [_implementation(*way) for way in ways.items()])
+    if example := about.get("example"):
+        _print_section("the least that it needs", [json.dumps({"name": entry.name, "params": example})])
     where = source_file(entry.target)
     installed = f"{entry.distribution} {entry.version}" if entry.distribution else "registered in code"
     aliases = [f"aliases {', '.join(entry.aliases)}"] if entry.aliases else []
@@ -116,7 +118,7 @@ def _print_parameters(schema: Mapping[str, Any]) -> None:
 def _print_section(heading: str, lines: list[str]) -> None:
     print(f"\n{heading}")
     for line in lines:
-        print(f"    {line}")
+        print(f"    {printable(line)}")
 
 
 def _implementation(name: str, needs: Mapping[str, str]) -> str:

@@ -38,8 +38,12 @@ def validate_file(
 
 def schema(
     names: Annotated[list[str] | None, typer.Argument(help="Losses to include; all by default.")] = None,
+    provider: Annotated[
+        list[str] | None, typer.Option("--provider", metavar="PROVIDER", help="Only its losses; may be repeated.")
+    ] = None,
+    at: Annotated[str, typer.Option("--at", metavar="PLACE", help="Where files hold the loss: training.loss.")] = "",
 ) -> None:
-    """Print the JSON Schema (2020-12) of valid configs."""
+    """Print the JSON Schema (2020-12) of valid configs, for editors."""
     from lossreg.schema import json_schema
 
-    print(json.dumps(json_schema(names or None), indent=1))
+    print(json.dumps(json_schema(names or None, providers=provider or None, at=at), indent=1))

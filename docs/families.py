@@ -1,0 +1,74 @@
+"""Write the table of docs/providers.md: a row for each family of losses, a column for each provider."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from lossreg import losses
+from lossreg.entry import Entry
+from lossreg.first_party import LIBRARIES, OWNERS
+
+PAGE = Path(__file__).with_name("providers.md")
+START, END = "<!-- the table is written by docs/families.py -->\n", "## Describe a library\n"
+COLUMNS = ("lossreg", *LIBRARIES)
+
+
+def families() -> dict[str, dict[str, list[Entry]]]:
+    """Entries by family and column, of the families that several columns have."""
+    found: dict[str, dict[str, list[Entry]]] = {}
+    for entry in losses.entries():
+        if entry.provider in (*OWNERS, *LIBRARIES):
+            column = entry.provider if entry.provider in LIBRARIES else "lossreg"
+            family = str(entry.metadata.get("family", entry.name))
+            found.setdefault(family, {}).setdefault(column, []).append(entry)
+    return {family: columns for family, columns in sorted(found.items()) if len(columns) > 1}
+
+
+def table() -> str:
+    """One row for each family."""
+    rows = []
+    for family, columns in families().items():
+        differing = _differing([entry for entries in columns.values() for entry in entries])
+        cells = ["<br>".join(_cell(entry, differing) for entry in columns.get(column, ())) for column in COLUMNS]
+        rows.append(f"| **{family}** | {' | '.join(cells)} |")
+    head = f"| family | {' | '.join(COLUMNS)} |\n|---|{'---|' * len(COLUMNS)}"
+    return "\n".join([head, *rows])
+
+
+def _differing(entries: list[Entry]) -> set[str]:
+    """The parameters whose defaults are not the same wherever they are."""
+    values: dict[str, list[str]] = {}
+    for entry in entries:
+        for name, value in _defaults(entry):
+            values.setdefault(name, []).append(json.dumps(value))
+    return {name for name, found in values.items() if len({*found}) > 1 or len(found) < len(entries)}
+
+
+def _defaults(entry: Entry) -> Iterator[tuple[str, Any]]:
+    for name, schema in entry.metadata["parameters"]["properties"].items():
+        if "default" in schema:
+            yield name, schema["default"]
+
+
+def _cell(entry: Entry, differing: set[str]) -> str:
+    """The name, and the defaults that differ, but for what is off."""
+    shown = [f"{name} {_value(value)}" for name, value in _defaults(entry) if name in differing and value is not None]
+    return f"`{entry.full_name}`" + (f" {', '.join(shown)}" if shown else "")
+
+
+def _value(value: object) -> str:
+    return value.replace("|", "\\|") if isinstance(value, str) else json.dumps(value)
+
+
+def page() -> str:
+    """The page with the table as it should be."""
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition(START)
+    _, _, after = rest.partition(END)
+    return f"{before}{START}\n{table()}\n\n{END}{after}"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")

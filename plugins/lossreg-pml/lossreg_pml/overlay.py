@@ -1,0 +1,6 @@
+"""What the signatures of pytorch-metric-learning cannot say, one module for each kind of class."""
+
+from lossreg_pml import class_losses, pair_losses, parts, ranking_losses, wrappers
+from lossreg_pml.library import library
+
+__all__ = ["class_losses", "library", "pair_losses", "parts", "ranking_losses", "wrappers"]

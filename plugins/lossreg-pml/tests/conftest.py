@@ -1,0 +1,11 @@
+"""A batch that every loss of labels takes."""
+
+import pytest
+import torch
+
+
+@pytest.fixture
+def batch():
+    """Embeddings and labels, four classes in blocks of two."""
+    torch.manual_seed(0)
+    return torch.randn(8, 8), torch.arange(8) // 2

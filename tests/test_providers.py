@@ -1,0 +1,87 @@
+"""Every loss of every provider that describes another library: built from its config, it runs forward and backward."""
+
+import importlib
+import math
+import warnings
+
+import pytest
+import torch
+
+from lossreg import build, losses, validate
+from lossreg.first_party import LIBRARIES
+
+from . import provider_inputs
+
+
+def _inputs(provider):
+    return importlib.import_module(f"{provider_inputs.__name__}.{provider}")
+
+
+DESCRIBED = [entry for entry in losses.entries() if entry.provider in LIBRARIES]
+EXCLUDED = {
+    f"{provider}/{name}": why
+    for provider in {entry.provider for entry in DESCRIBED}
+    for name, why in _inputs(provider).EXCLUDED.items()
+}
+
+
+def declare_torchvision_operators():
+    """A CPU build of torch has none of torchvision's compiled operators, which it looks for when it is imported."""
+    library = torch.library.Library("torchvision", "DEF")
+    for operator in ("nms", "qnms"):
+        library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    return library
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _torchvision():
+    if not torch.cuda.is_available() and not hasattr(torch.ops.torchvision, "nms"):
+        keep = declare_torchvision_operators()
+        yield keep
+    else:
+        yield None
+
+
+def config_of(entry):
+    return {"name": entry.full_name, "params": dict(entry.metadata.get("example", {}))}
+
+
+def arguments(entry):
+    """By its name, else by the kinds of its contract."""
+    known, contract = _inputs(entry.provider).INPUTS, entry.metadata["contract"]
+    make = known.get(entry.name) or known.get((contract["input"], contract["target"]))
+    assert make is not None, f"no inputs of {contract['input']!r} and {contract['target']!r} for {entry.full_name}"
+    torch.manual_seed(0)
+    return make()
+
+
+@pytest.mark.parametrize("entry", DESCRIBED, ids=lambda entry: entry.full_name)
+def test_every_loss_runs_forward_and_backward(entry):
+    """Built from its name, or the least that it needs; the value and the gradient of its first tensor are finite."""
+    if entry.full_name in EXCLUDED:
+        pytest.skip(f"{entry.full_name}: {EXCLUDED[entry.full_name]}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what other libraries warn of is theirs
+        module = build(config_of(entry))
+        inputs = arguments(entry)
+        first = next(value for value in inputs if isinstance(value, torch.Tensor) and value.is_floating_point())
+        first.requires_grad_()
+        value = module(*inputs)
+        value.sum().backward()
+    assert isinstance(value, torch.Tensor)
+    assert math.isfinite(value.sum().item())
+    assert first.grad is not None
+    assert torch.isfinite(first.grad).all()
+
+
+@pytest.mark.parametrize("entry", DESCRIBED, ids=lambda entry: entry.full_name)
+def test_every_loss_validates(entry):
+    """Its own example, completed: validation fills what the example leaves out."""
+    assert validate(config_of(entry)).name == entry.name
+
+
+def test_few_losses_are_excluded():
+    """Each for a reason, and none of them unknown."""
+    assert len(EXCLUDED) <= 8, EXCLUDED
+    assert {*EXCLUDED} <= {entry.full_name for entry in DESCRIBED}
+    assert all(EXCLUDED.values())

@@ -9,6 +9,7 @@ STAMP := $(VENV)/.setup-done
 LIBRARIES := torch monai kornia smp toolbelt pml timm piq
 PLUGINS := plugins/lossreg-segmentation plugins/lossreg-sam $(LIBRARIES:%=plugins/lossreg-%)
 THIRD_PARTY := examples/third_party
+EDITORS := lossreg segmentation sam edge-losses  # whose losses the examples' schema has
 PACKAGES := lossreg lossreg_segmentation lossreg_sam $(LIBRARIES:%=lossreg_%)
 PROJECT_FILES := pyproject.toml $(PLUGINS:=/pyproject.toml) $(THIRD_PARTY)/pyproject.toml
 
@@ -52,6 +53,7 @@ manifests: setup
 	$(BIN)/python plugins/manifests.py build $(PACKAGES)
 	$(BIN)/python docs/catalogue.py
 	$(BIN)/python docs/families.py
+	$(BIN)/lossreg schema --at training.loss $(EDITORS:%=--provider %) > examples/configs/lossreg.schema.json
 
 build: setup
 	rm -rf dist

@@ -9,6 +9,7 @@ import pluggy
 
 from lossreg.entry import Entry
 from lossreg.first_party import FIRST_PARTY
+from lossreg.installed import scan
 
 if TYPE_CHECKING:
     from torch import nn
@@ -41,4 +42,7 @@ def lossreg_transform_config(config: dict[str, Any], entry: Entry | None) -> Non
 def lossreg_resolve_missing(name: str) -> str | None:
     """Which distribution of ours would have it."""
     provider, slash, _ = name.partition("/")
-    return f"pip install {FIRST_PARTY[provider]}" if slash and provider in FIRST_PARTY else None
+    distribution = FIRST_PARTY.get(provider) if slash else None
+    if distribution is None or distribution in scan()[1]:  # installed, and has no such loss
+        return None
+    return f"pip install {distribution}"

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic_core import ValidationError
 
-from lossreg.discovery import hooks, losses, parts
+from lossreg.discovery import hooks, losses, parts, warn_unknown_providers
 from lossreg.entry import Entry
 from lossreg.errors import AmbiguousNameError, DisabledError, NotFoundError, Problem
 from lossreg.parameter_model import Schema, model
@@ -26,6 +26,8 @@ KEYS = ("name", "params", "provider", "version")
 
 def complete(config: str | Mapping[str, Any], *, providers: Collection[str] | None = None) -> dict[str, Any]:
     """A config as plain data, checked, with every default written out. See `config.validate`."""
+    if providers is not None:
+        warn_unknown_providers(providers)
     checker = _Checker(None if providers is None else frozenset(providers))
     checked = checker.node(plain(config), "", {}, 0)
     if checker.problems:
@@ -38,9 +40,10 @@ def parameters(entry: Entry, registry: Registry[Any] = losses) -> Schema:
     described = entry.metadata.get("parameters")
     if isinstance(described, dict):
         return described
-    from lossreg.parameters import describe
+    cls = registry.get(entry.full_name)
+    from lossreg.parameters import describe  # with pydantic's models, which take their time
 
-    return describe(registry.get(entry.full_name))
+    return describe(cls)
 
 
 def registry_of(role: str) -> Registry[Any]:

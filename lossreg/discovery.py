@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import partial
 from importlib.util import find_spec
@@ -17,6 +16,7 @@ from lossreg.first_party import FIRST_PARTY, OWNERS
 from lossreg.installed import LOSSES_GROUP, MANIFESTS_GROUP, Declared, normalized, scan
 from lossreg.registry import Registry
 from lossreg.requirement import Requirement
+from lossreg.switches import DISABLE, ONLY, is_strict, names_in, switched, warn_once, with_near
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from lossreg.hooks import Hooks
 
 _PROVIDER = re.compile(r"\w[\w.\-]*")  # may begin with a digit, as the names of distributions may
-
-_warned: set[object] = set()  # what has been said once in this process
+_providers_checked: set[frozenset[str]] = set()  # each build asks
 
 
 def discover(section: str = "losses") -> Discovered:
@@ -40,11 +39,11 @@ def discover(section: str = "losses") -> Discovered:
         failure = _add(found, item) if isinstance(item, Entry) else item
         if failure is not None:
             failures.append(failure)
-    if _is_strict() and failures:
+    if is_strict() and failures:
         raise failures[0].error
     if section == "losses":
         _warn_unknown_switches(found.values())
-    return Discovered(tuple(_switched(found.values())), tuple(failures))
+    return Discovered(tuple(switched(found.values())), tuple(failures))
 
 
 def _declared(section: str) -> Iterator[Entry | Failure]:
@@ -134,37 +133,9 @@ def _conflict(entry: Entry, message: str, existing: str) -> Failure:
     return Failure(entry.full_name, entry.distribution, error)
 
 
-def _switched(entries: Iterable[Entry]) -> Iterator[Entry]:
-    """The entries as the environment allows them."""
-    only, disabled = _names("LOSSREG_ONLY"), _names("LOSSREG_DISABLE")
-    if not only and not disabled:
-        yield from entries
-        return
-    for entry in entries:
-        names = {entry.provider, entry.full_name, *entry.spellings()}
-        reason = ""
-        if only and not names & only:
-            reason = f"LOSSREG_ONLY={os.environ['LOSSREG_ONLY']} leaves it out"
-        elif names & disabled:
-            reason = f"LOSSREG_DISABLE={os.environ['LOSSREG_DISABLE']} names it"
-        yield entry._replace(state="disabled", reason=reason) if reason else entry
-
-
-def _names(variable: str) -> set[str]:
-    return {name.strip() for name in os.environ.get(variable, "").split(",") if name.strip()}
-
-
-def _is_strict() -> bool:
-    value = os.environ.get("LOSSREG_STRICT", "")
-    if value not in ("", "0", "1"):
-        text = f"LOSSREG_STRICT={value!r:.80}, set in the environment, is neither '1' nor '0', and counts as '0'"
-        _warn_once(("LOSSREG_STRICT", value), text)
-    return value == "1"
-
-
 def _warn_unknown_switches(entries: Iterable[Entry]) -> None:
     """Of names in the environment that switch nothing: most often they are mistyped, and the loss stays on."""
-    given = {variable: _names(variable) for variable in ("LOSSREG_ONLY", "LOSSREG_DISABLE")}
+    given = {variable: names_in(variable) for variable in (ONLY, DISABLE)}
     if not any(given.values()):
         return
     known = _switchable(entries)
@@ -173,7 +144,7 @@ def _warn_unknown_switches(entries: Iterable[Entry]) -> None:
     for variable, names in given.items():
         if names - known:
             text = f"{variable}={os.environ[variable]!r:.200}, set in the environment: no provider or loss is called "
-            _warn_once((variable, os.environ[variable]), text + _with_near(names - known, known))
+            warn_once((variable, os.environ[variable]), text + with_near(names - known, known))
 
 
 def _switchable(entries: Iterable[Entry]) -> set[str]:
@@ -188,29 +159,13 @@ def _declaring() -> set[str]:
 
 def warn_unknown_providers(names: Collection[str]) -> None:
     """Warn of providers that have nothing here: a restriction to them allows less than was meant. Once per value."""
-    if frozenset(names) in _warned:
+    if frozenset(names) in _providers_checked:
         return
+    _providers_checked.add(frozenset(names))
     known = {LOCAL, *(entry.provider for registry in (losses, parts) for entry in registry.entries())}
-    if {*names} <= known:
-        _warned.add(frozenset(names))
-    else:
-        text = f"no provider is called {_with_near({*names} - known, known)} Providers are {', '.join(sorted(known))}"
-        _warn_once(frozenset(names), f"providers={sorted(names)!r:.200}: {text}")
-
-
-def _with_near(names: Collection[str], known: Collection[str]) -> str:
-    """`'dicee'; did you mean 'dice'?`"""
-    from difflib import get_close_matches
-
-    close = sorted({near for name in sorted(names)[:10] for near in get_close_matches(name, known, n=2)})
-    hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else "."
-    return " or ".join(f"{name!r:.80}" for name in sorted(names)[:10]) + hint
-
-
-def _warn_once(key: object, message: str) -> None:
-    if key not in _warned:
-        _warned.add(key)
-        warnings.warn(message, stacklevel=2)
+    if not {*names} <= known:
+        text = f"no provider is called {with_near({*names} - known, known)} Providers are {', '.join(sorted(known))}"
+        warn_once(("providers", frozenset(names)), f"providers={sorted(names)!r:.200}: {text}")
 
 
 def hooks() -> Hooks:

@@ -13,7 +13,8 @@ class LossregError(Exception):
 
     def __init__(self, message: str, **data: object) -> None:
         super().__init__(message)
-        self.__dict__.update(data)
+        for key, value in data.items():
+            setattr(self, key, value)  # ImportError keeps its name in a slot, which __dict__ does not reach
 
     def __str__(self) -> str:
         # KeyError would print the repr of its argument: quotes, and newlines as \n.

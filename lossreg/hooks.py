@@ -12,7 +12,6 @@ One that is broken is left out, with a warning, and the call goes on without it.
 from __future__ import annotations
 
 import importlib
-import os
 import threading
 import warnings
 from collections.abc import Iterator
@@ -26,6 +25,7 @@ from lossreg import builtin
 from lossreg.entry import Entry, Failure
 from lossreg.errors import LossregError, ProviderError
 from lossreg.installed import HOOKS_GROUP, Declared, declared
+from lossreg.switches import DISABLE, ONLY, is_strict, names_in
 
 if TYPE_CHECKING:
     import typer
@@ -130,7 +130,7 @@ class Hooks:
         message = f"the hooks {name!r} are broken and left out: {type(error).__name__}: {error}"
         failure = ProviderError(message, name=name, target=HOOKS_GROUP, distribution=distribution)
         failure.__cause__ = error
-        if os.environ.get("LOSSREG_STRICT") == "1":
+        if is_strict():
             raise failure from error
         self.failures += (Failure(f"hooks {name}", distribution, failure),)
         warnings.warn(f"{message}; `lossreg doctor` tells more", stacklevel=2)
@@ -163,10 +163,7 @@ def ready(registry: Registry[Any]) -> Hooks:
 
 def _declared() -> Iterator[Declared]:
     """Modules of hooks, but for those that the environment switches off."""
-    only, disabled = (
-        {name.strip() for name in os.environ.get(variable, "").split(",") if name.strip()}
-        for variable in ("LOSSREG_ONLY", "LOSSREG_DISABLE")
-    )
+    only, disabled = names_in(ONLY), names_in(DISABLE)
     for item in declared():
         if isinstance(item, Declared) and item.group == HOOKS_GROUP:
             allowed = not only or item.name in only

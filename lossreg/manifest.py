@@ -30,10 +30,18 @@ _VERSION = r"\d+(?:\.\d+)*(?:(?:a|b|rc)\d+)?(?:\.post\d+)?(?:\.dev\d+)?"
 _BOUND = rf"\s*(?:(?:[<>]=?|[!=]=)\s*{_VERSION}|[!=]=\s*\d+(?:\.\d+)*\.\*|~=\s*\d+(?:\.\d+)+)\s*"
 _VERSIONS = re.compile(rf"(?:{_BOUND}(?:,{_BOUND})*)?", re.ASCII)
 _FILE = re.compile(r"[\w.\-]+")
-# Of what is read of a loss beside its names; what else it holds is kept and not read.
-_KINDS: dict[str, tuple[type, str]] = {
-    **dict.fromkeys(("summary", "formula", "shapes", "source"), (str, "text")),
-    **dict.fromkeys(("contract", "parameters"), (dict, "an object")),
+# The kinds of what is read of a loss, and of its parameters' schemas; what else they hold is kept and not read.
+_KINDS = {str: "text", dict: "an object", list: "a list", int: "an integer", (int, float): "a number"}
+_OF_LOSS: dict[str, Any] = {
+    **dict.fromkeys(("summary", "formula", "shapes", "source"), str),
+    **dict.fromkeys(("contract", "parameters"), dict),
+}
+_OF_SCHEMA: dict[str, Any] = {
+    **dict.fromkeys(("type", "$ref", "description", "pattern"), str),
+    **dict.fromkeys(("properties", "items", "functions"), dict),
+    **dict.fromkeys(("anyOf", "prefixItems", "enum", "required"), list),
+    **dict.fromkeys(("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"), (int, float)),
+    **dict.fromkeys(("minItems", "maxItems", "minLength", "maxLength"), int),
 }
 
 
@@ -159,20 +167,47 @@ def entries(
         try:
             metadata = dict(loss)
             target, tags, aliases = metadata.pop("target", None), metadata.pop("tags", []), metadata.pop("aliases", [])
-            _check_kinds(metadata)
+            _check_loss(metadata)
             yield declare(name, check_target(target), tags, aliases, metadata, **source)
         except (LossregError, TypeError, ValueError) as error:
             message = f"{package}: {SECTIONS[section]} {name!r:.80} is malformed: {error!s:.500}"
             yield ManifestError(message, source=package)
 
 
-def _check_kinds(metadata: Mapping[str, Any]) -> None:
-    for key, (kind, expected) in _KINDS.items():
-        if key in metadata and not isinstance(metadata[key], kind):
-            raise TypeError(f"its {key} must be {expected}, got {type(metadata[key]).__name__}")
-    properties = metadata.get("parameters", {"properties": {}}).get("properties")
-    if not isinstance(properties, dict):
-        raise TypeError("its parameters have no properties")
-    for name, schema in properties.items():
-        if not isinstance(schema, dict):
-            raise TypeError(f"its parameter {name!r:.80} must be an object, got {type(schema).__name__}")
+def _check_loss(metadata: Mapping[str, Any]) -> None:
+    _check_kinds(metadata, _OF_LOSS, "its")
+    if "parameters" in metadata:
+        if "properties" not in metadata["parameters"]:
+            raise TypeError("its parameters have no properties")
+        _check_schema(metadata["parameters"], "the schema of its parameters")
+    ways = metadata.get("contract", {}).get("implementations", {})
+    _check_kinds({"implementations": ways}, {"implementations": dict}, "its")
+    for needs in ways.values():
+        _check_kinds({"implementation": needs}, {"implementation": dict}, "each")
+        _check_kinds(needs, {"device": str, "package": str}, "an implementation's")
+        package = needs.get("package")
+        if package and not package.isidentifier():  # find_spec of a dotted name would import the parent
+            raise ValueError(f"an implementation's package must be a top-level one, got {package!r:.80}")
+
+
+def _check_schema(schema: Any, where: str) -> None:
+    _check_kinds({"schema": schema}, {"schema": dict}, where)
+    _check_kinds(schema, _OF_SCHEMA, where)
+    for key, value in schema.items():
+        if key == "properties":
+            for name, part in value.items():
+                _check_schema(part, f"parameter {name!r:.80}")
+        elif key in ("anyOf", "prefixItems"):
+            for part in value:
+                _check_schema(part, where)
+        elif key == "items" or (key == "additionalProperties" and not isinstance(value, bool)):
+            _check_schema(value, where)
+        elif key == "functions":
+            _check_kinds(value, dict.fromkeys(value, str), f"{where}: function")
+
+
+def _check_kinds(given: Mapping[str, Any], kinds: Mapping[str, Any], whose: str) -> None:
+    for key, value in given.items():
+        kind = kinds.get(key)
+        if kind is not None and (not isinstance(value, kind) or isinstance(value, bool)):
+            raise TypeError(f"{whose} {key:.80} must be {_KINDS[kind]}, got {type(value).__name__}")

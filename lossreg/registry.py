@@ -6,11 +6,13 @@ held while importing: a module that is being imported may itself register, and t
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Generic, TypeVar, cast, overload
+from weakref import WeakMethod
 
 from lossreg import tags as tag_grammar
 from lossreg.entry import Discovered, Entry, Failure, check_target, declare, target_of
@@ -26,13 +28,12 @@ from lossreg.errors import (
 )
 from lossreg.loading import check_base, import_target, load
 from lossreg.snapshot import Snapshot
-from lossreg.words import printable
+from lossreg.unknown import not_found
 
 T = TypeVar("T")
 C = TypeVar("C", bound=type)
 Undo = Callable[[], None]
 Names = list[str]  # inside the class, `list` is the method
-MAX_UNREAD = 20  # failures in the message for a name that is not there
 
 
 class Registry(Generic[T]):
@@ -61,6 +62,9 @@ class Registry(Generic[T]):
         self.declarations: dict[str, Entry] = {}  # by target: what decorators said, whatever a manifest says
         self._snapshot = Snapshot()
         self._lock = threading.Lock()
+        if hasattr(os, "register_at_fork"):  # another thread may hold the lock while this one forks
+            renew = WeakMethod(self._renew_lock)
+            os.register_at_fork(after_in_child=lambda: (alive := renew()) and alive())
 
     # ---- registering
 
@@ -259,7 +263,7 @@ class Registry(Generic[T]):
     def base_class(self) -> type[T]:
         """What every registered class derives from; imports it if it was given as a string."""
         if isinstance(self._base_class, str):
-            self._base_class = cast("type[T]", import_target(self._base_class))
+            return cast("type[T]", import_target(self._base_class))
         return self._base_class
 
     # ---- inside
@@ -305,7 +309,7 @@ class Registry(Generic[T]):
     def _break_half_imported(self, module: str, error: LossregError) -> None:
         """What a module registered before it failed is broken with it: `get` imports it again.
 
-        So is what other modules of its package registered, if Python has forgotten them too, as it does all of a circle.
+        So is what other modules of its package registered that Python has forgotten too, as it does all of a circle.
         """
         if module in sys.modules:
             return
@@ -355,25 +359,7 @@ class Registry(Generic[T]):
         return [name for name, entry in self._snapshot.names.items() if entry.tags is not None and test(entry.tags)]
 
     def _not_found(self, name: str, advice: str = "") -> NotFoundError:
-        from difflib import get_close_matches
+        return not_found(name, self.name, self._snapshot.spellings(), self._failures, advice)
 
-        spellings = [known for known in self._snapshot.spellings() if "/" in name or "/" not in known]
-        close = tuple(get_close_matches(name, spellings, n=3, cutoff=0.6))
-        hint = f"did you mean {' or '.join(map(repr, close))}?" if close else "list() shows every name"
-        hint = f"{advice}; {hint}" if advice else hint
-        unread = [f"\n  not read: {printable(f'{source}: {error!s:.500}')}" for source, _, error in self._failures]
-        if len(unread) > MAX_UNREAD:
-            unread[MAX_UNREAD:] = [f"\n  and {len(unread) - MAX_UNREAD} more; `lossreg doctor` shows all"]
-        message = f"{name!r:.80} is not in {self.name}; {hint}{_worker_advice()}{''.join(unread)}"
-        return NotFoundError(message, name=name, suggestions=close)
-
-
-def _worker_advice() -> str:
-    """What to do where the name is known to the process that started this one."""
-    multiprocessing = sys.modules.get("multiprocessing")  # not imported for this: nobody else is a worker of it
-    if multiprocessing is None or multiprocessing.parent_process() is None:
-        return ""
-    return (
-        "\n  this is a worker process, and the loss may have been registered in its parent process only:"
-        " register it in a module that the worker imports too, or declare it as an entry point of a package"
-    )
+    def _renew_lock(self) -> None:
+        self._lock = threading.Lock()

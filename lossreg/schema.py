@@ -105,8 +105,9 @@ def _definition(role: str, described: _Described, providers: Collection[str] | N
     for entry, _, names in spelled:
         for name in names.tied:
             tied.setdefault(name, []).append(entry)
-    short = sorted({name for _, _, names in spelled for name in names.short} | {*tied})
-    full = sorted(name for _, _, names in spelled for name in names.full)
+    # Sorted with names before aliases like DiceLoss: editors offer them in this order.
+    short = sorted({name for _, _, names in spelled for name in names.short} | {*tied}, key=str.swapcase)
+    full = sorted((name for _, _, names in spelled for name in names.full), key=str.swapcase)
     bare = {name for _, schema, names in spelled if not schema.get("required") for name in names.short + names.full}
     mapping = {
         "properties": {

@@ -24,7 +24,8 @@ FLOORS = [
     {"errors", "docstring", "slots", "first_party"},
     {"words", "tags", "plain", "requirement", "debug", "contract", "passes"},
     {"entry"},
-    {"loading", "snapshot", "installed", "builtin"},
+    {"loading", "snapshot", "installed", "unknown", "switches"},
+    {"builtin"},
     {"registry", "hooks"},
     {"manifest"},
     {"discovery"},
@@ -32,12 +33,12 @@ FLOORS = [
     {"parameters"},
     {"describe", "checker", "library"},
     {"config", "manifest_writer", "schema", "new_plugin"},
-    {"doctor"},
+    {"doctor", "stubs"},
     {"read", "loss"},
     {"factory", "composite", "plot"},
     {"deep_supervision", "point_sampled", "scheduled", "uncertainty_weighting"},
     {"__init__"},
-    {"cli", "testing"},
+    {"cli", "testing", "integrations"},
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 
@@ -62,6 +63,7 @@ OUTSIDE = {
     "new_plugin": {"jinja2"},
     "plot": {"torch", "matplotlib"},
     "cli": {"typer", "rich"},
+    "integrations": {"hydra"},
     "testing": {"torch", "pytest"},
 }
 # Of these, torch is imported when the module is; elsewhere inside a function, or for type checkers alone.

@@ -245,6 +245,7 @@ def test_a_broken_provider_breaks_its_own_losses_alone(site):
         registry.get("bad_lossy")
 
 
+@pytest.mark.filterwarnings("ignore:LOSSREG_DISABLE")  # of names that nothing has, see test_switch_warnings
 @pytest.mark.parametrize("switch", ["acme", "focal", "focal_x", "acme/focal", " x, focal ,", "acme,other"])
 def test_losses_can_be_switched_off(site, monkeypatch, switch):
     """By provider, name, alias or provider/name; asking for one says why."""

@@ -11,6 +11,9 @@ import lossreg
 from lossreg import doctor, hooks, losses, manifest_writer, parts
 from lossreg.cli import diagnosis
 
+# The switch names what each test may install.
+pytestmark = pytest.mark.filterwarnings("ignore:LOSSREG_ONLY")
+
 WELL = """
     from torch import nn
     from lossreg import losses

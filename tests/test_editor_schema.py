@@ -5,11 +5,14 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import pytest
+import typer
 import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
+from typer.testing import CliRunner
 
 from lossreg import json_schema
+from lossreg.cli import validation
 
 CONFIGS = Path(__file__).parent.parent / "examples" / "configs"
 SCHEMA = CONFIGS / "lossreg.schema.json"
@@ -129,6 +132,9 @@ def test_the_schema_of_the_examples_is_in_step():
         distribution("edge-losses")
     except PackageNotFoundError:
         pytest.skip("edge-losses is not installed; pip install --editable examples/third_party")
-    command = "lossreg schema --at training.loss " + " ".join(f"--provider {name}" for name in PROVIDERS)
-    fresh = json.dumps(json_schema(providers=PROVIDERS, at="training.loss"), indent=1)
-    assert SCHEMA.read_text() == fresh + "\n", f"run `{command} > examples/configs/{SCHEMA.name}`"
+    arguments = ["schema", "--at", "training.loss", *(word for name in PROVIDERS for word in ("--provider", name))]
+    app = typer.Typer()
+    validation.add_to(app)
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0
+    assert SCHEMA.read_text() == done.output, f"run `lossreg {' '.join(arguments)} > examples/configs/{SCHEMA.name}`"

@@ -20,6 +20,7 @@ BUILTINS = {
     "DisabledError": KeyError,
     "ProviderError": RuntimeError,
     "ManifestError": ValueError,
+    "MissingLibraryError": ImportError,
     "TagSyntaxError": ValueError,
     "InvalidConfigError": ValueError,
     "InputError": ValueError,
@@ -52,7 +53,7 @@ class TestEach:
         for again in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):
             assert type(again) is cls
             assert str(again) == "what\nhappened"
-            assert vars(again) == {"name": "dice", "problems": (Problem("a.b", "wrong"),), "column": 3}
+            assert (again.name, again.problems, again.column) == ("dice", (Problem("a.b", "wrong"),), 3)
 
     def test_reads_as_its_message(self, cls):
         """Without the quotes and escapes of a KeyError."""

@@ -89,7 +89,7 @@ def test_commands_are_added(team):
     add_tools(app)
     done = CliRunner().invoke(app, ["team"])
     assert done.output == "crack: lossreg_segmentation.combined:BCEDiceFocal\n"
-    assert {"doctor", "why", "plot", "new-plugin"} <= {command.name for command in app.registered_commands}
+    assert {"doctor", "why", "plot", "new-plugin", "stubs"} <= {command.name for command in app.registered_commands}
 
 
 # ---- lossreg's own behaviour goes through them
@@ -109,6 +109,7 @@ def test_building_is_a_hook(monkeypatch):
 
 def test_a_provider_that_is_not_installed_is_named_by_a_hook(monkeypatch, site):
     """`smp/nothing` tells what would have it; without the implementation it does not."""
+    monkeypatch.setattr(builtin, "scan", lambda: ([], {}))
     with pytest.raises(NotFoundError, match="pip install lossreg-smp"):
         losses.get("smp/nothing")
     _without(monkeypatch, "lossreg_resolve_missing")

@@ -7,7 +7,7 @@ import zipfile
 import pytest
 
 from lossreg.entry import Failure
-from lossreg.installed import LOSSES_GROUP, MANIFESTS_GROUP, Declared, declared
+from lossreg.installed import HOOKS_GROUP, LOSSES_GROUP, MANIFESTS_GROUP, Declared, declared
 
 ENTRY_POINTS = b"[lossreg.losses]\nzipped = acme_zip:Loss\n"
 
@@ -21,7 +21,7 @@ def library():
     """The same by the standard library: group, name, value, distribution, version."""
     return {
         (group, point.name, point.value, point.dist.name.lower().replace("_", "-"), point.dist.version)
-        for group in (LOSSES_GROUP, MANIFESTS_GROUP)
+        for group in (LOSSES_GROUP, MANIFESTS_GROUP, HOOKS_GROUP)
         for point in importlib.metadata.entry_points(group=group)
     }
 

@@ -1,6 +1,8 @@
 """A provider that describes another library: what its overlay says, what its manifest holds, what is built from it."""
 
 import json
+import re
+import shutil
 import sys
 import warnings
 
@@ -9,6 +11,7 @@ import torch
 
 import lossreg
 from lossreg import InvalidConfigError, ManifestError, MissingLibraryError, losses, manifest_writer, parts, requirement
+from lossreg.cli.listing import list_losses
 from lossreg.library import snake_case
 
 LIBRARY = """
@@ -223,9 +226,7 @@ def test_a_missing_library_is_listed_with_its_pip_line(provider, site):
     folder = provider()
     (site.root / "acmelib.py").unlink()
     for path in site.root.glob("acme_lib-*"):
-        for file in path.iterdir():
-            file.unlink()
-        path.rmdir()
+        shutil.rmtree(path)
     losses._discover = lossreg.discovery.discover
     losses._snapshot = type(losses)("torch.nn:Module")._snapshot
     entry = losses.entry("acmelib/weighted")
@@ -242,9 +243,7 @@ def test_a_library_without_metadata_is_not_missing(provider, site):
     """A folder on the path, as a nightly build may be."""
     provider()
     for path in site.root.glob("acme_lib-*"):
-        for file in path.iterdir():
-            file.unlink()
-        path.rmdir()
+        shutil.rmtree(path)
     assert losses.entry("acmelib/weighted").state == "discovered"
     assert lossreg.build("acmelib/weighted").gamma == 2
 
@@ -331,3 +330,26 @@ def test_an_overlay_that_is_wrong_is_told_what(provider, more, message):
 def test_a_class_is_named_in_snake_case_without_loss(cls, name):
     """As registered names are."""
     assert snake_case(cls) == name
+
+
+def test_the_list_tells_how_a_missing_library_is_installed(provider, site, capsys):
+    """Each loss as missing, and the line once."""
+    provider()
+    (site.root / "acmelib.py").unlink()
+    for path in site.root.glob("acme_lib-*"):
+        shutil.rmtree(path)
+    list_losses("regression")
+    out, err = capsys.readouterr()
+    assert re.search(r"^weighted +acmelib +\[missing\] Weighted\. +regression$", out, re.MULTILINE)
+    assert err.count('acmelib: acme-lib is not installed; pip install "acme-lib>=1.0,<2"') == 1
+
+
+def test_a_restriction_to_an_unknown_provider_is_warned_of(provider, monkeypatch):
+    """It would allow less than was meant."""
+    monkeypatch.setattr(lossreg.switches, "_warned", set())
+    monkeypatch.setattr(lossreg.discovery, "_providers_checked", set())
+    provider()
+    config = {"name": "acmelib/weighted", "params": {}}
+    with pytest.warns(UserWarning, match=r"no provider is called 'acmlib'; did you mean 'acmelib'\?"):
+        lossreg.build(config, providers={"acmelib", "acmlib"})
+    lossreg.build(config, providers={"acmelib"})

@@ -262,6 +262,16 @@ def test_at_a_place_in_a_larger_file():
         assert not validator.is_valid(wrong)
 
 
+def test_names_come_before_aliases():
+    """As editors offer them: snake_case, class names, then provider/name."""
+    with losses.scope():
+        losses.register_lazy("zeta", "acme:Zeta", aliases=["AlphaLoss"], parameters={"properties": {}, "required": []})
+        mapping = json_schema(["dice", "zeta"])["$defs"]["loss"]["$defs"]["open"]["else"]
+    enum = mapping["properties"]["name"]["enum"]
+    assert enum[:4] == ["dice", "dice_loss", "zeta", "AlphaLoss"]
+    assert enum[4:] == ["local/zeta", "local/AlphaLoss", "segmentation/dice", "segmentation/dice_loss"]
+
+
 def test_it_stays_compact():
     """Each parameter is described once, however many slots take a loss."""
     ours = {"lossreg", "segmentation", "sam"}

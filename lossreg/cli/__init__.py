@@ -9,6 +9,7 @@ import typer
 
 from lossreg.cli import listing, manifests, validation
 from lossreg.errors import LossregError
+from lossreg.words import printable
 
 INVALID = 1
 OWN = {"list", "show", "validate", "schema", "manifest", "--version"}
@@ -43,7 +44,7 @@ def main() -> None:
             add_tools(app)
         app()
     except LossregError as error:
-        print(f"lossreg: {error}", file=sys.stderr)
+        print("\n".join(map(printable, f"lossreg: {error}".splitlines())), file=sys.stderr)
         sys.exit(INVALID)
 
 

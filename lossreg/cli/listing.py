@@ -39,6 +39,8 @@ def list_losses(
         print(json.dumps(rows, indent=1))
         return
     _print_rows(rows)
+    for reason in dict.fromkeys(f"{e.provider}: {e.reason}" for e in map(losses.entry, names) if e.state == "missing"):
+        typer.echo(printable(reason), err=True)
     for source, _, error in losses.failures:
         typer.echo(printable(f"not read: {source}: {error}"), err=True)
 

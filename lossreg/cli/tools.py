@@ -5,11 +5,11 @@ from __future__ import annotations
 import typer
 
 from lossreg.builtin import hookimpl
-from lossreg.cli import diagnosis, explanation, new_plugin, plotting
+from lossreg.cli import diagnosis, explanation, new_plugin, plotting, stubbing
 
 
 @hookimpl(tryfirst=True)
 def lossreg_cli(app: typer.Typer) -> None:
-    """`why`, `doctor`, `plot` and `new-plugin`."""
-    for group in (explanation, diagnosis, plotting, new_plugin):
+    """`why`, `doctor`, `plot`, `new-plugin` and `stubs`."""
+    for group in (explanation, diagnosis, plotting, new_plugin, stubbing):
         group.add_to(app)

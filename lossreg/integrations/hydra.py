@@ -1,0 +1,82 @@
+"""Losses as options of a Hydra config group: `python train.py loss=dice loss.params.smooth=0.5`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Any
+
+from lossreg.checker import parameters
+from lossreg.discovery import losses
+from lossreg.entry import Entry
+from lossreg.errors import LossregError, MissingLibraryError, NotFoundError
+
+REQUIRED = "???"  # as OmegaConf marks a value that must be given
+
+
+def register_hydra_configs(
+    group: str = "loss", names: Iterable[str] | None = None, providers: Collection[str] | None = None
+) -> None:
+    """Put an option for each loss into Hydra's ConfigStore: {name, params}, with the defaults and ??? where one is due.
+
+    Call it before Hydra composes, and choose with `loss=dice` or `loss=monai/dice`; `lossreg.build(cfg.loss)` builds
+    what was chosen. Calling it again replaces the options.
+
+    Args:
+        group: where the options are, such as "loss" or "training/loss".
+        names: the losses, each an option of the name given here. None for all that can be described: each under
+            provider/name, and under its short name where that leads to it.
+        providers: only the losses of these providers.
+    Raises:
+        MissingLibraryError: Hydra is not installed.
+        NotFoundError, ProviderError: a named loss is unknown, broken or of another provider.
+    """
+    try:
+        from hydra.core.config_store import ConfigStore
+    except ModuleNotFoundError as error:
+        raise MissingLibraryError(
+            "options of Hydra need hydra-core, which is not installed; pip install 'lossreg[hydra]'",
+            name="hydra",
+            distribution="hydra-core",
+        ) from error
+    options = _all(providers) if names is None else _named(names, providers)
+    store = ConfigStore.instance()
+    for name, params in options.items():
+        # The provider is a folder of the group, as a path on the command line has it.
+        provider, slash, short = name.rpartition("/")
+        store.store(short, {"name": name, "params": params}, group=f"{group}{slash}{provider}", provider="lossreg")
+
+
+def _all(providers: Collection[str] | None) -> dict[str, dict[str, Any]]:
+    options: dict[str, dict[str, Any]] = {}
+    for name in losses.list():
+        entry = losses.entry(name)
+        if entry.state in ("disabled", "incompatible") or (providers is not None and entry.provider not in providers):
+            continue
+        try:
+            params = _defaults(entry)
+        except LossregError:
+            continue  # broken: it says so when it is asked for by its name
+        options |= {name: params, entry.full_name: params}
+    return options
+
+
+def _named(names: Iterable[str], providers: Collection[str] | None) -> dict[str, dict[str, Any]]:
+    options = {}
+    for name in names:
+        entry = losses.entry(name)
+        if providers is not None and entry.provider not in providers:
+            allowed = ", ".join(sorted(providers)) or "none"
+            raise NotFoundError(f"{entry.full_name} is not allowed here; allowed providers: {allowed}", name=name)
+        options[name] = _defaults(entry)
+    return options
+
+
+def _defaults(entry: Entry) -> dict[str, Any]:
+    """A value for each parameter that has a default or needs one."""
+    described = parameters(entry)
+    required = described.get("required", ())
+    return {
+        name: REQUIRED if name in required else part["default"]
+        for name, part in described["properties"].items()
+        if name in required or "default" in part
+    }

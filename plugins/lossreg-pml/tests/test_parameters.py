@@ -125,7 +125,9 @@ def test_every_parameter_of_a_part_is_accepted(name):
         assert type(part_of(entry, {**example_of(entry), parameter: value_of(parameter, schema, host)})) is type(host)
 
 
-@pytest.mark.parametrize("entry", [LOSSES[name] for name in OF_LIBRARY] + [*PARTS.values()], ids=lambda entry: entry.full_name)
+@pytest.mark.parametrize(
+    "entry", [LOSSES[name] for name in OF_LIBRARY] + [*PARTS.values()], ids=lambda entry: entry.full_name
+)
 def test_defaults_are_the_librarys(entry):
     """Equal to those in the signatures; required is what has none."""
     real = defaults(library_class(entry))

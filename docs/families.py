@@ -31,8 +31,13 @@ def table() -> str:
     """One row for each family."""
     rows = []
     for family, columns in families().items():
-        differing = _differing([entry for entries in columns.values() for entry in entries])
-        cells = ["<br>".join(_cell(entry, differing) for entry in columns.get(column, ())) for column in COLUMNS]
+        all_of_them = [entry for entries in columns.values() for entry in entries]
+        differing = _differing(all_of_them)
+        inputs = {entry.metadata["contract"]["input"] for entry in all_of_them}
+        cells = [
+            "<br>".join(_cell(entry, differing, say_input=len(inputs) > 1) for entry in columns.get(column, ()))
+            for column in COLUMNS
+        ]
         rows.append(f"| **{family}** | {' | '.join(cells)} |")
     head = f"| family | {' | '.join(COLUMNS)} |\n|---|{'---|' * len(COLUMNS)}"
     return "\n".join([head, *rows])
@@ -43,7 +48,7 @@ def _differing(entries: list[Entry]) -> set[str]:
     values: dict[str, list[str]] = {}
     for entry in entries:
         for name, value in _defaults(entry):
-            values.setdefault(name, []).append(json.dumps(value))
+            values.setdefault(name, []).append(json.dumps(float(value) if type(value) is int else value))
     return {name for name, found in values.items() if len({*found}) > 1 or len(found) < len(entries)}
 
 
@@ -53,9 +58,14 @@ def _defaults(entry: Entry) -> Iterator[tuple[str, Any]]:
             yield name, schema["default"]
 
 
-def _cell(entry: Entry, differing: set[str]) -> str:
-    """The name, and the defaults that differ, but for what is off."""
-    shown = [f"{name} {_value(value)}" for name, value in _defaults(entry) if name in differing and value is not None]
+def _cell(entry: Entry, differing: set[str], *, say_input: bool) -> str:
+    """The name, what it takes where others take something else, and the defaults that differ, but for what is off."""
+    shown = [f"*{entry.metadata['contract']['input']}*"] if say_input else []
+    shown += [
+        f"{name} {_value(value)}"
+        for name, value in _defaults(entry)
+        if name in differing and value not in (None, False)
+    ]
     return f"`{entry.full_name}`" + (f" {', '.join(shown)}" if shown else "")
 
 

@@ -117,7 +117,7 @@ def _record_schema(hint: Any) -> Schema | None:
         schema = schema_of(bare)
         if schema is None:
             return None
-        default = TypeAdapter(bare).json_schema().get("default")
+        default = None if _holds_slot(bare) else TypeAdapter(bare).json_schema().get("default")
         properties[key] = schema if default is None else schema | {"default": default}
         if not optional:
             required.append(key)

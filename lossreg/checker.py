@@ -12,7 +12,7 @@ from pydantic_core import ValidationError
 
 from lossreg.discovery import hooks, losses, parts, warn_unknown_providers
 from lossreg.entry import Entry
-from lossreg.errors import AmbiguousNameError, DisabledError, NotFoundError, Problem
+from lossreg.errors import AmbiguousNameError, InvalidNameError, NotFoundError, Problem
 from lossreg.parameter_model import Schema, model
 from lossreg.plain import invalid, join, plain, shown
 from lossreg.registry import Registry
@@ -22,10 +22,20 @@ from lossreg.words import words
 MAX_NESTING = 16  # losses within losses
 MAX_PROBLEMS = 100  # each may look for similar names, which takes time
 KEYS = ("name", "params", "provider", "version")
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "string": str,
+    "number": (int, float),
+    "integer": int,
+    "boolean": bool,
+    "null": type(None),
+}
 
 
 def complete(config: str | Mapping[str, Any], *, providers: Collection[str] | None = None) -> dict[str, Any]:
     """A config as plain data, checked, with every default written out. See `config.validate`."""
+    if isinstance(providers, str):
+        message = f"providers is a set of names, got {providers!r}; write {{{providers!r}}}"
+        raise InvalidNameError(message, name=providers)
     if providers is not None:
         warn_unknown_providers(providers)
     checker = _Checker(None if providers is None else frozenset(providers))
@@ -59,21 +69,34 @@ def map_nested(schema: Schema, value: Any, path: str, change: Callable[[Schema, 
         return [map_nested(items, item, join(path, index), change) for index, item in enumerate(value)]
     if isinstance(value, dict) and isinstance(values := schema.get("additionalProperties"), dict):
         return {key: map_nested(values, item, join(path, key), change) for key, item in value.items()}
-    for part in schema.get("anyOf", ()):
-        if isinstance(value, _taken_by(part)):
+    # What is exactly meant comes before what is of the right kind: `Literal["auto"] | nn.Module`.
+    members = sorted(schema.get("anyOf", ()), key=lambda part: not {"enum", "const"} & part.keys())
+    for part in members:
+        if _takes(part, value):
             return map_nested(part, value, path, change)
     return value
 
 
-def _taken_by(part: Schema) -> tuple[type, ...]:
-    """A loss is a name or a mapping, a list of losses a list: the kind of the value tells which part is meant."""
+def _takes(part: Schema, value: Any) -> bool:
+    """Which member of a union is meant: a loss is a name or a mapping, a list of losses a list of those."""
     role = role_of(part)
     if role is not None:
-        return (list, int, float) if role == TENSOR else (str, dict)
-    if FUNCTIONS in part:
-        return (str,)
-    kinds: dict[str, tuple[type, ...]] = {"array": (list,), "object": (dict,), "number": (int, float)}
-    return kinds.get(part.get("type", ""), ())
+        kinds: tuple[type, ...] = (list, int, float) if role == TENSOR else (str, dict)
+        return isinstance(value, kinds) and not isinstance(value, bool)
+    if "enum" in part or "const" in part:
+        return value in part.get("enum", [part.get("const")])
+    if "anyOf" in part:
+        return any(_takes(member, value) for member in part["anyOf"])
+    kind = part.get("type", "")
+    if kind == "array":
+        return isinstance(value, list) and all(_takes(part.get("items") or {}, item) for item in value)
+    if kind == "object":
+        inner = part.get("additionalProperties")
+        values = inner if isinstance(inner, dict) else {}
+        return isinstance(value, dict) and all(_takes(values, item) for item in value.values())
+    if isinstance(value, bool):
+        return kind in ("boolean", "")
+    return isinstance(value, _KINDS.get(kind, object))
 
 
 class _Checker:
@@ -119,9 +142,10 @@ class _Checker:
 
     def transform(self, value: dict[str, Any], registry: Registry[Any]) -> None:
         """Migrate a config in place, as the hooks say."""
+        manager = hooks()  # first: one of them may register the name
         name = _full_name(value)
         entry = registry.entry(name) if name is not None and name in registry else None
-        hooks().call("lossreg_transform_config", config=value, entry=entry)
+        manager.call("lossreg_transform_config", config=value, entry=entry)
 
     def entry(self, value: dict[str, Any], path: str, role: str, registry: Registry[Any]) -> Entry | None:
         where = join(path, "name")
@@ -134,8 +158,12 @@ class _Checker:
             return None
         try:
             entry = registry.entry(_full_name(value) or "")
-        except (NotFoundError, AmbiguousNameError, DisabledError) as error:
-            self.problem(where, str(error))
+        except (NotFoundError, AmbiguousNameError) as error:
+            names = "" if role == LOSS else f"; allowed are {', '.join(registry.filter_by_tag(role)) or 'none'}"
+            self.problem(where, f"{error}{names}")
+            return None
+        if entry.state in ("disabled", "incompatible"):
+            self.problem(where, f"{entry.full_name} is {entry.state}: {entry.reason}")
             return None
         if role != LOSS and role not in (entry.tags or ()):
             allowed = ", ".join(registry.filter_by_tag(role)) or "none"
@@ -175,9 +203,9 @@ class _Checker:
             checked_above = role_of(slot) in (None, TENSOR)
             return value if checked_above else self.node(value, where, slot, depth + 1)
 
-        return defaults | {
+        return {
             name: map_nested(properties[name], value, join(path, name), check)
-            for name, value in values.items()
+            for name, value in (defaults | values).items()
             if name in properties
         }
 

@@ -154,7 +154,7 @@ def _switchable(entries: Iterable[Entry]) -> set[str]:
 def _declaring() -> set[str]:
     """Providers whose declarations may not have been readable, too."""
     items = [item for item in scan()[0] if isinstance(item, Declared)]
-    return {i.name if i.group == MANIFESTS_GROUP else i.distribution.removeprefix("lossreg-") for i in items}
+    return {i.distribution.removeprefix("lossreg-") if i.group == LOSSES_GROUP else i.name for i in items}
 
 
 def warn_unknown_providers(names: Collection[str]) -> None:

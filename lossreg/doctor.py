@@ -14,6 +14,7 @@ from lossreg.discovery import hooks, losses, parts
 from lossreg.entry import Entry, Failure
 from lossreg.errors import LossregError, MissingLibraryError
 from lossreg.installed import MANIFESTS_GROUP, declared, duplicates
+from lossreg.registry import Registry
 
 BROKEN = ("broken", "out of step")
 
@@ -33,9 +34,10 @@ def providers() -> Iterator[Provider]:
     """Every provider, as it is found. Runs their code."""
     importlib.import_module("torch")  # everybody's, so nobody's time
     packages = _packages()
-    groups: dict[str, list[Entry]] = {}
-    for entry in (*losses.entries(), *parts.entries()):
-        groups.setdefault(entry.provider, []).append(entry)
+    groups: dict[str, list[tuple[Registry[Any], Entry]]] = {}
+    for registry in (losses, parts):  # which may share names
+        for entry in registry.entries():
+            groups.setdefault(entry.provider, []).append((registry, entry))
     for name, entries in sorted(groups.items()):
         yield _examine(name, entries, packages.get(name))
 
@@ -64,14 +66,14 @@ def environment() -> Iterator[tuple[str, str]]:
         yield f"statistics on {device}", _implementation(device) if device == "cpu" or cuda else "no such device"
 
 
-def _examine(name: str, entries: list[Entry], package: str | None) -> Provider:
+def _examine(name: str, entries: list[tuple[Registry[Any], Entry]], package: str | None) -> Provider:
     start, states, problems = time.perf_counter(), set(), []
-    for entry in entries:
-        state, problem = _load(entry)
+    for registry, entry in entries:
+        state, problem = _load(registry, entry)
         states.add(state)
         problems += [problem] if problem else []
     seconds = time.perf_counter() - start
-    first = entries[0]
+    _, first = entries[0]
     state = next((bad for bad in ("broken", "missing", "disabled", "incompatible") if bad in states), "loaded")
     if state == "loaded" and package is not None:
         try:
@@ -83,11 +85,10 @@ def _examine(name: str, entries: list[Entry], package: str | None) -> Provider:
     return Provider(name, distribution, len(entries), state, seconds, tuple(dict.fromkeys(problems)))
 
 
-def _load(entry: Entry) -> tuple[str, str]:
+def _load(registry: Registry[Any], entry: Entry) -> tuple[str, str]:
     """The state of an entry once it was asked for, and what is wrong."""
     if entry.state in ("disabled", "incompatible"):
         return entry.state, entry.reason
-    registry = losses if entry.full_name in losses else parts
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from lossreg.checker import map_nested, parameters, registry_of
 from lossreg.config import ConfigLike, checked
 from lossreg.discovery import hooks
-from lossreg.errors import LossregError, Problem
+from lossreg.errors import LossregError, Problem, ProviderError
 from lossreg.loading import import_target
 from lossreg.parameter_model import Schema
 from lossreg.plain import invalid, join
@@ -58,7 +58,8 @@ def _construct(config: dict[str, Any], path: str, role: str) -> nn.Module:
     properties = parameters(entry, registry)["properties"]
     where = join(path, "params")
     arguments = {
-        name: map_nested(properties[name], value, join(where, name), _argument)
+        # Copied: what a constructor does to a list must not change the config.
+        name: map_nested(properties[name], copy.deepcopy(value), join(where, name), _argument)
         for name, value in config["params"].items()
     }
     try:
@@ -75,12 +76,35 @@ def _construct(config: dict[str, Any], path: str, role: str) -> nn.Module:
 def _argument(slot: Schema, value: Any, at: str) -> Any:
     """What a constructor is given for a value that is not plain: a module, a tensor or a function."""
     if FUNCTIONS in slot:
-        return import_target(slot[FUNCTIONS][value])  # the manifest's target, never the config's
+        return _function(slot[FUNCTIONS][value], at)  # the manifest's target, never the config's
     role = role_of(slot) or LOSS
     if role == TENSOR:
-        import torch
-
-        return torch.tensor(value, dtype=torch.get_default_dtype())
+        return _tensor(value, at)
     module = _construct(value, at, role)
     siblings = slot.get("properties")
-    return module if siblings is None else {"loss": module} | {key: value[key] for key in siblings if key in value}
+    if siblings is None:
+        return module
+    beside = {key: map_nested(siblings[key], value[key], join(at, key), _argument) for key in siblings if key in value}
+    return {"loss": module} | beside
+
+
+def _function(target: str, at: str) -> Any:
+    try:
+        return import_target(target)
+    except (ImportError, AttributeError) as error:
+        raise ProviderError(
+            f"{at}: the function {target}, which its provider names, cannot be imported: {error};"
+            " install a version that the provider describes",
+            name=at,
+            target=target,
+            distribution=None,
+        ) from error
+
+
+def _tensor(value: Any, at: str) -> Any:
+    import torch
+
+    tensor = torch.tensor(value, dtype=torch.get_default_dtype())
+    if not tensor.isfinite().all():
+        raise invalid([Problem(at, f"a number is too large for {tensor.dtype}")])
+    return tensor

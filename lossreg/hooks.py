@@ -15,15 +15,13 @@ import importlib
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import suppress
-from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 import pluggy
 
 from lossreg import builtin
 from lossreg.entry import Entry, Failure
-from lossreg.errors import LossregError, ProviderError
+from lossreg.errors import ConflictError, LossregError, ProviderError
 from lossreg.installed import HOOKS_GROUP, Declared, declared
 from lossreg.switches import DISABLE, ONLY, is_strict, names_in
 
@@ -80,15 +78,26 @@ class Hooks:
     def load(self, registry: Registry[Any]) -> None:
         """Import what is installed, one by one."""
         for item in _declared():
+            added: list[object] = []
             try:
-                self._add(item, registry)
+                self._add(item, registry, added)
             except (KeyboardInterrupt, GeneratorExit):
                 raise
             except BaseException as error:  # noqa: BLE001 - SystemExit too, as for losses
-                self._leave_out(item.name, item.distribution, error)
+                for plugin in filter(self.manager.is_registered, added):
+                    self.manager.unregister(plugin)
+                self._report(item.name, item.distribution, error)
 
-    def _add(self, item: Declared, registry: Registry[Any]) -> None:
+    def _add(self, item: Declared, registry: Registry[Any], added: list[object]) -> None:
         module = importlib.import_module(item.value.partition(":")[0])
+        if self.manager.has_plugin(item.name) or self.manager.is_registered(module):
+            raise ConflictError(
+                f"hooks called {item.name!r} or of {item.value} are there already; rename the entry point",
+                name=item.name,
+                existing=item.name,
+                proposed=item.value,
+            )
+        added.append(module)
         self.manager.register(module, item.name)
         self.manager.check_pending()  # a hook that does not exist
         others = [plugin for plugin in self.manager.get_plugins() if plugin is not module]
@@ -99,34 +108,29 @@ class Hooks:
 
         A LossregError is an answer and not a failure, as is whatever lossreg's own implementation raises.
         """
-        several = len(getattr(self.manager.hook, hook).get_hookimpls()) > 1
-        before = deepcopy(arguments["config"]) if several and "config" in arguments else None
         while True:
+            caller = getattr(self.manager.hook, hook)
+            implementations = caller.get_hookimpls()
+            several = len(implementations) > 1
+            given = {key: _copied(value) for key, value in arguments.items()} if several else arguments
             try:
-                return getattr(self.manager.hook, hook)(**arguments)
+                found = caller(**given)
             except LossregError:
                 raise
             except Exception as error:
-                culprit = self._culprit(hook, error)
+                culprit = _culprit(implementations, error)
                 if culprit is None:
                     raise
-                self._leave_out(culprit, None, error)
-                if before is not None:
-                    arguments["config"].clear()
-                    arguments["config"].update(deepcopy(before))
+                if self.manager.is_registered(culprit.plugin):  # another thread may have been first
+                    self.manager.unregister(culprit.plugin)
+                    self._report(culprit.plugin_name, None, error)
+                continue
+            if several and "config" in arguments:  # it is changed in place
+                arguments["config"].clear()
+                arguments["config"].update(given["config"])
+            return found
 
-    def _culprit(self, hook: str, error: Exception) -> str | None:
-        """The installed plugin whose implementation raised: the innermost one in the traceback."""
-        codes = {impl.function.__code__: impl.plugin_name for impl in getattr(self.manager.hook, hook).get_hookimpls()}
-        innermost, traceback = PROJECT, error.__traceback__
-        while traceback is not None:
-            innermost = codes.get(traceback.tb_frame.f_code, innermost)
-            traceback = traceback.tb_next
-        return None if innermost == PROJECT else innermost
-
-    def _leave_out(self, name: str, distribution: str | None, error: BaseException) -> None:
-        with suppress(ValueError, AssertionError):  # it may not have come as far as being registered
-            self.manager.unregister(name=name)
+    def _report(self, name: str, distribution: str | None, error: BaseException) -> None:
         message = f"the hooks {name!r} are broken and left out: {type(error).__name__}: {error}"
         failure = ProviderError(message, name=name, target=HOOKS_GROUP, distribution=distribution)
         failure.__cause__ = error
@@ -134,6 +138,23 @@ class Hooks:
             raise failure from error
         self.failures += (Failure(f"hooks {name}", distribution, failure),)
         warnings.warn(f"{message}; `lossreg doctor` tells more", stacklevel=2)
+
+
+def _culprit(implementations: list[pluggy.HookImpl], error: Exception) -> pluggy.HookImpl | None:
+    """The installed implementation that raised: the innermost one in the traceback."""
+    codes = {implementation.function.__code__: implementation for implementation in implementations}
+    innermost, traceback = None, error.__traceback__
+    while traceback is not None:
+        innermost = codes.get(traceback.tb_frame.f_code, innermost)
+        traceback = traceback.tb_next
+    return innermost if innermost is not None and innermost.plugin is not builtin else None
+
+
+def _copied(value: Any) -> Any:
+    """Plain data anew, whatever else is in it as it is: a hook that fails leaves nothing changed."""
+    if type(value) is dict:
+        return {key: _copied(item) for key, item in value.items()}
+    return [_copied(item) for item in value] if type(value) is list else value
 
 
 _complete: Hooks | None = None

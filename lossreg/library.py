@@ -118,7 +118,7 @@ class Library:
         for item in self.described:
             try:
                 cls = import_target(item.target)
-            except (ImportError, AttributeError) as error:
+            except Exception as error:  # a library may raise anything while it is imported
                 raise ManifestError(f"{item.target} cannot be imported: {error}", source=item.target) from error
             yield (
                 item.section,
@@ -178,7 +178,11 @@ def snake_case(cls: str) -> str:
 def _losses_in(module: str) -> Iterator[str]:
     from torch import nn
 
-    for name, value in vars(importlib.import_module(module)).items():
+    try:
+        found = importlib.import_module(module)
+    except Exception as error:
+        raise ManifestError(f"importing {module} raised {type(error).__name__}: {error}", source=module) from error
+    for name, value in vars(found).items():
         public = not name.startswith("_") and inspect.isclass(value) and value.__name__ == name
         if public and issubclass(value, nn.Module) and f"{value.__module__}.".startswith(f"{module}."):
             yield name

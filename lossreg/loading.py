@@ -36,7 +36,7 @@ def load(entry: Entry, check: Callable[[object], None]) -> type:
     except (KeyboardInterrupt, GeneratorExit):
         raise
     except ModuleNotFoundError as cause:
-        if entry.requires is None or (cause.name or "").partition(".")[0] != entry.requires.package:
+        if entry.requires is None or cause.name != entry.requires.package:
             raise _broken(entry, cause) from cause
         raise MissingLibraryError(
             f"{entry.full_name} needs {entry.requires.distribution}, which is not installed; {entry.requires.install}",
@@ -52,8 +52,11 @@ def load(entry: Entry, check: Callable[[object], None]) -> type:
 
 
 def _broken(entry: Entry, cause: BaseException) -> ProviderError:
+    outside = entry.requires.outside() if entry.requires is not None else None
+    hint = f"; {outside}; {entry.requires.install}" if entry.requires is not None and outside else ""
     return ProviderError(
-        f"{entry.full_name} is installed but broken: importing {entry.origin} raised {type(cause).__name__}: {cause}",
+        f"{entry.full_name} is installed but broken: importing {entry.origin} raised"
+        f" {type(cause).__name__}: {cause}{hint}",
         name=entry.name,
         target=entry.target,
         distribution=entry.distribution,

@@ -34,7 +34,7 @@ _FILE = re.compile(r"[\w.\-]+")
 _KINDS = {str: "text", dict: "an object", list: "a list", int: "an integer", (int, float): "a number"}
 _OF_LOSS: dict[str, Any] = {
     **dict.fromkeys(("summary", "formula", "shapes", "source"), str),
-    **dict.fromkeys(("contract", "parameters"), dict),
+    **dict.fromkeys(("contract", "parameters", "renamed", "example"), dict),
 }
 _OF_SCHEMA: dict[str, Any] = {
     **dict.fromkeys(("type", "$ref", "description", "pattern"), str),
@@ -180,6 +180,8 @@ def _check_loss(metadata: Mapping[str, Any]) -> None:
         if "properties" not in metadata["parameters"]:
             raise TypeError("its parameters have no properties")
         _check_schema(metadata["parameters"], "the schema of its parameters")
+    renamed = metadata.get("renamed", {})
+    _check_kinds(renamed, dict.fromkeys(renamed, str), "its renamed parameter")
     ways = metadata.get("contract", {}).get("implementations", {})
     _check_kinds({"implementations": ways}, {"implementations": dict}, "its")
     for needs in ways.values():

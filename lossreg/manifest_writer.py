@@ -42,6 +42,7 @@ def generate(package: str) -> dict[str, Any]:
     library = _library(package)
     if library is not None:
         head["library"] = library.requirement._asdict()
+        manifest.library(head, package)  # what cannot be read is not written
         for section, name, description in library.manifest():
             if name in described[section]:
                 raise ManifestError(f"{package}: {section} {name!r} is declared twice; rename one", source=package)

@@ -52,10 +52,8 @@ def _validator(schema: Schema) -> core.CoreSchema:
         return core.no_info_plain_validator_function(_numbers) if role == TENSOR else core.any_schema()
     if "anyOf" in schema:
         return core.union_schema([_member(part) for part in schema["anyOf"]])
-    if "enum" in schema:
-        return core.literal_schema(schema["enum"])
-    if "const" in schema:
-        return core.literal_schema([schema["const"]])
+    if "enum" in schema or "const" in schema:
+        return _literal(schema.get("enum", [schema.get("const")]))
     kind = schema.get("type")
     bounds = {_BOUNDS[key]: value for key, value in schema.items() if key in _BOUNDS}
     if kind == "number":
@@ -78,6 +76,18 @@ def _validator(schema: Schema) -> core.CoreSchema:
     if kind is not None:
         raise ValueError(f"unknown type {kind!r:.80}")
     return core.any_schema()
+
+
+def _literal(values: list[Any]) -> core.CoreSchema:
+    if not any(isinstance(value, (int, float)) for value in values):
+        return core.literal_schema(values)
+
+    def check(given: Any) -> Any:  # 1 == True == 1.0, of which a list of modes means one
+        if not any(type(value) is type(given) and value == given for value in values):
+            raise ValueError("none of the values")
+        return given
+
+    return core.no_info_plain_validator_function(check)
 
 
 def _member(part: Schema) -> core.CoreSchema:

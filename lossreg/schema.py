@@ -13,7 +13,7 @@ from typing import Any
 from lossreg.checker import KEYS, parameters, registry_of
 from lossreg.discovery import losses
 from lossreg.entry import Entry
-from lossreg.errors import LossregError, NotFoundError
+from lossreg.errors import DisabledError, LossregError, NotFoundError
 from lossreg.parameter_model import Schema
 from lossreg.slots import FUNCTIONS, LOSS, TENSOR, reference, role_of
 
@@ -72,6 +72,8 @@ def _described(entries: Iterable[Entry], role: str = LOSS) -> _Described:
 
 def _describe(entry: Entry, role: str) -> tuple[str, tuple[Entry, Schema]]:
     registry = registry_of(role)
+    if entry.state in ("disabled", "incompatible"):
+        raise DisabledError(f"{entry.full_name} is {entry.state}: {entry.reason}", name=entry.name, reason=entry.reason)
     described = parameters(entry, registry)
     # Asked for again: one that had to be loaded has told its other names by now.
     return entry.full_name, (registry.entry(entry.full_name), described)

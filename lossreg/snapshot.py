@@ -48,7 +48,8 @@ class Snapshot:
         if slash:
             found = [entry for entry in found if entry.provider == provider]
         owners = [entry for entry in found if entry.owns_name]
-        best = owners or _in_code(found) or found
+        enabled = [entry for entry in found if entry.state != "disabled"] or found
+        best = owners or _in_code(enabled) or enabled
         if best and len({entry.target for entry in best}) == 1:
             return best[0]
         return best

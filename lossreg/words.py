@@ -21,7 +21,7 @@ def words(schema: Mapping[str, Any]) -> str:
     """`a number >= 0 and <= 1`, `one of "mean", "sum"`, `a list of at least 2, each a number`, `text or null`."""
     role = role_of(schema)
     if role == TENSOR:
-        return "a number or nested lists of numbers"
+        return "a number or lists of numbers, nested ones of equal length"
     if role is not None:
         return f"a {role}: its name or {{" + ", ".join(["name", "params", *schema.get("properties", {})]) + "}"
     if "anyOf" in schema:

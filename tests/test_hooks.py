@@ -4,6 +4,7 @@ import importlib
 import logging
 import re
 import sys
+import textwrap
 import warnings
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from typer.testing import CliRunner
 import lossreg
 from lossreg import InvalidConfigError, NotFoundError, ProviderError, builtin, hooks, losses
 from lossreg.cli import add_tools
+
+from .fakes import in_threads
 
 ROOT = Path(__file__).parent.parent
 TEAM = ROOT / "examples/team_hooks/team_hooks/__init__.py"
@@ -250,3 +253,62 @@ def test_every_hook_is_documented():
         section = text.partition(f"## `{name}")[2].partition("\n## ")[0]
         assert "```python" in section, name
         assert f"def {name}(" in section, name
+
+
+def test_a_second_plugin_of_a_name_leaves_the_first_alone(site):
+    """Lossreg's own included: a distribution cannot take its place, nor make it go."""
+    site.module("fine_hooks", HEAD + "@hookimpl\ndef lossreg_resolve_missing(name): return 'ask the fine ones'")
+    site.module("late_hooks", "")
+    site.distribution("a-fine", hooks={"hooks": "fine_hooks"})
+    site.distribution("b-late", hooks={"hooks": "late_hooks", "lossreg": "late_hooks"})
+    with pytest.warns(UserWarning, match="are there already; rename the entry point") as caught:
+        lossreg.build("dice")
+    assert len(caught) == 2
+    with pytest.raises(NotFoundError, match="ask the fine ones"):
+        losses.get("nothing_of_the_kind")
+
+
+def test_threads_that_meet_one_broken_hook_all_go_on(installed):
+    """Each calls again, whoever left it out."""
+    source = """
+        import threading
+        meeting = threading.Barrier(2)
+        @hookimpl
+        def lossreg_transform_config(config):
+            meeting.wait(timeout=20)
+            raise RuntimeError('boom')
+    """
+    installed("bad_hooks", textwrap.dedent(source))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        lossreg.discovery.hooks()
+        names = in_threads(2, lambda _: lossreg.validate("dice").name)
+    assert names == ["dice", "dice"]
+    assert len([warning for warning in caught if "broken and left out" in str(warning.message)]) == 1
+
+
+def test_what_a_failing_hook_did_to_the_parameters_is_undone(installed):
+    """The module is what its config says."""
+    source = "@hookimpl\ndef lossreg_build(entry, params):\n    params['smooth'] = 9.0\n    raise RuntimeError('boom')"
+    installed("bad_hooks", source)
+    with pytest.warns(UserWarning, match="the hooks 'bad_hooks' are broken"):
+        loss = lossreg.build("dice")
+    assert loss.smooth == lossreg.config_of(loss)["params"]["smooth"] == 1.0
+
+
+def test_a_name_that_a_hook_registers_is_migrated_from_the_first_time(installed):
+    """The hooks are loaded before the name is looked up."""
+    source = """
+        from torch import nn
+
+        class Zed(nn.Module):
+            def __init__(self, smooth: float = 1.0):
+                super().__init__()
+
+        @hookimpl
+        def lossreg_register(registry):
+            registry.register("zed", renamed={"eps": "smooth"})(Zed)
+    """
+    installed("zed_hooks", textwrap.dedent(source))
+    with pytest.warns(DeprecationWarning, match="'eps' is called 'smooth'"):
+        assert lossreg.validate({"name": "zed", "params": {"eps": 2.0}}).params == {"smooth": 2.0}

@@ -178,10 +178,16 @@ def test_tensors_functions_losses_and_parts_arrive_as_such(provider):
     [
         (
             {"weight": [[1, 2], [3]]},
-            "params.weight: expected a number or nested lists of numbers or null, got a list of 2",
+            "expected a number or lists of numbers, nested ones of equal length or null, got a list of 2",
         ),
-        ({"weight": ["a"]}, "params.weight: expected a number or nested lists of numbers or null, got a list of 1"),
-        ({"weight": True}, "params.weight: expected a number or nested lists of numbers or null, got True"),
+        (
+            {"weight": ["a"]},
+            "expected a number or lists of numbers, nested ones of equal length or null, got a list of 1",
+        ),
+        (
+            {"weight": True},
+            "expected a number or lists of numbers, nested ones of equal length or null, got True",
+        ),
         ({"act": "os:system"}, "params.act: expected one of 'relu', 'exp' or null, got the text 'os:system'"),
         ({"gamma": -1}, "params.gamma: expected a number >= 0, got -1"),
         ({"mode": "c"}, "params.mode: expected one of 'a', 'b', got the text 'c'"),

@@ -19,7 +19,7 @@ def doctor() -> None:
     from lossreg.doctor import BROKEN, environment, findings, notes, providers
 
     broken = False
-    print(f"{'provider':<16}{'from':<34}{'losses':>7}  {'state':<12}{'import':>8}")
+    print(f"{'provider':<16}{'from':<34}{'entries':>7}  {'state':<12}{'import':>8}")
     for found in providers():
         line = f"{found.name:<16}{found.distribution:<34}{found.losses:>7}  {found.state:<12}{found.seconds:>7.2f}s"
         print(printable(line))

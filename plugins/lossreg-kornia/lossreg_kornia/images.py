@@ -47,7 +47,8 @@ library.loss(
 library.loss(
     "kornia.losses:MS_SSIMLoss",
     "ms_ssim",
-    summary="Structural similarity at several scales, mixed with a smoothed absolute error, times 200.",
+    family="ms_ssim_l1",
+    summary="Gaussian-weighted absolute error with 2.5 % of multi-scale structural similarity, times 200.",
     tags=["image_quality", "regression", "mixture"],
     hints={
         "sigmas": Annotated[list[Positive], Field(min_length=1)],

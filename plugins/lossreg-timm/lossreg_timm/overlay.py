@@ -120,7 +120,7 @@ library.loss(
 )
 library.loss(
     "timm.loss:TwoWayLoss",
-    summary="Hardest negative against hardest positive, over the classes of an image and over the images of a class.",
+    summary="Smooth maximum of negatives against that of positives, over an image's classes and a class's images.",
     tags=["classification", "hard_examples", "logits", "multilabel", "ranking"],
     input="logits",
     target_kind="multi-hot labels",

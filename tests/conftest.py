@@ -2,7 +2,7 @@
 
 import pytest
 
-from lossreg import Registry
+from lossreg import Registry, losses, parts
 
 from .fakes import Site
 
@@ -25,6 +25,8 @@ def registry(base):
 @pytest.fixture
 def site(tmp_path, monkeypatch):
     """A folder at the head of sys.path, for packages and distributions."""
+    for known in (losses, parts):  # what is installed here alone, whichever test is first
+        known.list()
     root = tmp_path / "site"
     root.mkdir()
     monkeypatch.syspath_prepend(root)

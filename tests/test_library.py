@@ -11,7 +11,7 @@ import torch
 
 import lossreg
 from lossreg import InvalidConfigError, ManifestError, MissingLibraryError, losses, manifest_writer, parts, requirement
-from lossreg.cli.listing import list_losses
+from lossreg.cli.listing import list_losses, show
 from lossreg.library import snake_case
 
 LIBRARY = """
@@ -359,3 +359,15 @@ def test_a_restriction_to_an_unknown_provider_is_warned_of(provider, monkeypatch
     with pytest.warns(UserWarning, match=r"no provider is called 'acmlib'; did you mean 'acmelib'\?"):
         lossreg.build(config, providers={"acmelib", "acmlib"})
     lossreg.build(config, providers={"acmelib"})
+
+
+def test_parts_are_listed_and_shown(provider, capsys):
+    """Apart from losses, and without importing anything."""
+    provider()
+    list_losses("distance", of_parts=True)
+    out, _ = capsys.readouterr()
+    assert re.search(r"^acme_lp +acmelib +Distance by the p-norm\. +distance$", out, re.MULTILINE)
+    assert out.endswith(" parts\n")
+    show("acme_lp")
+    assert "p = 2.0    a number" in capsys.readouterr().out
+    assert "acmelib" not in sys.modules

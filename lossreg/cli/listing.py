@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from lossreg import docstring
-from lossreg.discovery import losses
+from lossreg.discovery import losses, parts
 from lossreg.entry import Entry
 from lossreg.manifest import source_file
 from lossreg.words import printable, words
@@ -31,23 +31,29 @@ def list_losses(
         typer.Option("--tag", metavar="EXPR", help="Only these, e.g. 'binary & (overlap | sam) & !mixture'."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON array.")] = False,
+    of_parts: Annotated[
+        bool, typer.Option("--parts", help="Distances, reducers, miners and the like instead.")
+    ] = False,
 ) -> None:
     """List losses by name, with tags and a summary."""
-    names = losses.list() if tag is None else losses.find(tag)
-    rows = [_row(name, losses.entry(name)) for name in names]
+    registry = parts if of_parts else losses
+    names = registry.list() if tag is None else registry.find(tag)
+    rows = [_row(name, registry.entry(name)) for name in names]
     if as_json:
         print(json.dumps(rows, indent=1))
         return
-    _print_rows(rows)
-    for reason in dict.fromkeys(f"{e.provider}: {e.reason}" for e in map(losses.entry, names) if e.state == "missing"):
+    _print_rows(rows, registry.name)
+    missing = [entry for entry in map(registry.entry, names) if entry.state == "missing"]
+    for reason in dict.fromkeys(f"{entry.provider}: {entry.reason}" for entry in missing):
         typer.echo(printable(reason), err=True)
-    for source, _, error in losses.failures:
+    for source, _, error in registry.failures:
         typer.echo(printable(f"not read: {source}: {error}"), err=True)
 
 
 def show(name: Annotated[str, typer.Argument(help="A name, an alias or provider/name.")]) -> None:
     """Show a loss: formula, parameters, shapes, tags, contract, and where it comes from."""
-    entry = losses.entry(name)
+    registry = parts if name in parts and name not in losses else losses
+    entry = registry.entry(name)
     from lossreg.describe import description
 
     about = description(entry)
@@ -58,7 +64,7 @@ def show(name: Annotated[str, typer.Argument(help="A name, an alias or provider/
     for heading in ("shapes", "source"):
         if text := about.get(heading):
             _print_section(heading, text.splitlines())
-    _print_section("tags", [", ".join(sorted(losses.entry(name).tags or ())) or "none"])
+    _print_section("tags", [", ".join(sorted(registry.entry(name).tags or ())) or "none"])
     if contract := about.get("contract"):
         plain = {key: value for key, value in contract.items() if key != "implementations"}
         _print_section("contract", [f"{key}: {_value(value)}" for key, value in plain.items()])
@@ -92,7 +98,7 @@ def _row(name: str, entry: Entry) -> dict[str, Any]:
     }
 
 
-def _print_rows(rows: list[dict[str, Any]]) -> None:
+def _print_rows(rows: list[dict[str, Any]], what: str) -> None:
     """Aligned columns, cut to the terminal. A table that measures every cell takes a second over 1,000 losses."""
     cells: list[tuple[str, ...]] = [("name", "provider", "summary", "tags")]
     for row in rows:
@@ -103,7 +109,7 @@ def _print_rows(rows: list[dict[str, Any]]) -> None:
     limit = shutil.get_terminal_size().columns if sys.stdout.isatty() else None  # a pipe has no width
     for line in cells:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()[:limit])
-    print(f"{len(rows)} losses")
+    print(f"{len(rows)} {what}")
 
 
 def _print_parameters(schema: Mapping[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from copy import deepcopy
 from difflib import get_close_matches
 from typing import Any
@@ -13,22 +13,16 @@ from pydantic_core import ValidationError
 from lossreg.discovery import hooks, losses, parts, warn_unknown_providers
 from lossreg.entry import Entry
 from lossreg.errors import AmbiguousNameError, InvalidNameError, NotFoundError, Problem
+from lossreg.nested import map_nested
 from lossreg.parameter_model import Schema, model
 from lossreg.plain import invalid, join, plain, shown
 from lossreg.registry import Registry
-from lossreg.slots import FUNCTIONS, LOSS, TENSOR, role_of
+from lossreg.slots import LOSS, TENSOR, role_of
 from lossreg.words import words
 
 MAX_NESTING = 16  # losses within losses
 MAX_PROBLEMS = 100  # each may look for similar names, which takes time
 KEYS = ("name", "params", "provider", "version")
-_KINDS: dict[str, type | tuple[type, ...]] = {
-    "string": str,
-    "number": (int, float),
-    "integer": int,
-    "boolean": bool,
-    "null": type(None),
-}
 
 
 def complete(config: str | Mapping[str, Any], *, providers: Collection[str] | None = None) -> dict[str, Any]:
@@ -59,44 +53,6 @@ def parameters(entry: Entry, registry: Registry[Any] = losses) -> Schema:
 def registry_of(role: str) -> Registry[Any]:
     """Where the names in a slot are looked up."""
     return losses if role == LOSS else parts
-
-
-def map_nested(schema: Schema, value: Any, path: str, change: Callable[[Schema, Any, str], Any]) -> Any:
-    """A parameter's value with all that is no plain value in it replaced by `change(its schema, value, path)`."""
-    if "$ref" in schema or (FUNCTIONS in schema and isinstance(value, str)):
-        return change(schema, value, path)
-    if isinstance(value, list) and isinstance(items := schema.get("items"), dict):
-        return [map_nested(items, item, join(path, index), change) for index, item in enumerate(value)]
-    if isinstance(value, dict) and isinstance(values := schema.get("additionalProperties"), dict):
-        return {key: map_nested(values, item, join(path, key), change) for key, item in value.items()}
-    # What is exactly meant comes before what is of the right kind: `Literal["auto"] | nn.Module`.
-    members = sorted(schema.get("anyOf", ()), key=lambda part: not {"enum", "const"} & part.keys())
-    for part in members:
-        if _takes(part, value):
-            return map_nested(part, value, path, change)
-    return value
-
-
-def _takes(part: Schema, value: Any) -> bool:
-    """Which member of a union is meant: a loss is a name or a mapping, a list of losses a list of those."""
-    role = role_of(part)
-    if role is not None:
-        kinds: tuple[type, ...] = (list, int, float) if role == TENSOR else (str, dict)
-        return isinstance(value, kinds) and not isinstance(value, bool)
-    if "enum" in part or "const" in part:
-        return value in part.get("enum", [part.get("const")])
-    if "anyOf" in part:
-        return any(_takes(member, value) for member in part["anyOf"])
-    kind = part.get("type", "")
-    if kind == "array":
-        return isinstance(value, list) and all(_takes(part.get("items") or {}, item) for item in value)
-    if kind == "object":
-        inner = part.get("additionalProperties")
-        values = inner if isinstance(inner, dict) else {}
-        return isinstance(value, dict) and all(_takes(values, item) for item in value.values())
-    if isinstance(value, bool):
-        return kind in ("boolean", "")
-    return isinstance(value, _KINDS.get(kind, object))
 
 
 class _Checker:

@@ -6,11 +6,12 @@ import copy
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, cast
 
-from lossreg.checker import map_nested, parameters, registry_of
+from lossreg.checker import parameters, registry_of
 from lossreg.config import ConfigLike, checked
 from lossreg.discovery import hooks
 from lossreg.errors import LossregError, Problem, ProviderError
 from lossreg.loading import import_target
+from lossreg.nested import map_nested
 from lossreg.parameter_model import Schema
 from lossreg.plain import invalid, join
 from lossreg.slots import FUNCTIONS, LOSS, TENSOR, role_of

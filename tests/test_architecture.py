@@ -30,7 +30,7 @@ FLOORS = [
     {"manifest"},
     {"discovery"},
     {"annotation", "parameter_model"},
-    {"parameters"},
+    {"parameters", "nested"},
     {"describe", "checker", "library"},
     {"config", "manifest_writer", "schema", "new_plugin"},
     {"doctor", "stubs"},

@@ -1,4 +1,4 @@
-"""What is in a parameter's value and is no plain value: nested losses, parts, tensors, functions. Found by its schema."""
+"""What is in a value and is not plain: nested losses, parts, tensors, functions. The schema tells where."""
 
 from __future__ import annotations
 

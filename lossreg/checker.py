@@ -118,8 +118,8 @@ class _Checker:
             names = "" if role == LOSS else f"; allowed are {', '.join(registry.filter_by_tag(role)) or 'none'}"
             self.problem(where, f"{error}{names}")
             return None
-        if entry.state in ("disabled", "incompatible"):
-            self.problem(where, f"{entry.full_name} is {entry.state}: {entry.reason}")
+        if entry.off:
+            self.problem(where, entry.off)
             return None
         if role != LOSS and role not in (entry.tags or ()):
             allowed = ", ".join(registry.filter_by_tag(role)) or "none"

@@ -96,7 +96,7 @@ def _is_missing(library: Requirement, versions: Mapping[str, str]) -> bool:
 
 
 def _from_entry_point(item: Declared) -> Entry | Failure:
-    provider = item.distribution.removeprefix("lossreg-")
+    provider = _provider(item)
     target = item.value.partition("[")[0].replace(" ", "")
     source = {"provider": provider, "distribution": item.distribution, "version": item.version}
     try:
@@ -104,6 +104,11 @@ def _from_entry_point(item: Declared) -> Entry | Failure:
         return declare(item.name, check_target(target), None, (), {}, **source)
     except LossregError as error:
         return Failure(f"{item.distribution}: entry point {item.name!r}", item.distribution, error)
+
+
+def _provider(item: Declared) -> str:
+    """Who declares: a manifest's entry point is called so, one of a loss is called as the loss is."""
+    return item.distribution.removeprefix("lossreg-") if item.group == LOSSES_GROUP else item.name
 
 
 def _check_provider(name: str) -> None:
@@ -153,8 +158,7 @@ def _switchable(entries: Iterable[Entry]) -> set[str]:
 
 def _declaring() -> set[str]:
     """Providers whose declarations may not have been readable, too."""
-    items = [item for item in scan()[0] if isinstance(item, Declared)]
-    return {i.distribution.removeprefix("lossreg-") if i.group == LOSSES_GROUP else i.name for i in items}
+    return {_provider(item) for item in scan()[0] if isinstance(item, Declared)}
 
 
 def warn_unknown_providers(names: Collection[str]) -> None:

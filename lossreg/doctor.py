@@ -87,7 +87,7 @@ def _examine(name: str, entries: list[tuple[Registry[Any], Entry]], package: str
 
 def _load(registry: Registry[Any], entry: Entry) -> tuple[str, str]:
     """The state of an entry once it was asked for, and what is wrong."""
-    if entry.state in ("disabled", "incompatible"):
+    if entry.off:
         return entry.state, entry.reason
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -51,6 +51,11 @@ class Entry(NamedTuple):  # no dataclass: importing those takes a tenth of the t
         where = f" of {self.distribution} {self.version}" if self.distribution else ""
         return f"{self.target}{where}"
 
+    @property
+    def off(self) -> str:
+        """Why it is not to be used, if it is switched off; empty otherwise."""
+        return f"{self.full_name} is {self.state}: {self.reason}" if self.state in ("disabled", "incompatible") else ""
+
     def spellings(self) -> tuple[str, ...]:
         """Every short name that leads here."""
         return (self.name, *self.aliases)
@@ -72,7 +77,7 @@ class Entry(NamedTuple):  # no dataclass: importing those takes a tenth of the t
 
     def with_class(self, cls: type | None) -> Entry:
         """This entry once its class is known. One that is switched off stays so, whoever imports its module."""
-        if cls is None or self.state in ("disabled", "incompatible"):
+        if cls is None or self.off:
             return self
         return self._replace(cls=cls, state="loaded", error=None)
 

@@ -29,8 +29,8 @@ def load(entry: Entry, check: Callable[[object], None]) -> type:
         ProviderError: the import raised something, which is chained.
         WrongBaseClassError: what `check` raises.
     """
-    if entry.state in ("disabled", "incompatible"):
-        raise DisabledError(f"{entry.full_name} is {entry.state}: {entry.reason}", name=entry.name, reason=entry.reason)
+    if entry.off:
+        raise DisabledError(entry.off, name=entry.name, reason=entry.reason)
     try:
         cls = import_target(entry.target)
     except (KeyboardInterrupt, GeneratorExit):

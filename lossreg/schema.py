@@ -72,8 +72,8 @@ def _described(entries: Iterable[Entry], role: str = LOSS) -> _Described:
 
 def _describe(entry: Entry, role: str) -> tuple[str, tuple[Entry, Schema]]:
     registry = registry_of(role)
-    if entry.state in ("disabled", "incompatible"):
-        raise DisabledError(f"{entry.full_name} is {entry.state}: {entry.reason}", name=entry.name, reason=entry.reason)
+    if entry.off:
+        raise DisabledError(entry.off, name=entry.name, reason=entry.reason)
     described = parameters(entry, registry)
     # Asked for again: one that had to be loaded has told its other names by now.
     return entry.full_name, (registry.entry(entry.full_name), described)

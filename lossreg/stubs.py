@@ -64,7 +64,7 @@ def write(directory: Path) -> Path:
 
 def stub() -> str:
     """The text of the stub: the same for the same environment."""
-    entries = [entry for entry in registry_of(LOSS).entries() if entry.state not in ("disabled", "incompatible")]
+    entries = [entry for entry in registry_of(LOSS).entries() if not entry.off]
     writer = _Writer()
     losses = [writer.loss(entry) for entry in entries]
     roles = writer.roles()
@@ -166,7 +166,7 @@ class _Writer:
         """For each role in use its names, and a mapping with one of them."""
         for role, prefix in sorted(self.used.items()):
             entries = [entry for entry in registry_of(role).entries() if role == LOSS or role in (entry.tags or ())]
-            usable = [Names(entry, role) for entry in entries if entry.state not in ("disabled", "incompatible")]
+            usable = [Names(entry, role) for entry in entries if not entry.off]
             names = literal([name for each in usable for name in each.short + each.full])
             params = "Mapping[str, object] | None"
             fields = {"name": f"Required[{prefix}Name]", "params": params, "provider": "str", "version": "str"}

@@ -50,7 +50,7 @@ def _all(providers: Collection[str] | None) -> dict[str, dict[str, Any]]:
     options: dict[str, dict[str, Any]] = {}
     for name in losses.list():
         entry = losses.entry(name)
-        if entry.state in ("disabled", "incompatible") or (providers is not None and entry.provider not in providers):
+        if entry.off or (providers is not None and entry.provider not in providers):
             continue
         try:
             params = _defaults(entry)

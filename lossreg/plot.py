@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lossreg.errors import LossregError
+from lossreg.extras import require
 from lossreg.loss import scalar
 
 if TYPE_CHECKING:
@@ -105,12 +105,12 @@ def check_drawable(path: Path) -> None:
     """That a picture can be drawn at all, before anything is sampled.
 
     Raises:
-        LossregError: matplotlib is not installed, or the file's name ends otherwise.
+        MissingLibraryError: matplotlib is not installed.
+        LossregError: the file's name ends otherwise.
     """
     if path.suffix.lower() not in SUFFIXES:
         raise LossregError(f"{path}: expected a file ending in {' or '.join(SUFFIXES)}, got {path.suffix!r}")
-    if importlib.util.find_spec("matplotlib") is None:
-        raise LossregError("drawing needs matplotlib, which is not installed; pip install 'lossreg[plot]'")
+    require("matplotlib", extra="plot", use="drawing")
 
 
 def _curve(module: nn.Module, logits: Sequence[float], target: int, side: int, classes: int) -> Curve:

@@ -254,7 +254,7 @@ def test_without_matplotlib_it_says_what_to_install(run, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     result = run("focal")
     assert result.exit_code == 1
-    assert str(result.exception) == ("drawing needs matplotlib, which is not installed; pip install 'lossreg[plot]'")
+    assert str(result.exception) == "drawing: matplotlib is not installed; pip install 'lossreg[plot]'"
 
 
 @pytest.mark.parametrize("name", ["sam", "sam2", "text_region_contrast", "deep_supervision"])

@@ -8,7 +8,8 @@ from typing import Any
 from lossreg.checker import parameters
 from lossreg.discovery import losses
 from lossreg.entry import Entry
-from lossreg.errors import LossregError, MissingLibraryError, NotFoundError
+from lossreg.errors import LossregError, NotFoundError
+from lossreg.extras import require
 
 REQUIRED = "???"  # as OmegaConf marks a value that must be given
 
@@ -30,14 +31,9 @@ def register_hydra_configs(
         MissingLibraryError: Hydra is not installed.
         NotFoundError, ProviderError: a named loss is unknown, broken or of another provider.
     """
-    try:
-        from hydra.core.config_store import ConfigStore
-    except ModuleNotFoundError as error:
-        raise MissingLibraryError(
-            "options of Hydra need hydra-core, which is not installed; pip install 'lossreg[hydra]'",
-            name="hydra",
-            distribution="hydra-core",
-        ) from error
+    require("hydra", extra="hydra", use="options of Hydra")
+    from hydra.core.config_store import ConfigStore
+
     options = _all(providers) if names is None else _named(names, providers)
     store = ConfigStore.instance()
     for name, params in options.items():

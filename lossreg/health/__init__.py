@@ -1,0 +1,1 @@
+"""Loss health: is the loss alive, and has the model collapsed?"""

@@ -25,21 +25,7 @@ EXCLUDED = {
 }
 
 
-def declare_torchvision_operators():
-    """A CPU build of torch has none of torchvision's compiled operators, which it looks for when it is imported."""
-    library = torch.library.Library("torchvision", "DEF")
-    for operator in ("nms", "qnms"):
-        library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    return library
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _torchvision():
-    if not torch.cuda.is_available() and not hasattr(torch.ops.torchvision, "nms"):
-        keep = declare_torchvision_operators()
-        yield keep
-    else:
-        yield None
+pytestmark = pytest.mark.usefixtures("torchvision_operators")
 
 
 def config_of(entry):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
@@ -47,12 +47,14 @@ class LossOutput:
 
     total: 0-dim, differentiable. components: each term before its weight, 0-dim, detached and cloned, since trainers
     scale losses in place. per_example: (B,), detached, whose mean is the total; None where the loss does not split
-    over examples. `total, components = output` works.
+    over examples. per_example_components: the same of each term before its weight; terms of the whole batch have none.
+    `total, components = output` works.
     """
 
     total: Tensor
     components: dict[str, Tensor]
     per_example: Tensor | None = None
+    per_example_components: dict[str, Tensor] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[Tensor | dict[str, Tensor]]:
         return iter((self.total, self.components))
@@ -108,15 +110,17 @@ class Loss(nn.Module):
             InputError: as `forward` does, where the reduction needs a loss that splits over examples.
         """
         terms = self._checked(self.terms(*inputs, **options))
-        means = {name: _mean(name, term) for name, term in terms.items()}
-        values = per_example(terms) if self.reduction == "mean" else self._split(terms)
+        parts = {name: _examples(name, term) for name, term in terms.items() if term.per != "batch"}
+        means = {name: _mean(name, term, parts.get(name)) for name, term in terms.items()}
+        values = per_example(terms, parts) if self.reduction == "mean" else self._split(terms, parts)
         total = values.sum() if self.reduction == "sum" and values is not None else _total(means, terms)
         components = {name: mean.detach().clone() for name, mean in means.items()}
-        return LossOutput(total, components, None if values is None else values.detach().clone())
+        split = {name: part.detach().clone() for name, part in parts.items()}
+        return LossOutput(total, components, None if values is None else values.detach().clone(), split)
 
-    def _split(self, terms: dict[str, Term]) -> Tensor:
+    def _split(self, terms: dict[str, Term], parts: Mapping[str, Tensor] | None = None) -> Tensor:
         """(B,), which every reduction but the mean needs."""
-        values = per_example(terms)
+        values = per_example(terms, parts)
         if values is None:
             whole = [name for name, term in terms.items() if term.per == "batch"]
             raise InputError(
@@ -166,12 +170,16 @@ def scalar(loss: nn.Module, value: object) -> Tensor:
     )
 
 
-def per_example(terms: Mapping[str, Term]) -> Tensor | None:
-    """(B,): the weighted sum of the terms for each example; None if a term that weighs is of the whole batch."""
+def per_example(terms: Mapping[str, Term], values: Mapping[str, Tensor] | None = None) -> Tensor | None:
+    """(B,): the weighted sum of the terms for each example; None if a term that weighs is of the whole batch.
+
+    `values` are the terms' own, (B,) each, where they are known already.
+    """
     weighed = _weighed(terms)
     if any(term.per == "batch" for term in weighed.values()):
         return None
-    parts = [_scaled(term, _examples(name, term)) for name, term in weighed.items()]
+    known = {name: _examples(name, term) for name, term in weighed.items()} if values is None else values
+    parts = [_scaled(term, known[name]) for name, term in weighed.items()]
     if len({part.shape for part in parts}) > 1:
         sizes = ", ".join(f"{name} {tuple(part.shape)}" for name, part in zip(weighed, parts, strict=True))
         raise ShapeError(f"terms differ in their number of examples: {sizes}")
@@ -193,7 +201,8 @@ def _scaled(term: Term, value: Tensor) -> Tensor:
     return value if isinstance(term.weight, float) and term.weight == 1 else term.weight * value
 
 
-def _mean(name: str, term: Term) -> Tensor:
+def _mean(name: str, term: Term, examples: Tensor | None = None) -> Tensor:
+    """0-dim; `examples` are the term's values of each, where they are known already."""
     if term.per == "batch":
         _check(name, term)
         values, count = term.values, term.count
@@ -201,9 +210,10 @@ def _mean(name: str, term: Term) -> Tensor:
             return values.mean()
         return (values * count).sum() / _safe(count.sum())
     if term.count is None and term.examples is None:  # classes and examples all alike
-        _check(name, term)
+        if examples is None:
+            _check(name, term)
         return term.values.mean()
-    values = _examples(name, term)
+    values = _examples(name, term) if examples is None else examples
     return values.mean() if term.examples is None else values.sum() / term.examples
 
 

@@ -64,6 +64,33 @@ def test_a_batch_term_has_no_per_example_values():
     assert values(loss.evaluate()) == (6.0, {"a": 3.0, "b": 3.0}, None)
 
 
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_the_components_of_each_example(reduction):
+    """Before their weight, whatever the reduction; what is only logged is among them, what is of the batch is not."""
+    counts = torch.tensor([[1.0, 0.0], [1.0, 3.0], [0.0, 0.0]])
+    loss = Fixed(
+        reduction,
+        a=Term(PAIRS, weight=2.0),
+        b=Term(torch.tensor([1.0, 2.0, 6.0]), "example", weight=10.0),
+        counted=Term(PAIRS, weight=0.0, count=counts),
+        log=Term(PAIRS, "batch", weight=0.0),
+    )
+    output = loss.evaluate()
+    assert {name: values.tolist() for name, values in output.per_example_components.items()} == {
+        "a": [2.0, 6.0, 1.0],
+        "b": [1.0, 2.0, 6.0],
+        "counted": [1.0, 6.5, 0.0],
+    }
+    assert output.components["counted"].item() == 2.5
+
+
+def test_the_components_split_where_the_total_does_not():
+    """Each term for itself: never a made-up split."""
+    output = Fixed(a=Term(PAIRS), b=Term(PAIRS, "batch")).evaluate()
+    assert output.per_example is None
+    assert {name: values.tolist() for name, values in output.per_example_components.items()} == {"a": [2.0, 6.0, 1.0]}
+
+
 @pytest.mark.parametrize("reduction", ["sum", "none"])
 @pytest.mark.parametrize("method", ["forward", "evaluate"])
 def test_a_batch_term_has_no_reduction_but_the_mean(reduction, method):
@@ -122,14 +149,19 @@ def test_components_are_detached_clones():
     parameter = PAIRS.clone().requires_grad_()
     output = Fixed(a=Term(parameter.mean(), "batch"), b=Term(parameter.mean(1), "example")).evaluate()
     before = output.total.item()
-    for part in (*output.components.values(), output.per_example if output.per_example is not None else PAIRS.clone()):
+    split = output.per_example_components["b"]
+    for part in (*output.components.values(), split):
         assert not part.requires_grad
         part.mul_(100)
     assert output.total.item() == before
+    output.total.backward()
+    assert parameter.grad.sum().item() == pytest.approx(2.0)
     single = Fixed(a=Term(parameter.mean(), "batch")).evaluate()
     single.components["a"].mul_(100)
     assert single.total.item() == 3.0
     example = Fixed("sum", a=Term(parameter.mean(1), "example")).evaluate()
+    example.per_example_components["a"].zero_()
+    assert example.per_example.tolist() == [2.0, 6.0, 1.0]
     example.per_example.zero_()
     assert example.total.item() == 9.0
 
@@ -143,6 +175,7 @@ def test_an_output_unpacks_into_total_and_components():
     with pytest.raises(AttributeError):
         output.total = 5
     assert LossOutput(total, parts).per_example is None
+    assert LossOutput(total, parts).per_example_components == {}
 
 
 @pytest.mark.parametrize(
@@ -190,6 +223,7 @@ def test_any_module_can_be_evaluated():
     """Its 0-dim output is total and component; how it splits is not known."""
     output = evaluate(nn.MSELoss(), PAIRS, PAIRS + 2)
     assert values(output) == (4.0, {"MSELoss": 4.0}, None)
+    assert output.per_example_components == {}
     output.components["MSELoss"].zero_()
     assert output.total.item() == 4.0
     assert values(evaluate(Fixed(a=Term(PAIRS)))) == (3.0, {"a": 3.0}, [2.0, 6.0, 1.0])

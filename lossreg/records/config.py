@@ -1,0 +1,49 @@
+"""What of a training run is recorded, and when it is written."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from lossreg.errors import InputError
+
+
+@dataclass(frozen=True)
+class RecordConfig:
+    """Which rows are kept, and how many wait in memory.
+
+    Args:
+        every: keep the batches of every n-th step, >= 1: those whose step is divisible by it. Where `add` is given no
+            step, its calls are counted.
+        fraction: keep this share of the samples, in (0, 1]. Which ones follows from `seed` and their names alone, so
+            that every process, epoch and run follows the same.
+        seed: another seed chooses other samples.
+        flush_rows: write once this many rows wait, >= 1.
+        flush_seconds: write once the oldest row has waited this long, > 0; looked at whenever rows are added.
+    Raises:
+        InputError: a value outside its range.
+    """
+
+    every: int = 1
+    fraction: float = 1.0
+    seed: int = 0
+    flush_rows: int = 65_536
+    flush_seconds: float = 60.0
+
+    def __post_init__(self) -> None:
+        for name, least in (("every", 1), ("flush_rows", 1), ("seed", -math.inf)):
+            value = getattr(self, name)
+            if type(value) is not int or value < least:
+                raise _wrong(name, value, "an integer" + (f" >= {least}" if least == 1 else ""))
+        if not (_is_number(self.fraction) and 0 < self.fraction <= 1):
+            raise _wrong("fraction", self.fraction, "a number > 0 and <= 1")
+        if not (_is_number(self.flush_seconds) and self.flush_seconds > 0):
+            raise _wrong("flush_seconds", self.flush_seconds, "a number > 0, in seconds")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _wrong(name: str, value: object, allowed: str) -> InputError:
+    return InputError(f"RecordConfig: {name} is {allowed}, got {value!r:.80}", name=name)

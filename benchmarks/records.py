@@ -14,14 +14,17 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lossreg.records import RecordWriter
 
 ROWS = 10_000_000
 BATCH = 256
 STEPS = 30  # of each kind
-FLUSH_STEPS = 10  # a shard comes this often: far more often than in training, where it is some minute
+FLUSH_STEPS = 10  # from shard to shard: far fewer than in training, where it is a minute
 
 Watch = Callable[[object], None]
 
@@ -41,9 +44,12 @@ def main() -> None:
 def print_writing(directory: Path, rows: int) -> None:
     """Rows in a second, from `add` to the renamed shard, and the most memory that it took."""
     before = peak_mebibytes()
+    start = time.process_time()
     seconds = write(directory, rows)
+    computed = time.process_time() - start
     size = sum(path.stat().st_size for path in directory.glob("*.parquet"))
     print(f"{rows:,} rows by one process: {rows / seconds:,.0f} rows/s ({seconds:.1f} s)")
+    print(f"  {rows / computed:,.0f} rows per second of its processor, with what makes the names")
     print(f"  peak memory {peak_mebibytes():,.0f} MiB, of which {before:,.0f} before; {size / rows:.1f} bytes a row")
 
 
@@ -70,7 +76,7 @@ def write(directory: Path, rows: int) -> float:
 
 def print_overhead(folder: Path, steps: int) -> None:
     """What a step costs more, with each of the things that may watch it."""
-    for name, watch in watchers(folder).items():
+    for name, watch in watchers(folder):
         share, ratio, milliseconds = overhead(watch, steps)
         print(
             f"training step with {name}: {share:.2%} of its time is spent there;"
@@ -78,16 +84,16 @@ def print_overhead(folder: Path, steps: int) -> None:
         )
 
 
-def watchers(folder: Path) -> dict[str, Watch]:
+def watchers(folder: Path) -> Iterator[tuple[str, Watch]]:
     """What may take the output of every training step, by name."""
-    return {"records of every step": recording(folder / "steps")}
-
-
-def recording(directory: Path) -> Watch:
-    """Records of every step, with all columns."""
     from lossreg.records import RecordConfig, RecordWriter
 
-    writer = RecordWriter(directory, config=RecordConfig(flush_rows=8 * FLUSH_STEPS))
+    with RecordWriter(folder / "steps", config=RecordConfig(flush_rows=8 * FLUSH_STEPS)) as writer:
+        yield "records of every step", recording(writer)
+
+
+def recording(writer: RecordWriter) -> Watch:
+    """Records of every step, with all columns."""
     count = itertools.count()
 
     def record(output: Any) -> None:

@@ -385,15 +385,20 @@ def test_a_directory_that_is_read_only():
         assert read(directory, "loss", "loss") == [(1.0,)]
 
 
-def test_a_failure_at_the_end_of_writing(tmp_path, monkeypatch):
-    """The disk refuses when the file is renamed: nothing is left behind, and the rows are kept."""
+@pytest.mark.parametrize("nth, function", [(1, "replace"), (1, "fsync"), (2, "fsync")])
+def test_a_failure_at_the_end_of_writing(tmp_path, monkeypatch, nth, function):
+    """The disk refuses the file, its name or the directory's: nothing is left behind, and the rows are kept."""
+    calls, real = [], getattr(os, function)
 
-    def full(*paths):
-        raise OSError(28, "No space left on device")
+    def full(*given):
+        calls.append(given)
+        if len(calls) == nth:
+            raise OSError(28, "No space left on device")
+        return real(*given)
 
     writer = RecordWriter(tmp_path, config=RecordConfig(flush_rows=1))
     with monkeypatch.context() as patch:
-        patch.setattr("lossreg.records.shards.os.replace", full)
+        patch.setattr(os, function, full)
         with pytest.raises(RecordsError, match="records cannot be written: No space left on device"):
             writer.add([1.0], step=0)
     assert (names(tmp_path), writer.waiting) == ([], 1)
@@ -551,6 +556,20 @@ def test_what_was_never_closed_is_written_at_the_end(tmp_path):
     with pytest.warns(ResourceWarning, match="a RecordWriter was not closed; use `with` or close"):
         del writer
     assert read(tmp_path, "loss", "loss") == [(1.0,), (2.0,)]
+
+
+def test_what_cannot_be_written_at_the_end_is_said(tmp_path):
+    """How many rows are lost, and why; other writers are closed all the same."""
+    lost, other = tmp_path / "lost", tmp_path / "other"
+    code = (
+        "from lossreg.records import RecordWriter\n"
+        f"first, second = RecordWriter({str(lost)!r}), RecordWriter({str(other)!r})\n"
+        "first.add([1.0, 2.0]); second.add([3.0]); first.directory.rmdir()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert f"2 rows are lost at the end of the process: {lost}: records cannot be written" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert read(other, "loss", "loss") == [(3.0,)]
 
 
 def test_writing_needs_no_torch(tmp_path):

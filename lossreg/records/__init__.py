@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from lossreg.extras import require
+
 if TYPE_CHECKING:
     from lossreg.records.aggregate import aggregate_by_dataset
     from lossreg.records.captions import CaptionRules, flag_bad_captions
@@ -44,6 +46,7 @@ def __getattr__(name: str) -> object:
     module = _ON_FIRST_USE.get(name)
     if module is None:
         raise AttributeError(f"module 'lossreg.records' has no attribute {name!r}")
+    require("duckdb", "numpy", extra="records", use="records")
     value = getattr(import_module(f"lossreg.records.{module}"), name)
     globals()[name] = value
     return value

@@ -160,7 +160,7 @@ def _listed(name: str, values: Any) -> Sequence[Any] | np.ndarray[Any, Any]:
 
 def _texts(name: str, values: Sequence[Any] | np.ndarray[Any, Any], first: int) -> np.ndarray[Any, Any]:
     texts = values.tolist() if isinstance(values, np.ndarray) else values
-    if not {type(value) for value in texts} <= {str, type(None)}:
+    if not set(map(type, texts)) <= {str, type(None)}:
         texts = [_text(name, first + row, value) for row, value in enumerate(texts)]
     made = np.empty(len(texts), dtype=object)
     made[:] = _storable(texts)

@@ -59,7 +59,8 @@ def write_shard(directory: str | Path, name: str, chunk: Chunk) -> Path:
         RecordsError: the disk is full, or the directory lost or read-only. Nothing is left behind.
     """
     directory = Path(directory)
-    aside, path = directory / f".{name}.part", directory / name
+    path = directory / name
+    aside = left = directory / f".{name}.part"
     try:
         with duckdb.connect(config=_SETTINGS) as connection:
             query = select(connection, chunk)
@@ -67,10 +68,11 @@ def write_shard(directory: str | Path, name: str, chunk: Chunk) -> Path:
             connection.execute(f"COPY ({query}) TO '{target}' (FORMAT parquet, COMPRESSION zstd)")
         _to_disk(aside)
         os.replace(aside, path)
+        left = path
         _to_disk(directory)
     except (OSError, duckdb.Error) as error:
         with suppress(OSError):
-            aside.unlink()
+            left.unlink()
         raise RecordsError(
             f"{printable(str(directory))}: records cannot be written: {_reason(directory, error)}", directory=directory
         ) from error

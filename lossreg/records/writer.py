@@ -225,7 +225,11 @@ _open: weakref.WeakSet[RecordWriter] = weakref.WeakSet()
 def _close_all() -> None:
     """What was never closed is written at the end of the process."""
     for writer in list(_open):
-        writer.close()
+        try:
+            writer.close()
+        except RecordsError as error:
+            warnings.warn(f"{writer.waiting} rows are lost at the end of the process: {error}", stacklevel=1)
+            writer._waiting = []
 
 
 def _rank() -> int:

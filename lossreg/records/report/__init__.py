@@ -1,0 +1,5 @@
+"""Records as one HTML page."""
+
+from lossreg.records.report.write import write_report
+
+__all__ = ["write_report"]

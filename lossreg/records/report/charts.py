@@ -1,0 +1,215 @@
+"""The geometry of the report's charts: paths in a frame of 1000 by 100, which the page stretches to its width."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+from lossreg.records.report.axes import Axis, Tick, axis, loss_text, tick_labels
+from lossreg.records.report.series import Bins, Point, Steps
+
+WIDTH, HEIGHT = 1000.0, 100.0
+SLIVER = 1.5  # the height of a bar that is not empty, at least
+ROOM = 1.0  # above and below the means, at most, for the smallest and largest losses: as a share of the means' span
+
+
+class Histogram(NamedTuple):
+    """Bars over bins, those of the tails apart, and where the median stands (None outside)."""
+
+    bars: str
+    tails: str
+    median: float | None
+
+
+class Scale(NamedTuple):
+    """What all histograms have in common, and what lies beyond the bins, as text."""
+
+    log: bool
+    ticks: list[Tick]
+    ends: tuple[str, str]
+    beyond: tuple[str, str]
+
+
+class Drawn(NamedTuple):
+    """A line and its band, from the smallest to the largest loss."""
+
+    name: str
+    path: str
+    band: str
+
+
+class Mark(NamedTuple):
+    """A part of the horizontal axis, 0 to 1000, and what there is to say about it."""
+
+    x: float
+    width: float
+    text: str
+
+
+class Chart(NamedTuple):
+    """Lines over steps."""
+
+    title: str
+    across: str
+    up: str
+    x: list[Tick]
+    y: list[Tick]
+    lines: list[Drawn]
+    not_finite: list[Mark]
+    readings: list[Mark]
+
+
+def scale(bins: Bins) -> Scale:
+    """The axis under every histogram."""
+    before, after = _tails(bins)
+    low, high = bins.edge(0), bins.edge(bins.size)
+    total, slots = bins.total(), bins.size + before + after
+    first, last = (f"{edge:.3g}" for edge in (low, high)) if bins.log else tick_labels([low, high])
+    beyond = (f"{total[0]:,} below {first}" if before else "", f"{total[-1]:,} above {last}" if after else "")
+    ends = ("< " * before + first, "> " * after + last)
+    ticks = Axis(low, high, log=bins.log).ticks(6)
+    placed = [tick._replace(at=(before + tick.at * bins.size) / slots) for tick in ticks]
+    return Scale(bins.log, placed, ends, beyond)
+
+
+def histogram(bins: Bins, counts: Sequence[int], median: float | None) -> Histogram:
+    """The bars of one dataset, the highest of them as high as the frame."""
+    before, after = _tails(bins)
+    slots = counts[1 - before : len(counts) - 1 + after]
+    highest, wide = max(slots, default=0) or 1, WIDTH / len(slots)
+    bars = [_bar(index * wide, wide, rows / highest) for index, rows in enumerate(slots)]
+    inner = slice(int(before), len(slots) - after)
+    place = None if median is None else WIDTH * (before + bins.place(median)) / len(slots)
+    inside = place is not None and 0 <= place <= WIDTH
+    tails = bars[: inner.start] + bars[inner.stop :]
+    return Histogram("".join(bars[inner]), "".join(tails), place if inside else None)
+
+
+def loss_chart(steps: Steps, decimals: int) -> Chart | None:
+    """The mean loss of every line; None where no loss is finite."""
+    return _chart("Mean loss", steps, lambda point: point.mean, decimals, band=True)
+
+
+def part_charts(steps: Steps, decimals: int) -> list[Chart]:
+    """A chart for each component that has a finite mean anywhere."""
+    charts = [_chart(name, steps, _part(index), decimals, band=False) for index, name in enumerate(steps.components)]
+    return [chart for chart in charts if chart]
+
+
+def _part(index: int) -> Callable[[Point], float | None]:
+    return lambda point: point.parts[index]
+
+
+def _per(steps: Steps) -> str:
+    return f"mean per {steps.width:,} {steps.unit}s" if steps.width > 1 else f"mean per {steps.unit}"
+
+
+def _tails(bins: Bins) -> tuple[bool, bool]:
+    total = bins.total()
+    return total[0] > 0, total[-1] > 0
+
+
+def _bar(x: float, wide: float, share: float) -> str:
+    if not share:
+        return ""
+    high = max(SLIVER, HEIGHT * share)
+    return f"M{x + wide * 0.06:.1f} {HEIGHT:.0f}v-{high:.1f}h{wide * 0.88:.1f}v{high:.1f}z"
+
+
+def _chart(
+    title: str, steps: Steps, value: Callable[[Point], float | None], decimals: int, *, band: bool
+) -> Chart | None:
+    points = [point for line in steps.lines for point in line.points]
+    means = [mean for point in points if (mean := value(point)) is not None]
+    if not means:
+        return None
+    across = Axis(steps.first, max(steps.first + 1, *(point.step for point in points)))
+    up = _height(means, points) if band else axis(means)
+    lines = [_line(_name(line.run, line.split), line.points, value, across, up, band=band) for line in steps.lines]
+    return Chart(
+        title,
+        steps.unit,
+        _per(steps) + (", logarithmic" if up.log else ""),
+        across.ticks(6),
+        up.ticks(5),
+        lines,
+        _not_finite(points, across, steps.unit) if band else [],
+        _readings(steps, value, across, decimals),
+    )
+
+
+def _height(means: list[float], points: Sequence[Point]) -> Axis:
+    """The range of the means, and of what lies around them as far as the means stay readable."""
+    base = axis(means)
+    if base.log:
+        return base
+    room = ROOM * ((max(means) - min(means)) or abs(means[0]) / 2 or 1.0)
+    least = min(point.minimum for point in points if point.minimum is not None)
+    most = max(point.maximum for point in points if point.maximum is not None)
+    low, high = max(least, min(means) - room), min(most, max(means) + room)
+    return axis([min(low, min(means)), max(high, max(means))], may_be_log=False)
+
+
+def _line(
+    name: str,
+    points: Sequence[Point],
+    value: Callable[[Point], float | None],
+    across: Axis,
+    up: Axis,
+    *,
+    band: bool,
+) -> Drawn:
+    """A path for each stretch of points that have a value."""
+    stretches = [list(group) for drawn, group in groupby(points, lambda point: value(point) is not None) if drawn]
+    path, area = "", ""
+    for stretch in stretches:
+        xs = [WIDTH * across.place(point.step) for point in stretch]
+        path += _path(xs, [value(point) for point in stretch], up)
+        if len(stretch) == 1:
+            path += "h0"  # a dot: the ends of lines are round
+        if band and len(stretch) > 1:
+            back = _path(xs[::-1], [point.minimum for point in reversed(stretch)], up)
+            area += _path(xs, [point.maximum for point in stretch], up) + "L" + back[1:] + "z"
+    return Drawn(name, path, area)
+
+
+def _path(xs: Iterable[float], values: Iterable[float | None], up: Axis) -> str:
+    heights = [HEIGHT * (1 - min(2.0, max(-1.0, up.place(value or 0.0)))) for value in values]
+    return "M" + "L".join(f"{x:.1f} {y:.2f}" for x, y in zip(xs, heights, strict=True))
+
+
+def _name(run: str, split: str) -> str:
+    return " · ".join(filter(None, (run, split))) or "all rows"
+
+
+def _not_finite(points: Sequence[Point], across: Axis, unit: str) -> list[Mark]:
+    """Where losses are NaN or infinite."""
+    marks = [(point.step, point.not_finite) for point in points if point.not_finite]
+    return [
+        Mark(round(WIDTH * across.place(step), 1), 0.0, f"{unit} {step:,.0f}: {rows:,} NaN or infinite")
+        for step, rows in sorted(marks)
+    ]
+
+
+def _readings(steps: Steps, value: Callable[[Point], float | None], across: Axis, decimals: int) -> list[Mark]:
+    """What each part of the axis reads, for all lines together."""
+    texts: dict[int, list[str]] = {}
+    places: dict[int, float] = {}
+    for line in steps.lines:
+        for point in line.points:
+            bin = int((point.step - steps.first) // steps.width)
+            places.setdefault(bin, point.step)
+            reading = f"{_name(line.run, line.split)} {loss_text(value(point), decimals)}"
+            texts.setdefault(bin, []).append(reading)
+    order = sorted(places)
+    marks = []
+    for index, bin in enumerate(order):
+        x = [WIDTH * across.place(places[near]) for near in order[max(0, index - 1) : index + 2]]
+        here = WIDTH * across.place(places[bin])
+        left = (x[0] + here) / 2 if index else 0.0
+        right = (x[-1] + here) / 2 if index + 1 < len(order) else WIDTH
+        marks.append(
+            Mark(round(left, 1), round(right - left, 1), f"{steps.unit} {places[bin]:,.0f}: {', '.join(texts[bin])}")
+        )
+    return marks

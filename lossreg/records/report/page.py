@@ -1,0 +1,70 @@
+"""The page of a report: templates, and how numbers and text from data are shown in them."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import unicodedata
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from lossreg.records.report.axes import MISSING, loss_text
+
+TEMPLATES = Path(__file__).parent / "templates"
+MOST_CHARACTERS = 300  # of one text from data
+_UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # control, format, surrogate, and what ends lines and paragraphs
+_JOINERS = "\u200c\u200d"  # belong to words of some scripts, and to emoji
+
+
+def page(found: Mapping[str, Any], *, title: str) -> str:
+    """The contents of a report as HTML. All text is escaped by the templates."""
+    import jinja2
+
+    templates = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        undefined=jinja2.StrictUndefined,
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    decimals = found["decimals"]
+    templates.filters.update(shown=shown, count=_count, loss=lambda value: loss_text(value, decimals))
+    script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    return templates.get_template("report.html").render(
+        {
+            **found,
+            "title": title,
+            "version": metadata.version("lossreg"),
+            "written": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+            "style": (TEMPLATES / "report.css").read_text(encoding="utf-8"),
+            "script": script,
+            "script_hash": f"sha256-{digest}",  # the only script that a browser runs, whatever else were in the page
+        }
+    )
+
+
+def shown(text: str) -> str:
+    """Text from data as a page shows it: cut where it is long, and with marks for characters that cannot be seen."""
+    if len(text) > MOST_CHARACTERS:
+        text = text[: MOST_CHARACTERS - 1] + "…"
+    if not text.strip():
+        return "".join(map(_mark, text))
+    return "".join(
+        _mark(character) if unicodedata.category(character) in _UNSEEN and character not in _JOINERS else character
+        for character in text
+    )
+
+
+def _mark(character: str) -> str:
+    code = ord(character)
+    if code <= 0x20:
+        return chr(0x2400 + code)
+    return "␡" if code == 0x7F else f"⟨U+{code:04X}⟩"
+
+
+def _count(number: int | None) -> str:
+    return MISSING if number is None else f"{number:,}"

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lossreg.health.event import HealthEvent
 
 
 class LossregError(Exception):
@@ -123,3 +128,15 @@ class ImplementationError(LossregError, RuntimeError):
     """An implementation that was asked for by name cannot compute this."""
 
     implementation: str
+
+
+class RecordsError(LossregError, OSError):
+    """A directory of records that cannot be written or read. `directory` is which."""
+
+    directory: Path
+
+
+class HealthError(LossregError, RuntimeError):
+    """A rule whose action is "raise" found something, on this rank or on another."""
+
+    event: HealthEvent | None  # None on the ranks that found nothing themselves

@@ -27,6 +27,8 @@ BUILTINS = {
     "ShapeError": ValueError,
     "DTypeError": TypeError,
     "ImplementationError": RuntimeError,
+    "HealthError": RuntimeError,
+    "RecordsError": OSError,
     "LossregError": Exception,
 }
 

@@ -86,7 +86,7 @@ def test_writers_that_are_killed_leave_whole_shards(tmp_path):
 FULL = """
 import resource, signal, sys
 from lossreg.records import RecordWriter
-from lossreg.records.shards import RecordsError
+from lossreg import RecordsError
 
 directory = sys.argv[1]
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -122,8 +122,9 @@ def test_a_file_that_cannot_grow(tmp_path):
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no device that is always full here")
 def test_a_disk_that_is_full(tmp_path):
     """The words of the system come through: what is written aside is a device without space."""
+    from lossreg import RecordsError
     from lossreg.records import RecordWriter
-    from lossreg.records.shards import RecordsError, shard_name
+    from lossreg.records.shards import shard_name
 
     writer = RecordWriter(tmp_path)
     writer.add([1.0])

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from lossreg import InputError, ShapeError
+from lossreg import InputError, RecordsError, ShapeError
 
 duckdb = pytest.importorskip("duckdb", reason="the extra records is not installed")
 np = pytest.importorskip("numpy", reason="the extra records is not installed")
 
 from lossreg.records.columns import COLUMNS  # noqa: E402
 from lossreg.records.rows import chunks  # noqa: E402
-from lossreg.records.shards import RecordsError, write_shard  # noqa: E402
+from lossreg.records.shards import write_shard  # noqa: E402
 
 NAN = math.nan
 

@@ -17,10 +17,9 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import lossreg
-from lossreg import InputError, Loss, LossOutput, ShapeError, Term
+from lossreg import InputError, Loss, LossOutput, RecordsError, ShapeError, Term
 from lossreg.records import RecordConfig, RecordWriter
 from lossreg.records.columns import COLUMNS
-from lossreg.records.shards import RecordsError
 
 duckdb = pytest.importorskip("duckdb", reason="the extra records is not installed")
 np = pytest.importorskip("numpy", reason="the extra records is not installed")

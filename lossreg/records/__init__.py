@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from lossreg.records.aggregate import aggregate_by_dataset
     from lossreg.records.captions import CaptionRules, flag_bad_captions
     from lossreg.records.config import RecordConfig
-    from lossreg.records.evaluation import evaluate_dataset, run_dataset_evaluation
+    from lossreg.records.evaluation import RankError, evaluate_dataset, run_dataset_evaluation
+    from lossreg.records.evaluation.ray_data import RayExecutor
     from lossreg.records.per_example import compute_per_example_loss
     from lossreg.records.report import write_report
     from lossreg.records.writer import RecordWriter
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 # Each is imported when it is first used: what writes records needs nothing of what reads them.
 _ON_FIRST_USE = {
     "CaptionRules": "captions",
+    "RankError": "evaluation",
+    "RayExecutor": "evaluation.ray_data",
     "RecordConfig": "config",
     "RecordWriter": "writer",
     "aggregate_by_dataset": "aggregate",
@@ -31,6 +34,8 @@ _ON_FIRST_USE = {
 
 __all__ = [
     "CaptionRules",
+    "RankError",
+    "RayExecutor",
     "RecordConfig",
     "RecordWriter",
     "aggregate_by_dataset",

@@ -13,7 +13,7 @@ from typing import Any
 import duckdb
 import numpy as np
 
-from lossreg.errors import LossregError
+from lossreg.errors import RecordsError
 from lossreg.records.columns import COLUMNS, SUFFIX
 from lossreg.records.rows import Chunk
 from lossreg.words import printable
@@ -24,12 +24,6 @@ _SETTINGS: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
 }
-
-
-class RecordsError(LossregError, OSError):
-    """A directory of records that cannot be written or read. `directory` is which."""
-
-    directory: Path
 
 
 def new_session() -> str:

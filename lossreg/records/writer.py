@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from lossreg.errors import InputError, ShapeError
+from lossreg.errors import InputError, RecordsError, ShapeError
 from lossreg.records.batch import Batch, gathered, kept
 from lossreg.records.columns import COMPONENT
 from lossreg.records.config import RecordConfig
 from lossreg.records.rows import check_names, column, is_tensor, shown
 from lossreg.records.sampling import followed
-from lossreg.records.shards import RecordsError, new_session, shard_name, write_shard
+from lossreg.records.shards import new_session, shard_name, write_shard
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -1,0 +1,85 @@
+"""Records as CSV, and aggregates with every example as JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from os import PathLike
+from pathlib import Path
+
+import duckdb
+
+from lossreg.errors import LossregError
+from lossreg.records.aggregate import aggregate_by_dataset
+from lossreg.records.items import details, items_of
+from lossreg.records.source import Records, connect
+from lossreg.words import printable
+
+
+def export_csv(records: Records, path: str | PathLike[str]) -> None:
+    """Write every row as `path,dataset,caption,loss`, with a header, in UTF-8.
+
+    Fields with commas, quotes or line breaks are quoted. What was not said is empty; losses that are not finite are
+    nan, inf and -inf. Text is written as it is: before a file of captions from others is opened in a spreadsheet,
+    remember that those beginning with =, +, - or @ are read as formulas there.
+
+    Args:
+        records: as for `aggregate_by_dataset`.
+        path: the file. One that is there is replaced once the new one is whole.
+    Raises:
+        InputError: rows that cannot be records.
+        RecordsError: a directory that cannot be read.
+        LossregError: the file cannot be written.
+    """
+    with connect(records) as connection, _aside(Path(path)) as aside:
+        target = str(aside).replace("'", "''")
+        connection.execute(
+            "COPY (SELECT path, nullif(dataset, '') AS dataset, caption, loss FROM records)"
+            f" TO '{target}' (FORMAT csv, HEADER, DELIMITER ',', QUOTE '\"', ESCAPE '\"')"
+        )
+
+
+def export_json(records: Records, path: str | PathLike[str], top_k: int = 10) -> None:
+    """Write the aggregates and, under "items", every example, as JSON that has neither NaN nor infinities.
+
+    Examples are written one per line, by dataset and name, as `aggregate_by_dataset` describes them: dataset,
+    sample_id, path, caption, count, mean, minimum, maximum, variance. They are never all in memory.
+
+    Args:
+        records: as for `aggregate_by_dataset`.
+        path: the file. One that is there is replaced once the new one is whole.
+        top_k: examples at either end, in the aggregates.
+    Raises:
+        InputError: rows that cannot be records, or a top_k that cannot be.
+        RecordsError: a directory that cannot be read.
+        LossregError: the file cannot be written.
+    """
+    with connect(records) as connection:
+        head = json.dumps(aggregate_by_dataset(connection, top_k), allow_nan=False)
+        with _aside(Path(path)) as aside, aside.open("w", encoding="utf-8") as file:
+            file.write(head.removesuffix("}") + ', "items": [')
+            separator = "\n"
+            for _, item in details(connection, items_of(connection)):
+                file.write(separator + json.dumps(item, allow_nan=False))
+                separator = ",\n"
+            file.write("\n]}\n")
+
+
+@contextmanager
+def _aside(path: Path) -> Iterator[Path]:
+    """A file beside the one that is meant, which takes its place at the end."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        try:
+            yield aside
+            os.replace(aside, path)
+        except (OSError, duckdb.IOException) as error:
+            if isinstance(error, LossregError):
+                raise
+            reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
+            raise LossregError(f"{printable(str(path))}: cannot be written: {printable(str(reason))}") from error
+    finally:
+        with suppress(OSError):
+            aside.unlink()

@@ -1,0 +1,119 @@
+"""One dataset and one model, evaluated by each executor: the script that test_executors.py starts, as a user would."""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import torch
+from torch import distributed
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
+
+from lossreg.records import run_dataset_evaluation
+
+COUNT, BATCH, PART = 103, 4, 8  # 26 batches, 13 parts, and one example that two ranks are given
+
+
+class Examples(Dataset):
+    """Examples of three datasets of unequal length, by index."""
+
+    def __len__(self):
+        return COUNT
+
+    def __getitem__(self, index):
+        if not 0 <= index < COUNT:
+            raise IndexError(index)
+        return {"index": index, "dataset": "aab"[index % 3] + "c" * (index > 90), "caption": f"a photo of {index % 7}"}
+
+
+class Model:
+    """Rows of a batch; writes down what it was asked, and can fail or take its time."""
+
+    def __init__(self, log, scale=1.0, pause=0.0, fails_at=None):
+        self.log, self.scale, self.pause, self.fails_at = Path(log), scale, pause, fails_at
+        self._write("made")
+
+    def __call__(self, batch):
+        index = torch.as_tensor(batch["index"])
+        if self.fails_at in index.tolist():
+            raise RuntimeError(f"no photo {self.fails_at}")
+        time.sleep(self.pause)
+        self._write(*index.tolist())
+        dice = (index * 37 % 101).double() / 7 * self.scale
+        loss = dice + 0.1
+        loss[index == 50] = torch.nan
+        return {
+            "loss": loss,
+            "loss_dice": dice,
+            "sample_id": index,
+            "dataset": list(batch["dataset"]),
+            "caption": list(batch["caption"]),
+            "weight": 1.0 + index % 2,
+        }
+
+    def _write(self, *words):
+        with self.log.open("a") as file:  # one write appends whole lines, whichever process it is
+            file.write("".join(f"{os.getpid()} {word}\n" for word in words))
+
+
+def evaluate(out, name, executor, data, **init):
+    """One evaluation; the text of its error, if it has one."""
+    init = {"log": str(out / f"{name}.log")} | init
+    try:
+        run_dataset_evaluation(Model, data, name, 7, out, executor=executor, init=init)
+    except Exception as error:  # noqa: BLE001
+        return f"{type(error).__name__}: {error}"
+    return None
+
+
+def on_torchrun(out):
+    """As two ranks: over what other ranks left, with a rank that fails, and without ids."""
+    distributed.init_process_group("gloo")
+    rank, examples = distributed.get_rank(), Examples()
+    loader = DataLoader(examples, BATCH, sampler=DistributedSampler(examples, shuffle=False))
+    said = {
+        "first": evaluate(out, "torchrun", "torchrun", loader, scale=2.0),
+        "again": evaluate(out, "torchrun", "torchrun", loader),
+        "fails": evaluate(out, "fails", "torchrun", loader, fails_at=51),  # an odd index: that of rank 1
+    }
+    (out / f"rank{rank}.json").write_text(json.dumps(said))
+    distributed.destroy_process_group()
+
+
+def on_ray(out, killed):
+    """On a local cluster: slowly, to be killed; or to the end, with what else can be asked of it."""
+    import ray
+    import ray.data
+
+    from lossreg.records import RayExecutor
+
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    executor = RayExecutor(actors=1, part_size=PART, batch_size=BATCH, cpus=0.5)
+    if killed:
+        evaluate(out, "parts", executor, Examples(), pause=0.2)
+        return
+    loader = DataLoader(Examples(), BATCH)
+    examples = Examples()
+    streamed = ray.data.from_items([examples[index] | {"sample_id": index} for index in range(COUNT)])
+    smaller = RayExecutor(part_size=BATCH, batch_size=BATCH)
+    small = RayExecutor(part_size=1, batch_size=BATCH, cpus=0.5)
+    said = {
+        "parts": evaluate(out, "parts", executor, loader),
+        "finished": evaluate(out, "parts", executor, loader, fails_at=0),
+        "other parts": evaluate(out, "parts", smaller, loader),
+        "shuffled": evaluate(out, "shuffled", executor, DataLoader(Examples(), BATCH, shuffle=True)),
+        "stream fails": evaluate(out, "stream", small, streamed, fails_at=70),
+        "stream": evaluate(out, "stream", small, streamed),
+    }
+    (out / "ray.json").write_text(json.dumps(said))
+    ray.shutdown()
+
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[2])
+    if sys.argv[1] == "torchrun":
+        on_torchrun(folder)
+    else:
+        on_ray(folder.absolute(), killed=sys.argv[1] == "ray-killed")

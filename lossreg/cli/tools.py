@@ -5,11 +5,11 @@ from __future__ import annotations
 import typer
 
 from lossreg.builtin import hookimpl
-from lossreg.cli import diagnosis, explanation, new_plugin, plotting, stubbing
+from lossreg.cli import diagnosis, explanation, new_plugin, plotting, records, stubbing, targets
 
 
 @hookimpl(tryfirst=True)
 def lossreg_cli(app: typer.Typer) -> None:
-    """`why`, `doctor`, `plot`, `new-plugin` and `stubs`."""
-    for group in (explanation, diagnosis, plotting, new_plugin, stubbing):
+    """`why`, `doctor`, `plot`, `check-targets`, `records`, `new-plugin` and `stubs`."""
+    for group in (explanation, diagnosis, plotting, targets, records, new_plugin, stubbing):
         group.add_to(app)

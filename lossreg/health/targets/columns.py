@@ -1,0 +1,98 @@
+"""Targets in a column of Parquet files: masks, where they lie, or only whether a sample has one."""
+
+from __future__ import annotations
+
+import glob
+import io
+import re
+from collections.abc import Callable, Iterator
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Final
+
+from lossreg.errors import LossregError, ShapeError
+from lossreg.extras import require
+from lossreg.health.targets.examine import as_array
+from lossreg.health.targets.report import Flag, Mask, Unreadable
+from lossreg.health.targets.sources import Target, read_file, read_image
+
+_NUMBER = re.compile(r"BOOLEAN|U?(TINY|SMALL|BIG|HUGE)INT|U?INTEGER|FLOAT|DOUBLE|DECIMAL\(\d+,\d+\)")
+_DECIMAL = re.compile(r"DECIMAL\(\d+,\d+\)")
+_IMAGE: Final = {"bytes", "path"}  # fields of an image in a data set of Hugging Face
+
+
+def read_column(path: Path, column: str | None) -> Iterator[Target]:
+    """The targets of one column, row by row.
+
+    Args:
+        path: a Parquet file, or a folder of them at any depth.
+        column: encoded PNG or TIFF, or a record of `bytes` and `path`; paths of PNG, TIFF or .npy files from the folder
+            of the Parquet file; nested lists of numbers; booleans or numbers, which tell whether there is a mask.
+    Raises:
+        LossregError: the files cannot be read, there is no such column, or its type says nothing about masks.
+    """
+    require("duckdb", extra="records", use="check-targets of Parquet")
+    require("numpy", "PIL", extra="targets", use="check-targets")
+    import duckdb
+
+    files = glob.escape(str(path)) + ("/**/*.parquet" if path.is_dir() else "")
+    folder = path if path.is_dir() else path.parent
+    connection = duckdb.connect(":memory:")
+    connection.execute("SET threads = 1")  # rows stream in order, and few of them wait
+    try:
+        described = connection.execute("DESCRIBE SELECT * FROM read_parquet(?)", [files]).fetchall()
+    except duckdb.Error as error:
+        raise LossregError(f"{path}: cannot be read as Parquet: {str(error).splitlines()[0]}") from error
+    types = {name: kind for name, kind, *_ in described}
+    if column is None:
+        raise LossregError(f"{path}: say which column holds the targets: --column, one of {', '.join(types)}")
+    if column not in types:
+        close = get_close_matches(column, types, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(types)}"
+        raise LossregError(f"{path}: no column {column!r}; {hint}")
+    reader = _reader(types[column], folder)
+    if reader is None:
+        raise LossregError(
+            f"{path}: column {column} is {types[column]}, which is no mask; expected encoded images, paths, nested"
+            " lists of numbers, or booleans or numbers that say whether there is a mask"
+        )
+    kind = _DECIMAL.sub("DOUBLE", types[column])  # which arrays lack
+    return _rows(connection, files, f'CAST("{column.replace(chr(34), chr(34) * 2)}" AS {kind})', reader)
+
+
+def _reader(kind: str, folder: Path) -> Callable[[Any, str], Iterator[Target]] | None:
+    """What makes targets of a value of this type and the name of its row."""
+    if _NUMBER.fullmatch(kind):
+        return lambda value, name: iter([Flag(name, value is not None and value == value and bool(value))])
+    if kind.endswith("]"):
+        return _numbers
+    if kind in ("BLOB", "VARCHAR") or (kind.startswith("STRUCT(") and any(f"{field} " in kind for field in _IMAGE)):
+        return lambda value, name: _image(value, name, folder)
+    return None
+
+
+def _numbers(value: Any, name: str) -> Iterator[Target]:
+    try:
+        yield Mask(name, None if value is None else as_array(value))
+    except ShapeError as error:
+        yield Unreadable(name, str(error))
+
+
+def _image(value: Any, name: str, folder: Path) -> Iterator[Target]:
+    if isinstance(value, dict):
+        value = value.get("bytes") or value.get("path")
+    if not value:
+        yield Mask(name, None)
+    elif isinstance(value, str):
+        yield from read_file(folder / value, f"{name}, {value}", None)
+    else:
+        yield from read_image(io.BytesIO(value), name)
+
+
+def _rows(connection: Any, files: str, column: str, reader: Callable[[Any, str], Iterator[Target]]) -> Iterator[Target]:
+    with connection:
+        rows = connection.execute(f"SELECT {column} FROM read_parquet(?)", [files])
+        number = 0
+        while (row := rows.fetchone()) is not None:
+            yield from reader(row[0], f"row {number}")
+            number += 1

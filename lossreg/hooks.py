@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import typer
     from torch import nn
 
+    from lossreg.health.event import HealthEvent
     from lossreg.registry import Registry
 
 PROJECT = "lossreg"
@@ -64,6 +65,11 @@ def lossreg_resolve_missing(name: str) -> Entry | str | None:
 @_spec
 def lossreg_cli(app: typer.Typer) -> None:
     """Add commands to the command line. Called for `--help`, and for a command that is not lossreg's own."""
+
+
+@_spec
+def lossreg_health_event(event: HealthEvent) -> None:
+    """Take note of what a LossMonitor found in a training: send it on, count it."""
 
 
 class Hooks:

@@ -9,6 +9,7 @@ import warnings
 from pathlib import Path
 
 import pytest
+import torch
 import typer
 from torch import nn
 from typer.testing import CliRunner
@@ -16,6 +17,7 @@ from typer.testing import CliRunner
 import lossreg
 from lossreg import InvalidConfigError, NotFoundError, ProviderError, builtin, hooks, losses
 from lossreg.cli import add_tools
+from lossreg.health import LossMonitor
 
 from .fakes import in_threads
 
@@ -52,7 +54,7 @@ def team(installed):
     installed("team_hooks", TEAM.read_text())
 
 
-# ---- the five hooks, by the example
+# ---- the six hooks, by the example
 
 
 def test_entries_are_registered_in_code(team):
@@ -93,6 +95,12 @@ def test_commands_are_added(team):
     done = CliRunner().invoke(app, ["team"])
     assert done.output == "crack: lossreg_segmentation.combined:BCEDiceFocal\n"
     assert {"doctor", "why", "plot", "new-plugin", "stubs"} <= {command.name for command in app.registered_commands}
+
+
+def test_events_of_a_training_are_told(team, caplog):
+    """A monitor without sinks of its own calls the hook."""
+    LossMonitor(every=1, action=lambda event: None).update(torch.tensor(torch.nan), step=3)
+    assert caplog.messages[-1].startswith("training: NonFinite at step 3 (error, fault): ")
 
 
 # ---- lossreg's own behaviour goes through them
@@ -247,7 +255,7 @@ def test_every_hook_is_documented():
     if not page.exists():
         pytest.skip("the documentation lies in the checkout, and only the tests are here")
     text = page.read_text()
-    assert len(SPECIFIED) == 5
+    assert len(SPECIFIED) == 6
     for name in SPECIFIED:
         assert getattr(hooks, name).__doc__
         section = text.partition(f"## `{name}")[2].partition("\n## ")[0]

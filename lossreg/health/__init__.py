@@ -1,1 +1,44 @@
 """Loss health: is the loss alive, and has the model collapsed?"""
+
+from __future__ import annotations
+
+from lossreg.errors import HealthError
+from lossreg.health.event import HealthEvent, HealthWarning
+from lossreg.health.monitor import LossMonitor
+from lossreg.health.rules import (
+    Collapse,
+    ComponentDominance,
+    ConstantPrediction,
+    DeadComponent,
+    EmptyTargets,
+    NonFinite,
+    Plateau,
+    Rule,
+    Saturation,
+    Spike,
+    ZeroLoss,
+    default_rules,
+)
+from lossreg.health.sinks import JsonLines, to_hooks, to_log
+
+__all__ = [
+    "Collapse",
+    "ComponentDominance",
+    "ConstantPrediction",
+    "DeadComponent",
+    "EmptyTargets",
+    "HealthError",
+    "HealthEvent",
+    "HealthWarning",
+    "JsonLines",
+    "LossMonitor",
+    "NonFinite",
+    "Plateau",
+    "Rule",
+    "Saturation",
+    "Spike",
+    "ZeroLoss",
+    "default_rules",
+    "to_hooks",
+    "to_log",
+]

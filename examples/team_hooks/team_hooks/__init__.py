@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from lossreg import Registry
+    from lossreg.health import HealthEvent
 
 log = logging.getLogger("team_hooks")
 
@@ -63,3 +64,9 @@ def lossreg_cli(app: typer.Typer) -> None:
         """List the team's own names for losses."""
         for name, target in OWN_NAMES.items():
             print(f"{name}: {target}")
+
+
+@hookimpl
+def lossreg_health_event(event: HealthEvent) -> None:
+    """What monitors find in the team's trainings, at one place of the log."""
+    log.warning("training: %s", event)

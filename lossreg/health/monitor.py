@@ -1,0 +1,227 @@
+"""The monitor: collects each update's statistics on the device, and reads them once in a while."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, get_args
+
+from lossreg.errors import HealthError, InputError
+from lossreg.health.agreement import GO_ON, RAISE, STOP, Agreement, rank
+from lossreg.health.delivery import Delivery
+from lossreg.health.event import Action, Finding, HealthEvent, HealthWarning
+from lossreg.health.persistence import Persistence
+from lossreg.health.reader import Reader
+from lossreg.health.reading import Reading
+from lossreg.health.rules import Rule, default_rules
+from lossreg.health.sinks import Sink, to_hooks
+from lossreg.health.statistics import Activation
+from lossreg.health.window import Window
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from torch.distributed import ProcessGroup
+
+    from lossreg.loss import LossOutput
+
+
+class LossMonitor:
+    """Tells when a loss has died or a model has collapsed.
+
+        monitor = LossMonitor()
+        monitor.update(output, logits, masks, step=step, sample_ids=names)
+
+    A plain object: nothing of it is in a checkpoint. An update computes a few numbers on the device and waits for
+    nothing; every so many updates they are copied to the host at once, and the rules judge them.
+
+    Across ranks of torch.distributed, rules that stop or raise decide together at each reading, so that every rank
+    stops at the same update. All ranks must then have the same rules and update equally often; one that has fewer
+    batches calls `close`, which answers the others until they are done. Rules that only warn need none of this.
+
+    Args:
+        rules: None for `default_rules()`.
+        every: updates between two readings, >= 1. Micro-batches of an accumulated gradient are updates, too.
+        sinks: callables of an event; None for the hook `lossreg_health_event` of installed packages. One that fails is
+            left out with a warning.
+        action: of rules that have none of their own. "warn": a HealthWarning, and for "info" a line of the log;
+            "raise": HealthError; "stop": `should_stop` becomes true; or a callable of the event.
+        activation: what turns the prediction into probabilities. "auto": it holds logits, of classes (softmax) where
+            the target has class indices, of independent masks (sigmoid) otherwise. "none": it holds probabilities.
+        ignore_index: value of the target at pixels that do not count, or None.
+        loss: the loss that is trained, for the rules that ask what its components teach: once per reading each
+            component is differentiated with respect to a copy of the prediction. It takes (prediction, target).
+        group: of the ranks that decide together; None for all.
+    Raises:
+        InputError: an argument that is none of these.
+    """
+
+    def __init__(
+        self,
+        rules: Sequence[Rule] | None = None,
+        *,
+        every: int = 50,
+        sinks: Sequence[Sink] | None = None,
+        action: Action = "warn",
+        activation: Activation = "auto",
+        ignore_index: int | None = None,
+        loss: nn.Module | None = None,
+        group: ProcessGroup | None = None,
+    ) -> None:
+        import torch
+
+        self.rules = tuple(default_rules() if rules is None else rules)
+        _check(self.rules, every, action, activation, loss)
+        self.every = every
+        self.action = action
+        self.should_stop = False
+        self._reader = Reader(activation, ignore_index, loss)
+        self._delivery = Delivery([to_hooks] if sinks is None else sinks)
+        self._agreement = Agreement(group)
+        self._persistence = [(rule, Persistence(rule)) for rule in self.rules]
+        self._history: deque[float] = deque(maxlen=max((rule.history for rule in self.rules), default=0))
+        self._pending: list[Reading] = []
+        self._updates = 0
+        self._last_step: int | None = None
+        self._is_closed = False
+        self._take = torch.compiler.disable(self._take_in)  # in a compiled step, too, this is no part of a graph
+
+    def update(
+        self,
+        output: LossOutput | Tensor,
+        prediction: Tensor | None = None,
+        target: Tensor | None = None,
+        step: int | None = None,
+        sample_ids: Sequence[str | int] | Tensor | None = None,
+    ) -> list[HealthEvent]:
+        """Take one batch in; at every so many updates, read and judge.
+
+        Args:
+            output: what `lossreg.evaluate` returned, or the loss as a 0-dim tensor or (B,), before any scaling.
+            prediction: (B, C, *), logits unless `activation` says otherwise.
+            target: (B, C, *) masks, hard or soft; (B, *) or (B, 1, *) for one mask, or for class indices.
+            step: None counts the updates, from 1. A step that goes back, as after a restart, begins a new course.
+            sample_ids: of the B examples; on the host, since reading them would wait for the device.
+        Returns:
+            The events of this update, empty but at a reading.
+        Raises:
+            InputError: tensors that do not fit each other; see its message.
+            HealthError: a rule raises, here or on another rank.
+        """
+        events: list[HealthEvent] = self._take(output, prediction, target, step, sample_ids)
+        return events
+
+    def flush(self) -> list[HealthEvent]:
+        """Read and judge what was taken in since the last reading. Ranks that decide together must all call it."""
+        return self._settle(self._agreement.decide)
+
+    def close(self) -> list[HealthEvent]:
+        """Read what is left, for the last time. Where ranks decide together, answer the others until all are done."""
+        if self._is_closed:
+            return []
+        self._is_closed = True
+        return self._settle(self._agreement.leave)
+
+    def __enter__(self) -> LossMonitor:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.close()
+        elif not self._is_closed:  # what led to the error is told, and no rank waited for
+            self._is_closed = True
+            self._settle(lambda own: GO_ON)
+
+    def _take_in(self, output: Any, prediction: Any, target: Any, step: int | None, ids: Any) -> list[HealthEvent]:
+        if self._is_closed:
+            raise InputError("the monitor is closed: update it before close(), or make another")
+        self._updates += 1
+        step = self._updates if step is None else step
+        events: list[HealthEvent] = []
+        if self._last_step is not None and step < self._last_step:
+            events += self.flush()
+            self._history.clear()
+            for _, persistence in self._persistence:
+                persistence.forget()
+        self._last_step = step
+        is_last = len(self._pending) + 1 >= self.every
+        self._pending.append(self._reader.read(output, prediction, target, step, ids, with_probe=is_last))
+        return events + self.flush() if is_last else events
+
+    def _settle(self, decide: Callable[[int], int]) -> list[HealthEvent]:
+        """Judge, decide with the other ranks, then tell, so that no failure here leaves them waiting."""
+        told = self._judged()
+        raising = [event for event, action in told if action == "raise"]
+        stops = any(action == "stop" for _, action in told)
+        decided = RAISE if raising else STOP if stops else GO_ON
+        if any(self._action(rule) in ("stop", "raise") for rule in self.rules):
+            decided = decide(decided)
+        self.should_stop |= decided != GO_ON
+        self._delivery.deliver(told)
+        if decided == RAISE:
+            text = str(raising[0]) if raising else "another rank found what its rules raise; see its error"
+            raise HealthError(text, event=raising[0] if raising else None)
+        return [event for event, _ in told]
+
+    def _judged(self) -> list[tuple[HealthEvent, Action]]:
+        """The events of what is pending, with their actions."""
+        window = self._window()
+        if window is None:
+            return []
+        told = []
+        for rule, persistence in tuple(self._persistence):
+            try:
+                findings = rule.combine(persistence.passed(rule.check(window)))
+            except Exception as error:  # noqa: BLE001 - as a broken sink, a broken rule stops no training
+                self._persistence.remove((rule, persistence))
+                name = type(rule).__name__
+                message = f"the rule {name} failed and is left out: {type(error).__name__}: {error}"
+                warnings.warn(message, HealthWarning, stacklevel=2)
+                continue
+            told += [(_event(rule, finding, window), self._action(rule)) for finding in findings]
+        self._history.extend(loss for _, loss in window.losses() if math.isfinite(loss))
+        return told
+
+    def _window(self) -> Window | None:
+        """What is pending, on the host: the only copy, and the only wait."""
+        import torch
+
+        readings, self._pending = self._pending, []
+        taken = [reading.values for reading in readings if reading.values is not None]
+        if not taken:
+            return None
+        numbers = torch.cat(taken).cpu().tolist()
+        updates, start = [], 0
+        weights: Mapping[str, float] = {}
+        gradients: Mapping[str, float] = {}
+        for reading in readings:
+            size = 0 if reading.values is None else len(reading.values)
+            own, start = numbers[start : start + size], start + size
+            updates.append(reading.update(own))
+            if reading.probed:
+                weights, gradients = reading.probe(own)
+        return Window(updates, tuple(self._history), weights, gradients)
+
+    def _action(self, rule: Rule) -> Action:
+        return self.action if rule.action is None else rule.action
+
+
+def _event(rule: Rule, found: Finding, window: Window) -> HealthEvent:
+    step = window.step if found.step is None else found.step
+    name = type(rule).__name__
+    return HealthEvent(name, found.severity, step, found.evidence, found.hint, found.sample_ids, found.kind, rank())
+
+
+def _check(rules: Sequence[object], every: int, action: object, activation: object, loss: object) -> None:
+    for rule in rules:
+        if not isinstance(rule, Rule):
+            raise InputError(f"rules are instances of lossreg.health.Rule, such as Collapse(), got {rule!r:.80}")
+    if not isinstance(every, int) or every < 1:
+        raise InputError(f"every is a number of updates >= 1, got {every!r}")
+    if action not in ("warn", "raise", "stop") and not callable(action):
+        raise InputError(f"action is 'warn', 'raise', 'stop' or a callable of an event, got {action!r:.80}")
+    if activation not in get_args(Activation):
+        raise InputError(f"activation is one of {', '.join(map(repr, get_args(Activation)))}, got {activation!r:.80}")
+    if loss is not None and not callable(getattr(loss, "terms", None)):
+        raise InputError(f"loss is a lossreg.Loss, whose terms are probed, got {type(loss).__name__}; leave it out")

@@ -1,0 +1,41 @@
+"""The rules: each a few thresholds, and a pure function from a window's statistics to what is found in it."""
+
+from __future__ import annotations
+
+from lossreg.health.rules.components import ComponentDominance, DeadComponent
+from lossreg.health.rules.course import Plateau, Spike
+from lossreg.health.rules.empty_targets import EmptyTargets
+from lossreg.health.rules.predictions import Collapse, ConstantPrediction, Saturation
+from lossreg.health.rules.rule import Rule, Verdicts
+from lossreg.health.rules.values import NonFinite, ZeroLoss
+
+__all__ = [
+    "Collapse",
+    "ComponentDominance",
+    "ConstantPrediction",
+    "DeadComponent",
+    "EmptyTargets",
+    "NonFinite",
+    "Plateau",
+    "Rule",
+    "Saturation",
+    "Spike",
+    "Verdicts",
+    "ZeroLoss",
+    "default_rules",
+]
+
+
+def default_rules() -> list[Rule]:
+    """Every rule that a sound training keeps silent: all but Plateau, which a converged one breaks as well."""
+    return [
+        NonFinite(),
+        ZeroLoss(),
+        Collapse(),
+        ConstantPrediction(),
+        Saturation(),
+        Spike(),
+        ComponentDominance(),
+        DeadComponent(),
+        EmptyTargets(),
+    ]

@@ -1,0 +1,109 @@
+"""The course of the loss over the updates: it leaps, or it no longer moves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from lossreg.health.event import Finding
+from lossreg.health.rules.rule import Rule, Verdicts
+from lossreg.health.window import Window, ids
+
+NORMAL = 1.4826  # standard deviation of a normal distribution in median absolute deviations
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spike(Rule):
+    """A total far above those before it. Compared backwards alone, so that the first steep fall is none.
+
+    Args:
+        deviations: standard deviations above the median of the totals before, estimated from their median absolute
+            deviation, >= 0.
+        factor: times the largest magnitude among the totals before, >= 1. Losses of small batches have long tails, and
+            a gradient scaler doubles its scale; neither reaches 3.
+        span: totals before that are compared with, updates, >= 2.
+        least: fewer are not judged, updates.
+    Reads: loss, history.
+    """
+
+    deviations: float = 10.0
+    factor: float = 3.0
+    span: int = 100
+    least: int = 30
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 2 <= self.least <= self.span:
+            self._refuse("2 <= least <= span", least=self.least, span=self.span)
+
+    @property
+    def history(self) -> int:
+        return self.span
+
+    def check(self, window: Window) -> Verdicts:
+        before = list(window.history)
+        judged, found = False, None
+        for update in window.updates:
+            loss = update.loss
+            if loss is None or not math.isfinite(loss):
+                continue
+            recent = before[-self.span :]
+            if len(recent) >= self.least:
+                judged = True
+                if self._is_spike(loss, recent) and (found is None or loss > found[0]):
+                    found = loss, median(recent), update
+            before.append(loss)
+        if found is None:
+            return {"": None} if judged else {}
+        value, usual, update = found
+        worst = sorted(update.examples, key=lambda example: -(example.loss if example.loss is not None else -math.inf))
+        hint = "look at the samples of this update; lower the learning rate or clip gradients if it does not come back"
+        return {"": Finding("warning", {"loss": value, "median": usual}, hint, "fault", ids(worst), update.step)}
+
+    def _is_spike(self, loss: float, recent: Sequence[float]) -> bool:
+        middle, largest = median(recent), max(map(abs, recent))
+        deviation = NORMAL * median(abs(value - middle) for value in recent)
+        if min(recent) == max(recent):  # nothing to measure by: zeros, then the first foreground
+            return False
+        return loss > middle + self.deviations * deviation and loss > self.factor * largest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plateau(Rule):
+    """The total has not fallen: the median of the later half of the last totals is as high as that of the earlier half.
+
+    A training that has converged does this as well, so the rule is none of the defaults.
+
+    Args:
+        span: totals that are looked at, updates, >= 4. Several epochs, so that neither half is of easier samples.
+        fall: least fall of the median, as a share of the earlier median, >= 0.
+    Reads: loss, history.
+    """
+
+    span: int = 1000
+    fall: float = 0.01
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.span < 4:
+            self._refuse("span >= 4", span=self.span)
+
+    @property
+    def history(self) -> int:
+        return self.span
+
+    def check(self, window: Window) -> Verdicts:
+        losses = [*window.history, *(loss for _, loss in window.losses() if math.isfinite(loss))][-self.span :]
+        if len(losses) < self.span:
+            return {}
+        half = self.span // 2
+        before, after = median(losses[:half]), median(losses[-half:])
+        if before - after > self.fall * abs(before) or max(map(abs, losses)) == 0:
+            return {"": None}
+        hint = (
+            "if it has not converged: raise the learning rate or restart its schedule, and check that the optimizer has"
+        )
+        hint += " all parameters"
+        return {"": Finding("info", {"before": before, "after": after, "updates": self.span}, hint)}

@@ -1,0 +1,54 @@
+"""Targets without foreground."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from lossreg.health.event import Finding
+from lossreg.health.rules.rule import Rule, Verdicts
+from lossreg.health.window import Window, ids
+
+CONFIDENCE = 1.96  # standard deviations, two-sided 95 %
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmptyTargets(Rule):
+    """More of the targets are empty than a training can learn from; the classic cause is that masks were not loaded.
+
+    Args:
+        share: of empty targets that is too many, in (0, 1]. Mostly empty masks are common where faults are rare, and
+            bce_dice_focal trains on them; beyond 95 %, batches without any foreground become the rule. Told only if the
+            window's number of examples makes it certain (lower end of Wilson's 95 % interval): 73 empty of 73.
+    Reads: Example.empty.
+    """
+
+    share: float = 0.95
+    needed: int = 2
+    of: int = 3
+
+    @classmethod
+    def shares(cls) -> frozenset[str]:
+        return frozenset({"share"})
+
+    def check(self, window: Window) -> Verdicts:
+        known = [example for example in window.examples() if example.empty is not None]
+        empty = [example for example in known if example.empty]
+        if not known:
+            return {}
+        if at_least(len(empty), len(known)) < self.share:
+            return {"": None}
+        every = len(empty) == len(known)
+        hint = (
+            "check the targets with `lossreg check-targets`: masks that are missing are often read as empty; otherwise"
+        )
+        hint += " draw more samples that have foreground"
+        evidence = {"empty": len(empty), "examples": len(known)}
+        return {"": Finding("error" if every else "warning", evidence, hint, "data", ids(empty))}
+
+
+def at_least(found: int, of: int) -> float:
+    """Lower end of Wilson's interval for a share."""
+    share, squared = found / of, CONFIDENCE**2 / of
+    margin = math.sqrt(share * (1 - share) * squared + squared**2 / 4)
+    return (share + squared / 2 - margin) / (1 + squared)

@@ -1,0 +1,69 @@
+"""What a rule is: thresholds, and a pure function from the statistics of a window to what is found in it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+
+from lossreg.errors import InputError
+from lossreg.health.event import Action, Finding
+from lossreg.health.window import Window
+
+Verdicts = Mapping[str, Finding | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule(ABC):
+    """Base of the rules. A subclass adds thresholds as fields, and writes `check`.
+
+    Args:
+        needed: windows among the last `of` in which the same thing must be found, >= 1.
+        of: judged windows that are looked at, >= needed.
+        cooldown: windows of silence about the same thing after an event, >= 0; a graver severity is told at once.
+        action: "warn", "raise", "stop" or a callable of the event; None for the monitor's.
+    """
+
+    needed: int = 1
+    of: int = 1
+    cooldown: int = 10
+    action: Action | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.needed <= self.of:
+            self._refuse("1 <= needed <= of", needed=self.needed, of=self.of)
+        if self.cooldown < 0:
+            self._refuse("cooldown >= 0", cooldown=self.cooldown)
+        if self.action is not None and self.action not in ("warn", "raise", "stop") and not callable(self.action):
+            self._refuse("action 'warn', 'raise', 'stop', a callable of the event, or None", action=self.action)
+        for threshold in fields(self):
+            value = getattr(self, threshold.name)
+            if threshold.name in self.shares() and not 0 < value <= 1:
+                self._refuse(f"0 < {threshold.name} <= 1", **{threshold.name: value})
+            elif isinstance(value, (int, float)) and value < 0:
+                self._refuse(f"{threshold.name} >= 0", **{threshold.name: value})
+
+    def _refuse(self, allowed: str, **given: object) -> None:
+        shown = ", ".join(f"{name}={value!r}" for name, value in given.items())
+        raise InputError(f"{type(self).__name__} takes {allowed}, got {shown}", **given)
+
+    @classmethod
+    def shares(cls) -> frozenset[str]:
+        """Thresholds that are shares, in (0, 1]."""
+        return frozenset()
+
+    @property
+    def history(self) -> int:
+        """How many totals before the window it reads."""
+        return 0
+
+    @abstractmethod
+    def check(self, window: Window) -> Verdicts:
+        """What is found, or None, for each thing that this window has enough of to judge. The others are left out.
+
+        The keys tell things apart that persist each for itself, such as classes.
+        """
+
+    def combine(self, found: Sequence[Finding]) -> Sequence[Finding]:
+        """What is told of the things that persist, one event each. A rule of many classes may make one of them."""
+        return found

@@ -1,0 +1,54 @@
+"""A job of two ranks for test_health_ranks.py: what each saw, and when it stopped, as a line of JSON."""
+
+import json
+import sys
+import warnings
+from datetime import timedelta
+
+import torch
+from torch import distributed
+
+from lossreg.health import HealthError, LossMonitor, NonFinite
+
+PLANS = {  # losses of rank 0 and rank 1; nan is what the rule finds
+    "stop": ([0.5] * 12, [0.5] * 5 + ["nan"] + [0.5] * 6),
+    "raise": ([0.5] * 12, [0.5] * 5 + ["nan"] + [0.5] * 6),
+    "uneven": ([0.5] * 4, [0.5] * 20),
+    "uneven stop": ([0.5] * 2, [0.5] * 13 + ["nan"] + [0.5] * 6),
+    "left over": ([0.5] * 9, [0.5] * 8 + ["nan"]),
+    "warn": ([0.5] * 3, [0.5] * 12),
+}
+
+
+def train(losses, action):
+    """Updates done, events, and what ended it."""
+    monitor = LossMonitor([NonFinite(action=action)], every=3, sinks=[])
+    done, told = 0, []
+    for number, loss in enumerate(losses, 1):
+        done = number
+        told += [event.step for event in monitor.update(torch.tensor(float(loss)))]
+        if monitor.should_stop:
+            break
+    told += [event.step for event in monitor.close()]
+    return {"updates": done, "events": told, "stop": monitor.should_stop}
+
+
+def main():
+    distributed.init_process_group("gloo", timeout=timedelta(seconds=20))
+    rank = distributed.get_rank()
+    warnings.simplefilter("ignore")
+    found = {}
+    for name, plan in PLANS.items():
+        action = name if name in ("raise", "warn") else "stop"
+        try:
+            found[name] = train(plan[rank], action)
+        except HealthError as error:
+            found[name] = {"error": str(error), "event": error.event is not None}
+    distributed.barrier()
+    distributed.destroy_process_group()
+    with open(f"{sys.argv[1]}/{rank}.json", "w") as file:
+        json.dump(found, file)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""Ranks decide together: all stop at the same update, and none waits for another for ever."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+JOB = Path(__file__).parent / "health_job.py"
+
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory):
+    """What each of two ranks reported of every plan of the job."""
+    folder = tmp_path_factory.mktemp("ranks")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", JOB, folder]
+    run = subprocess.run(
+        command, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert run.returncode == 0, run.stderr[-3000:]
+    return [json.loads((folder / f"{rank}.json").read_text()) for rank in (0, 1)]
+
+
+def test_every_rank_stops_at_the_same_update(ranks):
+    """Rank 1 alone saw NaN, at its sixth update, which is a reading."""
+    assert [rank["stop"] for rank in ranks] == [
+        {"updates": 6, "events": [], "stop": True},
+        {"updates": 6, "events": [6], "stop": True},
+    ]
+
+
+def test_every_rank_raises_at_the_same_update(ranks):
+    """The one that saw it with its event, the other with a word."""
+    first, second = (rank["raise"] for rank in ranks)
+    assert first == {"error": "another rank found what its rules raise; see its error", "event": False}
+    assert second["error"].startswith("NonFinite at step 6 (error, fault)")
+    assert second["event"]
+
+
+def test_a_rank_with_fewer_batches_answers_the_others(ranks):
+    """Four updates beside twenty: both end."""
+    assert [rank["uneven"] for rank in ranks] == [
+        {"updates": 4, "events": [], "stop": False},
+        {"updates": 20, "events": [], "stop": False},
+    ]
+
+
+def test_a_rank_that_is_done_hears_of_a_stop(ranks):
+    """So that it begins no further epoch."""
+    assert [rank["uneven stop"] for rank in ranks] == [
+        {"updates": 2, "events": [], "stop": True},
+        {"updates": 15, "events": [14], "stop": True},
+    ]
+
+
+def test_the_last_updates_are_judged_together(ranks):
+    """Those after the last reading."""
+    assert [rank["left over"]["stop"] for rank in ranks] == [True, True]
+
+
+def test_rules_that_warn_wait_for_nobody(ranks):
+    """Three updates beside twelve, without any exchange."""
+    assert [rank["warn"] for rank in ranks] == [
+        {"updates": 3, "events": [], "stop": False},
+        {"updates": 12, "events": [], "stop": False},
+    ]

@@ -4,7 +4,8 @@ Only the loss differs: every config gets the same initial weights, the same batc
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,7 @@ import torch
 import typer
 from photographs import Region, draw_tiles, load
 from pictures import draw_curves, draw_predictions
+from recording import cut, record
 from report import Run, iou_table, sparse_findings
 from rich.console import Console
 from rich.progress import Progress
@@ -19,6 +21,7 @@ from torch import Tensor, nn
 from unet import UNet
 
 import lossreg
+from lossreg.records import RecordWriter, write_report
 
 HERE = Path(__file__).parent
 CONFIGS = [HERE / "configs" / f"{name}.yaml" for name in ("bce", "bce_dice_focal", "mixture")]
@@ -36,17 +39,23 @@ def main(
     out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("runs"),
     seed: Annotated[int, typer.Option(help="Of the noise, the weights and the batches.")] = 0,
 ) -> None:
-    """Train a U-Net per config over four photographs; print IoU and draw curves and predictions."""
+    """Train a U-Net per config over four photographs; print IoU, draw pictures, report which tiles hurt."""
     losses = [(path.stem, build(path)) for path in configs]
     training, validation = load(seed)
+    tiles = cut(validation, out / "tiles")
     with Progress(console=console) as progress:
-        runs = [fit(name, loss, training, validation, epochs, seed, progress) for name, loss in losses]
+        runs = []
+        for name, loss in losses:
+            with RecordWriter(out / "records" / name, run=name) as writer:
+                after_epoch = partial(record, loss=loss, tiles=tiles, writer=writer)
+                runs.append(fit(name, loss, training, validation, epochs, seed, progress, after_epoch))
     console.print(iou_table(runs, validation))
     for finding in sparse_findings(runs, validation):
         console.print(finding)
-    out.mkdir(parents=True, exist_ok=True)
     draw_curves(runs, validation, out / "curves.png")
     draw_predictions(runs, validation, out / "predictions.png")
+    for run in runs:
+        write_report(out / "records" / run.name, out / f"{run.name}.html", title=f"Validation tiles under {run.name}")
 
 
 def build(path: Path) -> nn.Module:
@@ -66,8 +75,12 @@ def fit(
     epochs: int,
     seed: int,
     progress: Progress,
+    after_epoch: Callable[[nn.Module, int], None],
 ) -> Run:
-    """Return a finished training, whose weights and batches follow from the seed alone."""
+    """Return a finished training, whose weights and batches follow from the seed alone.
+
+    after_epoch: called with the model and the number of its optimizer steps.
+    """
     torch.manual_seed(seed)
     model = UNet()
     optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
@@ -89,6 +102,7 @@ def fit(
             sums.update({part: float(value) for part, value in output.components.items()})
         run.components.append({part: value / STEPS for part, value in sums.items()})
         validate(model, validation, run)
+        after_epoch(model, epoch * STEPS)
         parts = "  ".join(f"{part} {value:.4f}" for part, value in run.components[-1].items())
         progress.console.print(f"{name}, epoch {epoch} of {epochs}: {parts}")
     return run

@@ -1,0 +1,43 @@
+"""The example of masks that are missing, shortened: it runs, and says of the data and of the training apart."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+COLLAPSE = ROOT / "examples" / "collapse.py"
+
+pytestmark = pytest.mark.skipif(
+    not COLLAPSE.exists(), reason="the examples lie in the checkout, and only the tests are here"
+)
+
+
+def collapse(*arguments):
+    return subprocess.run(
+        [sys.executable, str(COLLAPSE), *map(str, arguments)], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+
+
+def test_it_trains_under_three_losses_and_draws(tmp_path):
+    """480 targets, of which 1 in 50 is kept; in so few steps nothing is wrong with a training that leaves them out."""
+    done = collapse("--steps", 60, "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("480 targets, ")
+    told = " ".join(done.stdout.split())
+    assert "are empty: a model may collapse to predicting nothing" in told
+    *_, ignoring = told.partition("bce_dice_focal, absent=ignore: nothing wrong with the training")
+    assert ignoring.startswith(" of the data: ZeroLoss at step 50")
+    for name in ("bce", "bce_dice_focal", "coins", "page", "retina", "hubble"):
+        assert name in told
+    assert (tmp_path / "collapse.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_without_any_mask_it_ends_before_training(tmp_path):
+    """The check of the targets is an error; no picture is drawn."""
+    done = collapse("--steps", 2, "--missing", 1, "--out", tmp_path)
+    assert done.returncode == 1
+    assert "error: all 16 masks are empty" in " ".join(done.stdout.split())
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -38,9 +38,15 @@ def _tiles(region: Region, folder: Path) -> Iterator[Tile]:
         for left in range(0, width - TILE + 1, TILE):
             window = (slice(top, top + TILE), slice(left, left + TILE))
             path = folder / f"{region.name}-{top}-{left}.png"
-            Image.fromarray(grey[window].numpy()).save(path)
+            Image.fromarray(tinted(grey[window], region.target[0, *window]).numpy()).save(path)
             name = f"{region.name} at {top}, {left}"
             yield Tile(region.name, name, path, region.image[:, *window], region.target[:, *window])
+
+
+def tinted(grey: Tensor, target: Tensor) -> Tensor:
+    """Return an (H, W, 3) picture, in which the target is tinted."""
+    tint = torch.tensor([230, 159, 0], dtype=torch.uint8)
+    return torch.where(target[..., None] > 0, grey[..., None] // 2 + tint // 2, grey[..., None])
 
 
 @torch.no_grad()

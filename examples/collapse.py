@@ -83,6 +83,7 @@ def main(
     console.print(iou_table([course.run for course in courses], validation))
     out.mkdir(parents=True, exist_ok=True)
     draw(courses, out / "collapse.png")
+    console.print(f"Drawn in {out / 'collapse.png'}")
 
 
 def batches(training: Sequence[Region], missing: float, steps: int, seed: int) -> Batches:

@@ -1,6 +1,7 @@
 """A job of two ranks for test_health_ranks.py: what each saw, and when it stopped, as a line of JSON."""
 
 import json
+import logging
 import sys
 import warnings
 from datetime import timedelta
@@ -20,6 +21,17 @@ PLANS = {  # losses of rank 0 and rank 1; nan is what the rule finds
 }
 
 
+class Said(logging.Handler):
+    """What is logged, by lossreg.health alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.lines = []
+
+    def emit(self, record):
+        self.lines.append(record.getMessage())
+
+
 def train(losses, action):
     """Updates done, events, and what ended it."""
     monitor = LossMonitor([NonFinite(action=action)], every=3, sinks=[])
@@ -37,13 +49,15 @@ def main():
     distributed.init_process_group("gloo", timeout=timedelta(seconds=20))
     rank = distributed.get_rank()
     warnings.simplefilter("ignore")
-    found = {}
+    found, said = {}, Said()
+    logging.getLogger("lossreg.health").addHandler(said)
     for name, plan in PLANS.items():
         action = name if name in ("raise", "warn") else "stop"
         try:
             found[name] = train(plan[rank], action)
         except HealthError as error:
             found[name] = {"error": str(error), "event": error.event is not None}
+        found[name]["said"], said.lines = said.lines, []
     distributed.barrier()
     distributed.destroy_process_group()
     with open(f"{sys.argv[1]}/{rank}.json", "w") as file:

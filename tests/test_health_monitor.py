@@ -6,6 +6,10 @@ import importlib
 import json
 import logging
 import pickle
+import re
+import subprocess
+import sys
+import time
 import warnings
 
 import pytest
@@ -155,6 +159,21 @@ def test_an_error_if_asked_for(tmp_path):
     assert len((tmp_path / "events.jsonl").read_text().splitlines()) == 1
 
 
+@pytest.mark.parametrize("action", ["raise", "stop"])
+def test_what_is_no_error_ends_no_training(action):
+    """Unless the rule itself has that action."""
+    monitor = LossMonitor(every=1, sinks=[], action=action)
+    (event,) = monitor.update(torch.tensor(0.0))
+    assert (event.severity, monitor.should_stop) == ("info", False)
+    logged = lossreg.LossOutput(torch.tensor(0.5), {"dice": torch.tensor(0.5), "edge": NAN})
+    with pytest.warns(HealthWarning, match=r"NonFinite at step 2 \(warning"):
+        monitor.update(logged)
+    assert not monitor.should_stop
+    own = LossMonitor([NonFinite(action="stop")], every=1, sinks=[])
+    own.update(logged)
+    assert own.should_stop
+
+
 def test_a_stop_is_a_flag(caplog):
     """And a line of the log."""
     monitor = LossMonitor([NonFinite()], every=1, sinks=[], action="stop")
@@ -238,6 +257,7 @@ def test_evidence_and_samples_are_cut_and_made_ready_for_json():
 @pytest.mark.parametrize(
     "options, message",
     [
+        ({"rules": Collapse()}, r"rules are a list, such as \[Collapse\(\), NonFinite\(\)\], got Collapse\("),
         ({"rules": [Collapse]}, "rules are instances of lossreg.health.Rule, such as Collapse"),
         ({"every": 0}, "every is a number of updates >= 1, got 0"),
         ({"action": "shout"}, "action is 'warn', 'raise', 'stop' or a callable of an event, got 'shout'"),
@@ -249,6 +269,51 @@ def test_arguments_are_checked(options, message):
     """When the monitor is made."""
     with pytest.raises(lossreg.InputError, match=message):
         LossMonitor(**options)
+
+
+STEPS = [5.5, "5", torch.tensor(5), True * 1.0]
+
+
+@pytest.mark.parametrize("step", STEPS, ids=map(repr, STEPS))
+def test_a_step_is_an_integer(step):
+    """A tensor on a device would be waited for; NumPy's integers are fine."""
+    with pytest.raises(lossreg.InputError, match="step is an integer, such as the number of the update, got"):
+        quiet().update(NAN, step=step)
+    numpy = pytest.importorskip("numpy", reason="NumPy is not installed, so there are none of its integers")
+    (event,) = quiet(rules=[NonFinite()], every=1).update(NAN, step=numpy.int64(5))
+    assert type(event.step) is int
+
+
+def test_a_refused_update_is_none():
+    """It counts for nothing, and begins no course: what is pending stays, and the next one is taken."""
+    logits, target = collapsed()
+    monitor = quiet(rules=[NonFinite()], every=3)
+    monitor.update(LOSS, step=7)
+    for _ in range(5):
+        with pytest.raises(lossreg.ShapeError):
+            monitor.update(LOSS, logits, target[..., :2], step=1)
+    assert monitor.update(LOSS, logits, target, step=8) == []
+    assert [event.step for event in monitor.update(NAN, logits, target, step=9)] == [9]
+    counted = quiet(rules=[NonFinite()], every=1)
+    with pytest.raises(lossreg.ShapeError):
+        counted.update(LOSS, logits, target[..., :2])
+    assert [event.step for event in counted.update(NAN)] == [1]
+
+
+def copied(monitor):
+    return pickle.loads(pickle.dumps(monitor))
+
+
+@pytest.mark.parametrize("copying", [copy.deepcopy, copied])
+def test_a_copy_is_a_monitor_of_its_own(copying, tmp_path):
+    """Trainers copy callbacks, and pickle them for the processes that they start."""
+    monitor = LossMonitor([NonFinite(cooldown=0)], every=2, sinks=[JsonLines(tmp_path / "events")], action="stop")
+    monitor.update(LOSS)
+    twin = copying(monitor)
+    assert [event.step for event in twin.update(NAN)] == [2]
+    assert (twin.should_stop, monitor.should_stop) == (True, False)
+    assert twin._updates == 2
+    assert monitor._updates == 1
 
 
 # ---- nothing else is changed, and nothing waited for
@@ -432,6 +497,13 @@ def test_a_compiled_step_may_hold_the_monitor():
     assert {event.rule for event in events} == {"NonFinite"}
 
 
+def test_it_is_imported_without_torch():
+    """So are the targets, that `lossreg check-targets` starts at once."""
+    code = "import sys, lossreg.health, lossreg.health.targets; print({'torch', 'numpy', 'PIL'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
 def test_it_is_no_part_of_a_module():
     """A model that holds one has the same checkpoint."""
     model = torch.nn.Linear(1, 1)
@@ -482,6 +554,50 @@ def test_classes_of_which_one_is_absent_are_silent():
         target[:, :3] = 255
         monitor.update(torch.nn.functional.cross_entropy(logits, target, ignore_index=255), logits, target)
     assert events == []
+
+
+@pytest.mark.parametrize(
+    "activation, prediction, warned",
+    [
+        ("auto", torch.rand(4, 1, 8, 8), "between 0.* as probabilities do: give activation='none'"),
+        ("none", torch.randn(4, 1, 8, 8), "so they are no probabilities: leave out activation='none'"),
+        ("none", torch.rand(4, 1, 8, 8), None),
+        ("auto", torch.randn(4, 1, 8, 8), None),
+        ("auto", torch.full((4, 1, 8, 8), 0.2), None),
+    ],
+)
+def test_an_unlikely_activation_is_told_once(activation, prediction, warned):
+    """Probabilities taken for logits are never below 0.5, so that no collapse would be found; constants may be both."""
+    monitor = quiet(rules=[NonFinite()], every=1, activation=activation)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        for _ in range(5):
+            monitor.update(LOSS, prediction)
+    assert len(told) == (warned is not None)
+    for warning in told:
+        assert warning.category is HealthWarning
+        assert re.search(warned, str(warning.message))
+
+
+def test_logits_of_a_new_network_may_lie_between_0_and_1():
+    """For a while."""
+    monitor = quiet(rules=[NonFinite()], every=1)
+    for scale in (1, 1, 3, *[1] * 9):
+        monitor.update(LOSS, scale * torch.rand(4, 1, 8, 8))
+
+
+def test_many_classes_take_no_time_and_no_memory():
+    """64 examples of 1000 classes, 50 updates to a reading: some examples stand for all, and a loss of zero is told."""
+    monitor = quiet(every=50)
+    logits, target = torch.randn(64, 1000), torch.randint(1, 1000, (64,))
+    start = time.process_time()
+    for _ in range(49):
+        monitor.update(torch.zeros(64), logits, target)
+    held = sum(reading.values.numel() for reading in monitor._pending)
+    (event,) = monitor.update(torch.zeros(64), logits, target)
+    assert held < 49 * 10_000
+    assert time.process_time() - start < 6  # 36 s where all masks are read
+    assert (event.rule, event.kind) == ("ZeroLoss", "fault")
 
 
 def test_the_default_rules_are_new_each_time():

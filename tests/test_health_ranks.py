@@ -23,25 +23,34 @@ def ranks(tmp_path_factory):
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in (0, 1)]
 
 
+def counted(ranks, plan):
+    """Without what was logged."""
+    return [{name: value for name, value in rank[plan].items() if name != "said"} for rank in ranks]
+
+
 def test_every_rank_stops_at_the_same_update(ranks):
-    """Rank 1 alone saw NaN, at its sixth update, which is a reading."""
-    assert [rank["stop"] for rank in ranks] == [
+    """Rank 1 alone saw NaN, at its sixth update, which is a reading; rank 0, whose log is read, says why it stops."""
+    assert counted(ranks, "stop") == [
         {"updates": 6, "events": [], "stop": True},
         {"updates": 6, "events": [6], "stop": True},
     ]
+    first, second = (rank["stop"]["said"] for rank in ranks)
+    assert first == ["another rank found what its rules stop at; see its events"]
+    assert [line.partition(":")[0] for line in second] == ["NonFinite at step 6 (error, fault)"]
 
 
 def test_every_rank_raises_at_the_same_update(ranks):
     """The one that saw it with its event, the other with a word."""
     first, second = (rank["raise"] for rank in ranks)
-    assert first == {"error": "another rank found what its rules raise; see its error", "event": False}
+    assert first["error"] == "another rank found what its rules raise; see its error"
+    assert not first["event"]
     assert second["error"].startswith("NonFinite at step 6 (error, fault)")
     assert second["event"]
 
 
 def test_a_rank_with_fewer_batches_answers_the_others(ranks):
     """Four updates beside twenty: both end."""
-    assert [rank["uneven"] for rank in ranks] == [
+    assert counted(ranks, "uneven") == [
         {"updates": 4, "events": [], "stop": False},
         {"updates": 20, "events": [], "stop": False},
     ]
@@ -49,7 +58,7 @@ def test_a_rank_with_fewer_batches_answers_the_others(ranks):
 
 def test_a_rank_that_is_done_hears_of_a_stop(ranks):
     """So that it begins no further epoch."""
-    assert [rank["uneven stop"] for rank in ranks] == [
+    assert counted(ranks, "uneven stop") == [
         {"updates": 2, "events": [], "stop": True},
         {"updates": 15, "events": [14], "stop": True},
     ]
@@ -62,7 +71,7 @@ def test_the_last_updates_are_judged_together(ranks):
 
 def test_rules_that_warn_wait_for_nobody(ranks):
     """Three updates beside twelve, without any exchange."""
-    assert [rank["warn"] for rank in ranks] == [
+    assert counted(ranks, "warn") == [
         {"updates": 3, "events": [], "stop": False},
         {"updates": 12, "events": [], "stop": False},
     ]

@@ -56,17 +56,27 @@ def found(rule, given):
     [
         Window([Update(7, NAN)]),
         Window([Update(7, -INF)]),
-        Window([Update(7, 0.5, {"dice": NAN})]),
         window(example(mask(), loss=INF)),
         window(example(mask(lowest=NAN, highest=NAN))),
         window(example(mask(highest=INF))),
     ],
-    ids=["nan", "-inf", "component", "per example", "prediction nan", "prediction inf"],
+    ids=["nan", "-inf", "per example", "prediction nan", "prediction inf"],
 )
 def test_what_is_not_a_number_is_found(broken):
     """In the total, a component, an example's loss or the prediction."""
     (finding,) = found(NonFinite(), broken)
     assert (finding.severity, finding.kind, finding.step) == ("error", "fault", 7)
+
+
+def test_a_broken_component_beside_a_finite_total_is_a_warning():
+    """It has a weight of 0, or the total would not be finite; once the total is broken as well, it is an error."""
+    logged = Update(7, 0.5, {"dice": 0.5, "edge": NAN})
+    (finding,) = found(NonFinite(), Window([logged]))
+    assert (finding.severity, finding.step) == ("warning", 7)
+    assert "only logged" in finding.hint
+    assert list(finding.evidence["components"]) == ["edge"]
+    (finding,) = found(NonFinite(), Window([logged, Update(8, NAN, {"dice": 0.5, "edge": NAN})]))
+    assert finding.severity == "error"
 
 
 def test_the_samples_with_nan_are_named():
@@ -95,11 +105,13 @@ def test_zero_on_empty_targets_is_of_the_data_and_on_others_a_fault():
     empty = [example(mask(0.0, 0.0, wrong=0.0), loss=0.0, empty=True, sample_id=f"e{n}") for n in range(6)]
     wrong = [example(mask(0.0, 0.3, wrong=0.3), loss=0.0, sample_id=f"w{n}") for n in range(4)]
     data, fault = found(ZeroLoss(), window(*empty, *wrong))
-    assert (data.kind, data.severity, data.sample_ids) == ("data", "warning", ("e0", "e1", "e2", "e3", "e4", "e5"))
+    assert (data.kind, data.severity, data.sample_ids) == ("data", "info", ("e0", "e1", "e2", "e3", "e4", "e5"))
     assert (fault.kind, fault.severity, fault.sample_ids) == ("fault", "error", ("w0", "w1", "w2", "w3"))
     assert data.evidence == {"zero": 6, "examples": 10}
     assert fault.evidence == {"zero": 4, "examples": 4}
     assert "check-targets" in data.hint
+    (data,) = found(ZeroLoss(), window(*empty))  # and nothing else to learn from
+    assert (data.kind, data.severity) == ("data", "warning")
 
 
 def test_a_batch_is_judged_as_one_where_losses_are_not_per_example():
@@ -170,6 +182,9 @@ def test_everything_predicted_is_the_mirror():
     (finding,) = rule.combine(found(rule, window(*[example(mask(0.999, 0.4))] * 4)))
     assert finding.evidence["all"] == "ones"
     assert finding.evidence["classes"][0]["predicted"] == pytest.approx(0.999)
+    assert finding.severity == "error"
+    assert "inverted" in finding.hint
+    assert "foreground is rare" not in finding.hint
     assert not found(rule, window(*[example(mask(1.0, 1.0))] * 4))  # full masks
 
 
@@ -205,20 +220,38 @@ def test_the_thresholds_are_half_a_hundredth_and_a_hundredth():
 
 def test_classes_are_judged_each_for_itself():
     """One that is never predicted is a warning, all but one an error; one that is absent is not judged."""
-    well, lost, absent = mask(0.5, 0.5), mask(0.001, 0.2), mask(0.0, 0.0, foreground=0.0)
+    well, all_there = mask(0.5, 0.5), mask(0.998, 0.6)
+    lost, absent = mask(0.001, 0.2), mask(0.0, 0.0, foreground=0.0)
     rule = Collapse()
     (finding,) = rule.combine(found(rule, window(*[example(well, well, lost, absent)] * 4)))
     assert [one["class"] for one in finding.evidence["classes"]] == [2]
     assert finding.severity == "warning"
-    (finding,) = rule.combine(found(rule, window(*[example(well, lost, lost, absent)] * 4)))
+    (finding,) = rule.combine(found(rule, window(*[example(all_there, lost, lost, absent)] * 4)))
     assert [one["class"] for one in finding.evidence["classes"]] == [1, 2]
-    assert finding.severity == "error"
+    assert (finding.severity, finding.evidence["all"]) == ("error", "zeros")  # once, and not as "ones" of class 0
 
 
-def test_the_first_guess_among_many_classes_is_no_collapse():
-    """A network that knows nothing of 400 classes gives each 0.0025."""
+def test_masks_that_do_not_exclude_each_other_have_collapsed_if_all_have():
+    """Of three masks for one prompt the best alone may be trained; of two labels one may be lost."""
+    well, lost = mask(0.2, 0.2), mask(0.001, 0.2)
+    severities = []
+    for masks in ([well, lost, lost], [well, lost], [lost, lost]):
+        severities += [
+            finding.severity for finding in Collapse().combine(found(Collapse(), window(*[example(*masks)] * 4)))
+        ]
+    assert severities == ["warning", "warning", "error"]
+    full = mask(0.999, 0.4)
+    (finding,) = Collapse().combine(found(Collapse(), window(*[example(well, full)] * 4)))
+    assert (finding.severity, finding.evidence["all"]) == ("warning", "ones")
+
+
+def test_rare_ones_among_many_classes_are_long_predicted_at_their_rate():
+    """A network that knows nothing of 400 classes gives each 0.0025; one of 20 that learns begins with the frequent."""
     assert not found(Collapse(), window(*[example(*[mask(1 / 400, 0.05)] * 400)] * 4))
-    assert found(Collapse(), window(*[example(*[mask(1e-4, 0.05)] * 400)] * 4))
+    rest = (1 - 0.96) / 19
+    assert not found(Collapse(), window(*[example(mask(0.96, 0.5), *[mask(rest, 0.05)] * 19)] * 4))
+    dead = (1 - 0.996) / 19
+    assert len(found(Collapse(), window(*[example(mask(0.996, 0.5), *[mask(dead, 0.05)] * 19)] * 4))) == 19
 
 
 # ---- ConstantPrediction
@@ -249,6 +282,20 @@ def test_a_prediction_may_be_even(masks):
     assert not found(ConstantPrediction(), window(*[example(one) for one in masks]))
 
 
+def test_a_prediction_that_is_the_same_for_every_image_is_constant():
+    """Though it is not even: zero padding leaves a border. Not where targets are the same, or one end differs."""
+    rule = ConstantPrediction()
+    targets = (0.1, 0.2, 0.3, 0.4)
+    (finding,) = found(rule, window(*[example(mask(0.2, target, spread=0.05)) for target in targets]))
+    assert finding.evidence == {"constant": 4, "examples": 4, "predicted": pytest.approx(0.2)}
+    assert not found(rule, window(*[example(mask(0.2, 0.3, spread=0.05))] * 4))
+    for change in ({"highest": 4.01}, {"lowest": -4.01}, {"predicted": 0.201}, {"highest": INF}):
+        given = [mask(0.2, target, spread=0.05) for target in targets[1:]] + [mask(**{"predicted": 0.2, **change})]
+        assert not found(rule, window(*map(example, given)))
+    apart = [Update(n, 0.5, {}, (example(mask(0.2, target, spread=0.05)),)) for n, target in enumerate(targets)]
+    assert not found(rule, Window(apart))  # one example each has nothing to be compared with
+
+
 def test_a_class_that_is_even_in_an_image_that_is_not_is_no_constant():
     """All masks of an example must be."""
     assert not found(ConstantPrediction(), window(*[example(mask(spread=0.0), mask(spread=0.2))] * 9))
@@ -263,6 +310,15 @@ def test_wrong_with_full_confidence_is_saturation():
     (finding,) = found(Saturation(), window(*given))
     assert finding.sample_ids == ("s5", "s4", "s3", "s2")
     assert finding.evidence == {"wrong": pytest.approx(0.05), "stuck": pytest.approx(0.035)}
+
+
+def test_targets_above_1_are_of_the_data():
+    """Masks of 0 and 255: everything that is foreground is off by more than 1, and no learning rate helps."""
+    (finding,) = found(Saturation(), window(*[example(mask(0.2, 51.0, foreground=0.2, wrong=0.2, stuck=0.2))] * 4))
+    assert (finding.severity, finding.kind, finding.evidence["target"]) == ("error", "data", 51.0)
+    assert "divide masks of 0 and 255 by 255" in finding.hint
+    (finding,) = found(Saturation(), window(*[example(mask(0.2, 0.6, foreground=0.2, wrong=0.2, stuck=0.2))] * 4))
+    assert (finding.severity, finding.kind) == ("warning", "fault")  # soft ones
 
 
 @pytest.mark.parametrize("wrong, stuck", [(0.0, 0.0), (0.009, 0.009), (0.05, 0.02), (0.4, 0.1)])
@@ -473,6 +529,12 @@ def test_a_graver_severity_breaks_the_silence():
         (lambda: Spike(least=1), r"Spike takes 2 <= least <= span, got least=1, span=100"),
         (lambda: Spike(deviations=-1), r"Spike takes deviations >= 0, got deviations=-1"),
         (lambda: Plateau(span=3), r"Plateau takes span >= 4, got span=3"),
+        (lambda: Collapse(low="0.1"), r"Collapse takes a number as low, got low='0\.1'"),
+        (lambda: Collapse(needed=1.5), r"Collapse takes an integer as needed, got needed=1\.5"),
+        (lambda: Collapse(target=NAN), r"Collapse takes a number as target, got target=nan"),
+        (lambda: ConstantPrediction(examples=0), r"ConstantPrediction takes examples >= 1, got examples=0"),
+        (lambda: DeadComponent(updates=1), r"DeadComponent takes updates >= 2, got updates=1"),
+        (lambda: Spike(factor=0.5), r"Spike takes factor >= 1, got factor=0\.5"),
     ],
 )
 def test_thresholds_are_checked(make, message):

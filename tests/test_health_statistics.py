@@ -8,7 +8,7 @@ import torch
 import lossreg
 from lossreg import DTypeError, InputError, LossOutput, ShapeError
 from lossreg.health import HealthWarning, statistics
-from lossreg.health.reader import Reader
+from lossreg.health.reading import Reader
 
 GENERATOR = torch.Generator().manual_seed(0)
 
@@ -114,6 +114,30 @@ def test_ignored_pixels_of_class_indices():
     assert [mask.target for mask in update.examples[0].masks] == pytest.approx([1 / 3, 0, 2 / 3])
 
 
+def test_class_indices_that_are_no_class_do_not_count():
+    """255 or -100 that the loss ignores, and of which the monitor was not told: neither foreground nor wrong."""
+    logits = torch.randn(2, 3, 2, 2, generator=GENERATOR)
+    target = torch.tensor([[[2, -100], [0, 255]], [[0, 255], [255, 0]]])
+    for ignore_index in (None, 255):
+        update = read(LOSS, logits, target, ignore_index=ignore_index)
+        assert [mask.valid for example in update.examples for mask in example.masks] == [0.5] * 6
+        assert [mask.target for mask in update.examples[0].masks] == pytest.approx([0.5, 0, 0.5])
+        assert [example.empty for example in update.examples] == [False, True]
+
+
+def test_of_many_masks_every_nth_example_is_read():
+    """512 masks at most, whether there is foreground for every example; of a vocabulary none."""
+    target = torch.zeros(5, 200, dtype=torch.long)
+    target[3] = 7
+    update = read(LOSS, torch.randn(5, 200, 200), target)
+    assert [len(example.masks) for example in update.examples] == [200, 0, 200, 0, 200]
+    assert [example.empty for example in update.examples] == [True, True, True, False, True]
+    assert update.examples[4].masks[0].target == 1
+    words = read(LOSS, torch.randn(2, 5000), torch.tensor([1, 0]))
+    assert [example.empty for example in words.examples] == [False, True]
+    assert all(mask.predicted is None for example in words.examples for mask in example.masks)
+
+
 def test_probabilities_are_taken_as_they_are():
     """activation="none"; an explicit sigmoid or softmax is taken likewise."""
     given = torch.tensor([[[[0.2, 0.4]]]])
@@ -213,6 +237,8 @@ IMAGES = torch.zeros(2, 1, 4, 4)
         ((LOSS, IMAGES, IMAGES, ["a"]), ShapeError, "prediction 2, target 2, sample_ids 1"),
         ((LOSS, IMAGES, IMAGES[..., :2]), ShapeError, r"must have that shape or \(2, 4, 4\), got \(2, 1, 4, 2\)"),
         ((LOSS, torch.zeros(2, 3, 4, 4), IMAGES[:, 0]), DTypeError, "3 classes must hold class indices, integers, got"),
+        ((LOSS, IMAGES, None, 5), InputError, "one id per example, got 5"),
+        ((LOSS, IMAGES, None, [torch.tensor(1)] * 2), InputError, r"got tensors in a list; give one tensor of shape"),
         ((LOSS, IMAGES, None, "ab"), InputError, "one id per example, got the text 'ab'"),
         ((LOSS, IMAGES, None, torch.zeros(2, 1)), InputError, r"of shape \(B,\) on the CPU, got shape \(2, 1\) on cpu"),
         ((LOSS, IMAGES.to("meta")), InputError, "prediction lies on meta and the loss on cpu; give both on one device"),

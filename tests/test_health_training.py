@@ -32,7 +32,7 @@ def network(bias=0.0):
     return nn.Sequential(*layers)
 
 
-def train(loss, *, share=1.0, rate=1e-2, bias=0.0, updates=4 * EPOCH, warm_up=0, every=10, seed=0, **blob):
+def train(loss, *, share=1.0, rate=1e-2, bias=0.0, updates=4 * EPOCH, warm_up=0, every=10, seed=0, blind=False, **blob):
     """The events of a training, watched with the default rules."""
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
@@ -43,7 +43,7 @@ def train(loss, *, share=1.0, rate=1e-2, bias=0.0, updates=4 * EPOCH, warm_up=0,
         for group in optimizer.param_groups:
             group["lr"] = rate * min(1, step / max(1, warm_up))
         images, masks = blobs(generator, share, **blob)
-        logits = model(images)
+        logits = model(images * (not blind))
         output = lossreg.evaluate(loss, logits, masks)
         monitor.update(output, logits, masks, step)
         optimizer.zero_grad()
@@ -55,7 +55,7 @@ def train(loss, *, share=1.0, rate=1e-2, bias=0.0, updates=4 * EPOCH, warm_up=0,
 
 SOUND = {
     "all have foreground": {},
-    "mostly empty masks": {"share": 0.2},
+    "mostly empty masks": {"share": 0.2, "updates": 300},
     "tiny objects, of 0.1 % to 0.4 % of the pixels": {"radius": (0.6, 1.1)},
     "a long warm-up": {"warm_up": 120},
     "a prior of 1 %": {"bias": -4.595},
@@ -67,8 +67,18 @@ SOUND = {
 
 @pytest.mark.parametrize("settings", SOUND.values(), ids=SOUND)
 def test_a_sound_training_is_silent(settings):
-    """From the first step to the last, with bce_dice_focal and the default rules."""
-    assert [str(event) for event in train(lossreg.build("bce_dice_focal"), **settings)] == []
+    """From the first step to the last, with bce_dice_focal and the default rules; what is for information aside."""
+    events = train(lossreg.build("bce_dice_focal"), **settings)
+    assert [str(event) for event in events if event.severity != "info"] == []
+    assert {event.rule for event in events} <= {"ZeroLoss"}  # of empty targets, late, when they are all right
+
+
+def test_a_network_that_sees_nothing_is_told():
+    """Images of zeros, read from the wrong key, say: it predicts the mean, but for the border, where padding shows."""
+    events = train(lossreg.build("bce"), updates=EPOCH, every=5, blind=True)
+    (event,) = events
+    assert (event.rule, event.severity) == ("ConstantPrediction", "error")
+    assert 0.02 < event.evidence["predicted"] < 0.5
 
 
 COLLAPSING = {"from a bias": {"bias": -8.0, "rate": 1e-5}, "by a learning rate that is too high": {"rate": 1.0}}

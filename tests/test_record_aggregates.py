@@ -24,7 +24,7 @@ from lossreg.records.shards import write_shard  # noqa: E402
 from lossreg.records.source import connect  # noqa: E402
 
 NAN, INF = math.nan, math.inf
-QUICK = settings(max_examples=12, deadline=None)
+MANY, SOME, FEW = (settings(max_examples=number, deadline=None) for number in (50, 20, 8))
 
 
 def one_of(*values):
@@ -179,14 +179,14 @@ def nearly(found):
     return found
 
 
-@QUICK
+@MANY
 @given(record_lists(few, halves))
 def test_plain_python_says_the_same(rows):
     """Counts, exact means, medians, extremes, rankings: of ties and missing names. What is not finite is apart."""
     assert aggregate_by_dataset(rows, top_k=3) == nearly(expected(rows, 3))
 
 
-@QUICK
+@SOME
 @given(record_lists(any_float, st.floats(min_value=5e-324, allow_infinity=False)))
 def test_any_float_is_summed_exactly(rows):
     """Mean, median and variance are the floats nearest to the exact ones, from 5e-324 to 1.8e308."""
@@ -194,7 +194,7 @@ def test_any_float_is_summed_exactly(rows):
     assert found == wanted
 
 
-@QUICK
+@FEW
 @given(record_lists(st.one_of(few, any_float), halves), st.integers(0, 99))
 def test_every_form_gives_the_same_bits(rows, seed):
     """A list, columns, a generator, and shards in two orders and divisions; and JSON holds it."""
@@ -207,7 +207,7 @@ def test_every_form_gives_the_same_bits(rows, seed):
             assert repr(aggregate_by_dataset(as_shards(rows, folder, number))) == found
 
 
-@QUICK
+@SOME
 @given(st.lists(any_float.filter(math.isfinite), min_size=1, max_size=6))
 def test_the_mean_of_an_item_lies_within_its_losses(losses):
     """Whatever their range. Of equal losses it is these, however many there are."""
@@ -216,6 +216,18 @@ def test_the_mean_of_an_item_lies_within_its_losses(losses):
     items = {item["sample_id"]: item for item in aggregate_by_dataset(rows)["overall"]["highest"]}
     assert min(losses) <= items["x"]["mean"] <= max(losses)
     assert items["equal"]["mean"] == losses[0]
+
+
+def test_variances_of_items_are_exact():
+    """Over means of epochs, to the nearest float, whatever the losses; two rows of an epoch are one mean."""
+    losses = [0.1, 1e300, 5e-324, -1e-300, 1 / 3, 2.5e-5]
+    rows = [{"loss": loss, "sample_id": "x", "epoch": epoch // 2} for epoch, loss in enumerate(losses)]
+    rows += [{"loss": loss, "sample_id": "y", "step": step} for step, loss in enumerate((0.1, 0.3, 1e-7))]
+    rows += [{"loss": 0.7, "sample_id": "z", "epoch": 1, "step": step} for step in range(3)]
+    found = {item["sample_id"]: item["variance"] for item in aggregate_by_dataset(rows)["overall"]["highest"]}
+    means = [rounded(mean(losses[place : place + 2])) for place in (0, 2, 4)]
+    assert found == {"x": variance(means), "y": variance([0.1, 0.3, 1e-7]), "z": None}
+    assert found["x"] is None  # 1e300 squared is beyond the floats
 
 
 def test_a_small_table():

@@ -53,12 +53,22 @@ def test_padding_in_memory_and_in_files_of_other_names(tmp_path):
 
 
 def test_a_resumed_run_has_each_step_once(tmp_path):
-    """The latest session's; what only an earlier one has stays, and so do rows without a step."""
-    common = {"rank": 0, "run": "r", "epoch": 0}
-    early = [*rows(1.0, step=1, **common), *rows(2.0, step=2, **common), *rows(3.0, **common)]
+    """The latest session's; what only an earlier one has stays, and so do rows with neither step nor epoch."""
+    common = {"rank": 0, "run": "r"}
+    early = [*rows(1.0, step=1, **common), *rows(2.0, step=2, epoch=0, **common), *rows(3.0, **common)]
     write(tmp_path, early, shard_name("r", 0, EARLY, 0))
-    write(tmp_path, [*rows(20.0, step=2, **common), *rows(30.0, **common)], shard_name("r", 0, LATE, 0))
+    write(tmp_path, [*rows(20.0, step=2, epoch=0, **common), *rows(30.0, **common)], shard_name("r", 0, LATE, 0))
     assert read(tmp_path) == [("a", 1.0), ("a", 20.0), ("a", 3.0), ("a", 30.0)]
+
+
+def test_a_resumed_epoch_has_each_sample_once(tmp_path):
+    """By its sample_id or, without one, its path. Nothing tells rows without both apart: they stay."""
+    common = {"rank": 0, "run": "r", "epoch": 4}
+    nameless = {"loss": 9.0, **common}
+    write(tmp_path, [*rows(1.0, 2.0, **common), nameless, {"path": "p", **nameless}], shard_name("r", 0, EARLY, 0))
+    late = [*rows(10.0, **common), nameless, {"loss": 90.0, "path": "p", **common}, *rows(5.0, split="val", **common)]
+    write(tmp_path, late, shard_name("r", 0, LATE, 0))
+    assert read(tmp_path) == [("a", 10.0), ("a", 5.0), ("b", 2.0), (None, 9.0), (None, 9.0), (None, 90.0)]
 
 
 def test_shards_of_different_components(tmp_path):

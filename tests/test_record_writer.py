@@ -580,3 +580,11 @@ def test_writing_needs_no_torch(tmp_path):
     )
     subprocess.run([sys.executable, "-c", code], check=True)
     assert len(read(tmp_path)) == 2
+
+
+@pytest.mark.parametrize("weight", [torch.tensor(0.5), np.array(0.5), np.float32(0.5)], ids=str)
+def test_one_weight_for_all_may_have_no_dimension(tmp_path, weight):
+    """As a tensor or an array of one number, it is that number."""
+    with RecordWriter(tmp_path) as writer:
+        writer.add([1.0, 2.0], weight=weight)
+    assert read(tmp_path, "loss, weight", "loss") == [(1.0, 0.5), (2.0, 0.5)]

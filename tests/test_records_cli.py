@@ -213,3 +213,14 @@ def test_the_command_line_starts_without_duckdb(lossreg, monkeypatch):
 
     monkeypatch.setattr(builtins, "__import__", refuse)
     assert lossreg("records", "--help")[0] == 0
+
+
+def test_long_names_and_none(run, tmp_path):
+    """A name of 5,000 characters is cut, and an example that has none is still a line that says so."""
+    found = {"loss": [1.0, 2.0], "dataset": ["d" * 5000, None], "caption": [None, "a cat"]}
+    write_shard(tmp_path, "x.parquet", columns(found))
+    done = run("summary", tmp_path)
+    assert max(map(len, done.output.splitlines())) < 300
+    assert "d" * 99 + "\u2026" in done.output
+    lines = done.output.splitlines()
+    assert lines[lines.index("highest mean loss") + 1].split() == ["2", "(without", "a", "name)", "a", "cat"]

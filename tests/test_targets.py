@@ -258,8 +258,18 @@ def test_a_foreground_that_is_not_1(value, dtype, said):
 
 @pytest.mark.parametrize("classes", [[0, 1], [1], [0, 1, 2, 3], list(range(256)), [0, 254, 255]])
 def test_plain_classes_are_fine(classes):
-    """Also 256 of them."""
-    assert examine([np.array([classes], np.uint8), disc(ones=5)]).findings == ()
+    """Also 256 of them, of which a mask has some."""
+    rows = [np.array([[0, *classes[start : start + 63]]], np.uint8) for start in range(0, len(classes), 63)]
+    assert examine([*rows, disc(ones=5)]).findings == ()
+
+
+def test_photographs_are_told_from_masks():
+    """The images given in place of the masks: nearly all pixels are above 0, and each has over 64 values."""
+    photographs = [np.random.default_rng(number).integers(0, 255, (32, 32), np.uint8) for number in range(3)]
+    report = examine(photographs)
+    assert rules(report) == [("many values", "warning")]
+    assert "check that the path is that of the masks" in message(report, "many values")
+    assert report.findings[0].masks == 3
 
 
 def test_255_beside_classes_may_be_ignored_pixels():
@@ -701,7 +711,11 @@ def test_a_broken_sample_is_told_and_passed_over(loader):
 @pytest.mark.parametrize(
     "item, said",
     [
-        ({"image": 1, "id": 2}, "no mask under mask, masks, target, targets, label, labels; its keys are image, id"),
+        (
+            {"image": 1, "id": 2},
+            "no mask under mask, masks, target, targets, label, labels; its keys are image, id; "
+            "name a function that returns the masks",
+        ),
         ((torch.rand(3, 4, 4), 7), "expected a mask (H, W), got the number 7; a class label is no mask"),
         ((torch.rand(3, 4, 4), torch.ones(5)), "shape (5,); a mask is (H, W), (1, H, W) or (C, H, W)"),
         ("text", "expected booleans, integers or floats, got dtype <U4"),

@@ -20,6 +20,7 @@ MemoryLimit = Annotated[
 ]
 STATISTICS = ("count", "items", "nan", "infinite", "mean", "median", "minimum", "maximum")
 WIDEST = 100  # characters of a text in the terminal
+NAMELESS = "(without a name)"
 HEADINGS = ("dataset", "rows", "items", "NaN", "infinite", "mean", "median", "minimum", "maximum")
 
 
@@ -45,7 +46,7 @@ def summary(directory: Directory, top_k: TopK = 10, as_json: AsJson = False, mem
         print(json.dumps(found, indent=1, allow_nan=False))
         return
     rows = [*found["datasets"].items(), ("all", found["overall"])]
-    _print_rows(HEADINGS, [(name, *(_number(row[key]) for key in STATISTICS)) for name, row in rows])
+    _print_rows(HEADINGS, [(_short(name), *(_number(row[key]) for key in STATISTICS)) for name, row in rows])
     for heading, key in (("highest mean loss", "highest"), ("lowest mean loss", "lowest")):
         print(f"\n{heading}")
         _print_examples(found["overall"][key], "mean")
@@ -136,7 +137,7 @@ def _print_rows(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 def _print_examples(items: Sequence[Mapping[str, Any]], loss: str) -> None:
     for item in items:
-        parts = (item["dataset"], item["sample_id"] or item["path"], item["caption"])
+        parts = (item["dataset"], item["sample_id"] or item["path"] or NAMELESS, item["caption"])
         print("  ".join([f"{_number(item[loss]):>10}", *(_short(part) for part in parts if part)]))
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from lossreg.errors import DTypeError, InputError, ShapeError
 
@@ -69,6 +69,13 @@ def take(output: Any, prediction: Any, target: Any, sample_ids: Any) -> Inputs:
     fitted = whole if prediction is None or whole is None else _fitted(prediction, whole)
     batch = next(iter(known.values()), None)
     return Inputs(total, components, losses, prediction, fitted, whole, names, batch)
+
+
+def whole(step: object) -> int:
+    """As an int. A tensor would be waited for, were it on a device."""
+    if isinstance(step, (int, SupportsIndex)) and not hasattr(step, "detach"):
+        return int(step)
+    raise InputError(f"step is an integer, such as the number of the update, got {step!r:.80}")
 
 
 def _output(output: Any) -> tuple[Tensor, Mapping[str, Tensor], Tensor | None]:
@@ -143,4 +150,9 @@ def _ids(sample_ids: Any) -> Sequence[str]:
         return [str(number) for number in sample_ids.tolist()]
     if isinstance(sample_ids, (str, bytes)):
         raise InputError(f"sample_ids are a sequence with one id per example, got the text {sample_ids!r:.80}")
-    return [str(name) for name in sample_ids]
+    if not isinstance(sample_ids, Iterable):
+        raise InputError(f"sample_ids are a sequence with one id per example, got {sample_ids!r:.80}")
+    names = list(sample_ids)
+    if any(isinstance(name, Tensor) for name in names):
+        raise InputError("sample_ids are text or integers, got tensors in a list; give one tensor of shape (B,)")
+    return [str(name) for name in names]

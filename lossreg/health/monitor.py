@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from lossreg.errors import HealthError, InputError
 from lossreg.health.agreement import GO_ON, RAISE, STOP, Agreement, rank
-from lossreg.health.delivery import Delivery
 from lossreg.health.event import Action, Finding, HealthEvent, HealthWarning
+from lossreg.health.inputs import whole
 from lossreg.health.persistence import Persistence
-from lossreg.health.reader import Reader
-from lossreg.health.reading import Reading
+from lossreg.health.reading import Reader, Reading
 from lossreg.health.rules import Rule, default_rules
-from lossreg.health.sinks import Sink, to_hooks
+from lossreg.health.sinks import Delivery, Sink, log, to_hooks
 from lossreg.health.statistics import Activation
 from lossreg.health.window import Window
 
@@ -46,9 +45,11 @@ class LossMonitor:
         sinks: callables of an event; None for the hook `lossreg_health_event` of installed packages. One that fails is
             left out with a warning.
         action: of rules that have none of their own. "warn": a HealthWarning, and for "info" a line of the log;
-            "raise": HealthError; "stop": `should_stop` becomes true; or a callable of the event.
+            "raise": HealthError, or "stop": `should_stop` becomes true, both for events of severity "error", where
+            others warn; or a callable of the event. A rule's own action is taken at every severity.
         activation: what turns the prediction into probabilities. "auto": it holds logits, of classes (softmax) where
             the target has class indices, of independent masks (sigmoid) otherwise. "none": it holds probabilities.
+            A warning, once, if the values of the first readings say otherwise.
         ignore_index: value of the target at pixels that do not count, or None.
         loss: the loss that is trained, for the rules that ask what its components teach: once per reading each
             component is differentiated with respect to a copy of the prediction. It takes (prediction, target).
@@ -69,10 +70,8 @@ class LossMonitor:
         loss: nn.Module | None = None,
         group: ProcessGroup | None = None,
     ) -> None:
-        import torch
-
+        _check(rules, every, action, activation, loss)
         self.rules = tuple(default_rules() if rules is None else rules)
-        _check(self.rules, every, action, activation, loss)
         self.every = every
         self.action = action
         self.should_stop = False
@@ -85,7 +84,21 @@ class LossMonitor:
         self._updates = 0
         self._last_step: int | None = None
         self._is_closed = False
-        self._take = torch.compiler.disable(self._take_in)  # in a compiled step, too, this is no part of a graph
+        self._make_take()
+
+    def _make_take(self) -> None:
+        """In a compiled step, too, taking in is no part of a graph."""
+        import torch
+
+        self._take = torch.compiler.disable(self._take_in)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what is bound to this very object, so that copies, and processes that are spawned, have their own."""
+        return {name: value for name, value in vars(self).items() if name != "_take"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._make_take()
 
     def update(
         self,
@@ -101,12 +114,13 @@ class LossMonitor:
             output: what `lossreg.evaluate` returned, or the loss as a 0-dim tensor or (B,), before any scaling.
             prediction: (B, C, *), logits unless `activation` says otherwise.
             target: (B, C, *) masks, hard or soft; (B, *) or (B, 1, *) for one mask, or for class indices.
-            step: None counts the updates, from 1. A step that goes back, as after a restart, begins a new course.
+            step: an integer; None counts the updates, from 1. One that goes back, as after a restart, begins a new
+                course.
             sample_ids: of the B examples; on the host, since reading them would wait for the device.
         Returns:
             The events of this update, empty but at a reading.
         Raises:
-            InputError: tensors that do not fit each other; see its message.
+            InputError: tensors that do not fit each other; see its message. Nothing of this update is taken in then.
             HealthError: a rule raises, here or on another rank.
         """
         events: list[HealthEvent] = self._take(output, prediction, target, step, sample_ids)
@@ -136,8 +150,10 @@ class LossMonitor:
     def _take_in(self, output: Any, prediction: Any, target: Any, step: int | None, ids: Any) -> list[HealthEvent]:
         if self._is_closed:
             raise InputError("the monitor is closed: update it before close(), or make another")
+        step = self._updates + 1 if step is None else whole(step)
+        is_last = len(self._pending) + 1 >= self.every
+        reading = self._reader.read(output, prediction, target, step, ids, with_probe=is_last)
         self._updates += 1
-        step = self._updates if step is None else step
         events: list[HealthEvent] = []
         if self._last_step is not None and step < self._last_step:
             events += self.flush()
@@ -145,9 +161,8 @@ class LossMonitor:
             for _, persistence in self._persistence:
                 persistence.forget()
         self._last_step = step
-        is_last = len(self._pending) + 1 >= self.every
-        self._pending.append(self._reader.read(output, prediction, target, step, ids, with_probe=is_last))
-        return events + self.flush() if is_last else events
+        self._pending.append(reading)
+        return events + self.flush() if len(self._pending) >= self.every else events
 
     def _settle(self, decide: Callable[[int], int]) -> list[HealthEvent]:
         """Judge, decide with the other ranks, then tell, so that no failure here leaves them waiting."""
@@ -155,10 +170,13 @@ class LossMonitor:
         raising = [event for event, action in told if action == "raise"]
         stops = any(action == "stop" for _, action in told)
         decided = RAISE if raising else STOP if stops else GO_ON
-        if any(self._action(rule) in ("stop", "raise") for rule in self.rules):
-            decided = decide(decided)
+        own = decided
+        if any(_decides(rule.action, self.action) for rule in self.rules):
+            decided = decide(own)
         self.should_stop |= decided != GO_ON
         self._delivery.deliver(told)
+        if own == GO_ON and decided == STOP:
+            log.error("another rank found what its rules stop at; see its events")
         if decided == RAISE:
             text = str(raising[0]) if raising else "another rank found what its rules raise; see its error"
             raise HealthError(text, event=raising[0] if raising else None)
@@ -179,7 +197,7 @@ class LossMonitor:
                 message = f"the rule {name} failed and is left out: {type(error).__name__}: {error}"
                 warnings.warn(message, HealthWarning, stacklevel=2)
                 continue
-            told += [(_event(rule, finding, window), self._action(rule)) for finding in findings]
+            told += [(_event(rule, finding, window), self._action(rule, finding)) for finding in findings]
         self._history.extend(loss for _, loss in window.losses() if math.isfinite(loss))
         return told
 
@@ -201,10 +219,14 @@ class LossMonitor:
             updates.append(reading.update(own))
             if reading.probed:
                 weights, gradients = reading.probe(own)
-        return Window(updates, tuple(self._history), weights, gradients)
+        window = Window(updates, tuple(self._history), weights, gradients)
+        self._reader.doubt(window)
+        return window
 
-    def _action(self, rule: Rule) -> Action:
-        return self.action if rule.action is None else rule.action
+    def _action(self, rule: Rule, found: Finding) -> Action:
+        if rule.action is not None:
+            return rule.action
+        return "warn" if self.action in ("raise", "stop") and found.severity != "error" else self.action
 
 
 def _event(rule: Rule, found: Finding, window: Window) -> HealthEvent:
@@ -213,8 +235,14 @@ def _event(rule: Rule, found: Finding, window: Window) -> HealthEvent:
     return HealthEvent(name, found.severity, step, found.evidence, found.hint, found.sample_ids, found.kind, rank())
 
 
-def _check(rules: Sequence[object], every: int, action: object, activation: object, loss: object) -> None:
-    for rule in rules:
+def _decides(own: Action | None, common: Action) -> bool:
+    return (common if own is None else own) in ("stop", "raise")
+
+
+def _check(rules: object, every: int, action: object, activation: object, loss: object) -> None:
+    if rules is not None and (isinstance(rules, str) or not isinstance(rules, Sequence)):
+        raise InputError(f"rules are a list, such as [Collapse(), NonFinite()], got {rules!r:.80}")
+    for rule in rules or ():
         if not isinstance(rule, Rule):
             raise InputError(f"rules are instances of lossreg.health.Rule, such as Collapse(), got {rule!r:.80}")
     if not isinstance(every, int) or every < 1:

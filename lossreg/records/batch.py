@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from lossreg.records.columns import COLUMNS
-from lossreg.records.rows import Chunk, is_tensor
+from lossreg.errors import InputError, ShapeError
+from lossreg.records.columns import COLUMNS, COMPONENT
+from lossreg.records.rows import Chunk, column, is_tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,3 +103,73 @@ def _on_host(values: Sequence[Any]) -> list[np.ndarray[Any, Any]]:
         for number, part in zip(where, np.split(whole, ends[:-1]), strict=True):
             found[number] = part.reshape(tuple(values[number].shape))
     return found
+
+
+def losses_of(losses: Any) -> tuple[list[Any], tuple[str, ...], int]:
+    """The losses and their components as given, what their columns are called, and the number of examples."""
+    names: tuple[str, ...] = ("loss",)
+    values = [losses]
+    if hasattr(losses, "per_example") and hasattr(losses, "components"):
+        if losses.per_example is None:
+            raise InputError(
+                "this LossOutput has no values per example: a term that weighs is of the whole batch, or the loss is no"
+                " lossreg.Loss; record one that splits, such as dice without batch=True, or (B,) values"
+            )
+        values = [losses.per_example, *losses.per_example_components.values()]
+        names += tuple(f"{COMPONENT}{name}" for name in losses.per_example_components)
+    elif isinstance(losses, list | tuple) and losses and all(map(is_tensor, losses)):
+        import torch
+
+        values = [torch.stack(list(losses))]
+    elif not is_tensor(losses):
+        values = [column("loss", losses)]
+    size = _size(values[0])
+    for name, value in zip(names, values, strict=True):
+        if tuple(value.shape) != (size,):
+            raise ShapeError(f"{name} has shape {tuple(value.shape)}, and there are {size} losses; expected ({size},)")
+    return values, names, size
+
+
+def _size(losses: Any) -> int:
+    if is_tensor(losses) and (losses.is_complex() or str(losses.dtype) == "torch.bool"):
+        raise InputError(f"losses are real numbers, got {losses.dtype}")
+    if losses.ndim != 1:
+        raise ShapeError(
+            f"losses have shape {tuple(losses.shape)}, expected one per example, (B,); give what lossreg.evaluate or"
+            " compute_per_example_loss returns, and not the training scalar"
+        )
+    return len(losses)
+
+
+def each(name: str, values: Any, size: int) -> np.ndarray[Any, Any]:
+    """A value for each row, as a column has them.
+
+    Raises:
+        InputError: a value that the column cannot take, or that lies on a device.
+        ShapeError: not as many as `size`.
+    """
+    _check_host(name, values)
+    made = column(name, values)
+    if len(made) != size:
+        raise ShapeError(f"{name}: got {len(made)}, and there are {size} losses; give one per example")
+    return made
+
+
+def one(name: str, value: Any) -> Any:
+    """A value for all rows, as a column has it."""
+    if value is None:
+        return 1.0 if name == "weight" else None
+    _check_host(name, value)
+    return column(name, [value])[0]
+
+
+def _check_host(name: str, value: Any) -> None:
+    if is_tensor(value) and value.device.type != "cpu":
+        raise InputError(
+            f"{name} lies on {value.device}, and reading it would wait for the device; give it as the loader did"
+        )
+
+
+def spread(value: Any, size: int) -> Any:
+    """A value for each row, of one for all or one for each."""
+    return value if isinstance(value, np.ndarray) else [value] * size

@@ -60,9 +60,9 @@ def export_json(records: Records, path: str | PathLike[str], top_k: int = 10) ->
         head = json.dumps(aggregate_by_dataset(connection, top_k), allow_nan=False)
         with _aside(Path(path)) as aside, aside.open("w", encoding="utf-8") as file:
             file.write(head.removesuffix("}") + ', "items": [')
-            separator = "\n"
+            encode, separator = json.JSONEncoder(allow_nan=False).encode, "\n"
             for _, item in details(connection, items_of(connection)):
-                file.write(separator + json.dumps(item, allow_nan=False))
+                file.write(separator + encode(item))
                 separator = ",\n"
             file.write("\n]}\n")
 

@@ -42,7 +42,7 @@ def _origin(path: Path) -> _Origin:
 
 
 def _find_steps(connection: DuckDBPyConnection, origins: Sequence[_Origin]) -> None:
-    """Rows of a step that a later session of the same run and rank has done again."""
+    """Rows of a step, or of an epoch where no step was said, that a later session of the same run and rank has, too."""
     sessions: dict[tuple[str | None, int | None], set[str | None]] = defaultdict(set)
     for origin in origins:
         sessions[origin.run, origin.rank].add(origin.session)
@@ -53,10 +53,12 @@ def _find_steps(connection: DuckDBPyConnection, origins: Sequence[_Origin]) -> N
         "CREATE TEMP TABLE resumed AS SELECT unnest(?::BIGINT[]) AS file, unnest(?::VARCHAR[]) AS session",
         [several, [origins[file].session for file in several]],
     )
-    same = ("run", "rank", "split", "dataset", "sample_id", "epoch", "step")
+    same = ("run", "rank", "split", "dataset", "name", "epoch", "step")
+    # A step is done again as a whole; an epoch may have been cut in two, and only names tell which rows are in both.
     rows = (
-        f"SELECT {', '.join(same)}, session, row_id FROM stored JOIN resumed ON file = row_id >> 40"
-        " WHERE step IS NOT NULL"
+        "SELECT run, rank, split, dataset, coalesce(sample_id, path) AS name, epoch, step, session, row_id"
+        " FROM stored JOIN resumed ON file = row_id >> 40"
+        " WHERE step IS NOT NULL OR (epoch IS NOT NULL AND name IS NOT NULL)"
     )
     _find(connection, rows, same, "session < best", "max(session)", "min(session) < max(session)")
 

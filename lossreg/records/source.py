@@ -58,8 +58,8 @@ def connect(
 
     - Where a run has several ranks: rows of a sample that a lower rank has in the same run, split, dataset and epoch
       (and step, if epoch is NULL). Samplers pad the last batches with them. No rank is rank 0.
-    - Where a rank has several sessions, because its run was resumed: rows of a step that a later session has for the
-      same sample, too.
+    - Where a rank has several sessions, because its run was resumed: rows of a sample that a later session has in the
+      same split, dataset, epoch and step, too. Rows with neither epoch nor step stay.
 
     Args:
         records: a directory of shards; an iterable of mappings, such as a list of dicts or a generator; a mapping of

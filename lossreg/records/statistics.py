@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -48,14 +48,29 @@ class Moments(NamedTuple):
         return quotient(spread, self.rows * (self.rows - 1) << 2 * _UNIT)
 
 
-def moments_of(values: Iterable[float]) -> Moments:
-    """Exact sums over floats in memory."""
-    found = Moments()
-    for value in values:
-        numerator, denominator = value.as_integer_ratio()
-        units = (numerator << _UNIT) // denominator
-        found += Moments(1, units, units**2)
-    return found
+def mean(values: Sequence[float]) -> float:
+    """The mean of one or more floats in memory, to the nearest float."""
+    if len(values) == 1:
+        return values[0]
+    numbers, unit = _integers(values)
+    return sum(numbers) / (len(values) * unit)
+
+
+def variance(values: Sequence[float]) -> float | None:
+    """Sample variance of floats in memory, to the nearest float; None below two, or beyond the range of floats."""
+    count = len(values)
+    if count < 2:
+        return None
+    numbers, unit = _integers(values)
+    spread = count * sum(number**2 for number in numbers) - sum(numbers) ** 2
+    return quotient(spread, count * (count - 1) * unit**2)
+
+
+def _integers(values: Iterable[float]) -> tuple[list[int], int]:
+    """The same floats as integers, all divided by the same power of two."""
+    ratios = [value.as_integer_ratio() for value in values]
+    unit = max(denominator for _, denominator in ratios)
+    return [numerator * (unit // denominator) for numerator, denominator in ratios], unit
 
 
 def quotient(numerator: int, denominator: int) -> float | None:

@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from lossreg.errors import InputError, RecordsError, ShapeError
-from lossreg.records.batch import Batch, gathered, kept
-from lossreg.records.columns import COMPONENT
+from lossreg.errors import InputError, RecordsError
+from lossreg.records.batch import Batch, each, gathered, kept, losses_of, one, spread
 from lossreg.records.config import RecordConfig
-from lossreg.records.rows import check_names, column, is_tensor, shown
+from lossreg.records.rows import check_names, shown
 from lossreg.records.sampling import followed
 from lossreg.records.shards import new_session, shard_name, write_shard
 
@@ -132,20 +131,20 @@ class RecordWriter:
         """
         if self._process != os.getpid():
             self._begin()
-        said = {"step": _one("step", step), "epoch": _one("epoch", epoch)}
+        said = {"step": one("step", step), "epoch": one("epoch", epoch)}
         number, self._calls = self._calls if step is None else said["step"], self._calls + 1
         if number % self.config.every:
             return
-        values, names, size = _values(losses)
+        values, names, size = losses_of(losses)
         if names not in self._checked:
             check_names(dict.fromkeys([*self._names, *names]), "the components of the loss")
         for name, value in zip(_TEXT, (split, dataset, path, caption), strict=True):
-            said[name] = _one(name, value) if isinstance(value, str | PathLike | None) else _each(name, value, size)
-        said["sample_id"] = None if sample_ids is None else _each("sample_id", sample_ids, size)
+            said[name] = one(name, value) if isinstance(value, str | PathLike | None) else each(name, value, size)
+        said["sample_id"] = None if sample_ids is None else each("sample_id", sample_ids, size)
         said["weight"] = (
-            _one("weight", weight)
-            if isinstance(weight, float | int | np.number | None)
-            else _each("weight", weight, size)
+            one("weight", weight)
+            if isinstance(weight, float | int | np.number | None) or getattr(weight, "ndim", 1) == 0
+            else each("weight", weight, size)
         )
         chosen = self._followed(said, size)
         self._checked.add(names)
@@ -170,7 +169,7 @@ class RecordWriter:
         if not self.waiting:
             return
         chunk = gathered(self._waiting)
-        chunk["run"] = np.full(self._rows, _one("run", self.run), dtype=object)
+        chunk["run"] = np.full(self._rows, one("run", self.run), dtype=object)
         chunk["rank"] = np.full(self._rows, self.rank)
         # Interrupted after this line, the next flush writes the same file again, with these rows in it.
         write_shard(self._directory, shard_name(self.run, self.rank, self._session, self._number), chunk)
@@ -208,7 +207,7 @@ class RecordWriter:
         """Which rows belong to samples that are followed; None for all."""
         if self.config.fraction == 1:
             return None
-        by_id, by_path = (_spread(said[name], size) for name in ("sample_id", "path"))
+        by_id, by_path = (spread(said[name], size) for name in ("sample_id", "path"))
         names = [path if name is None else name for name, path in zip(by_id, by_path, strict=True)]
         if None in names:
             raise InputError(
@@ -237,66 +236,3 @@ def _rank() -> int:
     if distributed is not None and distributed.is_available() and distributed.is_initialized():
         return int(distributed.get_rank())
     return int(os.environ.get("RANK", "0"))
-
-
-def _values(losses: Any) -> tuple[list[Any], tuple[str, ...], int]:
-    """The losses and their components as given, what their columns are called, and the number of examples."""
-    names: tuple[str, ...] = ("loss",)
-    values = [losses]
-    if hasattr(losses, "per_example") and hasattr(losses, "components"):
-        if losses.per_example is None:
-            raise InputError(
-                "this LossOutput has no values per example: a term that weighs is of the whole batch, or the loss is no"
-                " lossreg.Loss; record one that splits, such as dice without batch=True, or (B,) values"
-            )
-        values = [losses.per_example, *losses.per_example_components.values()]
-        names += tuple(f"{COMPONENT}{name}" for name in losses.per_example_components)
-    elif isinstance(losses, list | tuple) and losses and all(map(is_tensor, losses)):
-        import torch
-
-        values = [torch.stack(list(losses))]
-    elif not is_tensor(losses):
-        values = [column("loss", losses)]
-    size = _size(values[0])
-    for name, value in zip(names, values, strict=True):
-        if tuple(value.shape) != (size,):
-            raise ShapeError(f"{name} has shape {tuple(value.shape)}, and there are {size} losses; expected ({size},)")
-    return values, names, size
-
-
-def _size(losses: Any) -> int:
-    if is_tensor(losses) and (losses.is_complex() or str(losses.dtype) == "torch.bool"):
-        raise InputError(f"losses are real numbers, got {losses.dtype}")
-    if losses.ndim != 1:
-        raise ShapeError(
-            f"losses have shape {tuple(losses.shape)}, expected one per example, (B,); give what lossreg.evaluate or"
-            " compute_per_example_loss returns, and not the training scalar"
-        )
-    return len(losses)
-
-
-def _each(name: str, values: Any, size: int) -> np.ndarray[Any, Any]:
-    _check_host(name, values)
-    made = column(name, values)
-    if len(made) != size:
-        raise ShapeError(f"{name}: got {len(made)}, and there are {size} losses; give one per example")
-    return made
-
-
-def _one(name: str, value: Any) -> Any:
-    """A value for all rows, as a column has it."""
-    if value is None:
-        return 1.0 if name == "weight" else None
-    _check_host(name, value)
-    return column(name, [value])[0]
-
-
-def _check_host(name: str, value: Any) -> None:
-    if is_tensor(value) and value.device.type != "cpu":
-        raise InputError(
-            f"{name} lies on {value.device}, and reading it would wait for the device; give it as the loader did"
-        )
-
-
-def _spread(value: Any, size: int) -> Any:
-    return value if isinstance(value, np.ndarray) else [value] * size

@@ -12,6 +12,8 @@ from lossreg.health.window import Window
 
 Verdicts = Mapping[str, Finding | None]
 
+LEAST = {"examples": 1, "updates": 2, "factor": 1}  # of thresholds; of all others 0
+
 
 @dataclass(frozen=True, kw_only=True)
 class Rule(ABC):
@@ -30,18 +32,19 @@ class Rule(ABC):
     action: Action | None = None
 
     def __post_init__(self) -> None:
+        for threshold in fields(self):
+            name, value = threshold.name, getattr(self, threshold.name)
+            if isinstance(threshold.default, (int, float)) and not _is_number(value, like=threshold.default):
+                kind = "an integer" if isinstance(threshold.default, int) else "a number"
+                self._refuse(f"{kind} as {name}", **{name: value})
+            if name in self.shares() and not 0 < value <= 1:
+                self._refuse(f"0 < {name} <= 1", **{name: value})
+            elif isinstance(value, (int, float)) and value < (least := LEAST.get(name, 0)):
+                self._refuse(f"{name} >= {least}", **{name: value})
         if not 1 <= self.needed <= self.of:
             self._refuse("1 <= needed <= of", needed=self.needed, of=self.of)
-        if self.cooldown < 0:
-            self._refuse("cooldown >= 0", cooldown=self.cooldown)
         if self.action is not None and self.action not in ("warn", "raise", "stop") and not callable(self.action):
             self._refuse("action 'warn', 'raise', 'stop', a callable of the event, or None", action=self.action)
-        for threshold in fields(self):
-            value = getattr(self, threshold.name)
-            if threshold.name in self.shares() and not 0 < value <= 1:
-                self._refuse(f"0 < {threshold.name} <= 1", **{threshold.name: value})
-            elif isinstance(value, (int, float)) and value < 0:
-                self._refuse(f"{threshold.name} >= 0", **{threshold.name: value})
 
     def _refuse(self, allowed: str, **given: object) -> None:
         shown = ", ".join(f"{name}={value!r}" for name, value in given.items())
@@ -67,3 +70,8 @@ class Rule(ABC):
     def combine(self, found: Sequence[Finding]) -> Sequence[Finding]:
         """What is told of the things that persist, one event each. A rule of many classes may make one of them."""
         return found
+
+
+def _is_number(value: object, *, like: float) -> bool:
+    allowed = int if isinstance(like, int) else (int, float)
+    return isinstance(value, allowed) and not isinstance(value, bool) and value == value

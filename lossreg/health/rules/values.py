@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from lossreg.health.event import Finding
+from lossreg.health.event import Finding, Kind, Severity
 from lossreg.health.rules.rule import Rule, Verdicts
 from lossreg.health.window import Example, Update, Window, ids
 
@@ -16,17 +16,19 @@ class NonFinite(Rule):
     """A total, component or per-example loss that is NaN or infinite, or a prediction that is NaN or +inf.
 
     A prediction of -inf is how models rule out a class, and no fault. Empty batches have no loss and are passed over.
+    Where a component alone is broken, it has no part in the total, and that is a warning; all else is an error.
     Reads: loss, components, Example.loss, Mask.lowest and highest.
     """
 
     def check(self, window: Window) -> Verdicts:
-        first, count, examples = None, 0, list[Example]()
+        first, count, examples, trained = None, 0, list[Example](), False
         for update in window.updates:
             broken = [example for example in update.examples if _is_broken(example)]
             if broken or any(not math.isfinite(value) for value in _values(update)):
                 first = first or update
                 count += 1
                 examples += broken
+                trained = trained or bool(broken) or not math.isfinite(update.loss or 0.0)
         if first is None:
             return {"": None}
         evidence = {
@@ -35,6 +37,9 @@ class NonFinite(Rule):
             "components": {name: value for name, value in first.components.items() if not math.isfinite(value)},
             "predictions": any(_predicts_none(example) for example in examples),
         }
+        if not trained:
+            hint = "the total is finite without this component, which is only logged: mend it before it is given weight"
+            return {"": Finding("warning", evidence, hint, "fault", (), first.step)}
         hint = "look at the samples and their targets for values that are not finite, lower the learning rate, clip"
         hint += " gradients, and under half precision compute the loss in float32"
         return {"": Finding("error", evidence, hint, "fault", ids(examples), first.step)}
@@ -56,6 +61,9 @@ def _predicts_none(example: Example) -> bool:
 @dataclass(frozen=True, kw_only=True)
 class ZeroLoss(Rule):
     """Losses that are zero: of empty targets a fact of the data, of others a fault.
+
+    Of empty targets beside others it is for information, since a sound training on mostly empty masks does so as well;
+    a warning where all targets are empty.
 
     A loss may be 0 for a right answer, so one with foreground counts only where the prediction is wrong somewhere.
     Where there is no prediction or no target to tell, the event is of unknown kind.
@@ -86,16 +94,18 @@ class ZeroLoss(Rule):
         if known:
             hint = "these targets have no foreground, so the loss has nothing to teach: check them with `lossreg "
             hint += "check-targets`, and draw more samples that have foreground"
-            verdicts["data"] = self._judged([u for u in empty if self._is_zero(u)], len(known), "data", hint)
+            severity: Severity = "warning" if len(empty) == len(known) else "info"
+            verdicts["data"] = self._judged([u for u in empty if self._is_zero(u)], len(known), severity, "data", hint)
         if filled:
             zero = [unit for unit in filled if self._is_zero(unit) and self._is_wrong(unit)]
             hint = "the prediction is wrong and the loss does not see it: check its weights and masks, and whether its"
             hint += " target is the one that was meant"
-            verdicts["fault"] = self._judged(zero, len(filled), "fault", hint)
-        rest = [unit for unit in units if _cannot_tell(unit)]
+            verdicts["fault"] = self._judged(zero, len(filled), "error", "fault", hint)
+        rest = [] if filled else [unit for unit in units if _cannot_tell(unit)]
         if rest:
             hint = "give the monitor prediction= and target=, which tell a right answer and empty targets from a fault"
-            verdicts["unknown"] = self._judged([u for u in rest if self._is_zero(u)], len(rest), "unknown", hint)
+            zero = [unit for unit in rest if self._is_zero(unit)]
+            verdicts["unknown"] = self._judged(zero, len(rest), "info", "unknown", hint)
         return verdicts
 
     def _is_zero(self, unit: Example) -> bool:
@@ -104,15 +114,10 @@ class ZeroLoss(Rule):
     def _is_wrong(self, unit: Example) -> bool:
         return any(mask.wrong is not None and mask.wrong > self.wrong for mask in unit.masks)
 
-    def _judged(self, zero: list[Example], count: int, kind: str, hint: str) -> Finding | None:
+    def _judged(self, zero: list[Example], count: int, severity: Severity, kind: Kind, hint: str) -> Finding | None:
         if len(zero) <= self.share * count:
             return None
-        evidence = {"zero": len(zero), "examples": count}
-        if kind == "data":
-            return Finding("warning", evidence, hint, "data", ids(zero))
-        if kind == "fault":
-            return Finding("error", evidence, hint, "fault", ids(zero))
-        return Finding("info", evidence, hint, "unknown", ids(zero))
+        return Finding(severity, {"zero": len(zero), "examples": count}, hint, kind, ids(zero))
 
 
 def _cannot_tell(unit: Example) -> bool:

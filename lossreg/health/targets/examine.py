@@ -28,6 +28,7 @@ QUANTILES: Final = {
     "maximum": 1.0,
 }
 MOST_VALUES: Final = 256  # that are counted apart; more are no classes
+MOST_IN_A_MASK: Final = 64  # values; masks of classes have fewer, photographs more
 MOST_SHAPES: Final = 10  # that are listed
 
 
@@ -196,6 +197,8 @@ class _Tally:
             counts = counts[found]
         else:
             found, counts = np.unique(values, return_counts=True)
+        if len(found) > MOST_IN_A_MASK:
+            self.problems.note("many values", f"{name}: {len(found)} values")
         for value, count in zip(found.tolist(), counts.tolist(), strict=True):
             if value in self.value_masks or len(self.value_masks) < MOST_VALUES:
                 self.value_masks[value] += 1

@@ -32,6 +32,11 @@ _OF_MASKS: Final[dict[str, tuple[Severity, str, str]]] = {
         "masks with values that are no whole numbers, of which those above 0 count as foreground here",
         "resize masks without interpolation (nearest), or use a loss that takes soft targets",
     ),
+    "many values": (
+        "warning",
+        "masks of more than 64 values each, as photographs and numbered objects have",
+        "check that the path is that of the masks; for foreground alone, make every number above 0 a 1",
+    ),
     "ignored": (
         "warning",
         "masks without a pixel that counts, every one being ignored or not finite",

@@ -128,7 +128,10 @@ def _mask_of(item: object) -> Any:
     for key in KEYS:
         if key in item:
             return item[key]
-    raise LossregError(f"no mask under {', '.join(KEYS)}; its keys are {', '.join(map(str, item)):.200}")
+    raise LossregError(
+        f"no mask under {', '.join(KEYS)}; its keys are {', '.join(map(str, item)):.200}; name a"
+        " function that returns the masks"
+    )
 
 
 def _split(values: Any, name: str, batched: bool) -> Iterator[Target]:

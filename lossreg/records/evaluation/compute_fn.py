@@ -61,7 +61,7 @@ def computed(
             yield _completed(chunk, columns or {}, number)
 
 
-def gathered(small: Iterable[Chunk], *, size: int = SIZE) -> Iterator[Chunk]:
+def merged(small: Iterable[Chunk], *, size: int = SIZE) -> Iterator[Chunk]:
     """The same rows in chunks of at least `size`, but the last."""
     waiting: list[Chunk] = []
     rows = 0

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from lossreg.errors import InputError
 from lossreg.records.aggregate import aggregate_by_dataset
 from lossreg.records.columns import SUFFIX
-from lossreg.records.evaluation.compute_fn import computed, first_rows, function, gathered, with_ids
+from lossreg.records.evaluation.compute_fn import computed, first_rows, function, merged, with_ids
 from lossreg.records.evaluation.distributed import Ranks, torchrun_ranks
 from lossreg.records.evaluation.drawn import drawn_batches
 from lossreg.records.export import export_csv, export_json
@@ -139,7 +139,7 @@ def run_dataset_evaluation(
 def write_rows(rows: Iterable[Chunk], directory: Path, run: str, rank: int = 0) -> int:
     """Write chunks as the shards of one session, one at a time in memory; returns how many shards."""
     session, number = new_session(), 0
-    for number, chunk in enumerate(gathered(rows), 1):
+    for number, chunk in enumerate(merged(rows), 1):
         write_shard(directory, shard_name(run, rank, session, number), chunk)
     return number
 

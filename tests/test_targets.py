@@ -511,7 +511,7 @@ def png(ones):
     ],
 )
 def test_a_column_of_flags(table, values, expected):
-    """As has_segmentation of document 002; NULL and NaN are no."""
+    """As a column has_segmentation says it; NULL and NaN are no."""
     path = table(f'SELECT * FROM (VALUES {values}) v("has mask")')
     found = read(path, column="has mask")
     assert found == [Flag(f"row {number}", each) for number, each in enumerate(expected)]

@@ -267,7 +267,7 @@ def test_an_evaluation_writes_shards_and_a_summary(tmp_path):
     ]
     shards = f"{path.parent}/val run_000000012.records/*.parquet"
     query = f"SELECT run, rank, step, sample_id, loss FROM read_parquet('{shards}') ORDER BY loss"
-    assert duckdb.execute(query).fetchall() == [("val run", 0, 12, str(n), n * 5.0) for n in range(3)]
+    assert duckdb.connect().execute(query).fetchall() == [("val run", 0, 12, str(n), n * 5.0) for n in range(3)]
     assert json.loads(path.read_text())["overall"]["mean"] == 5.0
 
 

@@ -66,7 +66,7 @@ def log(out, name):
 def rows(out, name):
     """How many rows there are in the shards."""
     shards = f"{out}/{name}_000000007.records/*.parquet"
-    return duckdb.execute(f"SELECT count(*) FROM read_parquet('{shards}')").fetchone()[0]
+    return duckdb.connect().execute(f"SELECT count(*) FROM read_parquet('{shards}')").fetchone()[0]
 
 
 @pytest.fixture(scope="module")

@@ -68,11 +68,16 @@ def test_writers_that_are_killed_leave_whole_shards(tmp_path):
         check=True,
     )
     reported = json.loads(done.stdout)
-    found = duckdb.sql(
-        f"""SELECT split_part(sample_id, '-', 1)::INT AS child, count(*), count(DISTINCT sample_id), max(loss)::INT + 1,
+    found = (
+        duckdb.connect()
+        .sql(
+            f"""SELECT split_part(sample_id, '-', 1)::INT AS child, count(*), count(DISTINCT sample_id),
+        max(loss)::INT + 1,
         count(*) FILTER (caption = sample_id AND split_part(sample_id, '-', 2)::DOUBLE = loss)
         FROM read_parquet('{tmp_path}/*.parquet') GROUP BY child"""
-    ).fetchall()
+        )
+        .fetchall()
+    )
     rows = {child: count for child, count, *_ in found}
     for _, count, distinct, following, sound in found:
         assert count == distinct == following == sound  # the first rows of that writer, each once, none left out
@@ -115,7 +120,9 @@ def test_a_file_that_cannot_grow(tmp_path):
     assert first == second == f"{tmp_path}: records cannot be written: File too large"
     assert (waiting, still, written) == ("2000", "2000", "0")
     assert [path.suffix for path in tmp_path.iterdir()] == [".parquet"]
-    rows = duckdb.sql(f"SELECT count(*), count(DISTINCT step), sum(loss) FROM read_parquet('{tmp_path}/*.parquet')")
+    rows = duckdb.connect().sql(
+        f"SELECT count(*), count(DISTINCT step), sum(loss) FROM read_parquet('{tmp_path}/*.parquet')"
+    )
     assert rows.fetchall() == [(2000, 20, 19000.0)]
 
 
@@ -135,4 +142,4 @@ def test_a_disk_that_is_full(tmp_path):
     assert str(caught.value) == f"{tmp_path}: records cannot be written: No space left on device"
     assert list(tmp_path.iterdir()) == []
     writer.flush()
-    assert duckdb.sql(f"SELECT loss FROM read_parquet('{tmp_path}/*.parquet')").fetchall() == [(1.0,)]
+    assert duckdb.connect().sql(f"SELECT loss FROM read_parquet('{tmp_path}/*.parquet')").fetchall() == [(1.0,)]

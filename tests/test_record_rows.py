@@ -22,7 +22,7 @@ def written(rows, folder, size=2):
     """What a reader sees of the rows, once they are written; NaN as text."""
     for number, chunk in enumerate(chunks(rows, size=size)):
         write_shard(folder, f"{number}.parquet", chunk)
-    found = duckdb.sql(f"SELECT * FROM read_parquet('{folder}/*.parquet', union_by_name=true, filename=true)")
+    found = duckdb.connect().sql(f"SELECT * FROM read_parquet('{folder}/*.parquet', union_by_name=true, filename=true)")
     columns = found.columns[:-1]
     return [dict(zip(columns, map(shown, row), strict=False)) for row in found.order("filename").fetchall()]
 
@@ -80,7 +80,7 @@ def test_what_is_not_said_is_missing(tmp_path):
     """A row is its loss; the weight is 1. Every file has every column, with its type."""
     (row,) = written([{"loss": 1}], tmp_path)
     assert row == dict.fromkeys(COLUMNS) | {"loss": 1.0, "weight": 1.0}
-    types = duckdb.sql(f"DESCRIBE SELECT * FROM read_parquet('{tmp_path}/*.parquet')").fetchall()
+    types = duckdb.connect().sql(f"DESCRIBE SELECT * FROM read_parquet('{tmp_path}/*.parquet')").fetchall()
     assert [(row[0], row[1]) for row in types] == list(COLUMNS.items())
 
 

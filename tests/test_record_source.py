@@ -153,9 +153,9 @@ def test_files_that_are_no_shards(tmp_path):
     bad.write_text("this is no Parquet file")
     assert message(tmp_path).startswith(f"{bad}: is no shard of records: ")
     assert message(tmp_path).endswith("shards are written by lossreg.records.RecordWriter: move the file elsewhere")
-    duckdb.execute(f"COPY (SELECT * EXCLUDE (loss, run) FROM '{tmp_path}/good.parquet') TO '{bad}'")
+    duckdb.connect().execute(f"COPY (SELECT * EXCLUDE (loss, run) FROM '{tmp_path}/good.parquet') TO '{bad}'")
     assert "it has no column 'run', 'loss';" in message(tmp_path)
-    duckdb.execute(f"COPY (SELECT * REPLACE ('x' AS loss) FROM '{tmp_path}/good.parquet') TO '{bad}'")
+    duckdb.connect().execute(f"COPY (SELECT * REPLACE ('x' AS loss) FROM '{tmp_path}/good.parquet') TO '{bad}'")
     assert "its column 'loss' holds VARCHAR, expected numbers;" in message(tmp_path)
 
 

@@ -30,7 +30,7 @@ NAN = float("nan")
 def read(directory, columns="*", order="step, sample_id"):
     """All rows of a directory, as an independent reader sees them."""
     query = f"SELECT {columns} FROM read_parquet('{directory}/*.parquet', union_by_name=true) ORDER BY {order}"
-    return duckdb.sql(query).fetchall()
+    return duckdb.connect().sql(query).fetchall()
 
 
 def names(directory):
@@ -69,7 +69,7 @@ def test_what_is_added_is_what_is_read(tmp_path):
         ("night 7", 2, 10**10, 3, "train", None, None, None, None, 1.0, 8.0, 1.0, 6.0),
         ("night 7", 2, 10**10, 3, "train", "ade", "5", "b.png", "", 2.5, 14.0, 6.0, 2.0),
     ]
-    types = duckdb.sql(f"DESCRIBE SELECT * FROM read_parquet('{directory}/*.parquet')").fetchall()
+    types = duckdb.connect().sql(f"DESCRIBE SELECT * FROM read_parquet('{directory}/*.parquet')").fetchall()
     assert {row[0]: row[1] for row in types} == {**COLUMNS, "loss_a": "DOUBLE", "loss_b": "DOUBLE"}
     assert list(COLUMNS) == [row[0] for row in types][: len(COLUMNS)]
     (name,) = names(directory)

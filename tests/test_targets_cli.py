@@ -194,7 +194,7 @@ def test_without_matplotlib_it_says_what_to_install(run, monkeypatch):
 def test_flags_have_no_histogram(run):
     """Of a column that says whether there is a mask."""
     duckdb = pytest.importorskip("duckdb", reason="DuckDB is not installed, so no Parquet file can be read")
-    duckdb.sql("SELECT i % 4 = 0 AS has_segmentation FROM range(8) r(i)").write_parquet("t.parquet")
+    duckdb.connect().sql("SELECT i % 4 = 0 AS has_segmentation FROM range(8) r(i)").write_parquet("t.parquet")
     result = run("t.parquet", "--column", "has_segmentation")
     assert result.exit_code == 0
     assert result.stdout.startswith(

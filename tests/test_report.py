@@ -489,10 +489,14 @@ def test_a_full_disk_leaves_the_former_report(tmp_path, monkeypatch):
     """It is written aside; what is left of that is removed."""
     path = write_report([{"loss": 1.0}], tmp_path / "report.html", title="former")
 
-    def full(*_):
-        raise OSError(28, "No space left on device")
+    replace = os.replace
 
-    monkeypatch.setattr("pathlib.Path.replace", full)
+    def full(source, target):
+        if target == path:  # the records are written before
+            raise OSError(28, "No space left on device")
+        replace(source, target)
+
+    monkeypatch.setattr("os.replace", full)
     with pytest.raises(LossregError, match=r"report.html cannot be written: No space left on device; make room"):
         write_report([{"loss": 1.0}], path, title="later")
     assert "<title>former</title>" in text_of(path)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import duckdb
 
 from lossreg.errors import LossregError
 from lossreg.records.aggregate import aggregate_by_dataset
+from lossreg.records.aside import aside
 from lossreg.records.items import details, items_of
 from lossreg.records.source import Records, connect
 from lossreg.words import printable
@@ -33,8 +33,8 @@ def export_csv(records: Records, path: str | PathLike[str]) -> None:
         RecordsError: a directory that cannot be read.
         LossregError: the file cannot be written.
     """
-    with connect(records) as connection, _aside(Path(path)) as aside:
-        target = str(aside).replace("'", "''")
+    with connect(records) as connection, _written(Path(path)) as hidden:
+        target = str(hidden).replace("'", "''")
         connection.execute(
             "COPY (SELECT path, nullif(dataset, '') AS dataset, caption, loss FROM records)"
             f" TO '{target}' (FORMAT csv, HEADER, DELIMITER ',', QUOTE '\"', ESCAPE '\"')"
@@ -58,7 +58,7 @@ def export_json(records: Records, path: str | PathLike[str], top_k: int = 10) ->
     """
     with connect(records) as connection:
         head = json.dumps(aggregate_by_dataset(connection, top_k), allow_nan=False)
-        with _aside(Path(path)) as aside, aside.open("w", encoding="utf-8") as file:
+        with _written(Path(path)) as hidden, hidden.open("w", encoding="utf-8") as file:
             file.write(head.removesuffix("}") + ', "items": [')
             encode, separator = json.JSONEncoder(allow_nan=False).encode, "\n"
             for _, item in details(connection, items_of(connection)):
@@ -68,18 +68,13 @@ def export_json(records: Records, path: str | PathLike[str], top_k: int = 10) ->
 
 
 @contextmanager
-def _aside(path: Path) -> Iterator[Path]:
-    """A file beside the one that is meant, which takes its place at the end."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+def _written(path: Path) -> Iterator[Path]:
+    """The file to write to instead, and errors that name the one that is meant."""
     try:
-        try:
-            yield aside
-            os.replace(aside, path)
-        except (OSError, duckdb.IOException) as error:
-            if isinstance(error, LossregError):
-                raise
-            reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
-            raise LossregError(f"{printable(str(path))}: cannot be written: {printable(str(reason))}") from error
-    finally:
-        with suppress(OSError):
-            aside.unlink()
+        with aside(path) as hidden:
+            yield hidden
+    except (OSError, duckdb.IOException) as error:
+        if isinstance(error, LossregError):
+            raise
+        reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
+        raise LossregError(f"{printable(str(path))}: cannot be written: {printable(str(reason))}") from error

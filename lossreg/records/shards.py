@@ -6,7 +6,6 @@ import os
 import re
 import secrets
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import duckdb
 import numpy as np
 
 from lossreg.errors import RecordsError
+from lossreg.records.aside import aside
 from lossreg.records.columns import COLUMNS, SUFFIX
 from lossreg.records.rows import Chunk
 from lossreg.words import printable
@@ -54,19 +54,12 @@ def write_shard(directory: str | Path, name: str, chunk: Chunk) -> Path:
     """
     directory = Path(directory)
     path = directory / name
-    aside = left = directory / f".{name}.part"
     try:
-        with duckdb.connect(config=_SETTINGS) as connection:
+        with aside(path) as hidden, duckdb.connect(config=_SETTINGS) as connection:
             query = select(connection, chunk)
-            target = str(aside).replace("'", "''")
+            target = str(hidden).replace("'", "''")
             connection.execute(f"COPY ({query}) TO '{target}' (FORMAT parquet, COMPRESSION zstd)")
-        _to_disk(aside)
-        os.replace(aside, path)
-        left = path
-        _to_disk(directory)
     except (OSError, duckdb.Error) as error:
-        with suppress(OSError):
-            left.unlink()
         raise RecordsError(
             f"{printable(str(directory))}: records cannot be written: {_reason(directory, error)}", directory=directory
         ) from error
@@ -91,20 +84,6 @@ def select(connection: duckdb.DuckDBPyConnection, chunk: Chunk, name: str = "chu
         parts.append(f"{value} AS {quoted}")
     connection.register(name, arrays)
     return f"SELECT {', '.join(parts)} FROM {name}"
-
-
-def _to_disk(path: Path) -> None:
-    """Wait until a file or the names in a directory are on the disk."""
-    try:
-        handle = os.open(path, os.O_RDONLY)
-    except PermissionError:
-        if path.is_dir():  # Windows opens no directory, and needs none
-            return
-        raise
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _reason(directory: Path, error: Exception) -> str:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from lossreg.errors import InputError, LossregError
 from lossreg.extras import require
+from lossreg.records.aside import aside
 
 MOST_EXAMPLES = 1000  # of one list: more are no page to read
-PERMISSIONS = 0o666
 
 
 def write_report(
@@ -56,7 +53,7 @@ def write_report(
         if path.is_dir() or not path.parent.is_dir():
             raise LossregError(f"{path} cannot be written: name a file in a directory that exists")
         found = contents(connection, top_k=top_k, images=Path(images))
-    _write_whole(path, page(found, title=title or _title(records)))
+    _write(path, page(found, title=title or _title(records)))
     return path
 
 
@@ -64,22 +61,11 @@ def _title(records: object) -> str:
     return f"Loss records: {Path(records).resolve().name}" if isinstance(records, (str, Path)) else "Loss records"
 
 
-def _write_whole(path: Path, text: str) -> None:
-    """Write a file aside and move it to its place, so that there is never half of one."""
-    aside = None
+def _write(path: Path, text: str) -> None:
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        aside = Path(name)
-        with os.fdopen(handle, "w", encoding="utf-8", errors="replace", newline="\n") as file:
-            file.write(text)
-        mask = os.umask(0)
-        os.umask(mask)
-        aside.chmod(PERMISSIONS & ~mask)  # mkstemp's are for its owner alone
-        aside.replace(path)
+        with aside(path) as hidden:
+            hidden.write_text(text, encoding="utf-8", errors="replace", newline="\n")
     except OSError as error:
-        if aside:
-            with suppress(OSError):
-                aside.unlink()
         raise LossregError(
             f"{path} cannot be written: {error.strerror or error}; make room or choose another file"
         ) from error

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import fmean
+from typing import ClassVar
 
 from lossreg.health.event import Finding
 from lossreg.health.rules.rule import Rule, Verdicts
@@ -28,9 +29,7 @@ class ComponentDominance(Rule):
     needed: int = 3
     of: int = 3
 
-    @classmethod
-    def shares(cls) -> frozenset[str]:
-        return frozenset({"share"})
+    shares: ClassVar = frozenset({"share"})
 
     def check(self, window: Window) -> Verdicts:
         shares: dict[str, list[float]] = {}
@@ -77,9 +76,7 @@ class DeadComponent(Rule):
     needed: int = 3
     of: int = 3
 
-    @classmethod
-    def shares(cls) -> frozenset[str]:
-        return frozenset({"share"})
+    shares: ClassVar = frozenset({"share"})
 
     def check(self, window: Window) -> Verdicts:
         taught = [update for update in window.updates if update.loss and not _is_empty(update)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 from lossreg.health.event import Finding
 from lossreg.health.rules.rule import Rule, Verdicts
@@ -27,9 +28,7 @@ class EmptyTargets(Rule):
     needed: int = 2
     of: int = 3
 
-    @classmethod
-    def shares(cls) -> frozenset[str]:
-        return frozenset({"share"})
+    shares: ClassVar = frozenset({"share"})
 
     def check(self, window: Window) -> Verdicts:
         known = [example for example in window.examples() if example.empty is not None]

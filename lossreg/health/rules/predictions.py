@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
-from typing import Any
+from typing import Any, ClassVar
 
 from lossreg.health.event import SEVERITIES, Finding, Severity
 from lossreg.health.rules.rule import Rule, Verdicts
@@ -49,9 +49,7 @@ class Collapse(Rule):
     needed: int = 2
     of: int = 3
 
-    @classmethod
-    def shares(cls) -> frozenset[str]:
-        return frozenset({"low", "target", "share"})
+    shares: ClassVar = frozenset({"low", "target", "share"})
 
     def check(self, window: Window) -> Verdicts:
         judged = list(judged_masks(window))
@@ -130,9 +128,7 @@ class ConstantPrediction(Rule):
     needed: int = 2
     of: int = 3
 
-    @classmethod
-    def shares(cls) -> frozenset[str]:
-        return frozenset({"share"})
+    shares: ClassVar = frozenset({"share"})
 
     def check(self, window: Window) -> Verdicts:
         judged, constant, predicted = 0, list[Example](), list[float]()
@@ -198,9 +194,7 @@ class Saturation(Rule):
     needed: int = 2
     of: int = 3
 
-    @classmethod
-    def shares(cls) -> frozenset[str]:
-        return frozenset({"wrong", "share"})
+    shares: ClassVar = frozenset({"wrong", "share"})
 
     def check(self, window: Window) -> Verdicts:
         judged = list(judged_masks(window))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from typing import ClassVar
 
 from lossreg.errors import InputError
 from lossreg.health.event import Action, Finding
@@ -31,13 +32,15 @@ class Rule(ABC):
     cooldown: int = 10
     action: Action | None = None
 
+    shares: ClassVar[frozenset[str]] = frozenset()  # thresholds that are shares, in (0, 1]
+
     def __post_init__(self) -> None:
         for threshold in fields(self):
             name, value = threshold.name, getattr(self, threshold.name)
             if isinstance(threshold.default, (int, float)) and not _is_number(value, like=threshold.default):
                 kind = "an integer" if isinstance(threshold.default, int) else "a number"
                 self._refuse(f"{kind} as {name}", **{name: value})
-            if name in self.shares() and not 0 < value <= 1:
+            if name in self.shares and not 0 < value <= 1:
                 self._refuse(f"0 < {name} <= 1", **{name: value})
             elif isinstance(value, (int, float)) and value < (least := LEAST.get(name, 0)):
                 self._refuse(f"{name} >= {least}", **{name: value})
@@ -49,11 +52,6 @@ class Rule(ABC):
     def _refuse(self, allowed: str, **given: object) -> None:
         shown = ", ".join(f"{name}={value!r}" for name, value in given.items())
         raise InputError(f"{type(self).__name__} takes {allowed}, got {shown}", **given)
-
-    @classmethod
-    def shares(cls) -> frozenset[str]:
-        """Thresholds that are shares, in (0, 1]."""
-        return frozenset()
 
     @property
     def history(self) -> int:

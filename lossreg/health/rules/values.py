@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import ClassVar
 
 from lossreg.health.event import Finding, Kind, Severity
 from lossreg.health.rules.rule import Rule, Verdicts
@@ -81,9 +82,7 @@ class ZeroLoss(Rule):
     wrong: float = 1e-4
     share: float = 0.5
 
-    @classmethod
-    def shares(cls) -> frozenset[str]:
-        return frozenset({"wrong", "share"})
+    shares: ClassVar = frozenset({"wrong", "share"})
 
     def check(self, window: Window) -> Verdicts:
         units = [unit for update in window.updates for unit in _units(update)]

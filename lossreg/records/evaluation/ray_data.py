@@ -13,6 +13,7 @@ from typing import Any
 
 from lossreg.errors import InputError, LossregError
 from lossreg.extras import require
+from lossreg.records.aside import aside
 from lossreg.records.columns import SUFFIX
 from lossreg.words import printable
 
@@ -198,10 +199,9 @@ def _begin(directory: Path, plan: Mapping[str, object]) -> str:
             f"{printable(str(directory))} has records that Ray did not write; delete the directory or change job_name"
         )
     directory.mkdir(parents=True, exist_ok=True)
-    aside = directory / f".{_PLAN}"
     session = new_session()
-    aside.write_text(json.dumps({"plan": plan, "session": session}))
-    os.replace(aside, file)
+    with aside(file) as hidden:
+        hidden.write_text(json.dumps({"plan": plan, "session": session}))
     return session
 
 
@@ -209,9 +209,9 @@ def _adopt(directory: Path, run: str, session: str) -> int:
     """Make shards of what Ray wrote whole, and delete the rest; returns how many files that were."""
     refused = 0
     numbers = count(max(map(_number, _shards(directory)), default=-1) + 1)
-    for aside in sorted(directory.glob(f"{_ASIDE}*")):
-        for file in sorted(aside.rglob(f"*{SUFFIX}")):
-            said = dict(folder.split("=") for folder in file.parent.relative_to(aside).parts)
+    for folder in sorted(directory.glob(f"{_ASIDE}*")):
+        for file in sorted(folder.rglob(f"*{SUFFIX}")):
+            said = dict(name.split("=") for name in file.parent.relative_to(folder).parts)
             rows = _whole(file)
             if rows is None or rows != int(said.get("rows", rows)):
                 refused += 1
@@ -220,7 +220,7 @@ def _adopt(directory: Path, run: str, session: str) -> int:
             with file.open("rb") as written:
                 os.fsync(written.fileno())
             os.replace(file, directory / shard_name(run, 0, session, number))
-        shutil.rmtree(aside)
+        shutil.rmtree(folder)
     return refused
 
 

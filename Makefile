@@ -10,8 +10,9 @@ LIBRARIES := torch monai kornia smp toolbelt pml timm piq
 PLUGINS := plugins/lossreg-segmentation plugins/lossreg-sam $(LIBRARIES:%=plugins/lossreg-%)
 THIRD_PARTY := examples/third_party
 EDITORS := lossreg segmentation sam edge-losses  # whose losses the examples' schema has
+OURS := . $(PLUGINS) $(THIRD_PARTY)
 PACKAGES := lossreg lossreg_segmentation lossreg_sam $(LIBRARIES:%=lossreg_%)
-PROJECT_FILES := pyproject.toml $(PLUGINS:=/pyproject.toml) $(THIRD_PARTY)/pyproject.toml
+PROJECT_FILES := $(OURS:=/pyproject.toml)
 
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 # Two workers of one thread each: torch would start two threads in both.
@@ -24,8 +25,10 @@ setup: $(STAMP)
 $(STAMP): constraints.txt Makefile $(PROJECT_FILES)
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -c "import sys; sys.exit(sys.version_info < (3, 11) and 'lossreg needs Python 3.11 or newer')"
+	# Ours, editable, by the build backend of this environment; then what they need, each built as its authors say.
 	$(PIP) hatchling editables
-	$(PIP) --no-build-isolation --editable ".[dev]" $(PLUGINS:%=--editable %) --editable $(THIRD_PARTY)
+	$(PIP) --no-build-isolation --no-deps $(OURS:%=--editable %)
+	$(PIP) "lossreg[dev]" $(notdir $(PLUGINS))
 	# Peers that tests compare with and providers describe; what else they depend on is not needed.
 	$(PIP) --no-deps monai kornia kornia_rs torchvision timm segmentation_models_pytorch pytorch_metric_learning \
 		pytorch-toolbelt opencv-python-headless piq
@@ -57,7 +60,7 @@ manifests: setup
 
 build: setup
 	rm -rf dist
-	for project in . $(PLUGINS) $(THIRD_PARTY); do $(BIN)/python -m build --no-isolation --outdir dist $$project || exit 1; done
+	for project in $(OURS); do $(BIN)/python -m build --no-isolation --outdir dist $$project || exit 1; done
 
 clean:
 	rm -rf $(VENV) dist runs .mypy_cache .ruff_cache .pytest_cache .hypothesis

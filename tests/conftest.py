@@ -22,6 +22,12 @@ def registry(base):
     return Registry(base, name="things")
 
 
+@pytest.fixture(scope="session")
+def torch():
+    """For a test that needs it: elsewhere, as where tests/pythons.py runs, the test is skipped and says so."""
+    return pytest.importorskip("torch")
+
+
 @pytest.fixture
 def site(tmp_path, monkeypatch):
     """A folder at the head of sys.path, for packages and distributions."""

@@ -13,6 +13,13 @@ from pathlib import Path
 from lossreg import Registry
 from lossreg.discovery import discover
 
+# What is found and loaded need not be a loss: most tests need no torch.
+BASE = "acme_base:Module"
+PLAIN = """
+    from acme_base import Module
+
+    class {name}(Module): ...
+"""
 LOSS = """
     from torch import nn
 
@@ -58,6 +65,7 @@ class Site:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.distributions: set[str] = set()
+        self.module("acme_base", "class Module: ...")
 
     def distribution(self, name: str, *, metadata: bytes | None = None, version: str = "1.0", **groups: dict) -> Path:
         """A dist-info folder; `losses={"focal": "acme:Focal"}` is an entry point of the group lossreg.losses."""
@@ -95,6 +103,10 @@ class Site:
         """A module with a loss of each of these names."""
         return self.module(name, "\n".join(textwrap.dedent(LOSS.format(name=each)) for each in classes))
 
+    def plain(self, name: str, *classes: str) -> Path:
+        """The same, of classes that `registry` takes and that are no losses."""
+        return self.module(name, "\n".join(textwrap.dedent(PLAIN.format(name=each)) for each in classes))
+
     def package(self, name: str, manifest: object = None) -> Path:
         """An empty package, with a manifest if one is given: as text, or as data."""
         folder = self.root / name
@@ -108,7 +120,7 @@ class Site:
 
     def registry(self) -> Registry:
         """What discovery makes of all this, and of what else is installed."""
-        return Registry("torch.nn:Module", name="losses", discover=discover)
+        return Registry(BASE, name="losses", discover=discover)
 
     def names(self, registry: Registry) -> list[str]:
         """Names that come from here."""

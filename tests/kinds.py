@@ -1,14 +1,19 @@
 """Kinds of annotations a constructor may have: what each is as JSON Schema, and what it takes."""
 
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from typing import Annotated, Any, Literal, NotRequired, Optional, TypedDict, Union
 
 from pydantic import Field
-from torch import nn
+
+if find_spec("torch"):
+    from torch.nn import Module
+else:  # lossreg tells nn.Module by its name alone, and these kinds are tested on Pythons without torch as well
+    Module = type("Module", (), {"__module__": "torch.nn.modules.module"})
 
 
 class Term(TypedDict):
-    loss: nn.Module
+    loss: Module
     weight: NotRequired[Annotated[float, Field(default=1.0)]]
     power: int
 
@@ -63,16 +68,16 @@ KINDS: list[tuple[Any, Any, list, list]] = [
         [[]],
     ),
     (Any, {}, [None, 1, "x", [1], {"a": [None]}], []),
-    (nn.Module, REF, ["dice", {"name": "bce"}], [5, None, "nothing", {"nam": "x"}, ["dice"]]),
-    (nn.Module | None, {"anyOf": [REF, NULL]}, [None, "dice"], [5, True, ["dice"], "nothing"]),
-    (list[nn.Module], {"type": "array", "items": REF}, [[], ["dice"]], ["dice", [5], [None]]),
+    (Module, REF, ["dice", {"name": "bce"}], [5, None, "nothing", {"nam": "x"}, ["dice"]]),
+    (Module | None, {"anyOf": [REF, NULL]}, [None, "dice"], [5, True, ["dice"], "nothing"]),
+    (list[Module], {"type": "array", "items": REF}, [[], ["dice"]], ["dice", [5], [None]]),
     (
-        Annotated[Sequence[nn.Module], Field(min_length=1)],
+        Annotated[Sequence[Module], Field(min_length=1)],
         {"type": "array", "items": REF, "minItems": 1},
         [["dice"]],
         [[]],
     ),
-    (Mapping[str, nn.Module], {"type": "object", "additionalProperties": REF}, [{"a": "dice"}], [["dice"], {"a": 5}]),
+    (Mapping[str, Module], {"type": "object", "additionalProperties": REF}, [{"a": "dice"}], [["dice"], {"a": 5}]),
     (
         list[Term],
         {

@@ -88,7 +88,7 @@ def test_the_pages_list_them_as_they_are(script, page):
 
 
 @each_loss
-def test_docstrings_follow_the_template(entry):
+def test_docstrings_follow_the_template(entry, torch):
     """What it computes, the formula, then shapes, errors, numerics and source, in this order."""
     text = inspect.getdoc(losses.get(entry.full_name))
     formula = re.search(r"^    \S.*=.*$", text, re.MULTILINE)

@@ -4,7 +4,6 @@ from types import MappingProxyType
 
 import pytest
 import yaml
-from torch import nn
 
 import lossreg
 from lossreg import InvalidConfigError, LossConfig, parameter_model, validate
@@ -67,14 +66,14 @@ def test_nested_configs_are_completed_too():
     assert checked.params["normalize_weights"] is False
 
 
-def test_a_result_shares_nothing_with_the_defaults_or_the_input():
+def test_a_result_shares_nothing_with_the_defaults_or_the_input(torch):
     """Who changes it changes nothing else."""
     weights = [1.0, 2.0]
     given = {"name": "dice", "params": {"class_weight": weights}}
     validate(given).params["class_weight"].append(3.0)
     assert weights == [1.0, 2.0]
     with lossreg.losses.scope() as losses:
-        losses.register("listed")(type("Listed", (nn.Module,), {"__init__": lambda self, sizes=[1, 2]: None}))
+        losses.register("listed")(type("Listed", (torch.nn.Module,), {"__init__": lambda self, sizes=[1, 2]: None}))
         validate("listed").params["sizes"].append(3)
         assert validate("listed").params == {"sizes": [1, 2]}
 

@@ -22,7 +22,7 @@ MANIFEST = {
 
 def test_an_entry_point_is_a_loss(site):
     """Name and target known at once, provider and version from the distribution, tags once it is loaded."""
-    site.loss("acme_point", "Focal")
+    site.plain("acme_point", "Focal")
     site.distribution("lossreg-acme", losses={"acme_focal": "acme_point:Focal"}, version="2.5")
     registry = site.registry()
     entry = registry.entry("acme_focal")
@@ -36,7 +36,7 @@ def test_an_entry_point_is_a_loss(site):
 def test_a_manifest_is_a_library(site):
     """Names, aliases, tags and metadata known without import; the provider is named by the entry point."""
     folder = site.package("acme", MANIFEST)
-    (folder / "focal.py").write_text("from torch import nn\nclass Focal(nn.Module): ...\n")
+    (folder / "focal.py").write_text("from acme_base import Module\nclass Focal(Module): ...\n")
     site.distribution("Acme_Losses", manifests={"a": "acme:lossreg.json"})
     registry = site.registry()
     site.distributions = {"acme-losses"}
@@ -75,7 +75,7 @@ def test_first_party_names_are_decided_by_the_distribution(site):
 def test_the_same_distribution_twice_on_the_path_is_one(site, monkeypatch):
     """An editable install and a stale copy: the first on sys.path counts, as it does for imports."""
     other = site.root / "other"
-    site.loss("acme_twice", "Focal")
+    site.plain("acme_twice", "Focal")
     site.distribution("acme", losses={"focal_x": "acme_twice:Focal"}, version="2.0")
     site.root = other
     site.distribution("acme", losses={"focal_x": "acme_old:Focal", "stale": "acme_old:Stale"}, version="1.0")
@@ -231,7 +231,7 @@ def test_a_folder_without_a_version_leaves_it_to_the_metadata(site):
 def test_a_broken_provider_breaks_its_own_losses_alone(site):
     """Listing, other losses, tags and the message of a mistyped name go on."""
     site.module("acme_bad", "raise SystemExit('no GPU')")
-    site.loss("acme_good", "Good")
+    site.plain("acme_good", "Good")
     site.distribution("bad", losses={"bad_loss": "acme_bad:Bad"})
     site.distribution("good", losses={"good_loss": "acme_good:Good"})
     registry = site.registry()

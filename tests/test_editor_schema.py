@@ -126,7 +126,7 @@ def test_every_example_names_the_schema_and_is_valid_by_it():
 
 
 @examples
-def test_the_schema_of_the_examples_is_in_step():
+def test_the_schema_of_the_examples_is_in_step(torch):
     """With what is installed beside them: other providers do not change it."""
     try:
         distribution("edge-losses")

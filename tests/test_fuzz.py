@@ -5,11 +5,11 @@ import time
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from torch import nn
 
 from lossreg import LossConfig, LossregError, build, config_of, validate
 
 from .configs import junk, mutated, valid
+from .kinds import Module
 
 anything = st.recursive(
     st.one_of(
@@ -22,7 +22,7 @@ anything = st.recursive(
         st.binary(),
         st.dates(),
         st.just(object()),
-        st.just(nn.ReLU()),
+        st.just(Module()),
         st.sampled_from(["dice", "weighted_sum", "name", "params", "\ud800", "x" * 10_001]),
         st.sampled_from([400, 5000]).map(lambda digits: -(10**digits)),
     ),
@@ -35,6 +35,13 @@ anything = st.recursive(
     max_leaves=10,
 )
 quick = settings(max_examples=200, deadline=2000, suppress_health_check=[HealthCheck.too_slow])
+
+
+@pytest.fixture(scope="module")
+def nn(torch):
+    """torch.nn. What losses import takes seconds, for which no example is to wait."""
+    build("sam")
+    return torch.nn
 
 
 def outcome(call, config):
@@ -61,7 +68,7 @@ def test_any_parameters(config):
 
 @quick
 @given(st.one_of(mutated(), junk))
-def test_nearly_valid_configs(config):
+def test_nearly_valid_configs(nn, config):
     """Build agrees with validate, but for what a constructor refuses."""
     checked, built = outcome(validate, config), outcome(build, config)
     if isinstance(checked, LossregError):
@@ -72,7 +79,7 @@ def test_nearly_valid_configs(config):
 
 @quick
 @given(valid())
-def test_valid_configs(config):
+def test_valid_configs(nn, config):
     """Are accepted, and what is built tells the config that validate completed."""
     checked = validate(config)
     built = outcome(build, config)

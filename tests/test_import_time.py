@@ -66,6 +66,6 @@ print(validated, sorted({{"torch", "pydantic", *{LIBRARIES!r}}} & {{*sys.modules
     assert found == "[]\n"
 
 
-def test_building_imports_them():
+def test_building_imports_them(torch):
     """So the test above can tell."""
     assert imported("import lossreg; lossreg.build('dice')") >= {"torch", "pydantic", "lossreg_segmentation"}

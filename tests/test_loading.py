@@ -6,17 +6,17 @@ import pytest
 
 from lossreg import ProviderError, Registry, WrongBaseClassError
 
-from .fakes import soon
+from .fakes import BASE, soon
 
 REGISTERS_AND_FAILS = """
-    from torch import nn
+    from acme_base import Module
     from acme_table import registry
 
     @registry.register("one")
-    class One(nn.Module): ...
+    class One(Module): ...
 
     @registry.register("two")
-    class Two(nn.Module): ...
+    class Two(Module): ...
 
     raise ImportError("the rest is missing")
 """
@@ -24,7 +24,7 @@ REGISTERS_AND_FAILS = """
 
 @pytest.fixture
 def losses():
-    return Registry("torch.nn:Module", name="losses")
+    return Registry(BASE, name="losses")
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def table(site, losses):
 
 def test_nothing_is_imported_until_get(site, losses):
     """Not by any way to look at a name, right or wrong."""
-    site.loss("acme_lazy", "Focal")
+    site.plain("acme_lazy", "Focal")
     losses.register_lazy("focal", "acme_lazy:Focal", tags=["t"], aliases=["f"])
     assert "focal" in losses
     assert losses.list() == ["focal"]
@@ -59,9 +59,9 @@ def test_nested_classes_can_be_targets(site, losses):
     site.module(
         "acme_nested",
         """
-        from torch import nn
+        from acme_base import Module
         class Outer:
-            class Inner(nn.Module): ...
+            class Inner(Module): ...
         """,
     )
     losses.register_lazy("inner", "acme_nested:Outer.Inner")
@@ -83,7 +83,7 @@ def test_nested_classes_can_be_targets(site, losses):
 def test_whatever_an_import_raises_becomes_a_provider_error(site, losses, source, cause, message):
     """With the cause chained, each time that it is asked for; and nothing else is touched."""
     site.module("acme_bad", source)
-    site.loss("acme_good", "Dice")
+    site.plain("acme_good", "Dice")
     losses.register_lazy("focal", "acme_bad:Focal", tags=["t"])
     losses.register_lazy("dice", "acme_good:Dice", tags=["t"])
     for _ in range(2):
@@ -116,12 +116,12 @@ def test_a_keyboard_interrupt_passes_through(site, losses):
     assert losses.entry("x").state == "discovered"
 
 
-@pytest.mark.parametrize("source", ["class Focal: ...", "def Focal(): ...", "Focal = 5", "import torch.nn as Focal"])
+@pytest.mark.parametrize("source", ["class Focal: ...", "def Focal(): ...", "Focal = 5", "import acme_base as Focal"])
 def test_a_target_of_the_wrong_kind_is_refused(site, losses, source):
     """A TypeError that names what was found, kept on the entry."""
     site.module("acme_kind", source)
     losses.register_lazy("focal", "acme_kind:Focal")
-    with pytest.raises(WrongBaseClassError, match=r"expected a class derived from torch\.nn\.Module, got ") as caught:
+    with pytest.raises(WrongBaseClassError, match=r"expected a class derived from acme_base\.Module, got ") as caught:
         losses.get("focal")
     assert losses.entry("focal").state == "broken"
     assert losses.entry("focal").error is caught.value
@@ -134,7 +134,7 @@ def test_a_broken_entry_is_tried_again(site, losses):
     with pytest.raises(ProviderError):
         losses.get("focal")
     path.unlink()
-    site.loss("acme_fixed", "FocalLossThatIsLonger", "Focal")
+    site.plain("acme_fixed", "FocalLossThatIsLonger", "Focal")
     assert losses.get("focal").__name__ == "Focal"
     assert losses.entry("focal").state == "loaded"
     assert losses.entry("focal").error is None
@@ -145,11 +145,11 @@ def test_a_module_may_register_while_it_is_loaded(site, table):
     site.module(
         "acme_registers",
         """
-        from torch import nn
+        from acme_base import Module
         from acme_table import registry
 
         @registry.register("focal", tags=["t"])
-        class Focal(nn.Module): ...
+        class Focal(Module): ...
         """,
     )
     table.register_lazy("focal_lazy", "acme_registers:Focal")
@@ -163,10 +163,10 @@ def test_a_module_that_asks_for_itself_while_loading_is_broken_not_stuck(site, t
     site.module(
         "acme_circular",
         """
-        from torch import nn
+        from acme_base import Module
         from acme_table import registry
         registry.get("focal")
-        class Focal(nn.Module): ...
+        class Focal(Module): ...
         """,
     )
     table.register_lazy("focal", "acme_circular:Focal")
@@ -181,12 +181,12 @@ def test_modules_that_import_each_other_and_register_both_load(site, table):
         site.module(
             f"acme_ring_{this}",
             f"""
-            from torch import nn
+            from acme_base import Module
             from acme_table import registry
             import acme_ring_{other}
 
             @registry.register("{this}")
-            class Focal(nn.Module): ...
+            class Focal(Module): ...
             """,
         )
     table.register_lazy("lazy_a", "acme_ring_a:Focal")
@@ -211,12 +211,12 @@ def test_unknown_tags_are_learnt_by_loading(site, table):
     site.module(
         "acme_tags",
         """
-        from torch import nn
+        from acme_base import Module
         from acme_table import registry
 
         @registry.register("tagged", tags=["t", "u"])
-        class Tagged(nn.Module): ...
-        class Bare(nn.Module): ...
+        class Tagged(Module): ...
+        class Bare(Module): ...
         """,
     )
     site.module("acme_bad", "raise SystemExit(1)")
@@ -234,10 +234,10 @@ def test_an_entry_removed_while_it_loads_stays_removed(site, table):
     site.module(
         "acme_removed",
         """
-        from torch import nn
+        from acme_base import Module
         from acme_table import registry
         registry.unregister("focal")
-        class Focal(nn.Module): ...
+        class Focal(Module): ...
         """,
     )
     table.register_lazy("focal", "acme_removed:Focal")

@@ -69,7 +69,7 @@ EXPECTED_A = {
 
 
 @pytest.fixture
-def package(site, request):
+def package(site, request, torch):
     """A package with two losses in a subpackage, under a name of its own."""
     name = f"acme_{crc32(request.node.name.encode())}"
     site.module(f"{name}.inner.code", SOURCE.format(first="a", second="b"))
@@ -237,7 +237,7 @@ def test_the_file_of_a_target_is_found_without_import(site):
 
 
 @pytest.mark.parametrize("name", ["lossreg", "lossreg_segmentation", "lossreg_sam"])
-def test_first_party_manifests_are_in_step(name):
+def test_first_party_manifests_are_in_step(name, torch):
     """With their code, and installed."""
     manifest_writer.check(name)
     assert manifest_writer.is_declared(name)

@@ -11,15 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import Field
-from torch import nn
 
-import lossreg
 from lossreg import InvalidConfigError, ManifestError, losses, validate
 from lossreg.entry import declare
 from lossreg.parameters import describe
 
 from .configs import junk, mutated, valid
-from .kinds import KINDS
+from .kinds import KINDS, Module
 
 
 class Options(TypedDict, total=False):
@@ -35,7 +33,7 @@ def make(parameters: dict[str, tuple[Any, Any]]) -> type:
     """A class whose constructor has these parameters, each an annotation and a default."""
 
     def __init__(self, **given):
-        nn.Module.__init__(self)
+        Module.__init__(self)
         self.given = given
 
     kind = inspect.Parameter.KEYWORD_ONLY
@@ -45,7 +43,7 @@ def make(parameters: dict[str, tuple[Any, Any]]) -> type:
     ]
     __init__.__signature__ = inspect.Signature([self, *made])
     __init__.__annotations__ = {name: hint for name, (hint, _) in parameters.items()}
-    return type("Made", (nn.Module,), {"__init__": __init__})
+    return type("Made", (Module,), {"__init__": __init__})
 
 
 def verdict(cls, config, metadata):
@@ -117,7 +115,7 @@ def test_manifest_and_class_give_one_verdict_on_any_signature(kinds, data):
 
 @settings(max_examples=200, deadline=None)
 @given(valid() | mutated())
-def test_manifest_and_class_give_one_verdict_on_first_party_losses(config):
+def test_manifest_and_class_give_one_verdict_on_first_party_losses(torch, config):
     """The manifests that are shipped, against the classes."""
     from_manifest = outcome(config)
     with losses.scope():
@@ -159,9 +157,7 @@ def test_a_default_that_no_config_can_hold_leaves_the_parameter_out():
     assert both(cls, "made")["params"] == {}
 
 
-@pytest.mark.parametrize(
-    "hint", [float, int, list[int], Literal["a"], nn.Module, list[nn.Module], Annotated[str, Field()]]
-)
+@pytest.mark.parametrize("hint", [float, int, list[int], Literal["a"], Module, list[Module], Annotated[str, Field()]])
 def test_none_as_a_default_is_allowed_as_a_value(hint):
     """`weight: float = None`, as older code has it: a completed config must be valid."""
     cls = make({"p": (hint, None)})
@@ -173,7 +169,7 @@ def test_none_as_a_default_is_allowed_as_a_value(hint):
 def test_the_whole_chain_of_constructors_counts():
     """**kwargs stands for the next one's parameters; the nearest declaration wins; descriptions are collected."""
 
-    class Grand(nn.Module):
+    class Grand(Module):
         """Base.
 
         Args:
@@ -212,12 +208,16 @@ def test_the_whole_chain_of_constructors_counts():
 def test_an_annotation_that_exists_for_type_checkers_only_is_passed_over():
     """The defaults still tell."""
 
-    class Lazy(nn.Module):
+    class Lazy(Module):
         def __init__(self, a: NotImported = 1.5, b: float = 2.0):  # noqa: F821
             super().__init__()
 
     assert describe(Lazy)["properties"]["a"] == {"type": "number", "default": 1.5}
-    reduction = describe(nn.L1Loss)["properties"]["reduction"]
+
+
+def test_parameters_of_a_class_that_is_not_ours(torch):
+    """As torch annotates them."""
+    reduction = describe(torch.nn.L1Loss)["properties"]["reduction"]
     assert (reduction["type"], reduction["default"]) == ("string", "mean")
 
 
@@ -233,4 +233,5 @@ def test_a_manifest_whose_parameters_are_garbage_is_a_manifest_error(part):
 
 def test_a_description_is_made_once():
     """And the class is not kept alive by it."""
-    assert describe(lossreg.Loss) is describe(lossreg.Loss)
+    cls = make({"p": (float, 1.0)})
+    assert describe(cls) is describe(cls)

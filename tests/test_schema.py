@@ -6,12 +6,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
-from torch import nn
 
 from lossreg import InvalidConfigError, NotFoundError, ProviderError, json_schema, losses, parts, validate
 from lossreg.entry import declare
 
 from .configs import junk, mutated, valid
+
+
+class Plain:
+    """What is loaded, and takes no parameters."""
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +128,7 @@ def test_a_tied_name_needs_its_provider():
     """As for validate: what config_of gives must be valid."""
     with losses.scope():
         tied = [
-            declare("tied", f"acme:{p}", (), ("dice",), {})._replace(provider=p, cls=nn.L1Loss, state="loaded")
+            declare("tied", f"acme:{p}", (), ("dice",), {})._replace(provider=p, cls=Plain, state="loaded")
             for p in "ab"
         ]
         losses._snapshot = losses._snapshot.put(tied)  # as discovery does
@@ -147,7 +150,7 @@ def test_an_alias_that_is_the_name_of_another_loss_is_not_its_name():
     """provider/name wins over provider/alias."""
     with losses.scope():
         pair = [
-            declare(name, f"acme:{name}", (), aliases, {})._replace(provider="a", cls=nn.L1Loss, state="loaded")
+            declare(name, f"acme:{name}", (), aliases, {})._replace(provider="a", cls=Plain, state="loaded")
             for name, aliases in (("one", ["two"]), ("two", []))
         ]
         losses._snapshot = losses._snapshot.put(pair)

@@ -202,7 +202,9 @@ def test_a_config_runs_no_code(site, text):
 def test_a_manifest_runs_no_code_until_its_loss_is_asked_for(site, monkeypatch):
     """Listing, searching, validating, the schema and the command line read it; `get` imports its target alone."""
     for name in ("evil_target", "evil_other"):
-        site.module(name, TOUCH.format(path=str(site.root / name)) + "\nfrom torch import nn\nclass L(nn.Module): ...")
+        site.module(
+            name, TOUCH.format(path=str(site.root / name)) + "\nfrom acme_base import Module\nclass L(Module): ..."
+        )
     loss = {
         "target": "evil_target:L",
         "tags": ["t"],
@@ -214,7 +216,7 @@ def test_a_manifest_runs_no_code_until_its_loss_is_asked_for(site, monkeypatch):
     site.package("evil_package", data)
     site.distribution("evil", manifests={"evil": "evil_package"})
     fresh = site.registry()
-    for name in ("_snapshot", "_failures"):
+    for name in ("_base_class", "_snapshot", "_failures"):
         monkeypatch.setattr(lossreg.losses, name, getattr(fresh, name))
     monkeypatch.setattr(lossreg.losses, "_discover", discover)
     assert "evil_loss" in lossreg.losses.find("t")

@@ -8,20 +8,20 @@ from lossreg import DisabledError, InvalidNameError, Registry, losses
 from lossreg.discovery import discover
 
 SHARED = """
-    from torch import nn
+    from acme_base import Module
     from acme_table import registry
 
     @registry.register("one")
-    class One(nn.Module): ...
+    class One(Module): ...
 
     @registry.register("two")
-    class Two(nn.Module): ...
+    class Two(Module): ...
 """
 
 
 def test_only_some_can_be_left_on(site, monkeypatch):
     """By provider or name."""
-    site.loss("acme_only", "Focal", "Dice")
+    site.plain("acme_only", "Focal", "Dice")
     site.distribution("acme", losses={"focal_x": "acme_only:Focal", "dice_x": "acme_only:Dice"})
     monkeypatch.setenv("LOSSREG_ONLY", "focal_x,lossreg")
     registry = site.registry()

@@ -9,20 +9,20 @@ import pytest
 from lossreg import NotFoundError, ProviderError, Registry
 from lossreg.entry import Discovered, declare
 
-from .fakes import in_threads, soon
+from .fakes import BASE, in_threads, soon
 
 THREADS = 64
 SECONDS = 5
 
 SLOW = """
     import time
-    from torch import nn
+    from acme_base import Module
     from acme_table import registry
 
     time.sleep(0.01)
 
     @registry.register("slow_{number}", tags=["slow"])
-    class Slow(nn.Module): ...
+    class Slow(Module): ...
 
     time.sleep(0.01)
     {end}
@@ -33,17 +33,15 @@ SLOW = """
 def losses(site):
     """A registry that modules on disk can import."""
     site.module("acme_table", "registry = None")
-    registry = Registry("torch.nn:Module", name="losses")
+    registry = Registry(BASE, name="losses")
     __import__("acme_table").registry = registry
     return registry
 
 
 @pytest.fixture
-def module():
-    """nn.Module, imported before the threads start."""
-    from torch import nn
-
-    return nn.Module
+def module(site):
+    """The base class, imported before the threads start."""
+    return __import__("acme_base").Module
 
 
 def churn(losses, module, index, deadline):
@@ -202,15 +200,15 @@ def test_a_module_may_wait_for_a_thread_that_registers(site, losses):
         "acme_waits",
         """
         import threading
-        from torch import nn
+        from acme_base import Module
         from acme_table import registry
 
-        thread = threading.Thread(target=registry.register("inner"), args=(type("Inner", (nn.Module,), {}),))
+        thread = threading.Thread(target=registry.register("inner"), args=(type("Inner", (Module,), {}),))
         thread.start()
         thread.join(5)
         if thread.is_alive():
             raise ImportError("the registry is locked")
-        class Focal(nn.Module): ...
+        class Focal(Module): ...
         """,
     )
     losses.register_lazy("focal", "acme_waits:Focal")

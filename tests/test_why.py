@@ -15,8 +15,6 @@ from lossreg.cli import explanation
 from lossreg.cli.explanation import RULES, explain
 from lossreg.entry import Discovered, Failure, declare
 
-from .fakes import LOSS
-
 OTHER = {"target": "acme_pkg:Other", "tags": ["t"]}
 
 
@@ -227,7 +225,7 @@ def test_what_broke_a_loss_is_one_line_with_its_type(run, site):
 
 def test_a_loaded_loss_is_imported(run, site):
     """The state of a loss that was used."""
-    site.module("acme_used", LOSS.format(name="Used"))
+    site.plain("acme_used", "Used")
     site.distribution("acme", losses={"used_x": "acme_used:Used"})
     registry = site.registry()
     registry.get("used_x")

@@ -15,7 +15,7 @@ from lossreg import LossregError, MissingLibraryError, NotFoundError, ProviderEr
 from lossreg.discovery import discover
 from lossreg.manifest import library
 
-GOOD = "from torch import nn\nclass {name}(nn.Module): ...\n"
+GOOD = "from acme_base import Module\nclass {name}(Module): ...\n"
 LOSS = {
     "target": "{module}:Bad",
     "summary": "A loss.",
@@ -69,7 +69,7 @@ def a_circle(site, name):
     """Two modules that import each other and register; Python forgets both."""
     site.package(f"zoo_{name}")
     register = (
-        "from torch import nn\nimport {table}\n@{table}.registry.register('{name}')\nclass {cls}(nn.Module): ...\n"
+        "from acme_base import Module\nimport {table}\n@{table}.registry.register('{name}')\nclass {cls}(Module): ...\n"
     )
     one = register.format(table="zoo_table", name=f"{name}_loss", cls="Bad")
     two = register.format(table="zoo_table", name=f"{name}_other", cls="Other")
@@ -112,7 +112,7 @@ BROKEN = {
     "exits": Broken(module("raise SystemExit(3)"), "raised SystemExit: 3"),
     "endless": Broken(module("def f(): f()\nf()"), "raised RecursionError: maximum recursion depth exceeded"),
     "wrong_base": Broken(
-        module("class Bad: ..."), "expected a class derived from torch.nn.Module, got", WrongBaseClassError
+        module("class Bad: ..."), "expected a class derived from acme_base.Module, got", WrongBaseClassError
     ),
     "no_class": Broken(module("def Bad(): ..."), "expected a class derived from", WrongBaseClassError),
     "no_attribute": Broken(module(""), "raised AttributeError: module 'zoo_no_attribute' has no attribute 'Bad'"),
@@ -191,7 +191,7 @@ def neighbour(site, monkeypatch):
 
     def discovered():
         fresh = site.registry()
-        for name in ("_snapshot", "_failures"):
+        for name in ("_base_class", "_snapshot", "_failures"):
             monkeypatch.setattr(lossreg.losses, name, getattr(fresh, name))
         monkeypatch.setattr(lossreg.losses, "_discover", discover)
         return lossreg.losses
@@ -305,8 +305,8 @@ def test_the_same_distribution_twice(site, neighbour, monkeypatch, capsys):
 
 def test_a_package_removed_between_scan_and_load(site, neighbour, monkeypatch, capsys):
     """Its loss is broken; the entry point alone makes no difference to a process that has read it."""
-    module("from torch import nn\nclass Bad(nn.Module): ...")(site, "gone")
-    module("from torch import nn\nclass Bad(nn.Module): ...")(site, "kept")
+    module("from acme_base import Module\nclass Bad(Module): ...")(site, "gone")
+    module("from acme_base import Module\nclass Bad(Module): ...")(site, "kept")
     registry = neighbour()
     assert {"gone_loss", "kept_loss"} <= {*registry.list()}
     (site.root / "zoo_gone.py").unlink()

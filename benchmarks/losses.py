@@ -4,7 +4,8 @@ All contestants of a row get the same tensors, uint8 masks or class indices, and
 the machine meets all of them alike; a peer that needs float masks converts them within its time. Bytes kept are the
 distinct storages saved for backward, input and target included. Extra memory is the peak beyond input, target and
 gradient. The share is that of a plain copy's bandwidth, for the bytes that must move: logits and target read twice,
-the gradient written once.
+the gradient written once. On a GPU several sets of tensors rotate, so that its L2 cache holds none of what is read
+next, and the copy is of a gigabyte. Nothing is timed before its value equals that of plain torch in float64.
 """
 
 from __future__ import annotations
@@ -13,27 +14,25 @@ import argparse
 import multiprocessing
 import os
 import platform
-import statistics
-import time
 from collections.abc import Callable
 from functools import partial
-from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
 import catalogue
+import memory
 import peers
 import torch
-from peers import Bar, LossFunction, Peer, Row, Work
-from torch import Tensor
+from peers import Bar, Peer, Row
+from timing import alternate, copied, sets_past_cache
+from values import checked, reference_values
+from work import Work, make_work, run
 
 import lossreg
-from lossreg_segmentation.statistics import implementation
+from lossreg_segmentation.statistics import chosen, implementation
 
 COPY = "(copy)"
 PEER_ERRORS = (RuntimeError, TypeError, ValueError, AttributeError, AssertionError)
-QUEUE_CYCLES = 20_000_000  # about 10 ms of a GPU, longer than any of the losses takes to launch
-Calls = dict[str, Callable[[], object]]
 
 
 class Figures(NamedTuple):
@@ -53,15 +52,17 @@ def main() -> None:
     options = arguments()
     device, lines, verdicts = torch.device(options.device), list[str](), list[str]()
     report(heading(device, options.wall), lines)
-    for row in (row for row in options.rows() if options.only in row.name):
+    rows = [row for row in options.rows() if options.only in row.name]
+    expected = reference_values(rows, device)
+    for row in rows:
         with implementation(options.implementation):
-            figures = measure(row, device, 0.3 if options.quick else 4.0, options.wall)
+            figures = measure(row, expected[row.name], device, 0.3 if options.quick else 4.0, options.wall)
         report(table(row, figures), lines)
         verdicts += judge(row, figures, device.type)
         if row.name == "sam" and device.type == "cpu" and Path("/proc/self/clear_refs").exists():
             os.environ["MALLOC_MMAP_THRESHOLD_"] = "65536"  # or the C library keeps some of what a step released
             with multiprocessing.get_context("spawn").Pool(1) as fresh:
-                megabytes = fresh.apply(resident, (row.name,))
+                megabytes = fresh.apply(memory.resident, (row.name,))
             report([f"By the system's count of a fresh process, ours takes {megabytes:.1f} MB extra.", ""], lines)
     if options.implementation == "auto":
         report(["## Bars", "", *verdicts], lines)
@@ -108,16 +109,21 @@ def heading(device: torch.device, wall: bool) -> list[str]:
     return ["# Losses, forward and backward", "", f"{machine}. {', '.join(peers.versions())}.", "", *columns, ""]
 
 
-def measure(row: Row, device: torch.device, seconds: float, wall: bool) -> list[Figures]:
+def measure(row: Row, expected: float, device: torch.device, seconds: float, wall: bool) -> list[Figures]:
     """Figures of every contestant, ours first."""
     torch.compiler.reset()  # peers are compiled for the shapes of this row alone
-    work = peers.make_work(row, device)
-    contestants = [Peer(peers.name_of_ours(row, work), lossreg.build(row.config), ours=True), *row.peers()]
-    figures = {peer.name: first_look(peer, work) for peer in contestants}
-    calls: Calls = {name: partial(run, found.peer.loss, work) for name, found in figures.items() if found.peer.loss}
-    source, copy = work.leaves[0].detach(), torch.empty_like(work.leaves[0].detach())
-    calls[COPY] = lambda: copy.copy_(source)
-    times = alternate(calls, device, seconds, wall or row.name.endswith("small"))
+    work, wall = make_work(row, device), wall or row.name.endswith("small")
+    contestants = [Peer(name_of_ours(row, work), lossreg.build(row.config), ours=True), *row.peers()]
+    figures = {peer.name: first_look(peer, work, expected, row) for peer in contestants}
+    calls: dict[str, Callable[[Work], object]] = {
+        name: partial(run, found.peer.loss) for name, found in figures.items() if found.peer.loss
+    }
+    source = copied(work.leaves[0].detach())
+    copy = torch.empty_like(source)
+    calls[COPY] = lambda work: copy.copy_(source)
+    more = 0 if wall else sets_past_cache(work.must_move() // 2, device) - 1
+    works = [work, *(make_work(row, device, seed) for seed in range(1, 1 + more))]
+    times = alternate(calls, works, device, seconds=seconds, wall=wall)
     bandwidth = 2 * source.nbytes / times.pop(COPY)
     for name, milliseconds in times.items():
         share = work.must_move() / milliseconds / bandwidth
@@ -125,99 +131,26 @@ def measure(row: Row, device: torch.device, seconds: float, wall: bool) -> list[
     return list(figures.values())
 
 
-def run(loss: LossFunction, work: Work) -> Tensor:
-    """Forward and backward."""
-    value = loss(*work.arguments)
-    torch.autograd.grad(value, work.leaves)
-    return value.detach()
+def name_of_ours(row: Row, work: Work) -> str:
+    """With what computes the sums, where there is a choice."""
+    if not row.on_sums:
+        return "lossreg"
+    logits, target, *_ = work.arguments
+    return f"lossreg, {chosen(logits, target, 'softmax' if row.target == 'index' else 'sigmoid')}"
 
 
-def first_look(peer: Peer, work: Work) -> Figures:
+def first_look(peer: Peer, work: Work, expected: float, row: Row) -> Figures:
     """Value and memory, after calls that compile what there is to compile. Ours must run, a peer need not."""
     if peer.loss is None:
         return Figures(peer)
     try:
         value = [run(peer.loss, work).item() for _ in range(3)][-1]
-        return Figures(peer, value, kept=kept(peer.loss, work), extra=extra(peer.loss, work))
+        kept, extra = memory.kept(peer.loss, work), memory.extra(peer.loss, work)
+        return Figures(checked(peer, value, expected, row), value, kept=kept, extra=extra)
     except PEER_ERRORS as error:
         if peer.ours:
             raise
         return Figures(peer._replace(loss=None, problem=f"{type(error).__name__}: {error}"))
-
-
-def kept(loss: LossFunction, work: Work) -> float:
-    """Bytes of the distinct storages that forward saves for backward, per logit."""
-    saved: dict[int, Tensor] = {}
-
-    def pack(tensor: Tensor) -> Tensor:
-        # The tensor is held, so that its address cannot be another's before all are counted.
-        saved[tensor.untyped_storage().data_ptr()] = tensor
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        loss(*work.arguments)
-    return sum(tensor.untyped_storage().nbytes() for tensor in saved.values()) / work.leaves[0].numel()
-
-
-def extra(loss: LossFunction, work: Work) -> float:
-    """MB at the peak of a step, beyond input, target and gradient."""
-    if work.leaves[0].device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        run(loss, work)
-        peak = torch.cuda.max_memory_allocated() - before
-    else:
-        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
-            run(loss, work)
-        # On a CPU torch keeps no statistics, but tells the profiler of every allocation and release, in their order.
-        events = profile.profiler.kineto_results.events() if profile.profiler else []
-        peak = max(accumulate(event.nbytes() for event in events if event.name() == "[memory]"), default=0)
-    return max(0, peak - work.gradients()) / 1e6
-
-
-def resident(name: str) -> float:
-    """The same for ours by the system's count, which sees what torch did not allocate. Linux, in a fresh process."""
-    row = next(row for row in peers.rows() if row.name == name)
-    loss, work = lossreg.build(row.config), peers.make_work(row, torch.device("cpu"))
-    run(loss, work)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew, from what is held now
-    before = peak_bytes()
-    run(loss, work)
-    return (peak_bytes() - before - work.gradients()) / 1e6
-
-
-def peak_bytes() -> int:
-    """The most memory that this process has held."""
-    return 1024 * int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
-
-
-def alternate(calls: Calls, device: torch.device, seconds: float, wall: bool) -> dict[str, float]:
-    """Median milliseconds of each call, all of them in turn, for so long and at least five rounds."""
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end or len(times[COPY]) < 5:
-        for name, call in calls.items():
-            times[name].append(timed(call, device, wall))
-    return {name: statistics.median(found) for name, found in times.items()}
-
-
-def timed(call: Callable[[], object], device: torch.device, wall: bool) -> float:
-    """Milliseconds of one call."""
-    if device.type == "cuda" and not wall:
-        first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        # The host gets ahead meanwhile, as it does in training, so that launches are not waited for.
-        torch.cuda._sleep(QUEUE_CYCLES)
-        first.record()
-        call()
-        last.record()
-        last.synchronize()
-        return float(first.elapsed_time(last))
-    synchronize = torch.cuda.synchronize if device.type == "cuda" else torch.cpu.synchronize
-    synchronize()
-    start = time.perf_counter()
-    call()
-    synchronize()
-    return (time.perf_counter() - start) * 1e3
 
 
 def table(row: Row, figures: list[Figures]) -> list[str]:
@@ -232,7 +165,7 @@ def table(row: Row, figures: list[Figures]) -> list[str]:
             )
         else:
             cells = " ".join(peer.problem.replace("|", "/").split())[:160] + " |" * 5
-        lines.append(f"| {peer.name} | {cells} |")
+        lines.append(f"| {peer.name}{f' ({peer.differs})' if peer.differs else ''} | {cells} |")
     return [*lines, ""]
 
 

@@ -1,4 +1,4 @@
-"""What is timed beside what: the rows, their tensors, the losses of others, and the bars that ours are held to.
+"""What is timed beside what: the rows, the losses of others, and the bars that ours are held to.
 
 Every loss is called as in training: float logits and the target of the data set, uint8 masks or class indices. One
 that needs float masks converts them itself, within its time.
@@ -29,6 +29,7 @@ class Peer(NamedTuple):
     problem: str = ""
     compiled: bool = False
     ours: bool = False
+    differs: str = ""  # why its value is another by definition
 
 
 class Bar(NamedTuple):
@@ -102,60 +103,6 @@ def versions() -> list[str]:
     return found
 
 
-class Work(NamedTuple):
-    """The tensors of a row: what the losses are called with, and of those what has a gradient, logits first."""
-
-    arguments: tuple[Tensor, ...]
-    leaves: tuple[Tensor, ...]
-
-    def must_move(self) -> int:
-        """Bytes of reading logits and target forward and backward, and of writing the gradient."""
-        return 2 * sum(tensor.nbytes for tensor in self.arguments[:2]) + self.leaves[0].nbytes
-
-    def gradients(self) -> int:
-        """Bytes of the gradients."""
-        return sum(leaf.nbytes for leaf in self.leaves)
-
-
-def make_work(row: Row, device: torch.device) -> Work:
-    """Random logits and a target of about a tenth positives, or of all classes alike."""
-    torch.manual_seed(0)
-    n, c, *size = row.shape
-    logits = (2 * torch.randn(row.shape)).to(device, row.dtype).requires_grad_()
-    if row.target == "index":
-        return Work((logits, torch.randint(c, (n, *size)).to(device)), (logits,))
-    if row.target == "discs":
-        masks = discs(n, c, *size).to(device)
-        logits = (logits.detach() + 4 * (2.0 * masks - 1)).requires_grad_()
-        return Work((logits, masks), (logits,))
-    shape = (n, *size) if row.target == "shared" else row.shape
-    target = (torch.rand(shape) < 0.1).to(device, torch.uint8)
-    if row.target == "mask":
-        return Work((logits, target), (logits,))
-    predicted_iou = torch.rand(n, c).to(device).requires_grad_()
-    return Work((logits, target, predicted_iou), (logits, predicted_iou))
-
-
-def discs(n: int, c: int, height: int, width: int) -> Tensor:
-    """Masks of five discs each, uint8."""
-    down, across = torch.arange(height).view(-1, 1), torch.arange(width)
-    masks = torch.zeros(n, c, height, width, dtype=torch.uint8)
-    for mask in masks.flatten(0, 1):
-        for y, x, radius in torch.rand(5, 3).tolist():
-            inside = (down - y * height) ** 2 + (across - x * width) ** 2 < (0.05 + 0.1 * radius) ** 2 * height * width
-            mask[inside] = 1
-    return masks
-
-
-def name_of_ours(row: Row, work: Work) -> str:
-    """With what computes the sums, where there is a choice."""
-    if not row.on_sums:
-        return "lossreg"
-    chosen = getattr(importlib.import_module("lossreg_segmentation.statistics"), "chosen", None)
-    activation = "softmax" if row.target == "index" else "sigmoid"
-    return f"lossreg, {chosen(*work.arguments[:2], activation)}" if chosen else "lossreg"
-
-
 def with_compiled(name: str, loss: LossFunction) -> list[Peer]:
     """A loss in plain torch, as it is and compiled: without graph breaks, for this one shape."""
     compiled = torch.compile(loss, fullgraph=True, dynamic=False)
@@ -163,20 +110,25 @@ def with_compiled(name: str, loss: LossFunction) -> list[Peer]:
 
 
 def imported(
-    name: str, module: str, attribute: str, options: dict[str, Any], adapt: Callable[[Any], LossFunction] = lambda f: f
+    name: str,
+    module: str,
+    attribute: str,
+    options: dict[str, Any],
+    adapt: Callable[[Any], LossFunction] = lambda f: f,
+    differs: str = "",
 ) -> list[Peer]:
     """A loss of a package, which may be missing. `adapt` turns the target into what the package takes."""
     try:
         found = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, RuntimeError) as error:
         return [Peer(name, None, f"not importable: {error}")]
-    return [Peer(name, adapt(found(**options)))]
+    return [Peer(name, adapt(found(**options)), differs=differs)]
 
 
 def mixture_peers() -> list[Peer]:
     """Cross-entropy, Dice and focal. MONAI has the last two alone."""
     options = {"sigmoid": True, "alpha": ALPHA, "gamma": GAMMA, "smooth_nr": SMOOTH, "smooth_dr": SMOOTH}
-    monai = imported("MONAI DiceFocal (no BCE)", "monai.losses", "DiceFocalLoss", options)
+    monai = imported("MONAI DiceFocal", "monai.losses", "DiceFocalLoss", options, differs="no BCE")
     return [*with_compiled("torch", bce_dice_focal), *monai]
 
 

@@ -93,11 +93,23 @@ def half_precision(subject: Subject) -> None:
             for one, other in zip(gradients, wide, strict=True):
                 near = float(other.abs().max()) * 1e-2
                 same(one.double(), other, f"the gradient in {dtype} and in float64", rtol=1e-2, atol=near + 1e-6)
+    for dtype in HALF:
+        _same_under_autocast(subject, dtype)
+
+
+def _same_under_autocast(subject: Subject, dtype: torch.dtype) -> None:
     inputs, module = subject.case.inputs(), subject.build()
-    expected = subject.value(module, inputs)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = subject.value(module, inputs)
-    same(found, expected, "the loss under autocast and without; switch it off inside", rtol=1e-5, atol=1e-7)
+    if subject.contract.get("differentiable", True):
+        compute = subject.gradients
+    else:
+        compute = lambda module, inputs: (subject.value(module, inputs), [])  # noqa: E731
+    expected, slopes = compute(module, inputs)
+    with torch.autocast("cpu", dtype=dtype):
+        found, gradients = compute(module, inputs)
+    told = f"under autocast to {dtype} and without; switch it off inside"
+    same(found, expected, f"the loss {told}", rtol=1e-5, atol=1e-7)
+    for one, other in zip(gradients, slopes, strict=True):
+        same(one, other, f"the gradient {told}", rtol=1e-5, atol=1e-7)
 
 
 def empty_and_full(subject: Subject) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import pytest
@@ -35,6 +36,7 @@ class Case(NamedTuple):
     ignore_index: int | None
     threshold: float
     weights: torch.Tensor  # of each sum in the scalar that is differentiated, (K, B, C)
+    autocast: torch.dtype | None  # under which the implementation is called, forward and backward
 
 
 def make_logits(draw, shape, dtype):
@@ -91,22 +93,24 @@ def cases(draw):
     if shape[0] > 1 and draw(st.booleans()):
         weights[:, 0] = 0  # a mask that nothing is asked of
     gamma, threshold = draw(st.sampled_from([0.0, 0.5, 1.0, 2.0, 5.0])), draw(st.sampled_from([0.0, 0.7]))
-    return Case(x, t, activation, tuple(needs), gamma, ignored, threshold, weights)
+    autocast = draw(st.sampled_from([None, torch.bfloat16, torch.float16]))
+    return Case(x, t, activation, tuple(needs), gamma, ignored, threshold, weights, autocast)
 
 
 def compute(case, name, x, t):
     """The sums (K, B, C) in float64, and the gradient to x of their weighted sum."""
     leaf = x.detach().clone(memory_format=torch.preserve_format).requires_grad_()
     options = case._asdict()
-    for key in ("input", "target", "weights"):
+    for key in ("input", "target", "weights", "autocast"):
         options.pop(key)
-    with implementation(name):
+    casting = name != "reference" and case.autocast is not None
+    with implementation(name), torch.autocast(DEVICE, case.autocast) if casting else nullcontext():
         found = mask_statistics(leaf, t, **options)
-    sums = torch.stack([getattr(found, field) for field in case.needs]).double()
-    if not DIFFERENTIABLE.intersection(case.needs):
-        assert not sums.requires_grad
-        return sums, torch.zeros_like(leaf)
-    (gradient,) = torch.autograd.grad((sums * case.weights.to(sums.device)).sum(), leaf)
+        sums = torch.stack([getattr(found, field) for field in case.needs]).double()
+        if not DIFFERENTIABLE.intersection(case.needs):
+            assert not sums.requires_grad
+            return sums, torch.zeros_like(leaf)
+        (gradient,) = torch.autograd.grad((sums * case.weights.to(sums.device)).sum(), leaf)
     return sums.detach(), gradient
 
 
@@ -163,7 +167,7 @@ def property_of(name):
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_an_implementation_equals_the_reference(name):
-    """dtype, strides, shapes, tasks, ignored and soft targets, gamma, extreme logits: any of them together."""
+    """dtype, strides, shapes, tasks, ignored, soft targets, gamma, extreme logits, autocast: any of them together."""
     skip_unless_it_runs(name)
     property_of(name)()
 

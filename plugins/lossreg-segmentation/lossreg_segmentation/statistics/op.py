@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from importlib import import_module
 from typing import Any, NoReturn
@@ -63,14 +64,23 @@ class _Gradient(torch.autograd.Function):
 
 
 def _forward(input: Tensor, target: Tensor, request: Request, implementation: str) -> Tensor:
-    sums: Tensor = _module(implementation).forward(*_flat(input, target), _fitting(request, target))
+    with _outside_autocast(input):
+        sums: Tensor = _module(implementation).forward(*_flat(input, target), _fitting(request, target))
     return sums
 
 
 def _backward(grads: Tensor, input: Tensor, target: Tensor, request: Request, implementation: str) -> Tensor:
     x, t = _flat(input, target)
-    gradient: Tensor = _module(implementation).backward(x, t, grads.contiguous(), _fitting(request, target))
+    with _outside_autocast(input):
+        gradient: Tensor = _module(implementation).backward(x, t, grads.contiguous(), _fitting(request, target))
     return gradient.view(input.shape)
+
+
+def _outside_autocast(input: Tensor) -> AbstractContextManager[object]:
+    """Keep products in the type that the pass computes in; backward, too, may be called under autocast."""
+    device = input.device.type
+    # Asked first, since the context alone takes microseconds.
+    return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()
 
 
 def _flat(input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,12 +6,12 @@ import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import partial
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from lossreg import manifest
 from lossreg.entry import LOCAL, Discovered, Entry, Failure, check_target, declare
 from lossreg.errors import ConflictError, InvalidNameError, LossregError, ManifestError
+from lossreg.extras import is_installed
 from lossreg.first_party import FIRST_PARTY, OWNERS
 from lossreg.installed import LOSSES_GROUP, MANIFESTS_GROUP, Declared, normalized, scan
 from lossreg.registry import Registry
@@ -89,10 +89,8 @@ def _from_manifest(item: Declared, section: str, versions: Mapping[str, str]) ->
 def _is_missing(library: Requirement, versions: Mapping[str, str]) -> bool:
     if normalized(library.distribution) in versions:
         return False
-    try:  # it may be there without metadata of this name, as a nightly build or a folder on the path
-        return find_spec(library.package) is None
-    except (ImportError, ValueError):  # as of __main__, and of a module that was made by hand
-        return True
+    # It may be there without metadata of this name, as a nightly build or a folder on the path.
+    return not is_installed(library.package)
 
 
 def _from_entry_point(item: Declared) -> Entry | Failure:

@@ -7,7 +7,6 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Mapping
-from importlib.util import find_spec
 from typing import Annotated, Any
 
 import typer
@@ -15,6 +14,7 @@ import typer
 from lossreg import docstring
 from lossreg.discovery import losses, parts
 from lossreg.entry import Entry
+from lossreg.extras import is_installed
 from lossreg.manifest import source_file
 from lossreg.words import printable, words
 
@@ -131,7 +131,7 @@ def _print_section(heading: str, lines: list[str]) -> None:
 
 def _implementation(name: str, needs: Mapping[str, str]) -> str:
     package = needs.get("package")
-    here = f", {package} is {'installed' if find_spec(package) else 'not installed'}" if package else ""
+    here = f", {package} is {'installed' if is_installed(package) else 'not installed'}" if package else ""
     return f"{name}: {needs.get('device') or 'any'} tensors{here}"
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import sys
+
 import pytest
 import torch
 
@@ -18,8 +21,13 @@ def fields(x, t):
 
 @pytest.fixture
 def installed(monkeypatch):
-    """Pretend that nothing else is installed, or all of it."""
-    return lambda **which: monkeypatch.setattr(choice, "_INSTALLED", {"numba": False, "triton": False} | which)
+    """Pretend that nothing else is installed, or some of it."""
+
+    def pretend(**which):
+        there = {"numba": False, "triton": False} | which
+        monkeypatch.setattr(choice, "unusable", lambda name: "" if there[name] else choice._MISSING[name])
+
+    return pretend
 
 
 def test_the_first_that_can_is_taken(installed):
@@ -63,7 +71,6 @@ def test_a_choice_holds_inside_and_is_undone_after_an_error():
             {},
             "its logits are float32, bfloat16, float16 or float64, got torch.float8_e5m2",
         ),
-        ("triton", "cpu", torch.float32, {}, "Triton is not installed: it comes with torch's builds for CUDA"),
         ("triton", "cpu", torch.float32, {"triton": True}, "it is for CUDA tensors, got cpu"),
     ],
 )
@@ -77,6 +84,47 @@ def test_an_explicit_choice_that_cannot_compute_says_why(monkeypatch, installed,
         fields(x, t)
     assert str(caught.value) == message
     assert caught.value.implementation == name
+
+
+@pytest.fixture
+def forgotten():
+    """What is known of installed kernels, before the test and after it."""
+    choice._unusable.cache_clear()
+    yield
+    choice._unusable.cache_clear()
+
+
+@pytest.mark.parametrize("name", ["numba", "triton"])
+def test_a_folder_of_that_name_beside_a_script_is_no_package(forgotten, monkeypatch, tmp_path, name):
+    """Python finds it as a package without code, from which nothing can be imported."""
+    (tmp_path / name).mkdir()
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    assert choice.unusable(name) == choice._MISSING[name]
+
+
+@pytest.mark.parametrize("name", ["numba", "triton"])
+@pytest.mark.parametrize(
+    "error",
+    [ImportError("Numba needs NumPy 2.3 or less"), OSError("libcuda.so"), AttributeError("no attribute 'njit'")],
+)
+def test_kernels_that_cannot_be_imported_are_passed_over_with_one_warning(forgotten, monkeypatch, name, error):
+    """A Numba that does not know this NumPy is common; the next implementation computes the same."""
+
+    def fail(module):
+        raise error
+
+    monkeypatch.setattr(choice, "is_installed", lambda package: True)
+    monkeypatch.setattr(choice, "import_module", fail)
+    reason = f"{name} is installed and cannot be used: {type(error).__name__}: {error}"
+    with pytest.warns(UserWarning, match=re.escape(reason) + "; other implementations, which are slower, compute"):
+        assert choice.unusable(name) == reason
+    assert choice.unusable(name) == reason
+    if name == "numba":
+        x, t = logits("binary", dtype=torch.float32), hard_target("binary")
+        assert chosen(x, t, "sigmoid") == "tiled"
+        with implementation("numba"), pytest.raises(ImplementationError, match=re.escape(reason)):
+            fields(x, t)
 
 
 @pytest.mark.parametrize(

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
+from functools import cache
+from importlib import import_module
 
 import torch
 from torch import Tensor
 
 from lossreg.contract import Implementation
 from lossreg.errors import ImplementationError
+from lossreg.extras import is_installed
 
 # In the order in which "auto" asks them.
 IMPLEMENTATIONS: dict[str, Implementation] = {
@@ -25,7 +28,11 @@ MAX_CLASSES = 256  # of softmax in a triton kernel: all classes of a pixel lie i
 
 _LOGITS = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 _UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)
-_INSTALLED = {name: find_spec(name) is not None for name in ("numba", "triton")}
+_DRIVERS = {"numba": "numba_driver", "triton": "triton_driver"}
+_MISSING = {
+    "numba": "Numba is not installed: pip install 'lossreg-segmentation[cpu]'",
+    "triton": "Triton is not installed: it comes with torch's builds for CUDA",
+}
 _INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 
 # No ContextVar: a compiler cannot trace one, while it guards on a global and compiles anew when it changes.
@@ -81,8 +88,28 @@ def refusal(name: str, input: Tensor, target: Tensor, activation: str) -> str:
         return _refusal_of_triton(device, input.shape[1], target.dtype, activation)
     if device != "cpu":
         return f"it is for CPU tensors, got {device}"
-    if name == "numba" and not _INSTALLED["numba"]:
-        return "Numba is not installed: pip install 'lossreg-segmentation[cpu]'"
+    return unusable(name) if name == "numba" else ""
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def unusable(name: str) -> str:
+    """Say why the kernels of "numba" or "triton" cannot be used at all; empty if they can. Imports them, once.
+
+    What is installed may be broken, as a Numba that does not know this NumPy is. Other implementations compute then.
+    """
+    return _unusable(name)
+
+
+@cache
+def _unusable(name: str) -> str:
+    if not is_installed(name):
+        return _MISSING[name]
+    try:
+        import_module(f"{__package__}.{_DRIVERS[name]}")
+    except Exception as error:  # noqa: BLE001 - a package may raise anything while it is imported
+        reason = f"{name} is installed and cannot be used: {type(error).__name__}: {error}"
+        warnings.warn(f"{reason}; other implementations, which are slower, compute in its place", stacklevel=3)
+        return reason
     return ""
 
 
@@ -92,10 +119,10 @@ def interpreted() -> bool:
 
 
 def _refusal_of_triton(device: str, classes: int, target: torch.dtype, activation: str) -> str:
-    if not _INSTALLED["triton"]:
-        return "Triton is not installed: it comes with torch's builds for CUDA"
     if device != "cuda" and not interpreted():
         return f"it is for CUDA tensors, got {device}"
+    if reason := unusable("triton"):
+        return reason
     if target in _UNSIGNED:
         return f"its targets are bool, uint8, signed integers or floats, got {target}"
     if activation == "softmax" and classes > MAX_CLASSES:

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import importlib
+import platform
 import time
 import warnings
 from collections.abc import Iterator
-from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 from lossreg import manifest_writer
+from lossreg.absent import AbsentExtra, absent_extras
 from lossreg.discovery import hooks, losses, parts
 from lossreg.entry import Entry, Failure
 from lossreg.errors import LossregError, MissingLibraryError
+from lossreg.extras import is_installed
 from lossreg.installed import MANIFESTS_GROUP, declared, duplicates
 from lossreg.registry import Registry
 
 BROKEN = ("broken", "out of step")
+# torchvision looks for its compiled operators in torch as soon as it is imported.
+UNFIT = "operator torchvision::"
+CURE = (
+    "torchvision was built for another torch than the one that is installed; install both at once, from one index:"
+    " pip install --force-reinstall torch torchvision"
+)
 
 
 class Provider(NamedTuple):
@@ -28,6 +36,21 @@ class Provider(NamedTuple):
     state: str
     seconds: float
     problems: tuple[str, ...]
+    library: bool  # whether its losses are those of a library that it describes
+
+    @property
+    def broken(self) -> bool:
+        """Whether the fault is its own. What is wrong with a library harms none but those who use that."""
+        return self.state in BROKEN and not self.library
+
+
+def torch_error() -> str:
+    """Say why torch cannot be imported; empty if it can."""
+    try:
+        importlib.import_module("torch")
+    except Exception as error:  # noqa: BLE001 - a broken installation raises OSError, ImportError and others
+        return _told(error)
+    return ""
 
 
 def providers() -> Iterator[Provider]:
@@ -48,8 +71,10 @@ def findings() -> Iterator[str]:
     yield from dict.fromkeys(f"not read: {source}: {error}" for source, _, error in failures)
 
 
-def notes() -> Iterator[str]:
-    """What is worth knowing and does no harm."""
+def notes(examined: list[Provider]) -> Iterator[str]:
+    """What is worth knowing of providers and of what is installed, and does lossreg no harm."""
+    if any(UNFIT in problem for found in examined for problem in found.problems):
+        yield CURE
     for name, roots in sorted(duplicates().items()):
         yield f"{name} is installed more than once, the first counts: {', '.join(roots)}"
 
@@ -58,6 +83,7 @@ def environment() -> Iterator[tuple[str, str]]:
     """What computes: torch and its device, and which implementation of the one-pass losses fits each device."""
     torch: Any = importlib.import_module("torch")
     cuda = torch.cuda.is_available()
+    yield "Python", platform.python_version()
     yield "torch", torch.__version__
     yield "CUDA", f"{torch.version.cuda}, {torch.cuda.get_device_name()}" if cuda else "not available"
     for package in ("triton", "numba"):
@@ -82,7 +108,8 @@ def _examine(name: str, entries: list[tuple[Registry[Any], Entry]], package: str
             state, problems = "out of step", [*problems, _told(error)]
     distribution = f"{first.distribution} {first.version}" if first.distribution else "registered in code"
     # One cause breaks many losses: it is told once.
-    return Provider(name, distribution, len(entries), state, seconds, tuple(dict.fromkeys(problems)))
+    told, library = tuple(dict.fromkeys(problems)), any(entry.requires is not None for _, entry in entries)
+    return Provider(name, distribution, len(entries), state, seconds, told, library)
 
 
 def _load(registry: Registry[Any], entry: Entry) -> tuple[str, str]:
@@ -96,6 +123,8 @@ def _load(registry: Registry[Any], entry: Entry) -> tuple[str, str]:
         except MissingLibraryError as error:
             return "missing", str(error).partition(" needs ")[2]
         except LossregError as error:
+            if extra := _absent_extra(entry, error.__cause__):
+                return "missing", f"{', '.join(extra.lacking)}, which is not installed; {extra.install}"
             return "broken", _told(error.__cause__ or error) + _stale(entry, error.__cause__)
     outside = entry.requires.outside() if entry.requires is not None else None
     del caught  # what libraries warn of while they are imported is not asked here
@@ -109,6 +138,14 @@ def _stale(entry: Entry, cause: BaseException | None) -> str:
     return f"; stale metadata: {entry.target} is nowhere" if gone else ""
 
 
+def _absent_extra(entry: Entry, error: BaseException | None) -> AbsentExtra | None:
+    """The extra of the loss's own distribution that would bring what its module could not import."""
+    if not isinstance(error, ModuleNotFoundError) or not entry.distribution:
+        return None
+    lacking = (error.name or "").partition(".")[0].replace("_", "-").lower()  # as distributions are mostly called
+    return next((extra for extra in absent_extras(entry.distribution) if lacking in extra.lacking), None)
+
+
 def _told(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
@@ -119,23 +156,44 @@ def _packages() -> dict[str, str]:
     return {item.name: item.value.partition(":")[0] for item in points if item.group == MANIFESTS_GROUP}
 
 
+def extras() -> Iterator[AbsentExtra]:
+    """The extras of the providers' distributions that are not installed, for information."""
+    names = {entry.distribution for entry in losses.entries() if entry.distribution}
+    for name in sorted(names):
+        yield from absent_extras(name)
+
+
 def _version(package: str) -> str:
-    if find_spec(package) is None:
+    if not is_installed(package):
         return "not installed"
     from importlib import metadata
 
     try:
-        return metadata.version(package)
+        version = metadata.version(package)
     except metadata.PackageNotFoundError:
-        return "installed"
+        version = "installed"
+    return version if _imports(package) else f"{version}, cannot be imported"
+
+
+def _imports(package: str) -> bool:
+    try:
+        importlib.import_module(package)
+    except Exception:  # noqa: BLE001 - it may raise anything, and is passed over
+        return False
+    return True
 
 
 def _implementation(device: str) -> str:
-    """By the contract of a loss that is computed in one pass: the first that fits."""
+    """By the contract of a loss that is computed in one pass: the first that fits, and the extra of a faster one."""
     if "segmentation/dice" not in losses:
         return "lossreg-segmentation is not installed"
-    ways = losses.entry("segmentation/dice").metadata["contract"]["implementations"]
-    for name, needs in ways.items():
-        if needs["device"] in ("", device) and (not needs["package"] or find_spec(needs["package"])):
-            return str(name)
+    entry, faster = losses.entry("segmentation/dice"), ""
+    for name, needs in entry.metadata["contract"]["implementations"].items():
+        if needs["device"] not in ("", device):
+            continue
+        if not needs["package"] or (is_installed(needs["package"]) and _imports(needs["package"])):
+            return f"{name}{faster}"
+        for extra in absent_extras(entry.distribution or ""):
+            if needs["package"] in extra.lacking:
+                faster = f"; {name} is several times faster: {extra.install}"
     return "none"

@@ -6,7 +6,7 @@ import importlib
 import json
 import pkgutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,17 @@ from lossreg.describe import described_class
 from lossreg.discovery import losses, parts
 from lossreg.entry import Entry, Failure
 from lossreg.errors import ManifestError
+from lossreg.extras import is_installed
 from lossreg.installed import MANIFESTS_GROUP, declared
 from lossreg.library import Library
 
 
-def generate(package: str) -> dict[str, Any]:
-    """The manifest of a top-level package, from what it registers. Imports all of it.
+def generate(package: str, *, beside: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Describe what a top-level package registers. Imports all of it.
 
+    Args:
+        beside: the manifest that is there already. Modules without any of its losses may then need a package that is
+            not installed, such as that of an extra. None: every module must be importable.
     Raises:
         ManifestError: the package cannot be imported, or registers nothing.
     """
@@ -33,7 +37,7 @@ def generate(package: str) -> dict[str, Any]:
             for entry in registry.entries():
                 if entry.target.startswith(prefixes):
                     registry.unregister(entry.full_name)
-        _import_all(package, folder)
+        _import_all(package, folder, None if beside is None else _modules(beside))
     described: dict[str, dict[str, Any]] = {section: {} for section in manifest.SECTIONS}
     for registry in (losses, parts):
         found = [entry for target, entry in registry.declarations.items() if target.startswith(prefixes)]
@@ -68,7 +72,7 @@ def check(package: str) -> None:
         ManifestError: it differs; the message shows the lines.
     """
     written = manifest.read(package, manifest.FILE_NAME)
-    generated = generate(package)
+    generated = generate(package, beside=written)
     if dumps(written) != dumps(generated):
         raise ManifestError(
             f"{package}:{manifest.FILE_NAME} differs from the code; run `lossreg manifest build {package}`\n"
@@ -114,7 +118,13 @@ def dumps(data: dict[str, Any]) -> str:
     return json.dumps(data, indent=1, ensure_ascii=False) + "\n"
 
 
-def _import_all(package: str, folder: Path) -> None:
+def _modules(written: Mapping[str, Any]) -> set[str]:
+    """The modules that a manifest leads to."""
+    entries = [entry for section in manifest.SECTIONS for entry in written.get(section, {}).values()]
+    return {entry["target"].partition(":")[0] for entry in entries}
+
+
+def _import_all(package: str, folder: Path, needed: Collection[str] | None) -> None:
     # Walking imports subpackages; what fails there fails again below, where it is reported.
     walked = pkgutil.walk_packages([str(folder)], f"{package}.", onerror=lambda name: None)
     names = [package, *(module.name for module in walked)]
@@ -124,7 +134,15 @@ def _import_all(package: str, folder: Path) -> None:
         try:
             importlib.import_module(name)
         except Exception as error:
+            if needed is not None and name not in needed and _lacks_another(error, package):
+                continue
             raise ManifestError(f"importing {name} raised {type(error).__name__}: {error}", source=package) from error
+
+
+def _lacks_another(error: Exception, package: str) -> bool:
+    """Whether an import failed for want of a package that is neither this one nor installed."""
+    lacking = (error.name or "").partition(".")[0] if isinstance(error, ImportError) else ""
+    return lacking not in ("", package) and not is_installed(lacking)
 
 
 def _describe(entry: Entry) -> dict[str, Any]:

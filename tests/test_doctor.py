@@ -1,5 +1,6 @@
 """`lossreg doctor`: what is broken is told with its cause, and the exit code says so."""
 
+import re
 import sys
 
 import pytest
@@ -9,6 +10,7 @@ from typer.testing import CliRunner
 
 import lossreg
 from lossreg import doctor, hooks, losses, manifest_writer, parts
+from lossreg.absent import AbsentExtra, absent_extras
 from lossreg.cli import diagnosis
 
 # The switch names what each test may install.
@@ -29,10 +31,10 @@ WELL = """
 def examine(site, monkeypatch):
     """The command's exit code and output, over what is installed in the site and nothing else of note."""
     # First-party packages are well or not elsewhere; importing and checking all of them takes a while.
-    monkeypatch.setenv("LOSSREG_ONLY", "acme,acme2,bad,gone,other,segmentation/dice")
+    monkeypatch.setenv("LOSSREG_ONLY", "acme,acme-dist,acme2,bad,gone,other,segmentation/dice")
     monkeypatch.setattr(hooks, "_complete", None)
 
-    def run():
+    def run(*options):
         for registry, section in ((losses, "losses"), (parts, "parts")):
             monkeypatch.setattr(registry, "_snapshot", type(registry)("torch.nn:Module")._snapshot)
             monkeypatch.setattr(registry, "_failures", ())
@@ -40,7 +42,7 @@ def examine(site, monkeypatch):
         app = typer.Typer()
         app.callback()(lambda: None)
         diagnosis.add_to(app)
-        done = CliRunner().invoke(app, ["doctor"])
+        done = CliRunner().invoke(app, ["doctor", *options])
         lines = {line.split()[0]: line for line in done.output.splitlines() if line and not line.startswith(" ")}
         return done.exit_code, done.output, lines
 
@@ -111,8 +113,8 @@ def test_a_missing_library_is_no_harm(site, examine):
 def test_a_distribution_that_is_installed_twice_is_noted(site, examine, tmp_path, monkeypatch):
     """With both versions and folders; the first counts."""
     declare(site, "acme", "doctor_twice", "acme_well")
+    (tmp_path / "second").mkdir()
     other = type(site)(tmp_path / "second")
-    other.root.mkdir()
     other.distribution("acme-dist", version="1.1", manifests={"acme": "doctor_twice:lossreg.json"})
     monkeypatch.setattr(sys, "path", [*sys.path, str(other.root)])
     code, output, _ = examine()
@@ -131,6 +133,121 @@ def test_what_cannot_be_read_and_broken_hooks_are_told(site, examine):
     assert code == 1
     assert output.count("not read: doctor_unread:lossreg.json") == 1
     assert output.count("not read: hooks acme2: the hooks 'acme2' are broken and left out: RuntimeError: boom") == 1
+
+
+def described(site, provider, source):
+    """A provider of the loss of a library, whose code this is."""
+    site.module(f"{provider}_library", source)
+    library = {"package": f"{provider}_library", "distribution": f"{provider}-library"}
+    entry = {"target": f"{provider}_library:Loss", "parameters": {"properties": {}}}
+    site.package(f"doctor_{provider}", {"schema": 1, "library": library, "losses": {"theirs": entry}})
+    site.distribution(f"{provider}-dist", manifests={provider: f"doctor_{provider}:lossreg.json"})
+
+
+def test_a_broken_library_is_told_and_harms_only_where_strictness_is_asked_for(site, examine):
+    """Its cause is printed; all other losses can be used, so the installation is not broken."""
+    described(site, "other", "raise RuntimeError('libfoo.so: undefined symbol')")
+    code, output, lines = examine()
+    assert code == 0, output
+    assert lines["other"].split()[4] == "broken"
+    assert "    RuntimeError: libfoo.so: undefined symbol\n" in output
+    assert "libraries that cannot be used, which only their own losses need: other\n" in output
+    assert output.endswith("all else is well\n")
+    code, output, _ = examine("--strict")
+    assert code == 1
+    assert output.endswith("broken: see above\n")
+
+
+def test_a_torchvision_for_another_torch_is_told_with_its_cure_once(site, examine):
+    """As on a CPU build of torch beside torchvision from the default index; two libraries import it."""
+    for provider in ("acme", "other"):
+        described(site, provider, "raise RuntimeError('operator torchvision::nms does not exist')")
+    code, output, _ = examine()
+    assert code == 0, output
+    assert output.count("RuntimeError: operator torchvision::nms does not exist") == 2
+    assert output.count("pip install --force-reinstall torch torchvision") == 1
+
+
+def test_a_torch_that_cannot_be_imported_is_reported(examine, monkeypatch):
+    """With its error and what to do, in place of a traceback."""
+    monkeypatch.setitem(sys.modules, "torch", None)
+    code, output, _ = examine()
+    assert code == 1
+    first, second = output.splitlines()
+    assert first.startswith("torch cannot be imported, and every loss needs it: ModuleNotFoundError: import of torch")
+    assert second == "install it again: pip install --force-reinstall torch"
+
+
+EXTRAS = b"""Metadata-Version: 2.4
+Name: acme-dist
+Version: 2.3
+Requires-Dist: acme-base
+Requires-Dist: acme-swift>=2; extra == "fast"
+Requires-Dist: pluggy; extra == "fast"
+Requires-Dist: pluggy; extra == "hooks"
+Requires-Dist: acme-dist[fast]; extra == "all"
+Requires-Dist: acme-lint; extra == "dev"
+Requires-Dist: acme-win; extra == "windows" and sys_platform == "nowhere"
+Provides-Extra: fast
+Provides-Extra: hooks
+Provides-Extra: all
+Provides-Extra: dev
+Provides-Extra: windows
+"""
+
+
+def test_extras_that_are_not_installed_are_information(site, examine):
+    """With what they lack; those that are complete, for authors or for another system are not named."""
+    site.package("doctor_extras")
+    site.module("doctor_extras.code", WELL)
+    site.distribution("acme-dist", metadata=EXTRAS, version="2.3", losses={"acme_well": "doctor_extras.code:Well"})
+    assert [tuple(extra) for extra in absent_extras("acme-dist")] == [
+        ("acme-dist", "fast", ("acme-swift",)),
+        ("acme-dist", "all", ("acme-swift",)),
+    ]
+    code, output, _ = examine()
+    assert code == 0, output
+    assert "extras that are not installed:\n" in output
+    assert re.search(r"^    pip install 'acme-dist\[fast\]' +acme-swift$", output, re.MULTILINE)
+
+
+def test_a_loss_that_needs_an_extra_is_missing_and_not_broken(site, examine):
+    """What its module imports comes with an extra of its distribution; a module that no extra brings is an error."""
+    site.module("doctor_fast", "import acme_swift")
+    site.distribution("acme-dist", metadata=EXTRAS, version="2.3", losses={"acme_fast": "doctor_fast:Fast"})
+    site.module("doctor_slow", "import acme_slow")
+    code, output, lines = examine()
+    assert code == 0, output
+    assert lines["acme-dist"].split()[4] == "missing"
+    assert "    acme-swift, which is not installed; pip install 'acme-dist[fast]'\n" in output
+    site.distribution("other", losses={"other_slow": "doctor_slow:Slow"})
+    site.forget()
+    code, output, lines = examine()
+    assert code == 1
+    assert lines["other"].split()[4] == "broken"
+
+
+def test_a_module_without_losses_may_need_what_is_not_installed(site, examine):
+    """The manifest is in step where the rest of the package is; a module that fails otherwise is an error."""
+    declare(site, "acme", "doctor_part", "acme_well")
+    site.module("doctor_part.report", "import acme_charts")
+    code, output, lines = examine()
+    assert code == 0, output
+    assert lines["acme"].split()[4] == "loaded"
+    site.module("doctor_part.report", "import doctor_part.absent")
+    code, output, _ = examine()
+    assert code == 1
+    assert "importing doctor_part.report raised ModuleNotFoundError: No module named 'doctor_part.absent'" in output
+
+
+def test_the_extra_of_a_faster_implementation_is_told(monkeypatch):
+    """On a CPU without Numba the tiles compute, and the line that installs Numba is there."""
+    monkeypatch.setattr(doctor, "is_installed", lambda package: False)
+    extra = AbsentExtra("lossreg-segmentation", "cpu", ("numba",))
+    monkeypatch.setattr(doctor, "absent_extras", lambda distribution: [extra])
+    assert dict(doctor.environment())["statistics on cpu"] == (
+        "tiled; numba is several times faster: pip install 'lossreg-segmentation[cpu]'"
+    )
 
 
 def test_the_implementation_that_would_run_is_told():

@@ -156,7 +156,7 @@ def manifest_in_step(subject: Subject) -> None:
 @cache
 def _generated(package: str) -> dict[str, Any]:
     try:
-        return manifest_writer.generate(package)
+        return manifest_writer.generate(package, beside=manifest.read(package, manifest.FILE_NAME))
     except ManifestError as error:
         raise ConformanceError(f"its manifest cannot be generated: {error}") from error
 

@@ -6,6 +6,15 @@ from collections.abc import Iterator
 
 import pytest
 
+COMPILING = "compiles"  # the conformance kit's check that starts a compiler
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave what compiles to the tests of tools, each of whose own files marks what belongs there."""
+    for item in items:
+        if getattr(item, "check", None) == COMPILING:
+            item.add_marker(pytest.mark.tools)
+
 
 @pytest.fixture(scope="session")
 def torchvision_operators() -> Iterator[None]:

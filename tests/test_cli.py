@@ -233,6 +233,7 @@ def test_manifest_build_and_check(run, tmp_path, monkeypatch, torch):
     assert "run `lossreg manifest build cli_acme`" in err
 
 
+@pytest.mark.tools
 def test_list_and_show_import_no_torch():
     """What a manifest describes is shown without the second that importing torch takes."""
     code = (

@@ -9,9 +9,10 @@ import pytest
 ROOT = Path(__file__).parent.parent
 COLLAPSE = ROOT / "examples" / "collapse.py"
 
-pytestmark = pytest.mark.skipif(
-    not COLLAPSE.exists(), reason="the examples lie in the checkout, and only the tests are here"
-)
+pytestmark = [
+    pytest.mark.tools,
+    pytest.mark.skipif(not COLLAPSE.exists(), reason="the examples lie in the checkout, and only the tests are here"),
+]
 
 
 def collapse(*arguments):

@@ -316,6 +316,7 @@ def test_pickle_and_deepcopy_give_the_same_loss():
     assert loss.state_dict() == {}
 
 
+@pytest.mark.tools
 def test_it_compiles_to_one_graph():
     torch.compiler.reset()
     loss = build(DICE)

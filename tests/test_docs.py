@@ -10,6 +10,8 @@ import pytest
 import lossreg
 from lossreg import hooks
 
+pytestmark = pytest.mark.tools
+
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
     path

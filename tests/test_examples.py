@@ -9,9 +9,10 @@ import pytest
 ROOT = Path(__file__).parent.parent
 TRAIN = ROOT / "examples" / "train.py"
 
-pytestmark = pytest.mark.skipif(
-    not TRAIN.exists(), reason="the examples lie in the checkout, and only the tests are here"
-)
+pytestmark = [
+    pytest.mark.tools,
+    pytest.mark.skipif(not TRAIN.exists(), reason="the examples lie in the checkout, and only the tests are here"),
+]
 
 
 def train(*arguments):

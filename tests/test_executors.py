@@ -24,6 +24,8 @@ from lossreg.records.rows import chunks  # noqa: E402
 
 from .executor_job import BATCH, COUNT, PART, Examples, Model  # noqa: E402
 
+pytestmark = pytest.mark.tools
+
 JOB = Path(__file__).with_name("executor_job.py")
 PARTS = math.ceil(COUNT / PART)
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed: pip install 'lossreg[ray]'")

@@ -474,6 +474,7 @@ def test_other_precisions(dtype):
     assert event.evidence["classes"][0]["predicted"] < 0.001
 
 
+@pytest.mark.tools
 def test_a_compiled_step_may_hold_the_monitor():
     """It is no part of the graph, and makes nothing compile anew."""
     graphs = []
@@ -497,6 +498,7 @@ def test_a_compiled_step_may_hold_the_monitor():
     assert {event.rule for event in events} == {"NonFinite"}
 
 
+@pytest.mark.tools
 def test_it_is_imported_without_torch():
     """So are the targets, that `lossreg check-targets` starts at once."""
     code = "import sys, lossreg.health, lossreg.health.targets; print({'torch', 'numpy', 'PIL'} & set(sys.modules))"

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.tools
+
 JOB = Path(__file__).parent / "health_job.py"
 
 

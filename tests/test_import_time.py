@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.tools
+
 HEAVY = ("torch", "pydantic", "numpy", "yaml", "typer", "rich", "lossreg_segmentation", "lossreg_sam")
 
 

@@ -62,6 +62,7 @@ def environment_with(wheel, folder):
     return python_there
 
 
+@pytest.mark.tools
 def test_what_is_written_is_built_installed_found_validated_and_passes_its_own_tests(tmp_path):
     """From the wheel alone, in an environment of its own: README, manifest, and the kit over every case."""
     for needed in ("build", "hatchling"):  # not pip: importing it switches off what setuptools does for distutils
@@ -85,6 +86,7 @@ def test_what_is_written_is_built_installed_found_validated_and_passes_its_own_t
     assert re.search("failed|skipped|error", outcome) is None, outcome
 
 
+@pytest.mark.tools
 def test_the_files_and_the_names_in_them(tmp_path):
     """Distribution, package and provider where each belongs, and no placeholder is left."""
     project = create("Acme.Losses", tmp_path)
@@ -121,6 +123,7 @@ def test_the_manifest_is_what_lossreg_generates(tmp_path, monkeypatch):
     assert template == generated.replace("acme_in_step", "{{ package }}")
 
 
+@pytest.mark.tools
 @pytest.mark.parametrize("tool", ["ruff check --no-cache", "ruff format --check --no-cache", "mypy --cache-dir cache"])
 def test_the_code_passes_what_its_pyproject_asks_for(tmp_path, tool):
     """ruff with imports sorted, and mypy --strict, without a complaint."""
@@ -241,6 +244,7 @@ def test_the_command_hands_on_what_is_wrong(invoke):
     assert invoke().exit_code == 2
 
 
+@pytest.mark.tools
 def test_writing_imports_neither_torch_nor_the_package(tmp_path):
     """It takes no longer than listing."""
     code = (

@@ -345,6 +345,7 @@ def test_a_loss_that_depends_on_places_is_drawn_with_a_note(run, drawn):
     )
 
 
+@pytest.mark.tools
 def test_drawing_leaves_the_state_of_pyplot_alone(tmp_path):
     """pyplot is not even imported, so that no backend is chosen for the caller."""
     code = (

@@ -432,6 +432,7 @@ def test_configs():
         build({"name": "point_sampled", "params": {"loss": {"name": "dice", "params": {"reduction": "sum"}}}})
 
 
+@pytest.mark.tools
 @pytest.mark.parametrize("ignore_index", [None, 255])
 def test_it_compiles_to_one_graph(ignore_index):
     """Static shapes, and no value is read by the host."""

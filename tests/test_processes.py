@@ -104,6 +104,7 @@ def spawned(work):
         yield lambda call, *arguments: pool.submit(call, *arguments).result(timeout=60)
 
 
+@pytest.mark.tools
 def test_a_spawned_process_finds_and_builds_the_same(work, spawned):
     """Names, states, targets and versions, from eight threads at once, and without torch to list them."""
     assert spawned(work.entries) == work.entries()
@@ -112,6 +113,7 @@ def test_a_spawned_process_finds_and_builds_the_same(work, spawned):
     assert spawned(work.in_threads) == [work.built()] * 8
 
 
+@pytest.mark.tools
 def test_what_only_the_parent_registered_is_not_in_a_spawned_process(work, spawned):
     """The message says so, and what to do; in the parent there is no such advice."""
     with lossreg.losses.scope():
@@ -151,6 +153,7 @@ def test_errors_travel_between_processes(work, config, kind, message):
     assert isinstance(again, LossregError)
 
 
+@pytest.mark.tools
 def test_an_error_arrives_from_a_spawned_process(work, spawned):
     """As what it was there, with its data."""
     error = spawned(work.raised, lossreg.build, {"name": "dice", "params": {"smoth": 1}})
@@ -159,6 +162,7 @@ def test_an_error_arrives_from_a_spawned_process(work, spawned):
     assert (type(error), error.distribution) == (lossreg.ProviderError, "acme")
 
 
+@pytest.mark.tools
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_a_data_loaders_worker_builds_the_same(work, method):
     """A dataset may compute a loss, to choose its hard examples say."""
@@ -169,6 +173,7 @@ def test_a_data_loaders_worker_builds_the_same(work, method):
     assert json.loads(work.built()["config"])["params"]["terms"][1]["provider"] == "acme"
 
 
+@pytest.mark.tools
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="this system does not fork")
 def test_a_forked_worker_has_what_its_parent_registered(work):
     """Fork copies the registry; entries are those that the parent finds, and an error is raised as what it is."""

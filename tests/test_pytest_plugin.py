@@ -8,6 +8,8 @@ import textwrap
 
 import pytest
 
+pytestmark = pytest.mark.tools
+
 PACKAGE = """
     import torch
     from lossreg import Loss, Term, losses

@@ -69,6 +69,7 @@ def test_another_seed_chooses_others():
     assert 50 < sum(a and b for a, b in zip(first, second, strict=True)) < 150
 
 
+@pytest.mark.tools
 def test_the_choice_is_the_same_in_every_process():
     """Whatever PYTHONHASHSEED is: literals, and another process."""
     names = ["a", "ä", "\udc80", *NAMES[:20]]

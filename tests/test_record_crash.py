@@ -59,6 +59,7 @@ print(json.dumps(reported))
 """
 
 
+@pytest.mark.tools
 def test_writers_that_are_killed_leave_whole_shards(tmp_path):
     """At 50 moments: every shard reads, no row is there twice, and none is lost that was said to be written."""
     done = subprocess.run(
@@ -112,6 +113,7 @@ print(writer.waiting)
 """
 
 
+@pytest.mark.tools
 def test_a_file_that_cannot_grow(tmp_path):
     """As on a full disk: the error names the directory and the reason, nothing is left, and the rows are kept."""
     pytest.importorskip("resource", reason="limits are those of POSIX")

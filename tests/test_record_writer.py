@@ -523,6 +523,7 @@ def test_a_copy_is_a_writer_of_its_own(tmp_path):
     assert len(names(tmp_path)) == 3
 
 
+@pytest.mark.tools
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_after_a_fork_no_row_is_written_twice(tmp_path):
@@ -545,6 +546,7 @@ def test_after_a_fork_no_row_is_written_twice(tmp_path):
     assert read(tmp_path, "loss", "loss") == [(1.0,), (2.0,)]
 
 
+@pytest.mark.tools
 def test_what_was_never_closed_is_written_at_the_end(tmp_path):
     """Where a script ends, and where the last name of a writer goes, which is warned of."""
     code = f"from lossreg.records import RecordWriter; w = RecordWriter({str(tmp_path)!r}); w.add([1.0])"
@@ -557,6 +559,7 @@ def test_what_was_never_closed_is_written_at_the_end(tmp_path):
     assert read(tmp_path, "loss", "loss") == [(1.0,), (2.0,)]
 
 
+@pytest.mark.tools
 def test_what_cannot_be_written_at_the_end_is_said(tmp_path):
     """How many rows are lost, and why; other writers are closed all the same."""
     lost, other = tmp_path / "lost", tmp_path / "other"
@@ -571,6 +574,7 @@ def test_what_cannot_be_written_at_the_end_is_said(tmp_path):
     assert read(other, "loss", "loss") == [(3.0,)]
 
 
+@pytest.mark.tools
 def test_writing_needs_no_torch(tmp_path):
     """Lists and arrays do without, as in a job that only reads numbers."""
     code = (

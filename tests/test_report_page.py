@@ -22,9 +22,12 @@ from lossreg.records import write_report  # noqa: E402
 
 CHROMIUM, DRIVER = (shutil.which(name) for name in ("chromium", "chromedriver"))
 
-pytestmark = pytest.mark.skipif(
-    not (CHROMIUM and DRIVER), reason="chromium and chromedriver are not installed, so no page can be looked at"
-)
+pytestmark = [
+    pytest.mark.tools,
+    pytest.mark.skipif(
+        not (CHROMIUM and DRIVER), reason="chromium and chromedriver are not installed, so no page can be looked at"
+    ),
+]
 
 ARGUMENTS = [
     "--headless=new",

@@ -238,6 +238,7 @@ def test_configs():
         assert config_of(twin) == config_of(loss)
 
 
+@pytest.mark.tools
 @pytest.mark.parametrize("kind", [int, torch.tensor])
 def test_it_compiles_to_one_graph_for_all_steps(kind):
     """An int is specialised once and then a variable, not once for each step."""

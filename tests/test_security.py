@@ -128,6 +128,7 @@ def measured(tmp_path, names):
     return {name: (float(seconds), int(letters), text) for name, seconds, letters, text in lines}
 
 
+@pytest.mark.tools
 def test_a_hostile_config_ends_soon_in_little_memory_with_a_short_message(tmp_path):
     """All of them after one another: each in its time, none beyond the memory of the process."""
     pytest.importorskip("resource", reason="this system bounds no memory")
@@ -329,6 +330,7 @@ def test_a_key_that_is_not_there_lists_few_of_a_thousand_others(tmp_path):
     assert len(str(caught.value)) < 1500
 
 
+@pytest.mark.tools
 def test_the_measure_notices_what_takes_too_much(tmp_path):
     """So that the test above would fail: a parser without the bounds needs more memory than there is."""
     pytest.importorskip("resource", reason="this system bounds no memory")

@@ -156,6 +156,7 @@ def diagnostics(project, site, **sources):
     ]
 
 
+@pytest.mark.tools
 def test_good_code_passes_with_the_classes_that_it_builds(project, site):
     """No error, in the stub neither; each type as the comment says."""
     found = diagnostics(project, site, good=GOOD)
@@ -165,6 +166,7 @@ def test_good_code_passes_with_the_classes_that_it_builds(project, site):
     assert {line: message.rpartition('is "')[2].rstrip('"') for _, line, _, message in found} == expected
 
 
+@pytest.mark.tools
 def test_bad_code_has_an_error_on_each_bad_line_and_on_no_other(project, site):
     """Names, keys and values, nested ones included."""
     found = diagnostics(project, site, bad=BAD)
@@ -173,6 +175,7 @@ def test_bad_code_has_an_error_on_each_bad_line_and_on_no_other(project, site):
     assert {(file, severity) for file, _, severity, _ in found} == {("bad.py", "error")}
 
 
+@pytest.mark.tools
 def test_everything_public_is_there(project):
     """By the name that it has at run time, from the file that defines it."""
     names = set()
@@ -184,6 +187,7 @@ def test_everything_public_is_there(project):
     assert names == {*lossreg.__all__}
 
 
+@pytest.mark.tools
 def test_it_is_text_from_manifests(project, site):
     """The same in another process; neither torch nor a library is imported."""
     imported = generate(site, project / "again", seed="1")
@@ -191,6 +195,7 @@ def test_it_is_text_from_manifests(project, site):
     assert imported.isdisjoint({"torch", "acme_losses", "lossreg_segmentation", "edge_losses"})
 
 
+@pytest.mark.tools
 def test_text_of_packages_cannot_leave_its_place(project):
     """A summary with quotes is a docstring, whatever it holds."""
     tree = ast.parse(stub_of(project / "typings"))

@@ -214,6 +214,7 @@ def test_progress_is_for_terminals(monkeypatch, capsys):
     assert written.endswith("\r")
 
 
+@pytest.mark.tools
 def test_from_the_shell(tmp_path):
     """A dataset of the user's own module in the current directory; an error is one line."""
     (tmp_path / "acme_data.py").write_text(

@@ -183,6 +183,7 @@ def test_configs():
         uncertain()
 
 
+@pytest.mark.tools
 def test_it_compiles_to_one_graph():
     torch.compiler.reset()
     loss = uncertain("dice", "bce", log_variances=S)

@@ -271,6 +271,7 @@ def test_only_failures_that_mention_the_name_are_shown(source, message, mentione
         assert explain(registry, name).failures == ((failure,) if mentioned else ())
 
 
+@pytest.mark.tools
 def test_why_imports_no_torch():
     """It answers without the second that torch takes."""
     code = (

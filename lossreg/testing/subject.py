@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -93,9 +94,15 @@ class Subject:
             raise ConformanceError("a call changed its inputs in place, which belong to the caller")
         return result
 
-    def gradients(self, module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Tensor, list[Tensor]]:
-        """The loss and its gradient to each prediction. Parameters that are trained must have one as well."""
-        value = self.value(module, inputs)
+    def gradients(
+        self, module: nn.Module, inputs: tuple[Any, ...], *, forward: AbstractContextManager[Any] | None = None
+    ) -> tuple[Tensor, list[Tensor]]:
+        """The loss and its gradient to each prediction. Parameters that are trained must have one as well.
+
+        The loss is called inside `forward`, such as autocast, and differentiated outside it, as in a training loop.
+        """
+        with forward or nullcontext():
+            value = self.value(module, inputs)
         wanted = predictions(inputs)
         trained = {name: x for name, x in module.named_parameters() if x.requires_grad}
         if not value.requires_grad:

@@ -99,14 +99,15 @@ def half_precision(subject: Subject) -> None:
 
 def _same_under_autocast(subject: Subject, dtype: torch.dtype) -> None:
     inputs, module = subject.case.inputs(), subject.build()
-    if subject.contract.get("differentiable", True):
-        compute = subject.gradients
-    else:
-        compute = lambda module, inputs: (subject.value(module, inputs), [])  # noqa: E731
-    expected, slopes = compute(module, inputs)
-    with torch.autocast("cpu", dtype=dtype):
-        found, gradients = compute(module, inputs)
+    autocast = torch.autocast("cpu", dtype=dtype)
     told = f"under autocast to {dtype} and without; switch it off inside"
+    if not subject.contract.get("differentiable", True):
+        with autocast:
+            found = subject.value(module, inputs)
+        same(found, subject.value(module, inputs), f"the loss {told}", rtol=1e-5, atol=1e-7)
+        return
+    expected, slopes = subject.gradients(module, inputs)
+    found, gradients = subject.gradients(module, inputs, forward=autocast)
     same(found, expected, f"the loss {told}", rtol=1e-5, atol=1e-7)
     for one, other in zip(gradients, slopes, strict=True):
         same(one, other, f"the gradient {told}", rtol=1e-5, atol=1e-7)

@@ -25,6 +25,7 @@ def checked(row):
     return check
 
 
+@pytest.mark.tools
 def test_the_value_in_float64_is_that_of_the_formula(row):
     """Of the tensors that are timed: 1 - (2 sum p t + 1) / (sum p + sum t + 1), mean over masks."""
     import values

@@ -36,6 +36,7 @@ def test_a_mistyped_parameter_is_told():
         lossreg.validate({"_target_": "monai.losses.DiceLoss", "sigmod": True})
 
 
+@pytest.mark.tools
 def test_validation_imports_no_monai():
     """The hook is light."""
     code = (

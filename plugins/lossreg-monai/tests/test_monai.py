@@ -208,6 +208,7 @@ def test_what_the_library_takes_and_gets_wrong_is_refused(name, parameter, value
         lossreg.validate(config(name, **{parameter: value}))
 
 
+@pytest.mark.tools
 def test_listing_and_validating_import_nothing_of_monai():
     """Nor torch: in a process of its own."""
     code = (

@@ -237,6 +237,7 @@ def test_a_typo_is_reported_with_its_path():
     assert "kernel_size" in message
 
 
+@pytest.mark.tools
 def test_listing_and_validating_imports_nothing_of_the_library():
     """Nor torch."""
     code = (

@@ -202,6 +202,7 @@ def test_dynamic_soft_margin_trains_for_more_than_one_step(batch):
         stuck(embeddings, labels).backward()
 
 
+@pytest.mark.tools
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("entry", COMPILED, ids=lambda entry: entry.name)
 def test_what_is_said_to_compile_does(entry, batch):
@@ -212,6 +213,7 @@ def test_what_is_said_to_compile_does(entry, batch):
     assert torch.compile(loss, fullgraph=True, backend="eager")(*inputs).isfinite()
 
 
+@pytest.mark.tools
 def test_nothing_is_imported_to_list_and_validate():
     """Neither the library nor torch."""
     code = (

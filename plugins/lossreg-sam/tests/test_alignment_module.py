@@ -59,6 +59,7 @@ def rank_main(rank, folder):
     dist.destroy_process_group()
 
 
+@pytest.mark.tools
 def test_ranks_contrast_with_each_other_as_one_process_does(tmp_path):
     """Their losses and gradients average to those of the whole batch, of uneven and empty shares."""
     multiprocessing.spawn(rank_main, (tmp_path,), nprocs=len(SHARES))

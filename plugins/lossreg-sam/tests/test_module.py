@@ -30,6 +30,7 @@ def assert_compiled_agrees(loss, backend):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-8)
 
 
+@pytest.mark.tools
 @pytest.mark.usefixtures("no_graphs_of_other_tests")
 @each_name
 def test_the_losses_compile_to_one_graph(name):
@@ -38,6 +39,7 @@ def test_the_losses_compile_to_one_graph(name):
         assert_compiled_agrees(build(name, ignore_index=255), "aot_eager")
 
 
+@pytest.mark.tools
 @pytest.mark.usefixtures("no_graphs_of_other_tests")
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script_method.*:DeprecationWarning")  # torch's own, on its first use
 def test_the_default_backend_agrees_with_eager():

@@ -104,6 +104,7 @@ def test_without_scores_there_is_nothing_but_the_steps(calls):
     assert len(calls["forward"]) == len(calls["backward"]) == 4
 
 
+@pytest.mark.tools
 def test_the_loss_compiles_to_one_graph():
     """Nothing in it depends on the values of tensors."""
     torch.compiler.reset()
@@ -194,6 +195,7 @@ def rank_main(rank, shares, folder):
     dist.destroy_process_group()
 
 
+@pytest.mark.tools
 def test_ranks_share_the_number_of_objects(tmp_path):
     """The ranks' losses and gradients average to those of all objects together, by one number sent."""
     ranks = len(SHARES)

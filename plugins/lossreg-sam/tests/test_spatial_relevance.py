@@ -102,6 +102,7 @@ def test_extreme_predictions_have_finite_gradients(dtype):
             assert all(gradient.isfinite().all() for gradient in torch.autograd.grad(value, leaves))
 
 
+@pytest.mark.tools
 def test_both_compile_to_one_graph():
     torch.compiler.reset()
     x, t, iou, region, text = scene(dtype=torch.float32)

@@ -170,6 +170,7 @@ def test_a_second_derivative_names_the_implementation_that_has_one(name):
     assert x.grad.isfinite().all()
 
 
+@pytest.mark.tools
 @pytest.mark.parametrize("name", ["numba", "tiled", "reference"])
 def test_a_compiled_loss_follows_the_choice(name):
     """And is the same as the one that is not compiled, in value and gradient."""

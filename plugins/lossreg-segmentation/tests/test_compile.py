@@ -9,6 +9,8 @@ import lossreg
 
 from .cases import build, hard_target, logits, value_and_gradient
 
+pytestmark = pytest.mark.tools
+
 
 @pytest.fixture(autouse=True)
 def no_graphs_of_other_tests():

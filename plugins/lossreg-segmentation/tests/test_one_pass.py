@@ -118,6 +118,7 @@ def test_a_loss_without_focal_shares_the_pass_of_one_with_any_gamma(calls):
     assert calls == {"forward": 6}
 
 
+@pytest.mark.tools
 def test_a_sum_is_one_operator_to_a_compiler():
     """In the graph that it gets, forward and backward."""
     graphs = []
@@ -182,6 +183,7 @@ def test_a_mask_that_nothing_is_asked_of_is_not_read_in_backward():
     assert not gradient[:, 1:].any()
 
 
+@pytest.mark.tools
 def test_importing_the_losses_imports_no_kernels():
     """Numba takes a second, Triton another: when they are first used."""
     code = "import sys, lossreg_segmentation; print([m for m in ('numba', 'triton', 'llvmlite') if m in sys.modules])"
@@ -189,6 +191,7 @@ def test_importing_the_losses_imports_no_kernels():
     assert run.stdout.strip() == "[]"
 
 
+@pytest.mark.tools
 def test_kernels_compile_where_nothing_can_be_written():
     """A read-only installation without a home: compiled in each process, rather than not at all."""
     code = """

@@ -101,6 +101,7 @@ def child(queue, name):
     queue.put((alone.sum().item(), shares))
 
 
+@pytest.mark.tools
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows does not fork")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 @CPU

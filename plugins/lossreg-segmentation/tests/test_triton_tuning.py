@@ -194,6 +194,7 @@ def test_what_is_added_in_an_order_keeps_to_the_table(monkeypatch):
         torch.autograd.grad(masks.predicted[0, 0], x)
 
 
+@pytest.mark.tools
 @pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not installed")
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU, on which the tests above run")
 def test_the_launches_in_the_interpreter():

@@ -186,6 +186,7 @@ def test_values_by_hand(name, params, value):
     assert of(name, **params)(probabilities, mask).item() == pytest.approx(value, rel=1e-5)
 
 
+@pytest.mark.tools
 def test_listing_and_validating_imports_nothing_of_the_library():
     """Nor torch."""
     code = (

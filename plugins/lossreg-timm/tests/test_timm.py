@@ -183,6 +183,7 @@ def test_equal_splits_diverge_by_nothing():
     torch.testing.assert_close(value, expected, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.tools
 def test_listing_and_validating_imports_nothing_of_timm():
     """Nor torch."""
     code = (

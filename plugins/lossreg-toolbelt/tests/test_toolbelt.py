@@ -238,6 +238,7 @@ def test_temperatures_of_one_are_cross_entropy():
     torch.testing.assert_close(value, torch.nn.functional.cross_entropy(*INPUTS["labels"]))
 
 
+@pytest.mark.tools
 def test_listing_and_validating_imports_nothing_of_the_library():
     """Nor torch."""
     code = (

@@ -205,6 +205,7 @@ def test_learned_parameters_are_declared():
         assert entry["contract"]["has_parameters"] == learns, name
 
 
+@pytest.mark.tools
 def test_listing_and_validating_imports_no_torch():
     """A config of torch's losses is checked where torch would take seconds to import."""
     code = (

@@ -61,6 +61,7 @@ def test_defaults_are_those_of_the_constructor(name):
             assert described["default"] == (default.value if isinstance(default, Enum) else default)
 
 
+@pytest.mark.tools  # what another library takes changes with its releases alone
 @pytest.mark.parametrize(
     "name, parameter, value",
     [

@@ -37,8 +37,11 @@ EXAMPLES = {
 KAIMING = ["kaiming_normal", "kaiming_uniform"]
 FUNCTIONS = ["normal", "trunc_normal", "uniform", "xavier_normal", "xavier_uniform", *KAIMING, "orthogonal"]
 
-# scipy's binomials of tensors, in the large-margin losses.
-pytestmark = pytest.mark.filterwarnings("ignore:__array_wrap__:DeprecationWarning")
+pytestmark = [
+    pytest.mark.tools,  # what another library takes changes with its releases alone
+    # scipy's binomials of tensors, in the large-margin losses.
+    pytest.mark.filterwarnings("ignore:__array_wrap__:DeprecationWarning"),
+]
 
 
 def example_of(entry):

@@ -41,6 +41,9 @@ WITHOUT_POLICY = (*PIXELWISE, "unified_focal", "wasserstein_dice")
 TASKS = ("binary", "multilabel", "multiclass")
 CHANNELS = {"binary": 1, "multilabel": 3, "multiclass": 3}
 
+# One of each way to read tensors. What those of a way share is tested once for it; the conformance kit takes them all.
+FAMILIES = ("cross_entropy", "dice", "bce_dice_focal", *SORTED, "topk", "wasserstein_dice", "boundary", "cldice")
+
 # None of these is a default, so that a parameter that is dropped changes the value.
 OWN = {
     "bce": {"pos_weight": 3.0},
@@ -111,6 +114,9 @@ EVERY_CASE = CASES + DENSE_CASES
 
 each_case = pytest.mark.parametrize("name, task", CASES, ids=["-".join(case) for case in CASES])
 every_case = pytest.mark.parametrize("name, task", EVERY_CASE, ids=["-".join(case) for case in EVERY_CASE])
+each_family = pytest.mark.parametrize(
+    "name, task", [pytest.param(name, task, id=f"{name}-{task}") for name in FAMILIES for task in tasks_of(name)]
+)
 each_name = pytest.mark.parametrize("name", NAMES)
 every_name = pytest.mark.parametrize("name", (*NAMES, *DENSE))
 

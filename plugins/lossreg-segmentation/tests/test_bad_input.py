@@ -20,7 +20,7 @@ from .cases import (
     SORTED,
     WITHOUT_POLICY,
     build,
-    each_case,
+    each_family,
     each_name,
     every_case,
     hard_target,
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.usefixtures("on_reference")
 MULTICLASS = [name for name, task in CASES if task == "multiclass"]
 
 
-@every_case
+@each_family
 def test_a_batch_of_one_is_not_broadcast_against_two(name, task):
     """Either way round, and the sizes of both are named."""
     x, t = logits(task, batch=2), hard_target(task, batch=2)
@@ -44,7 +44,7 @@ def test_a_batch_of_one_is_not_broadcast_against_two(name, task):
 
 
 @pytest.mark.parametrize("size", [(3, 4), (5, 3), (15,), (1, 5)], ids=str)
-@each_case
+@each_family
 def test_images_of_other_sizes_are_refused(name, task, size):
     with pytest.raises(lossreg.ShapeError, match=r"input has shape \(4, \d, 3, 5\), so target must have that shape or"):
         build(name, task)(logits(task), hard_target(task, size=size))

@@ -12,11 +12,9 @@ from .cases import (
     NAMES,
     SORTED,
     build,
-    every_case,
     every_name,
     hard_target,
     logits,
-    own,
     tasks_of,
     value_and_gradient,
 )
@@ -35,29 +33,6 @@ def ragged(task):
     flat = t.view(4, -1, 15)
     flat[1, :, 8:], flat[2], flat[3, :, 1:] = 7, 7, 7
     return t
-
-
-@every_case
-def test_values_per_example_average_to_the_total(name, task):
-    """Whatever was ignored: an example of which nothing counts is 0 and stays in the mean."""
-    x, t = logits(task), ragged(task)
-    loss = build(name, task, ignore_index=7, **own(name, task))
-    output = loss.evaluate(x, t)
-    assert output.per_example.shape == (4,)
-    assert output.per_example.mean().item() == pytest.approx(output.total.item(), rel=1e-12)
-    assert loss(x, t).item() == output.total.item()
-    assert output.per_example[2] == 0
-    assert name not in NAMES or (output.per_example[[0, 1, 3]] > 0).all()
-
-
-@every_case
-def test_each_example_has_the_value_it_has_alone(name, task):
-    """No example's value depends on which others share its batch."""
-    x, t = logits(task), ragged(task)
-    loss = build(name, task, ignore_index=7)
-    together = build(name, task, ignore_index=7, reduction="none")(x, t)
-    for i in range(4):
-        assert loss(x[i : i + 1], t[i : i + 1]).item() == pytest.approx(together[i].item(), rel=1e-12)
 
 
 @pytest.mark.parametrize("name, task", [case for case in EVERY_CASE if case[0] in (*NAMES, *SORTED)])

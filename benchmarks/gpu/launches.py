@@ -1,0 +1,44 @@
+"""Where the time of a whole step goes: how many launches there are, and how long each kernel takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from peers import Row
+from torch.profiler import ProfilerActivity, profile
+from work import make_work, run
+
+import lossreg
+from gpu.device import DEVICE, DRY
+from gpu.steps import ROWS, shrunk
+
+STEPS = 5
+SHOWN = 9  # kernels, the longest first
+
+
+def launches() -> Iterator[str]:
+    """Yield the kernels of a step of three losses."""
+    for name in ("dice", "bce_dice_focal", "sam"):
+        row = ROWS[name]
+        size = (8, row.shape[1], 512, 512)
+        yield from launches_of(shrunk(row) if DRY else row._replace(shape=size))
+
+
+def launches_of(row: Row) -> Iterator[str]:
+    """Yield one line for the step, and one for each of its longest kernels."""
+    loss, work = lossreg.build(row.config), make_work(row, DEVICE)
+    for _ in range(3):
+        run(loss, work)
+    with profile(activities=[ProfilerActivity.CUDA, ProfilerActivity.CPU]) as profiled:
+        for _ in range(STEPS):
+            run(loss, work)
+        if not DRY:
+            torch.cuda.synchronize()
+    found = [event for event in profiled.key_averages() if event.self_device_time_total]
+    found.sort(key=lambda event: -event.self_device_time_total)
+    time = sum(event.self_device_time_total for event in found) / STEPS
+    count = sum(event.count for event in found) / STEPS
+    yield f"{row.name} {'x'.join(map(str, row.shape))}: {time:.1f} us on the device in {count:.0f} launches"
+    for event in found[:SHOWN]:
+        yield f"   {event.self_device_time_total / STEPS:7.1f} us {event.count / STEPS:4.0f}x {event.key[:60]}"

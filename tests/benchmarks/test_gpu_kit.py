@@ -1,0 +1,226 @@
+"""The kit for a run on a GPU still fits the code: it is used seldom, and then there is no time to mend it."""
+
+import os
+import re
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from .conftest import BENCHMARKS
+
+ROOT = BENCHMARKS.parent
+SCRIPT = BENCHMARKS / "gpu" / "run.sh"
+CASES = ("sam bf16", "sam f32", "dice f32", "dice bf16 large", "sam bf16 odd")
+CASES = (*CASES, "classes 21 f32", "classes 21 bf16 large", "classes 150 bf16")
+STEPS = ("dice", "bce_dice_focal", "sam", "dice + cross_entropy")
+
+pytestmark = [
+    pytest.mark.skipif(not SCRIPT.exists(), reason="the benchmarks lie in the checkout, and only the tests are here"),
+    pytest.mark.usefixtures("benchmarks"),
+]
+
+
+def run(out, python=sys.executable):
+    """The whole script, dry, and the page that it writes."""
+    environment = os.environ | {"DRY": "1", "PYTHON": str(python), "OUT": str(out), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(["bash", str(SCRIPT)], env=environment, capture_output=True, text=True, check=False)
+    return done, (out / "gpu.md").read_text()
+
+
+def section(page, title):
+    """What stands under a heading of the page."""
+    return page.split(f"# {title}\n", 1)[1].split("\n# ", 1)[0]
+
+
+@pytest.fixture(scope="module")
+def dry(tmp_path_factory):
+    done, page = run(tmp_path_factory.mktemp("dry"))
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-3000:]
+    return page
+
+
+@pytest.mark.tools
+def test_a_dry_run_checks_everything_that_needs_no_gpu(dry):
+    """Each case with and without ignored pixels; bits and autocast of each loss; the peak of memory."""
+    smoke = section(dry, "Smoke")
+    for case in CASES:
+        assert re.search(rf"^ok    {case} +is computed by triton$", smoke, re.MULTILINE)
+        for ignored in ("None", "255"):
+            assert re.search(rf"^ok    {case} +ignore {ignored}: sums \S+ gradient \S+$", smoke, re.MULTILINE)
+    for step in STEPS:
+        assert f"ok    same bits on a second run: {step}\n" in smoke
+        assert f"ok    the same bits under autocast to bfloat16: {step}\n" in smoke
+        assert f"ok    the same bits under autocast to float16: {step}\n" in smoke
+    assert re.search(r"^ok    peak of sam bfloat16 \S+: \S+ MB extra \(at most 16\)$", smoke, re.MULTILINE)
+    assert "not in a dry run: no_sync, cuda_graph, compiled\n37 checks, 0 WRONG" in smoke
+
+
+@pytest.mark.tools
+def test_a_dry_run_times_each_pass(dry):
+    """Forward and backward of each case, checked before; then registers, and the launches of three losses."""
+    passes = section(dry, "Passes apart")
+    for case in CASES:
+        times = r"\d+\.\d us  floor +\d+\.\d us  share of a copy +\d+%\n"
+        pattern = rf"ok    {case} +sums .*\n +{case} +forward +{times} +{case} +backward +{times}"
+        assert re.search(pattern, passes)
+    assert "registers and spills: not in a dry run" in passes
+    for loss in ("dice 2x1x", "bce_dice_focal 2x1x", "sam 2x3x"):
+        assert re.search(rf"^{loss}\S+: \S+ us on the device in \d+ launches$", passes, re.MULTILINE)
+
+
+@pytest.mark.tools
+def test_a_dry_run_collects_the_tests_and_prints_the_losses(dry):
+    """The tests that need a GPU are among them; the benchmark takes its options."""
+    tests = section(dry, "Tests")
+    assert "test_implementations.py::test_an_implementation_equals_the_reference[triton]\n" in tests
+    assert "::test_the_map_of_a_target_on_a_gpu_is_there\n" in tests
+    assert "::test_cuda_is_not_waited_for\n" in tests
+    assert "All contestants of a row get the same tensors" in section(dry, "Losses, forward and backward")
+
+
+BROKEN = """
+import sys
+import gpu.smoke
+from gpu.__main__ import main
+from lossreg_segmentation.statistics import triton_driver
+
+forward = triton_driver.forward
+triton_driver.forward = lambda x, t, request: forward(x, t, request) * 1.0001
+gpu.smoke.CASES = gpu.smoke.CASES[2:3]
+gpu.smoke.CHECKS = (gpu.smoke.sums_and_gradients,)
+sys.argv = ["gpu", "smoke"]
+main()
+"""
+
+
+@pytest.mark.tools
+def test_smoke_fails_where_a_sum_is_wrong():
+    """By a ten-thousandth: told as WRONG, and exit 1."""
+    environment = os.environ | {"DRY": "1", "TRITON_INTERPRET": "1", "PYTHONPATH": str(BENCHMARKS)}
+    done = subprocess.run([sys.executable, "-c", BROKEN], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    assert re.search(r"^WRONG dice f32 +ignore 255: sums 1\.0e-04 gradient", done.stdout, re.MULTILINE)
+    assert "2 checks, 2 WRONG" in done.stdout
+
+
+@pytest.mark.tools
+@pytest.mark.parametrize(
+    "failing, status, last", [("smoke", 2, "Smoke"), ("pytest", 1, "Losses"), ("benchmarks/losses.py", 1, "Losses")]
+)
+def test_the_script_fails_where_a_step_does(tmp_path, failing, status, last):
+    """What is broken ends it at once, a step that fails does not; Python is a script that fails when it is asked to."""
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\necho "$@"\ncase "$*" in *{failing}*) exit 9;; esac\n')
+    python.chmod(0o755)
+    done, page = run(tmp_path / "out", python)
+    assert done.returncode == status
+    assert re.findall(r"^=== (\w+).*, after", done.stdout, re.MULTILINE)[-1] == last
+    assert page.count("exit status 9") == 1
+    assert page.count("```") % 2 == 0
+
+
+@pytest.mark.tools
+def test_the_script_is_bash():
+    """Every line of it, those that only a GPU reaches too."""
+    subprocess.run(["bash", "-n", str(SCRIPT)], check=True)
+
+
+def test_the_files_and_options_that_the_script_names_are_there():
+    """Tests, scripts, the parts of the kit, and rows whose names it asks for."""
+    import peers
+    from gpu.__main__ import COMMANDS
+
+    script = SCRIPT.read_text().replace("$segmentation", "plugins/lossreg-segmentation/tests")
+    files = re.findall(r"[\w/-]+/\w+\.(?:py|sh)", script)
+    assert len(set(files)) >= 6
+    assert [file for file in files if not (ROOT / file).exists()] == []
+    assert set(re.findall(r"-m gpu (\w+)", script)) == set(COMMANDS)
+    options = re.findall(r" (--\w+)", "\n".join(line for line in script.splitlines() if "losses" in line))
+    assert set(options) == {"--device", "--only", "--quick", "--wall"}
+    known = (BENCHMARKS / "losses.py").read_text()
+    assert [option for option in options if f'"{option}"' not in known] == []
+    assert any("small" in row.name for row in peers.rows())
+
+
+def test_kernels_are_found_and_described(monkeypatch):
+    """All four, those that the profiler is asked for by name among them, with what a compiled one says of itself."""
+    pytest.importorskip("triton", reason="Triton is not installed")
+    from gpu import kernels
+
+    from lossreg_segmentation.statistics import triton_kernels, triton_softmax_kernels  # noqa: F401
+
+    names = {kernel.__name__ for kernel in kernels.kernels_of_ours()}
+    assert names >= {"sigmoid_sums", "sigmoid_gradient", "softmax_sums", "softmax_gradient"}
+    (asked,) = re.findall(r"-k regex:(\w+)", SCRIPT.read_text())
+    assert {name for name in names if asked in name} >= {"sigmoid_sums", "sigmoid_gradient"}
+    variants = [
+        SimpleNamespace(metadata=SimpleNamespace(num_warps=4, shared=1024), n_regs=54, n_spills=0),
+        SimpleNamespace(metadata=SimpleNamespace(num_warps=8, shared=0)),
+    ]
+    kernel = SimpleNamespace(__name__="sums", device_caches={0: (dict(enumerate(variants)), "target", "binder")})
+    monkeypatch.setattr(kernels, "kernels_of_ours", lambda: [kernel])
+    assert [line.split() for line in kernels.registers()] == [
+        ["sums", "warps", "4", "shared", "1024", "registers", "54", "spills", "0"],
+        ["sums", "warps", "8", "shared", "0", "registers", "?", "spills", "?"],
+    ]
+
+
+def test_a_check_that_breaks_is_a_finding_and_hides_no_other():
+    """On a GPU, sync, graph and compiler are checked as well."""
+    pytest.importorskip("triton", reason="Triton is not installed")
+    from gpu import smoke, steps
+    from gpu.finding import Finding
+
+    def broken():
+        yield Finding("one", True)
+        raise RuntimeError("no kernel image")
+
+    assert list(map(str, smoke.told(broken))) == ["ok    one", "WRONG broken raised RuntimeError: no kernel image"]
+    assert {steps.no_sync, steps.cuda_graph, steps.compiled} < set(smoke.CHECKS)
+
+
+@pytest.mark.parametrize(
+    "dry, interpreted, message",
+    [
+        (True, "0", "set TRITON_INTERPRET=1 as well"),
+        (False, "1", "unset it, or set DRY=1 for a dry run on the CPU"),
+        (False, "0", "torch finds no GPU here; DRY=1 TRITON_INTERPRET=1 runs the scripts on the CPU"),
+    ],
+)
+def test_where_the_kernels_cannot_run_the_kit_says_what_to_do(monkeypatch, dry, interpreted, message):
+    """Instead of timing an interpreter, or failing in the first kernel."""
+    from gpu import device
+
+    monkeypatch.setattr(device, "DRY", dry)
+    monkeypatch.setattr(device.torch.cuda, "is_available", lambda: False)
+    monkeypatch.setenv("TRITON_INTERPRET", interpreted)
+    with pytest.raises(SystemExit, match=message):
+        device.require()
+
+
+def test_what_is_gathered(tmp_path, monkeypatch):
+    """Ours but torch and NumPy, pinned, for the Python of that machine; the scripts where the script looks for them."""
+    from gpu import gather
+
+    needs = " ".join(gather.needs())
+    assert "pydantic" in needs
+    assert "typer" in needs
+    assert not re.search("torch|numpy|lossreg", needs)
+    pinned = {line.partition("==")[0] for line in (ROOT / "constraints.txt").read_text().splitlines()}
+    names = {name.replace("_", "-").lower() for name in pinned}
+    assert {name.replace("_", "-") for name in (*gather.PEERS, *gather.TESTS_NEED)} <= names
+
+    commands = []
+    monkeypatch.setattr(gather.subprocess, "run", lambda command, check: commands.append(list(map(str, command))))
+    gather.download(tmp_path / "wheels", "3.12", ["monai"], "--no-deps")
+    (command,) = commands
+    assert command[-2:] == ["--no-deps", "monai"]
+    assert {"--python-version=3.12", "--platform=manylinux_2_28_x86_64", "--platform=manylinux2014_x86_64"} < {*command}
+    assert str(ROOT / "constraints.txt") in command
+
+    gather.copy(tmp_path)
+    for name in ("benchmarks/gpu/run.sh", "benchmarks/losses.py", "plugins/lossreg-segmentation/tests/cases.py"):
+        assert (tmp_path / name).read_bytes() == (ROOT / name).read_bytes()
+    assert not list(tmp_path.rglob("__pycache__"))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import torch
 from peers import Row
-from torch.profiler import ProfilerActivity, profile
+from torch.profiler import DeviceType, ProfilerActivity, profile
 from work import make_work, run
 
 import lossreg
@@ -26,7 +27,7 @@ def launches() -> Iterator[str]:
 
 
 def launches_of(row: Row) -> Iterator[str]:
-    """Yield one line for the step, and one for each of its longest kernels."""
+    """Yield what a step of a row consists of."""
     loss, work = lossreg.build(row.config), make_work(row, DEVICE)
     for _ in range(3):
         run(loss, work)
@@ -35,10 +36,19 @@ def launches_of(row: Row) -> Iterator[str]:
             run(loss, work)
         if not DRY:
             torch.cuda.synchronize()
-    found = [event for event in profiled.key_averages() if event.self_device_time_total]
-    found.sort(key=lambda event: -event.self_device_time_total)
+    yield from described(f"{row.name} {'x'.join(map(str, row.shape))}", profiled.key_averages())
+
+
+def described(what: str, events: Iterable[Any]) -> Iterator[str]:
+    """Yield one line for the step, and one for each of its longest kernels."""
+    found = sorted(filter(on_device, events), key=lambda event: -event.self_device_time_total)
     time = sum(event.self_device_time_total for event in found) / STEPS
     count = sum(event.count for event in found) / STEPS
-    yield f"{row.name} {'x'.join(map(str, row.shape))}: {time:.1f} us on the device in {count:.0f} launches"
+    yield f"{what}: {time:.1f} us on the device in {count:.0f} launches"
     for event in found[:SHOWN]:
         yield f"   {event.self_device_time_total / STEPS:7.1f} us {event.count / STEPS:4.0f}x {event.key[:60]}"
+
+
+def on_device(event: Any) -> bool:
+    """Tell a kernel, copy or fill from the operator that launched it, which the profiler gives the same time again."""
+    return event.device_type != DeviceType.CPU and not event.is_user_annotation

@@ -1,0 +1,117 @@
+"""Check all that is published, and say what to mend: `python -m release.check [--tag v0.2.0]`.
+
+Builds every sdist, and from it the wheel, into dist/, which is what a publisher uploads. With a tag it is about to be
+published: the tag must be that of the version, and the changelog must say the date.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from packaging.metadata import Metadata
+
+from release import changelog, contents, metadata, version
+from release.distribution import ROOT, Distribution, ours
+from release.installation import Environment, foreign
+
+DIST = ROOT / "dist"
+
+
+def main() -> int:
+    """Run every step; 1 where any found something."""
+    parser = argparse.ArgumentParser(description="Check all that is published from this repository.")
+    parser.add_argument("--tag", help="the tag that is about to be published, v and the version")
+    tag = parser.parse_args().tag
+    current = version.current()
+    print(f"version {current}", flush=True)
+    found = version.complaints(current) + version.tag_complaints(tag, current)
+    found += changelog.complaints((ROOT / changelog.FILE).read_text(), current, dated=tag is not None)
+    steps = {"build": build(), "twine": twine(), "archives": archives(current), "alone": installations()}
+    for name, problems in steps.items():
+        start = time.monotonic()
+        found += problems
+        print(f"{name}: {time.monotonic() - start:.0f} s", flush=True)
+    print(*found, sep="\n", end="\n" if found else "", file=sys.stderr)
+    print(f"{len(found)} problems" if found else f"{len(ours())} distributions of {current} are ready in dist/")
+    return int(bool(found))
+
+
+def build() -> Iterator[str]:
+    """An sdist of each distribution, and the wheel from that."""
+    shutil.rmtree(DIST, ignore_errors=True)
+    for distribution in ours():
+        command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(DIST), str(distribution.folder)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            yield f"{distribution.project_file}: does not build:\n{done.stdout}{done.stderr}"
+
+
+def twine() -> Iterator[str]:
+    """What the package index would refuse, and a readme that it could not show."""
+    command = [sys.executable, "-m", "twine", "check", "--strict", *map(str, sorted(DIST.glob("*")))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        yield f"twine check --strict:\n{done.stdout}{done.stderr}"
+
+
+def archives(current: str) -> Iterator[str]:
+    """What lies in the wheels and sdists, their metadata first."""
+    for distribution in ours():
+        wheel, sdist = wheel_of(distribution), sdist_of(distribution)
+        if wheel is None or sdist is None:
+            yield f"{distribution.project_file}: there is no wheel and sdist of it in dist/; see why it does not build"
+            continue
+        project_file, committed = distribution.project_file, distribution.committed()
+        with zipfile.ZipFile(wheel) as archive:
+            held = set(archive.namelist())
+        yield from metadata.complaints(metadata_of(wheel), distribution.name, current, project_file)
+        yield from contents.wheel_complaints(held, distribution.package, committed, project_file)
+        with tarfile.open(sdist) as files:
+            held = {name.partition("/")[2] for name in files.getnames()}
+        yield from contents.sdist_complaints(held, committed, project_file)
+
+
+def installations() -> Iterator[str]:
+    """Each wheel by itself, with nothing but what it declares."""
+    wheels = {distribution: wheel_of(distribution) for distribution in ours()}
+    needed = {
+        distribution: foreign(Metadata.from_email(metadata_of(wheel), validate=False).requires_dist or ())
+        for distribution, wheel in wheels.items()
+        if wheel is not None
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        environment = Environment(Path(folder), needed.get(ours()[0], ()))
+        for distribution, its_needs in needed.items():
+            did, problem = environment.try_alone(distribution, its_needs, DIST)
+            print(f"    {distribution.name}: {did or 'failed'}", flush=True)
+            if problem:
+                yield problem
+
+
+def wheel_of(distribution: Distribution) -> Path | None:
+    """Its wheel in dist/."""
+    return next(DIST.glob(f"{distribution.package}-*.whl"), None)
+
+
+def sdist_of(distribution: Distribution) -> Path | None:
+    """Its sdist in dist/."""
+    return next(DIST.glob(f"{distribution.package}-*.tar.gz"), None)
+
+
+def metadata_of(wheel: Path) -> bytes:
+    """The METADATA in a wheel."""
+    with zipfile.ZipFile(wheel) as archive:
+        return archive.read(next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA")))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

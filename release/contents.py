@@ -1,0 +1,50 @@
+"""What the archives must hold: a wheel the package as it is committed and no more, an sdist all that builds it."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+
+IN_EVERY_PACKAGE = ("__init__.py", "py.typed", "lossreg.json")
+IN_EVERY_SDIST = ("pyproject.toml", "README.md", "LICENSE", "PKG-INFO")
+
+
+def wheel_complaints(held: Set[str], package: str, committed: Set[str], project_file: str) -> list[str]:
+    """held: the names in the wheel. committed: the package's files that Git tracks, as paths from its folder."""
+    info = {name for name in held if name.split("/")[0].endswith(".dist-info")}
+    found = [
+        f"{project_file}: {package}/{name} is not in the wheel; commit it, and let the wheel include it"
+        for name in IN_EVERY_PACKAGE
+        if f"{package}/{name}" not in held
+    ]
+    if not any(name.endswith(".dist-info/licenses/LICENSE") for name in info):
+        found.append(f'{project_file}: LICENSE is not in the wheel; write license-files = ["LICENSE"]')
+    found += [
+        f"{project_file}: {name} is in the wheel and is not committed; commit it, or remove it"
+        for name in sorted(held - info - committed)
+    ]
+    found += [
+        f"{project_file}: {name} is committed and is not in the wheel; it lies outside what the wheel includes"
+        for name in sorted(committed - held)
+        if name not in {f"{package}/{known}" for known in IN_EVERY_PACKAGE}
+    ]
+    found += [
+        f"{project_file}: {name} is in the wheel; tests lie beside the package, in tests/"
+        for name in sorted(held - info)
+        if _is_test(name)
+    ]
+    return found
+
+
+def sdist_complaints(held: Set[str], committed: Set[str], project_file: str) -> list[str]:
+    """held: the names in the sdist, from its top folder."""
+    return [
+        f"{project_file}: {name} is not in the sdist, which must build the wheel; let [tool.hatch.build.targets.sdist]"
+        " include it"
+        for name in [*IN_EVERY_SDIST, *sorted(committed)]
+        if name not in held
+    ]
+
+
+def _is_test(name: str) -> bool:
+    *folders, file = name.split("/")
+    return file.endswith(".py") and ("tests" in folders or file == "conftest.py" or file.startswith("test_"))

@@ -1,0 +1,320 @@
+"""What the check of a release says of versions, changelogs, metadata and archives: each of its messages."""
+
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).parent.parent
+if not (ROOT / "release").is_dir():
+    pytest.skip("the check of a release lies in the checkout, and only the tests are here", allow_module_level=True)
+
+from release import changelog, contents, metadata, version  # noqa: E402
+from release.distribution import ours  # noqa: E402
+from release.installation import foreign  # noqa: E402
+
+# ---- version
+
+
+@pytest.mark.parametrize(
+    "given, expected",
+    [
+        ("0.1.0", ">=0.1,<0.2"),
+        ("0.9.4", ">=0.9,<0.10"),
+        ("1.0.0", ">=1.0,<2"),
+        ("2.3.1", ">=2.3,<3"),
+        ("0.2.0rc1", ">=0.2.0rc1,<0.3"),
+    ],
+)
+def test_the_range_that_plugins_depend_on(given, expected):
+    """A minor version before 1.0, a major one after; a candidate is in its own range."""
+    assert version.range_for(given) == expected
+
+
+PROJECT = """\
+name = "lossreg-sam"
+dependencies = ["lossreg>=0.1,<0.2", "lossreg-segmentation>=0.1,<0.2", "torch>=2.6"]
+optional = ["lossreg[plot]"]
+"""
+
+
+def test_a_new_version_changes_the_ranges_of_ours_alone():
+    """Names, extras and what others make stay."""
+    assert version.with_ranges(PROJECT, "0.2.0") == PROJECT.replace(">=0.1,<0.2", ">=0.2,<0.3")
+    assert version.with_ranges(PROJECT, "0.1.7") == PROJECT
+
+
+def test_a_range_that_does_not_go_with_the_version_is_found():
+    """As it is written."""
+    assert version.wrong_ranges(PROJECT, "0.1.0") == []
+    assert version.wrong_ranges(PROJECT, "0.2.0") == ['"lossreg>=0.1,<0.2"', '"lossreg-segmentation>=0.1,<0.2"']
+
+
+def test_the_version_is_one_line_of_the_package():
+    """Read, and written over."""
+    source = '"""lossreg."""\n\n__version__ = "0.1.0"\n\n__all__ = ["build"]\n'
+    assert version.version_in(source) == "0.1.0"
+    assert version.with_version(source, "0.2.0") == source.replace("0.1.0", "0.2.0")
+    with pytest.raises(SystemExit, match=r'lossreg/__init__\.py has no line __version__ = "…"; write one'):
+        version.version_in("version = 1")
+
+
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        (
+            "0.1.0.0-beta!",
+            "lossreg/__init__.py: __version__ is '0.1.0.0-beta!', which is no version; write one such as",
+        ),
+        ("0.2.0-rc1", "lossreg/__init__.py: __version__ is '0.2.0-rc1'; write '0.2.0rc1'"),
+    ],
+)
+def test_a_version_that_is_none_or_not_in_its_usual_form(given, message):
+    """As file names and the index have it."""
+    assert version.complaints(given)[0].startswith(message)
+
+
+def test_a_checkout_of_another_version_names_every_range(monkeypatch, tmp_path):
+    """With the file, what to write, and the command that does."""
+    monkeypatch.setattr(version, "ROOT", tmp_path)
+    (tmp_path / "plugins/lossreg-sam").mkdir(parents=True)
+    (tmp_path / "plugins/lossreg-sam/pyproject.toml").write_text(PROJECT)
+    first, _ = version.complaints("0.2.0")
+    assert first == (
+        'plugins/lossreg-sam/pyproject.toml: "lossreg>=0.1,<0.2" does not go with 0.2.0;'
+        " write >=0.2,<0.3, or run `python -m release.version 0.2.0`"
+    )
+
+
+def test_the_command_sets_the_version_and_its_ranges(monkeypatch, tmp_path, capsys):
+    """And says which files it wrote, and what is left to do."""
+    monkeypatch.setattr(version, "ROOT", tmp_path)
+    for path, text in {"lossreg/__init__.py": '__version__ = "0.1.0"\n', "plugins/a/pyproject.toml": PROJECT}.items():
+        (tmp_path / path).parent.mkdir(parents=True)
+        (tmp_path / path).write_text(text)
+    assert version.main(["0.2.0"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "wrote lossreg/__init__.py",
+        "wrote plugins/a/pyproject.toml",
+        "now write the entry '## 0.2.0, unreleased' of CHANGELOG.md, and run `make -B setup`:",
+        "what is installed here says the old version until then",
+        "0.2.0",
+    ]
+    assert (tmp_path / "lossreg/__init__.py").read_text() == '__version__ = "0.2.0"\n'
+    assert version.main(["two"]) == 2
+    assert capsys.readouterr().err == "'two' is no version; give one such as 0.2.0\n"
+
+
+@pytest.mark.parametrize("tag, expected", [(None, 0), ("v0.1.0", 0), ("0.1.0", 1), ("v0.2.0", 1)])
+def test_a_tag_is_that_of_the_version(tag, expected):
+    """With a v before it."""
+    found = version.tag_complaints(tag, "0.1.0")
+    assert found == [
+        f"the tag {tag} is not that of 0.1.0; tag v0.1.0, or set the version: python -m release.version"
+    ] * (expected)
+
+
+def test_this_checkout_agrees_with_its_version():
+    """Every range in it, today."""
+    assert version.complaints(version.current()) == []
+
+
+# ---- changelog
+
+
+@pytest.mark.parametrize(
+    "text, dated, message",
+    [
+        ("## 0.2.0, unreleased\n\n- New.\n", False, None),
+        ("## 0.2.0, 2026-11-30\n\n- New.\n\n## 0.1.0, 2026-01-01\n\n- Old.\n", True, None),
+        ("## 0.1.0, 2026-01-01\n\n- Old.\n", False, "no entry of 0.2.0, there are 0.1.0; write '## 0.2.0, unreleased'"),
+        ("# Changes\n", False, "no entry of 0.2.0, there are none; write"),
+        ("## 0.2.0, unreleased\n\n- New.\n", True, "says 'unreleased'; write a date such as 2026-11-30"),
+        ("## 0.2.0, soon\n\n- New.\n", False, "says 'soon'; write a date such as 2026-11-30, or 'unreleased'"),
+        ("## 0.2.0, 2026-13-01\n\n- New.\n", True, "says '2026-13-01'; write a date"),
+        ("## 0.2.0, 20261130\n\n- New.\n", True, "says '20261130'; write a date"),
+        ("## 0.2.0, unreleased\n\n## 0.1.0, 2026-01-01\n\n- Old.\n", False, "the entry of 0.2.0 is empty; write what"),
+        (
+            "## 0.3.0, unreleased\n\n- A.\n\n## 0.2.0, unreleased\n\n- B.\n",
+            False,
+            "0.3.0 stands above 0.2.0; the version",
+        ),
+    ],
+)
+def test_the_entry_of_a_version(text, dated, message):
+    """It is there, the first, says something, and has a date once it is published."""
+    found = changelog.complaints(text, "0.2.0", dated=dated)
+    assert len(found) == (message is not None)
+    for complaint in found:
+        assert complaint.startswith("CHANGELOG.md: ")
+        assert message in complaint
+
+
+# ---- metadata
+
+GOOD = """\
+Metadata-Version: 2.4
+Name: lossreg-sam
+Version: 0.1.0
+Summary: Losses.
+Project-URL: Homepage, https://github.com/lossreg/lossreg
+Project-URL: Documentation, https://github.com/lossreg/lossreg/tree/main/docs
+Project-URL: Source, https://github.com/lossreg/lossreg/tree/main/plugins/lossreg-sam
+Project-URL: Changelog, https://github.com/lossreg/lossreg/blob/main/CHANGELOG.md
+Project-URL: Issues, https://github.com/lossreg/lossreg/issues
+Author: The lossreg authors
+License-Expression: Apache-2.0
+License-File: LICENSE
+Classifier: Development Status :: 3 - Alpha
+Classifier: Intended Audience :: Developers
+Classifier: Intended Audience :: Science/Research
+Classifier: Programming Language :: Python :: 3
+Classifier: Programming Language :: Python :: 3.11
+Classifier: Programming Language :: Python :: 3.12
+Classifier: Programming Language :: Python :: 3.13
+Classifier: Topic :: Scientific/Engineering :: Artificial Intelligence
+Classifier: Typing :: Typed
+Requires-Python: >=3.11
+Requires-Dist: lossreg-segmentation<0.2,>=0.1
+Requires-Dist: lossreg<0.2,>=0.1
+Requires-Dist: torch>=2.6
+Description-Content-Type: text/markdown
+
+# lossreg-sam
+"""
+FILE = "plugins/lossreg-sam/pyproject.toml"
+
+
+def problems(text):
+    return metadata.complaints(text.encode(), "lossreg-sam", "0.1.0", FILE)
+
+
+def test_complete_metadata_is_right():
+    """So each test below is about its one change."""
+    assert problems(GOOD) == []
+
+
+@pytest.mark.parametrize(
+    "line, instead, message",
+    [
+        (
+            "Name: lossreg-sam",
+            "Name: lossreg-ham",
+            """name: 'lossreg-ham' is not the name of its folder; write name =""",
+        ),
+        (
+            "Version: 0.1.0",
+            "Version: 0.2.0",
+            "version: 0.2.0 is not lossreg.__version__, which is 0.1.0; write dynamic",
+        ),
+        ("Summary: Losses.\n", "", 'description: missing; write description = "…" in one line'),
+        ("\n# lossreg-sam\n", "", 'readme: missing or not Markdown; write readme = "README.md"'),
+        ("text/markdown", "text/plain", "readme: missing or not Markdown; write"),
+        ("Author: The lossreg authors\n", "", 'authors: None; write authors = [{ name = "The lossreg authors" }]'),
+        ("License-Expression: Apache-2.0", "License-Expression: MIT", "license: 'MIT'; write license = \"Apache-2.0\""),
+        ("License-File: LICENSE\n", "", 'license-files: LICENSE is not among them; write license-files = ["LICENSE"]'),
+        (
+            "Project-URL: Issues, https://github.com/lossreg/lossreg/issues\n",
+            "",
+            'urls: Issues is None; write Issues = "https://github.com/lossreg/lossreg…" under [project.urls]',
+        ),
+        ("Homepage, https://github.com/lossreg", "Homepage, https://example.org", "urls: Homepage is 'https://example"),
+        ("Classifier: Typing :: Typed\n", "", 'classifiers: missing; add "Typing :: Typed"'),
+        ("Classifier: Programming Language :: Python :: 3.13\n", "", 'add "Programming Language :: Python :: 3.13"'),
+        ("Requires-Python: >=3.11\n", "", "requires-python: ''; write requires-python = \">=3.11\""),
+        ("Requires-Python: >=3.11", "Requires-Python: >=3.9", "requires-python: '>=3.9'; write"),
+        (
+            "lossreg<0.2,>=0.1",
+            "lossreg",
+            'dependencies: "lossreg" does not go with 0.1.0; write "lossreg>=0.1,<0.2"',
+        ),
+        ("lossreg-segmentation<0.2,>=0.1", "lossreg-segmentation<0.3,>=0.2", 'write "lossreg-segmentation>=0.1,<0.2"'),
+    ],
+)
+def test_what_is_missing_is_named_with_what_to_write(line, instead, message):
+    """File and field first; nothing else is complained of."""
+    assert line in GOOD
+    (found,) = problems(GOOD.replace(line, instead))
+    assert found.startswith(f"{FILE}: ")
+    assert message in found
+
+
+def test_metadata_that_no_index_would_take():
+    """By the rules of packaging, field by field."""
+    found = problems(GOOD.replace("Requires-Dist: torch>=2.6", "Requires-Dist: torch!!").replace("Summary: ", "Sum: "))
+    assert any(each.startswith(f"{FILE}: requires-dist: ") for each in found)
+
+
+def test_an_extra_may_ask_for_the_distribution_itself():
+    """`lossreg[dev]` has no range: it is the same wheel."""
+    own = GOOD.replace("Name: lossreg-sam", "Name: lossreg") + ""
+    own = own.replace(
+        "Requires-Dist: lossreg<0.2,>=0.1", 'Provides-Extra: all\nRequires-Dist: lossreg[plot]; extra == "all"'
+    )
+    assert metadata.complaints(own.encode(), "lossreg", "0.1.0", "pyproject.toml") == []
+
+
+# ---- archives
+
+PACKAGE = {"acme/__init__.py", "acme/py.typed", "acme/lossreg.json", "acme/dice.py", "acme/tests/test_dice.py.jinja"}
+INFO = {"acme-0.1.0.dist-info/METADATA", "acme-0.1.0.dist-info/licenses/LICENSE"}
+
+
+@pytest.mark.parametrize(
+    "held, committed, message",
+    [
+        (PACKAGE, PACKAGE, None),
+        (PACKAGE - {"acme/py.typed"}, PACKAGE, "acme/py.typed is not in the wheel; commit it, and let the wheel"),
+        (PACKAGE - {"acme/lossreg.json"}, PACKAGE, "acme/lossreg.json is not in the wheel; commit it"),
+        (PACKAGE, PACKAGE - {"acme/dice.py"}, "acme/dice.py is in the wheel and is not committed; commit it, or"),
+        (PACKAGE | {"notes.txt"}, PACKAGE, "notes.txt is in the wheel and is not committed"),
+        (PACKAGE - {"acme/dice.py"}, PACKAGE, "acme/dice.py is committed and is not in the wheel; it lies outside"),
+        (PACKAGE | {"acme/tests/a.py"}, PACKAGE | {"acme/tests/a.py"}, "acme/tests/a.py is in the wheel; tests lie"),
+        (PACKAGE | {"acme/conftest.py"}, PACKAGE | {"acme/conftest.py"}, "acme/conftest.py is in the wheel; tests lie"),
+        (
+            PACKAGE | {"acme/test_a.py"},
+            PACKAGE | {"acme/test_a.py"},
+            "acme/test_a.py is in the wheel; tests lie beside",
+        ),
+    ],
+)
+def test_a_wheel_holds_the_package_as_it_is_committed(held, committed, message):
+    """With its licence; no tests, and nothing that is in nobody's history."""
+    found = contents.wheel_complaints(held | INFO, "acme", committed, FILE)
+    assert found == ([] if message is None else found[:1])
+    for complaint in found:
+        assert complaint.startswith(f"{FILE}: {message}")
+
+
+def test_a_wheel_has_its_licence():
+    """Where the standard puts it."""
+    (found,) = contents.wheel_complaints(PACKAGE, "acme", PACKAGE, FILE)
+    assert found == f'{FILE}: LICENSE is not in the wheel; write license-files = ["LICENSE"]'
+
+
+@pytest.mark.parametrize("missing", ["pyproject.toml", "README.md", "LICENSE", "PKG-INFO", "acme/dice.py"])
+def test_an_sdist_has_what_builds_the_wheel(missing):
+    """The package, and what its metadata is made from."""
+    whole = {*PACKAGE, "pyproject.toml", "README.md", "LICENSE", "PKG-INFO", "tests/test_dice.py"}
+    assert contents.sdist_complaints(whole, PACKAGE, FILE) == []
+    (found,) = contents.sdist_complaints(whole - {missing}, PACKAGE, FILE)
+    assert found.startswith(f"{FILE}: {missing} is not in the sdist, which must build the wheel; let [tool.hatch")
+
+
+# ---- what is published
+
+
+def test_lossreg_and_every_folder_of_plugins_are_published():
+    """Lossreg first, which the others need."""
+    first, *plugins = ours()
+    assert (first.name, first.package, first.project_file) == ("lossreg", "lossreg", "pyproject.toml")
+    assert len(plugins) == 10
+    assert plugins[4].name == "lossreg-sam"
+    assert plugins[4].package == "lossreg_sam"
+    assert plugins[4].project_file == FILE
+
+
+def test_what_a_wheel_needs_from_others():
+    """Neither ours, nor what an extra or another platform asks for."""
+    texts = ["lossreg>=0.1", "torch>=2.6", 'scipy; extra == "boundary"', 'colorama; sys_platform == "never"']
+    assert [needed.name for needed in foreign(map(Requirement, texts))] == ["torch"]

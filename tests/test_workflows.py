@@ -1,0 +1,88 @@
+"""The workflows of CI and of a release: they call what the Makefile has, and publish without a password."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from .pythons import VERSIONS
+
+ROOT = Path(__file__).parent.parent
+WORKFLOWS = ROOT / ".github" / "workflows"
+if not WORKFLOWS.is_dir():
+    pytest.skip("the workflows lie in the checkout, and only the tests are here", allow_module_level=True)
+
+
+def workflow(name):
+    """A workflow as data."""
+    return yaml.safe_load((WORKFLOWS / f"{name}.yml").read_text())
+
+
+def commands(name):
+    """What the jobs of a workflow run, by job, with each value of their matrix."""
+    return {job: [*_commands(told)] for job, told in workflow(name)["jobs"].items()}
+
+
+def _commands(job):
+    matrix = job.get("strategy", {}).get("matrix", {})
+    for step in job.get("steps", []):
+        if "run" in step:
+            filled = [step["run"]]
+            for key, values in matrix.items():
+                filled = [line.replace(f"${{{{ matrix.{key} }}}}", value) for line in filled for value in values]
+            yield from dict.fromkeys(filled)
+
+
+def targets(lines):
+    """The targets of make in some commands; anything else is a failure."""
+    found = [re.fullmatch(r"make ([\w-]+)( [A-Z]+=\S.*)?", line) for line in lines]
+    assert all(found), lines
+    return [match[1] for match in found]
+
+
+def test_the_files_are_these():
+    """So that none goes unread below."""
+    assert sorted(path.name for path in WORKFLOWS.iterdir()) == ["ci.yml", "release.yml"]
+
+
+@pytest.mark.parametrize("name", ["ci", "release"])
+def test_every_command_is_a_target_of_the_makefile(name):
+    """What CI does, anybody can do."""
+    there = set(re.findall(r"(?m)^([a-z][\w-]*):", (ROOT / "Makefile").read_text()))
+    called = {target for lines in commands(name).values() for target in targets(lines)}
+    assert called <= there
+
+
+def test_ci_calls_every_target_that_checks():
+    """On one Python, and what needs no torch on those of the classifiers."""
+    assert commands("ci") == {
+        "make": ["make setup", "make check", "make test", "make test-all", "make release-check"],
+        "pythons": [f"make test-pythons PYTHONS={version}" for version in ("3.11", "3.12", "3.13")],
+    }
+
+
+def test_the_pythons_of_ci_are_those_that_are_supported():
+    """By the classifiers, and by tests/pythons.py."""
+    classifiers = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["classifiers"]
+    supported = [found[1] for each in classifiers if (found := re.search(r":: Python :: (3\.\d+)$", each))]
+    assert workflow("ci")["jobs"]["pythons"]["strategy"]["matrix"]["python"] == supported
+    assert list(VERSIONS) == supported
+
+
+def test_a_release_is_checked_with_its_tag_and_published_by_its_identity():
+    """After all of CI; the files that were checked are those that are published, attested, and no secret is read."""
+    told = workflow("release")
+    jobs = told["jobs"]
+    assert told[True] == {"push": {"tags": ["v*"]}}  # YAML reads `on` as true
+    assert jobs["ci"]["uses"] == "./.github/workflows/ci.yml"
+    assert (jobs["build"]["needs"], jobs["publish"]["needs"]) == ("ci", "build")
+    assert commands("release")["build"][-1] == 'make release-check ARGS="--tag $GITHUB_REF_NAME"'
+    upload, (download, publish) = jobs["build"]["steps"][-1], jobs["publish"]["steps"]
+    assert upload["with"]["path"] == download["with"]["path"] == publish["with"]["packages-dir"] == "dist/"
+    assert publish["uses"].startswith("pypa/gh-action-pypi-publish@")
+    assert publish["with"]["attestations"] is True
+    assert jobs["publish"]["permissions"] == {"id-token": "write"}
+    assert jobs["publish"]["environment"]
+    assert "secrets" not in (WORKFLOWS / "release.yml").read_text()

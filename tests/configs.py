@@ -87,7 +87,7 @@ def valid(draw, depth=2, extra=True):
         return draw(st.sampled_from([name, {"name": name}, {"name": name, "params": None}]))
     config = {"name": name, "params": params}
     if extra and draw(st.integers(0, 3)) == 0:
-        config |= {"provider": entry.provider, "version": draw(st.sampled_from(["0.1.0", "other"]))}
+        config |= {"provider": entry.provider, "version": draw(st.sampled_from([lossreg.__version__, "other"]))}
     return config
 
 

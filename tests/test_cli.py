@@ -89,7 +89,7 @@ def test_show_prints_all_that_is_known(run):
         "    Lin et al. 2017, eq. 5.",
         "    binary, imbalance, logits, multiclass, multilabel, pixelwise, segmentation",
         "    half_precision: true",
-        "    provider segmentation (lossreg-segmentation 0.1.0)",
+        f"    provider segmentation (lossreg-segmentation {lossreg.__version__})",
         "    aliases focal_loss",
         "    target lossreg_segmentation.pixelwise:Focal",
     ):

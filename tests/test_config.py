@@ -9,6 +9,7 @@ import lossreg
 from lossreg import InvalidConfigError, LossConfig, parameter_model, validate
 from lossreg.entry import declare
 
+VERSION = lossreg.__version__  # of every distribution of ours
 DICE = {
     "smooth": 1.0,
     "task": "auto",
@@ -53,7 +54,7 @@ def test_each_form_of_a_config(config):
     """A name, a mapping of any kind, a LossConfig; the result is complete and the same."""
     checked = validate(config)
     assert isinstance(checked, LossConfig)
-    assert checked.model_dump() == {"name": "dice", "params": DICE, "provider": "segmentation", "version": "0.1.0"}
+    assert checked.model_dump() == {"name": "dice", "params": DICE, "provider": "segmentation", "version": VERSION}
     assert validate(checked) == checked
 
 
@@ -61,7 +62,7 @@ def test_nested_configs_are_completed_too():
     """With the keys of their slot."""
     checked = validate({"name": "weighted_sum", "params": {"terms": ["dice", {"name": "bce_loss", "weight": 20}]}})
     first, second = checked.params["terms"]
-    assert first == {"name": "dice", "params": DICE, "provider": "segmentation", "version": "0.1.0", "weight": 1.0}
+    assert first == {"name": "dice", "params": DICE, "provider": "segmentation", "version": VERSION, "weight": 1.0}
     assert (second["name"], second["weight"]) == ("bce", 20.0)
     assert checked.params["normalize_weights"] is False
 

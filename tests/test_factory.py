@@ -66,7 +66,7 @@ def test_a_config_is_complete():
             "reduction": "mean",
         },
         "provider": "segmentation",
-        "version": "0.1.0",
+        "version": lossreg.__version__,
     }
     assert config_of(build(MIXTURE))["params"]["terms"][2] == {**config_of(build("focal")), "weight": 1.0}
 

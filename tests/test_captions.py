@@ -13,6 +13,8 @@ from hypothesis import strategies as st  # noqa: E402
 from lossreg.errors import LossregError  # noqa: E402
 from lossreg.records.captions import RULES, CaptionRules, flag_bad_captions  # noqa: E402
 
+from .budget import examples  # noqa: E402
+
 
 def flagged(*captions, rules=None):
     """The rules that each caption breaks, each of an example of its own."""
@@ -143,7 +145,7 @@ def plain_rules(caption):
 words = st.sampled_from(["a", "A", "b", "nan", "banana", "none", "ab", "9", "_", "-", "  ", "\n", "'", '"', "\\"])
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(8, 40), deadline=None)
 @given(st.lists(st.lists(words, max_size=8).map(" ".join) | st.lists(words, max_size=8).map("".join), max_size=12))
 def test_plain_python_says_the_same(captions):
     """Of every rule but duplicates; and those by counting."""

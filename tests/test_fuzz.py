@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from lossreg import LossConfig, LossregError, build, config_of, validate
 
+from .budget import examples
 from .configs import junk, mutated, valid
 from .kinds import Module
 
@@ -34,7 +35,7 @@ anything = st.recursive(
     ),
     max_leaves=10,
 )
-quick = settings(max_examples=200, deadline=2000, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(max_examples=examples(200, 1000), deadline=2000, suppress_health_check=[HealthCheck.too_slow])
 
 
 @pytest.fixture(scope="module")

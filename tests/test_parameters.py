@@ -16,6 +16,7 @@ from lossreg import InvalidConfigError, ManifestError, losses, validate
 from lossreg.entry import declare
 from lossreg.parameters import describe
 
+from .budget import examples
 from .configs import junk, mutated, valid
 from .kinds import KINDS, Module
 
@@ -91,7 +92,7 @@ def test_each_kind_of_annotation(hint, schema, accepted, refused):
 chosen = st.dictionaries(st.sampled_from(["a", "b", "schema", "copy", "name"]), st.sampled_from(KINDS), min_size=1)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(100, 300), deadline=None)
 @given(chosen, st.data())
 def test_manifest_and_class_give_one_verdict_on_any_signature(kinds, data):
     """On values that fit, that do not, and on junk; with and without defaults."""
@@ -113,7 +114,7 @@ def test_manifest_and_class_give_one_verdict_on_any_signature(kinds, data):
         }
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(100, 400), deadline=None)
 @given(valid() | mutated())
 def test_manifest_and_class_give_one_verdict_on_first_party_losses(torch, config):
     """The manifests that are shipped, against the classes."""

@@ -23,8 +23,12 @@ from lossreg.records.rows import chunks, columns  # noqa: E402
 from lossreg.records.shards import write_shard  # noqa: E402
 from lossreg.records.source import connect  # noqa: E402
 
+from .budget import examples  # noqa: E402
+
 NAN, INF = math.nan, math.inf
-MANY, SOME, FEW = (settings(max_examples=number, deadline=None) for number in (50, 20, 8))
+MANY, SOME, FEW = (
+    settings(max_examples=examples(few, many), deadline=None) for few, many in ((20, 100), (8, 40), (4, 16))
+)
 
 
 def one_of(*values):

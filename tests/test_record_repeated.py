@@ -16,6 +16,8 @@ from lossreg.records.rows import chunks  # noqa: E402
 from lossreg.records.shards import shard_name, write_shard  # noqa: E402
 from lossreg.records.source import connect  # noqa: E402
 
+from .budget import examples  # noqa: E402
+
 SESSIONS = [f"{number:020x}" for number in range(3)]
 
 
@@ -79,7 +81,7 @@ def write(folder, rows):
             write_shard(folder, shard_name(run, rank, session, number), chunk)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(12, 60), deadline=None)
 @given(drawn)
 def test_plain_python_says_the_same(rows):
     """Two runs, three ranks, three sessions, missing names; the loss is the row's place."""

@@ -10,6 +10,7 @@ from jsonschema import Draft202012Validator
 from lossreg import InvalidConfigError, NotFoundError, ProviderError, json_schema, losses, parts, validate
 from lossreg.entry import declare
 
+from .budget import examples
 from .configs import junk, mutated, valid
 
 
@@ -38,7 +39,7 @@ def test_it_is_a_json_schema():
     assert json.loads(json.dumps(schema)) == schema
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=examples(120, 500), deadline=None)
 @given(st.one_of(valid(), mutated(), junk))
 def test_the_schema_accepts_what_validate_accepts(validator, config):
     """On first-party losses.

@@ -18,6 +18,16 @@ from lossreg_segmentation.statistics.request import DIFFERENTIABLE, FIELDS
 # A kernel is compiled for each example that is the first of its kind: seconds, where tiles take milliseconds.
 EXAMPLES = {"tiled": 300, "numba": 25, "triton": 25}
 MORE = int(os.environ.get("LOSSREG_EXAMPLES", "0"))  # for a longer search, at random
+# So that several examples share one: activation, types of logits and target, sums, gamma, ignored value.
+KERNELS = [
+    ("sigmoid", torch.float32, "uint8", ("intersection", "predicted", "actual"), 2.0, None),
+    ("sigmoid", torch.bfloat16, "shared", tuple(f for f in FIELDS if f not in UNIFORM), 2.0, 255),
+    ("sigmoid", torch.float32, "soft", ("cross_entropy_positive", "cross_entropy_negative"), 2.0, -1),
+    ("sigmoid", torch.float16, "soft", ("focal_positive", "focal_negative", "valid"), 0.5, None),
+    ("softmax", torch.float32, "index", ("intersection", "predicted", "actual", "cross_entropy_positive"), 2.0, 255),
+    ("softmax", torch.bfloat16, "index", ("focal_positive", "valid"), 2.0, None),
+    ("softmax", torch.float32, "soft", tuple(f for f in FIELDS if f not in NEGATIVES), 1.0, None),
+]
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 # Of a gradient's element: rounding to the dtype it is stored in. Triton's interpreter cuts bfloat16 off.
@@ -69,16 +79,26 @@ def make_target(draw, kind, shape, dtype):
 
 
 @st.composite
-def cases(draw):
+def kernels(draw):
+    """What decides on the kernel, as in KERNELS."""
     activation = draw(st.sampled_from(["sigmoid", "softmax"]))
     dtype = draw(st.sampled_from([torch.float32, torch.float32, torch.bfloat16, torch.float16, torch.float64]))
+    kind = draw(st.sampled_from([k for k in TARGETS if k != ("index" if activation == "sigmoid" else "shared")]))
+    allowed = [name for name in FIELDS if name not in (UNIFORM if activation == "sigmoid" else NEGATIVES)]
+    chosen = st.sampled_from([allowed, allowed, [f for f in allowed if f in DIFFERENTIABLE]])
+    needs = draw(st.one_of(chosen, st.lists(st.sampled_from(allowed), min_size=1, unique=True)))
+    gamma = draw(st.sampled_from([0.0, 0.5, 1.0, 2.0, 5.0]))
+    return activation, dtype, kind, needs, gamma, None if kind == "bool" else draw(st.sampled_from([None, 255, -1]))
+
+
+@st.composite
+def cases(draw, kernel):
+    activation, dtype, kind, needs, gamma, ignored = draw(kernel)
     classes = draw(st.integers(1 if activation == "sigmoid" else 2, 5))
     size = draw(st.sampled_from([(), (1,), (7,), (5, 9), (64, 33), (3, 4, 5), (150, 120)]))
     shape = (draw(st.integers(1, 3)), classes, *size)
     x = make_logits(draw, shape, dtype)
-    kind = draw(st.sampled_from([k for k in TARGETS if k != ("index" if activation == "sigmoid" else "shared")]))
     t = make_target(draw, kind, shape, dtype)
-    ignored = None if kind == "bool" else draw(st.sampled_from([None, 255, -1]))
     if ignored is not None and not (ignored < 0 and t.dtype == torch.uint8):
         hidden = torch.rand(t.shape, generator=torch.Generator().manual_seed(5)) < draw(
             st.sampled_from([0.0, 0.3, 1.0])
@@ -86,13 +106,10 @@ def cases(draw):
         t = t.masked_fill(hidden, ignored)
         if t.shape == x.shape:  # what is ignored may be anything
             x = x.masked_fill(hidden, torch.nan)
-    allowed = [name for name in FIELDS if name not in (UNIFORM if activation == "sigmoid" else NEGATIVES)]
-    chosen = st.sampled_from([allowed, allowed, [f for f in allowed if f in DIFFERENTIABLE]])
-    needs = draw(st.one_of(chosen, st.lists(st.sampled_from(allowed), min_size=1, unique=True)))
     weights = torch.rand(len(needs), *shape[:2], generator=torch.Generator().manual_seed(7), dtype=torch.float64)
     if shape[0] > 1 and draw(st.booleans()):
         weights[:, 0] = 0  # a mask that nothing is asked of
-    gamma, threshold = draw(st.sampled_from([0.0, 0.5, 1.0, 2.0, 5.0])), draw(st.sampled_from([0.0, 0.7]))
+    threshold = draw(st.sampled_from([0.0, 0.7]))
     autocast = draw(st.sampled_from([None, torch.bfloat16, torch.float16]))
     return Case(x, t, activation, tuple(needs), gamma, ignored, threshold, weights, autocast)
 
@@ -149,27 +166,31 @@ def skip_unless_it_runs(name):
         pytest.skip(f"{name}: {reason}")
 
 
-def property_of(name):
-    """The property test of one implementation."""
+def hold(name, kernel, examples):
+    """Check one implementation on so many examples."""
 
-    @settings(
-        max_examples=MORE or EXAMPLES[name],
-        deadline=None,
-        derandomize=not MORE,
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(cases())
+    @settings(max_examples=examples, deadline=None, derandomize=not MORE, suppress_health_check=list(HealthCheck))
+    @given(cases(kernel))
     def holds(case):
         check(case, name)
 
-    return holds
+    holds()
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: "-".join(map(str, kernel[:3])))
+def test_a_compiled_kernel_equals_the_reference(kernel):
+    """Whatever the sizes, strides, ignored positions, extreme logits, thresholds and autocast."""
+    skip_unless_it_runs("numba")
+    hold("numba", st.just(kernel), 20)
+
+
+@pytest.mark.parametrize(
+    "name", ["tiled", pytest.param("numba", marks=pytest.mark.tools), pytest.param("triton", marks=pytest.mark.tools)]
+)
 def test_an_implementation_equals_the_reference(name):
     """dtype, strides, shapes, tasks, ignored, soft targets, gamma, extreme logits, autocast: any of them together."""
     skip_unless_it_runs(name)
-    property_of(name)()
+    hold(name, kernels(), MORE or EXAMPLES[name])
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

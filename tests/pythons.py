@@ -34,6 +34,8 @@ NEED_TORCH = {
     "examples",
     "executors",
     "factory",
+    "gpu_kit",
+    "gpu_parts",
     "health_monitor",
     "health_ranks",
     "health_statistics",
@@ -53,8 +55,10 @@ NEED_TORCH = {
     "registry_document",
     "scheduled",
     "targets",
+    "timing",
     "uncertainty_weighting",
     "unions",
+    "values",
 }
 NEED_EXTRAS = {
     "captions",
@@ -133,24 +137,26 @@ def environment(python: Path, folder: Path) -> Path:
     return inside
 
 
-def chosen() -> list[str]:
-    """The names of the files that run."""
-    there = {path.stem.removeprefix("test_") for path in (ROOT / "tests").glob("test_*.py")}
+def chosen() -> dict[str, list[Path]]:
+    """The files that run, by name."""
+    there: dict[str, list[Path]] = {}
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        there.setdefault(path.stem.removeprefix("test_"), []).append(path)
     left_out = NEED_TORCH | NEED_EXTRAS
-    if ghosts := left_out - there:
+    if ghosts := left_out - there.keys():
         sys.exit(
             f"tests/pythons.py leaves out {', '.join(sorted(ghosts))}: there is no such file; take it off the list"
         )
-    return sorted(there - left_out)
+    return {name: paths for name, paths in there.items() if name not in left_out}
 
 
 def run_tests(python: Path, report: Path) -> Verdict:
     """Run what needs no torch with this Python."""
-    names = chosen()
+    files = chosen()
     options = ["-q", "-n", "2", "--dist", "worksteal", "-p", "no:cacheprovider", f"--junitxml={report}"]
     environ = {key: value for key, value in os.environ.items() if not key.startswith(("LOSSREG", "PYTHON"))}
     done = subprocess.run(
-        [python, "-m", "pytest", *options, *(f"tests/test_{name}.py" for name in names)],
+        [python, "-m", "pytest", *options, *(path for paths in files.values() for path in paths)],
         cwd=ROOT,
         env=environ | {"OMP_NUM_THREADS": "1"},
         check=False,
@@ -158,7 +164,7 @@ def run_tests(python: Path, report: Path) -> Verdict:
     counts, passed = tally(report)
     said = ", ".join(f"{number} {outcome}" for outcome, number in counts.items())
     # A file that skips itself for want of torch would go unnoticed.
-    if silent := [name for name in names if not passed[name]]:
+    if silent := [name for name in files if not passed[name]]:
         said += f"; nothing passed in {', '.join(silent)}: if it all needs torch, put it on the list NEED_TORCH"
     return Verdict(said, done.returncode == 0 and not silent)
 
@@ -170,7 +176,8 @@ def tally(report: Path) -> tuple[Counter[str], Counter[str]]:
         outcome = next((child.tag for child in case if child.tag in ("skipped", "failure", "error")), "passed")
         outcomes[outcome] += 1
         if outcome == "passed":
-            passed[case.get("classname", "").split(".")[1].removeprefix("test_")] += 1
+            module = next(part for part in case.get("classname", "").split(".") if part.startswith("test_"))
+            passed[module.removeprefix("test_")] += 1
     return outcomes, passed
 
 

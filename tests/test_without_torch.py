@@ -8,6 +8,8 @@ import pytest
 
 from lossreg.first_party import FIRST_PARTY
 
+pytestmark = pytest.mark.tools
+
 # As if torch were not installed, on a machine where it is.
 ABSENT = "import sys; sys.modules['torch'] = None\n"
 MAIN = f"{ABSENT}from lossreg.cli import main; main()"

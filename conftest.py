@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
+from importlib import import_module
 
 import pytest
 
+LONG = os.environ.get("LOSSREG_SEARCH") == "long"
 COMPILING = "compiles"  # the conformance kit's check that starts a compiler
 
 
@@ -14,6 +18,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if getattr(item, "check", None) == COMPILING:
             item.add_marker(pytest.mark.tools)
+
+
+@pytest.fixture
+def compiled() -> None:
+    """The kernels that Numba compiles may run in this test."""
+
+
+@pytest.fixture(autouse=True)
+def plain_installation(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compute without Numba, as on a plain installation, but in tests of the kernels and by `make test-all`.
+
+    A kernel takes seconds to compile, and test_implementations.py holds all of them equal.
+    """
+    if LONG or "compiled" in request.fixturenames or "torch" not in sys.modules:
+        return
+    choice = import_module("lossreg_segmentation.statistics.choice")
+    there = choice._unusable
+    monkeypatch.setattr(choice, "_unusable", lambda name: there(name) if name != "numba" else choice._MISSING[name])
 
 
 @pytest.fixture(scope="session")

@@ -87,7 +87,7 @@ def test_an_explicit_choice_that_cannot_compute_says_why(monkeypatch, installed,
 
 
 @pytest.fixture
-def forgotten():
+def forgotten(compiled):
     """What is known of installed kernels, before the test and after it."""
     choice._unusable.cache_clear()
     yield
@@ -150,6 +150,7 @@ def test_an_unknown_implementation_is_refused_by_name():
         pass
 
 
+@pytest.mark.usefixtures("compiled")
 @pytest.mark.parametrize("name", ["numba", "tiled"])
 def test_a_second_derivative_names_the_implementation_that_has_one(name):
     """The first one, kept for a second, is computed."""
@@ -171,6 +172,7 @@ def test_a_second_derivative_names_the_implementation_that_has_one(name):
 
 
 @pytest.mark.tools
+@pytest.mark.usefixtures("compiled")
 @pytest.mark.parametrize("name", ["numba", "tiled", "reference"])
 def test_a_compiled_loss_follows_the_choice(name):
     """And is the same as the one that is not compiled, in value and gradient."""
@@ -187,6 +189,7 @@ def test_a_compiled_loss_follows_the_choice(name):
     torch._dynamo.reset()
 
 
+@pytest.mark.usefixtures("compiled")
 @pytest.mark.parametrize("name", ["numba", "tiled"])
 @pytest.mark.parametrize(
     "target, activation, message",
@@ -210,6 +213,7 @@ def test_wrong_target_values_are_seen_in_passing(name, target, activation, messa
             mask_statistics(x, target, activation=activation, needs=["actual"])
 
 
+@pytest.mark.usefixtures("compiled")
 @pytest.mark.parametrize("name", ["numba", "tiled", "reference"])
 @pytest.mark.parametrize("learns", [False, True])
 def test_a_target_that_asks_for_a_gradient_gets_none(name, learns):

@@ -212,6 +212,7 @@ def test_over_batch_sums_the_examples_and_keeps_what_is_missing():
     assert found.actual is None
 
 
+@pytest.mark.usefixtures("compiled")
 @pytest.mark.parametrize("name", ["numba", "tiled", "reference"])
 def test_sums_of_a_constant_image_keep_their_digits(name):
     """Equal addends are rounded the same way each time, so that long float32 sums drift: 1 - p is 4.5e-5 here."""

@@ -46,6 +46,7 @@ def pool(request, monkeypatch, two_threads):
         pytest.skip("torch has loaded no OpenMP library with the entry point GOMP_parallel")
 
 
+@pytest.mark.usefixtures("compiled")
 @CPU
 def test_several_callers_at_once_get_what_each_gets_alone(pool, name):
     """Forward and backward in eight threads, bit for bit."""
@@ -102,6 +103,7 @@ def child(queue, name):
 
 
 @pytest.mark.tools
+@pytest.mark.usefixtures("compiled")
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows does not fork")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 @CPU

@@ -91,13 +91,17 @@ def refusal(name: str, input: Tensor, target: Tensor, activation: str) -> str:
     return unusable(name) if name == "numba" else ""
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def unusable(name: str) -> str:
     """Say why the kernels of "numba" or "triton" cannot be used at all; empty if they can. Imports them, once.
 
     What is installed may be broken, as a Numba that does not know this NumPy is. Other implementations compute then.
     """
     return _unusable(name)
+
+
+# For compilers, which cannot trace an import. As torch.compiler.assume_constant_result does, which takes a second to
+# import what it needs.
+unusable._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 @cache

@@ -35,7 +35,8 @@ def forward(x: Tensor, t: Tensor, request: Request) -> Tensor:
             found = _count_sums(read, request)
             if differentiable:
                 found |= class_sums(read, request) if request.activation == "softmax" else _mask_sums(read, request)
-            sums[:, span(rows)] += torch.stack([found[name] for name in request.needs])
+            if request.needs:
+                sums[:, span(rows)] += torch.stack([found[name] for name in request.needs])
         return sums
 
     parts = in_threads(len(places), THREADS, add)

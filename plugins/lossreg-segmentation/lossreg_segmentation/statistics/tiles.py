@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.linalg import vecdot
 
-from lossreg_segmentation.statistics.checks import check_values, is_ignored
+from lossreg_segmentation.statistics.checks import check_values, counting, is_ignored
 from lossreg_segmentation.statistics.request import Request, is_index, sums_dtype
 from lossreg_segmentation.statistics.threads import in_torch_threads
 
@@ -71,7 +71,7 @@ def read_tile(x: Tensor, t: Tensor, rows: Tensor, columns: slice, request: Reque
     logits = rows_of(x, request)[span(rows), :, columns].to(dtype)
     target = t.unsqueeze(1) if index else rows_of(t, request)
     shared = len(rows_of(x, request)) // len(target)  # one target for all masks of an example
-    target = target[span(rows // shared), :, columns]
+    target = counting(target[span(rows // shared), :, columns])
     counted, valid = target, None
     if request.ignore_index is not None:
         kept = ~is_ignored(target, request.ignore_index)

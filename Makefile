@@ -1,4 +1,4 @@
-# make setup | demo | test | check | bench | manifests
+# make setup | demo | check | test | test-all | test-wheels | test-pythons | bench | manifests | gpu-kit | release-check
 # Everything happens in .venv; setup does nothing when nothing changed.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -11,6 +11,8 @@ PLUGINS := plugins/lossreg-segmentation plugins/lossreg-sam $(LIBRARIES:%=plugin
 THIRD_PARTY := examples/third_party
 EDITORS := lossreg segmentation sam edge-losses  # whose losses the examples' schema has
 OURS := . $(PLUGINS) $(THIRD_PARTY)
+PEERS := monai kornia kornia_rs torchvision timm segmentation_models_pytorch pytorch_metric_learning \
+	pytorch-toolbelt opencv-python-headless piq
 PACKAGES := lossreg lossreg_segmentation lossreg_sam $(LIBRARIES:%=lossreg_%)
 PROJECT_FILES := $(OURS:=/pyproject.toml)
 
@@ -18,7 +20,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 # Two workers of one thread each: torch would start two threads in both.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
-.PHONY: setup demo test check bench manifests build clean
+.PHONY: setup demo test test-all test-wheels test-pythons check bench gpu-kit manifests build release-check clean
 
 setup: $(STAMP)
 
@@ -30,27 +32,41 @@ $(STAMP): constraints.txt Makefile $(PROJECT_FILES)
 	$(PIP) --no-build-isolation --no-deps $(OURS:%=--editable %)
 	$(PIP) "lossreg[dev]" $(notdir $(PLUGINS))
 	# Peers that tests compare with and providers describe; what else they depend on is not needed.
-	$(PIP) --no-deps monai kornia kornia_rs torchvision timm segmentation_models_pytorch pytorch_metric_learning \
-		pytorch-toolbelt opencv-python-headless piq
+	$(PIP) --no-deps $(PEERS)
 	@touch $@
 
 demo: setup
 	$(BIN)/python examples/train.py
 
+# What protects the numbers that users get: minutes, without processes, compilers and clusters.
 test: setup
-	$(PYTEST) $(ARGS)
+	$(PYTEST) -m "not tools" $(ARGS)
+
+# All of it, searched for longer, with the kernels that Numba compiles.
+test-all: setup
+	LOSSREG_SEARCH=long $(PYTEST) $(ARGS)
+
+# The built wheels in an empty environment, as a user has them.
+test-wheels: build
+	$(BIN)/python tests/wheels.py dist
+
+# What needs no torch, on every supported Python that is here. It makes environments of its own.
+test-pythons:
+	$(PYTHON) tests/pythons.py $(PYTHONS)
 
 check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q tests/test_architecture.py
 	$(BIN)/python plugins/manifests.py check $(PACKAGES)
 
 bench: setup
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/losses.py
 	$(BIN)/python benchmarks/losses.py --catalogue
+
+gpu-kit: setup
+	$(BIN)/python benchmarks/gpu/gather.py
 
 manifests: setup
 	$(BIN)/python plugins/manifests.py build $(PACKAGES)
@@ -61,6 +77,9 @@ manifests: setup
 build: setup
 	rm -rf dist
 	for project in $(OURS); do $(BIN)/python -m build --no-isolation --outdir dist $$project || exit 1; done
+
+release-check: setup
+	$(BIN)/python -m release.check $(ARGS)
 
 clean:
 	rm -rf $(VENV) dist runs .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -12,9 +12,9 @@ from lossreg_segmentation.statistics import implementation
 BCE, DICE = {"name": "bce"}, {"name": "dice"}
 
 
-def on_reference():
+def on_tiles():
     """Sums in plain torch: to test formulas takes no compiled kernel."""
-    return implementation("reference")
+    return implementation("tiled")
 
 
 def bce(input, target):
@@ -89,7 +89,7 @@ class LevelsCase(MaskCase):
 
 
 def binary(**options):
-    return [MaskCase("binary", context=on_reference, **options)]
+    return [MaskCase("binary", context=on_tiles, **options)]
 
 
 TERMS = [DICE, BCE]
@@ -101,9 +101,9 @@ CASES = {
     "lossreg/weighted_sum": binary(params={"terms": WEIGHED}, oracle=weighted_sum),
     "lossreg/product": binary(params={"terms": TERMS}, oracle=product),
     "lossreg/uncertainty_weighting": binary(params={"terms": TERMS}, oracle=uncertainty),
-    "lossreg/scheduled": [StepCase("binary", context=on_reference, params={"terms": POINTS}, oracle=scheduled)],
+    "lossreg/scheduled": [StepCase("binary", context=on_tiles, params={"terms": POINTS}, oracle=scheduled)],
     "lossreg/deep_supervision": [
-        LevelsCase("binary", size=(4, 6), context=on_reference, params={"loss": DICE}, oracle=levels)
+        LevelsCase("binary", size=(4, 6), context=on_tiles, params={"loss": DICE}, oracle=levels)
     ],
     "lossreg/point_sampled": binary(size=(4, 6), params=SAMPLED, oracle=points),
 }

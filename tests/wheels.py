@@ -1,0 +1,171 @@
+"""What a plain installation does: `python tests/wheels.py dist`, which holds the built wheels.
+
+lossreg, lossreg-segmentation and lossreg-sam go into an empty environment, with no extra, as the README's install line
+has it. There every warning is an error: the quickstart, each command, a generated plugin, and last the conformance kit
+over our own losses, for which pytest is added.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+WHEELS = ("lossreg", "lossreg_segmentation", "lossreg_sam")
+ABSENT = ("numba", "scipy", "duckdb", "matplotlib", "triton")  # in the development environment, and not here
+NEED_SCIPY = ("boundary", "hausdorff_dt")  # the extra lossreg-segmentation[boundary]
+CONFIG = '{"name": "weighted_sum", "params": {"terms": [{"weight": 20, "name": "focal"}, {"name": "dice"}]}}'
+DICE = """
+import torch, lossreg
+torch.manual_seed(0)
+loss, x = lossreg.build("dice"), torch.randn(1, 1, 512, 512, requires_grad=True)
+t = torch.rand(1, 1, 512, 512) > 0.5
+print(f"{loss(x, t).item():.4f}")
+for dtype in (torch.bfloat16, torch.float16):
+    with torch.autocast("cpu", dtype):
+        value = loss(x, t)
+        (slope,) = torch.autograd.grad(value, x)
+    assert torch.equal(value, loss(x, t)) and torch.equal(slope, torch.autograd.grad(loss(x, t), x)[0])
+"""
+
+
+class Plain:
+    """An environment that holds the wheels alone, and an empty folder to work in."""
+
+    def __init__(self, folder: Path, wheels: list[Path]) -> None:
+        subprocess.run([sys._base_executable, "-m", "venv", folder / "venv"], check=True)
+        self.bin = folder / "venv" / "bin"
+        self.work = folder / "work"
+        self.work.mkdir()
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "LOSSREG"))}
+        self.environment = kept | {"PYTHONWARNINGS": "error", "OMP_NUM_THREADS": "1"}
+        self.install(*wheels)
+
+    def install(self, *what: str | Path) -> None:
+        """Install with the pinned versions."""
+        pip = [self.bin / "python", "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+        environment = self.environment | {"PYTHONWARNINGS": ""}  # pip's own are pip's
+        subprocess.run([*pip, "--constraint", ROOT / "constraints.txt", *what], check=True, env=environment)
+
+    def run(self, *command: str | Path, status: int = 0, says: str = "", quiet: bool = False) -> None:
+        """Run a program; fail if it ends otherwise, warns, or does not say what it must."""
+        start = time.monotonic()
+        program, *arguments = command
+        done = subprocess.run(
+            [self.bin / program, *arguments], cwd=self.work, env=self.environment, capture_output=True, text=True
+        )
+        shown = " ".join(str(part).strip().splitlines()[0] for part in command)
+        print(f"$ {shown}    ({time.monotonic() - start:.1f} s)", flush=True)
+        output = done.stdout + done.stderr
+        if not quiet:
+            print(*(f"    {line}" for line in output.splitlines()[-14:]), sep="\n")
+        if done.returncode != status or says not in output or "Traceback" in output or "Warning" in output:
+            sys.exit(f"{shown}: exit code {done.returncode}, expected {status}, saying {says!r}\n{output}")
+
+    def python(self, code: str, **expected: str) -> None:
+        """Run Python code."""
+        self.run("python", "-c", code, **expected)
+
+
+def main(dist: Path) -> None:
+    """Install the wheels and try everything."""
+    wheels = [next(iter(dist.glob(f"{name}-[0-9]*.whl"))) for name in WHEELS]
+    with tempfile.TemporaryDirectory() as folder:
+        plain = Plain(Path(folder), wheels)
+        imports(plain)
+        commands(plain)
+        shadows(plain)
+        plugin(plain)
+        conformance(plain)
+    print("the wheels work as they are installed")
+
+
+def imports(plain: Plain) -> None:
+    """Only what the wheels bring is here; the quickstart runs; autocast changes nothing."""
+    there = "import importlib.util as u; print([n for n in {} if u.find_spec(n)])"
+    plain.python(there.format(ABSENT), says="[]")
+    plain.python("import lossreg, sys; print(len(lossreg.losses.list()), 'torch' in sys.modules)", says="36 False")
+    quickstart = (ROOT / "README.md").read_text().partition("## Quickstart")[2].partition("\n## ")[0]
+    for language, code in re.findall(r"```(\w+)\n(.*?)```", quickstart, re.DOTALL):
+        if language == "yaml":
+            (plain.work / "train.yaml").write_text(code)
+    blocks = re.findall(r"```python\n(.*?)```", quickstart, re.DOTALL)
+    plain.python("\n".join(blocks), says="did you mean 'smooth'?")
+    plain.python(DICE)
+
+
+def commands(plain: Plain) -> None:
+    """Every command works, or says which extra it needs."""
+    plain.run("lossreg", "doctor", says="tiled; numba is several times faster: pip install 'lossreg-segmentation[cpu]'")
+    plain.run("lossreg", "list", says="36 losses")
+    plain.run("lossreg", "list", "--tag", "sam & !mixture")
+    plain.run("lossreg", "show", "dice", says="smooth")
+    plain.run("lossreg", "why", "dice", says="segmentation")
+    (plain.work / "config.json").write_text(CONFIG)
+    plain.run("lossreg", "validate", "config.json", says="gamma")
+    plain.run("lossreg", "validate", "train.yaml", "--at", "training.loss", says="ignore_index")
+    plain.run("lossreg", "schema", "dice", quiet=True)
+    plain.run("lossreg", "stubs", quiet=True)
+    plain.run("lossreg", "manifest", "check", *WHEELS, says="lossreg_sam: in step")
+    plain.run("lossreg", "plot", "dice", status=1, says="pip install 'lossreg[plot]'")
+    plain.run("lossreg", "check-targets", ".", status=1, says="pip install 'lossreg[targets]'")
+    plain.run("lossreg", "records", "summary", ".", status=1, says="pip install 'lossreg[records]'")
+
+
+def shadows(plain: Plain) -> None:
+    """A folder that is called as a package that is not here is no package."""
+    for name in ("numba", "scipy", "duckdb"):
+        (plain.work / name).mkdir()
+    (plain.work / "train.py").write_text(DICE)
+    plain.run("python", "train.py")
+    for name in ("numba", "scipy", "duckdb"):
+        (plain.work / name).rmdir()
+
+
+def plugin(plain: Plain) -> None:
+    """A generated package is installed, found, and passes its own tests."""
+    plain.run("lossreg", "new-plugin", "acme-losses", quiet=True)
+    plain.install("pytest", "pytest-xdist", plain.work / "acme-losses")
+    plain.run("lossreg", "show", "charbonnier", says="acme")
+    plain.run("python", "-m", "pytest", "-q", "acme-losses", says="passed")
+
+
+def conformance(plain: Plain) -> None:
+    """Our own losses keep what they must, by what a plain installation computes with."""
+    names = "import lossreg; print(*(e.full_name for e in lossreg.losses.entries() if e.provider != 'acme-losses'))"
+    found = subprocess.run([plain.bin / "python", "-c", names], capture_output=True, text=True, check=True)
+    checked = [name for name in found.stdout.split() if not name.endswith(NEED_SCIPY)]
+    print(f"not checked, for want of SciPy: {', '.join(NEED_SCIPY)}")
+    for tests in ("tests", "plugins/lossreg-segmentation/tests", "plugins/lossreg-sam/tests"):
+        shutil.copytree(ROOT / tests, plain.work / "kit" / tests, ignore=shutil.ignore_patterns("test_*.py"))
+    (plain.work / "kit" / "pytest.ini").write_text(
+        f"[pytest]\naddopts = --import-mode=importlib\nlossreg_losses = {' '.join(checked)}\nmarkers = tools\n"
+        "testpaths = tests plugins\nfilterwarnings = error\n"
+    )
+    plain.run(
+        "python",
+        "-m",
+        "pytest",
+        "-q",
+        "-n",
+        "2",
+        "-p",
+        "no:cacheprovider",
+        "--rootdir",
+        "kit",
+        "-c",
+        "kit/pytest.ini",
+        "kit",
+        "--lossreg",
+        says=" passed",
+    )
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]).resolve())

@@ -80,6 +80,17 @@ def test_a_nan_that_counts_is_seen(loss, task):
     assert loss(task=task)(x, hard_target(task)).isnan()
 
 
+@each_loss
+def test_an_ignored_pixel_is_never_among_the_hardest(loss):
+    """A logit of 0 costs log 2; the five that count are all right and cost less, and one of them is kept."""
+    x, t = torch.tensor([[[3.0, 4.0, 5.0, 6.0, 7.0, 0.0, 0.0]]], dtype=torch.float64), torch.ones(1, 1, 7)
+    t[..., 5:] = 255
+    own = {"k": 0.2} if loss is TopK else {"min_share": 0.2}
+    value, gradient = value_and_gradient(loss(ignore_index=255, **own), x, t)
+    assert value.item() == pytest.approx(math.log1p(math.exp(-3)), rel=1e-12)
+    assert (gradient != 0).tolist() == [[[True, False, False, False, False, False, False]]]
+
+
 def test_all_soft_pixels_under_class_weights_are_weighted_cross_entropy():
     """The weights stand inside the sum over classes, as torch has them."""
     x, t = logits("multiclass"), logits("multiclass", seed=5).softmax(1)

@@ -78,6 +78,15 @@ def test_ignore_takes_the_class_out_of_the_mean_and_zero_keeps_it(name):
 
 
 @pytest.mark.parametrize("name", OVERLAP)
+def test_ignore_takes_an_absent_class_out_beside_ignored_pixels_too(name):
+    """Of three classes one is absent where it counts, and one is ignored whole: the value of the third."""
+    x, t = logits("multilabel"), hard_target("multilabel")
+    t[:, 0, 0], t[:, 1], t[:, 1, 0], t[:, 2] = 9, 0, 9, 9
+    alone = build(name, "binary", ignore_index=9)(x[:, :1], t[:, :1]).item()
+    assert build(name, "multilabel", absent="ignore", ignore_index=9)(x, t).item() == pytest.approx(alone, rel=1e-12)
+
+
+@pytest.mark.parametrize("name", OVERLAP)
 def test_a_class_is_absent_from_its_example_or_from_the_batch(name):
     """Pixels of class 1 in the second example make it present under batch=True alone."""
     x, t = logits("multilabel", batch=2), hard_target("multilabel", batch=2)

@@ -101,6 +101,21 @@ def test_ranks_train_as_one_process_does(ranks, tmp_path):
             assert max(sizes) < 4096
 
 
+@pytest.mark.parametrize("name", CONFIGS)
+def test_two_ranks_of_one_batch_train_as_one_process_does_with_both_halves(name, monkeypatch):
+    """Without processes: the other rank has the same batch, so that what is summed over ranks doubles."""
+    images, target = batch(name)
+    both = torch.cat([images, images]), torch.cat([target, target])
+    value, expected = gradients(model(), lossreg.build(CONFIGS[name]), *both)
+    monkeypatch.setattr(dist, "is_initialized", lambda: True)
+    monkeypatch.setattr(dist, "get_world_size", lambda: 2)
+    monkeypatch.setattr(dist, "all_reduce", lambda summed: summed.mul_(2))
+    found, grads = gradients(model(), lossreg.build(CONFIGS[name]), images, target)
+    assert found == pytest.approx(value, rel=1e-9)
+    for grad, whole in zip(grads, expected, strict=True):  # the mean of two equal gradients
+        torch.testing.assert_close(grad, whole, rtol=1e-8, atol=1e-12)
+
+
 def test_the_mean_of_local_losses_is_another_where_batches_are_uneven():
     """So the test above would notice ranks that do not share."""
     config = {"name": "dice", "params": {"batch": True, "task": "multilabel"}}

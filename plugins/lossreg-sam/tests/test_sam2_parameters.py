@@ -38,6 +38,7 @@ CONSTRUCTOR = RELEASED | dict.fromkeys(SWITCHES, False)
             {"focal_alpha": -1.0, "focal_alpha_obj_score": 0.25},
             RELEASED | {"focal_alpha": -1, "focal_alpha_obj_score": 0.25},
         ),
+        ({"focal_alpha": 0.0}, RELEASED | {"focal_alpha": 0.0}),  # the background alone, not all alike
     ],
 )
 def test_a_preset_says_what_is_left_out_and_a_given_parameter_wins(params, expected):

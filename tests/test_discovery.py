@@ -47,6 +47,17 @@ def test_a_manifest_is_a_library(site):
     assert registry.get("a/focal").__module__ == "acme.focal"
 
 
+def test_the_manifest_of_an_editable_install_is_read_without_import(site, tmp_path, monkeypatch):
+    """The package lies elsewhere than its metadata, so that the import system is asked where."""
+    site.package("acme", MANIFEST)
+    (tmp_path / "lib").mkdir()
+    folder = site.distribution("acme", manifests={"a": "acme:lossreg.json"})
+    folder.rename(tmp_path / "lib" / folder.name)
+    monkeypatch.syspath_prepend(tmp_path / "lib")
+    assert site.names(site.registry()) == ["a/focal"]
+    assert "acme" not in sys.modules
+
+
 def test_a_manifest_has_a_default_name_and_may_have_another(site):
     """`acme` alone means lossreg.json."""
     site.package("acme", MANIFEST)

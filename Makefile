@@ -1,4 +1,4 @@
-# make setup | demo | check | test | test-all | test-wheels | test-pythons | bench | manifests | gpu-kit | release-check
+# make setup | demo | check | test | test-all | test-wheels | test-pythons | mutants | bench | manifests | gpu-kit | release-check
 # Everything happens in .venv; setup does nothing when nothing changed.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -20,7 +20,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 # Two workers of one thread each: torch would start two threads in both.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
-.PHONY: setup demo test test-all test-wheels test-pythons check bench gpu-kit manifests build release-check clean
+.PHONY: setup demo test test-all test-wheels test-pythons check bench gpu-kit manifests build release-check mutants clean
 
 setup: $(STAMP)
 
@@ -53,6 +53,10 @@ test-wheels: build
 # What needs no torch, on every supported Python that is here. It makes environments of its own.
 test-pythons:
 	$(PYTHON) tests/pythons.py $(PYTHONS)
+
+# Whether the tests notice mistakes that would be silent. It writes the table of docs/testing.md.
+mutants: setup
+	$(BIN)/python tests/mutants.py --table docs/testing.md
 
 check: setup
 	$(BIN)/ruff check .

@@ -290,7 +290,9 @@ def test_every_loss_is_sampled_or_refused_by_its_contract(entry):
     """None that the contract lets through fails on the tensors, and what is sampled is finite."""
     try:
         classes = plotting._classes(entry)
-    except LossregError:
+    except LossregError as refused:
+        contract = entry.metadata["contract"]
+        assert str(refused).startswith(f"{entry.full_name} cannot be drawn: it takes {contract['input']!r} and ")
         return
     needed = {"loss": "bce"} if entry.name == "point_sampled" else {"terms": ["bce"]}
     params = {key: needed[key] for key in entry.metadata["parameters"]["required"]}

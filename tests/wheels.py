@@ -120,11 +120,11 @@ def commands(plain: Plain) -> None:
 
 def shadows(plain: Plain) -> None:
     """A folder that is called as a package that is not here is no package."""
-    for name in ("numba", "scipy", "duckdb"):
+    for name in ABSENT:
         (plain.work / name).mkdir()
     (plain.work / "train.py").write_text(DICE)
     plain.run("python", "train.py")
-    for name in ("numba", "scipy", "duckdb"):
+    for name in ABSENT:
         (plain.work / name).rmdir()
 
 
@@ -137,7 +137,9 @@ def plugin(plain: Plain) -> None:
 
 
 def conformance(plain: Plain) -> None:
-    """Our own losses keep what they must, by what a plain installation computes with."""
+    """Our own losses keep what they must, by what a plain installation computes with. So says the page on it."""
+    page = (ROOT / "docs" / "conformance.md").read_text()
+    plain.python("\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL)), says="True")
     names = "import lossreg; print(*(e.full_name for e in lossreg.losses.entries() if e.provider != 'acme-losses'))"
     found = subprocess.run([plain.bin / "python", "-c", names], capture_output=True, text=True, check=True)
     checked = [name for name in found.stdout.split() if not name.endswith(NEED_SCIPY)]
@@ -148,23 +150,8 @@ def conformance(plain: Plain) -> None:
         f"[pytest]\naddopts = --import-mode=importlib\nlossreg_losses = {' '.join(checked)}\nmarkers = tools\n"
         "testpaths = tests plugins\nfilterwarnings = error\n"
     )
-    plain.run(
-        "python",
-        "-m",
-        "pytest",
-        "-q",
-        "-n",
-        "2",
-        "-p",
-        "no:cacheprovider",
-        "--rootdir",
-        "kit",
-        "-c",
-        "kit/pytest.ini",
-        "kit",
-        "--lossreg",
-        says=" passed",
-    )
+    options = "-q -n 2 -p no:cacheprovider --rootdir kit -c kit/pytest.ini --lossreg kit"
+    plain.run("python", "-m", "pytest", *options.split(), says=" passed")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ def collapse(*arguments):
     )
 
 
-def test_it_trains_under_three_losses_and_draws(tmp_path):
+def test_it_trains_under_three_losses_and_draws(tmp_path):  # over 10 s: three trainings
     """160 targets, of which 1 in 50 is kept; in so few steps nothing is wrong with a training that leaves them out."""
     done = collapse("--steps", 20, "--out", tmp_path)
     assert done.returncode == 0, done.stderr

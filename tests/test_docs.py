@@ -28,6 +28,7 @@ def test_there_is_documentation():
     assert len(PAGES) >= 4
 
 
+# Over 10 s for conformance.md, which runs the kit: its kernels are compiled.
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_the_blocks_of_a_page_run(page, tmp_path, monkeypatch):
     """Python blocks run in order in one namespace; a text block is what the one before it printed."""

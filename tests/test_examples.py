@@ -21,7 +21,7 @@ def train(*arguments):
     )
 
 
-def test_the_demo_trains_every_config_and_draws(tmp_path):
+def test_the_demo_trains_every_config_and_draws(tmp_path):  # over 10 s: three trainings
     """A table with a row for each config, and the two pictures."""
     done = train("--epochs", 1, "--out", tmp_path)
     assert done.returncode == 0, done.stderr

@@ -93,7 +93,7 @@ def torchrun(tmp_path_factory):
     return out
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module")  # over 10 s: a Ray cluster starts, dies and starts again
 def killed(tmp_path_factory):
     """The folder of a job on Ray that was killed, and the parts that it had written whole. One of them was torn."""
     if find_spec("ray") is None:

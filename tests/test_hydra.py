@@ -51,7 +51,7 @@ def test_the_default_of_the_program_holds(config):
     assert dict(loss.params) == lossreg.validate("bce").params
 
 
-def test_every_option_has_the_defaults_of_its_loss(config):
+def test_every_option_has_the_defaults_of_its_loss(config):  # over 10 s: Hydra composes each of 72 options
     """Each loss of ours, under its short name and as provider/name, once what is required is given."""
     mine = [entry for entry in losses.entries() if entry.provider in OURS]
     assert len(mine) > 30

@@ -62,7 +62,7 @@ def environment_with(wheel, folder):
     return python_there
 
 
-@pytest.mark.tools
+@pytest.mark.tools  # over 10 s: builds and installs a wheel, and runs its tests
 def test_what_is_written_is_built_installed_found_validated_and_passes_its_own_tests(tmp_path):
     """From the wheel alone, in an environment of its own: README, manifest, and the kit over every case."""
     for needed in ("build", "hatchling"):  # not pip: importing it switches off what setuptools does for distutils
@@ -123,7 +123,7 @@ def test_the_manifest_is_what_lossreg_generates(tmp_path, monkeypatch):
     assert template == generated.replace("acme_in_step", "{{ package }}")
 
 
-@pytest.mark.tools
+@pytest.mark.tools  # over 10 s: mypy reads torch without a cache
 @pytest.mark.parametrize("tool", ["ruff check --no-cache", "ruff format --check --no-cache", "mypy --cache-dir cache"])
 def test_the_code_passes_what_its_pyproject_asks_for(tmp_path, tool):
     """ruff with imports sorted, and mypy --strict, without a complaint."""

@@ -288,12 +288,11 @@ def test_the_tags_of_what_can_be_drawn_find_it():
 @pytest.mark.parametrize("entry", FIRST_PARTY, ids=lambda entry: entry.full_name)
 def test_every_loss_is_sampled_or_refused_by_its_contract(entry):
     """None that the contract lets through fails on the tensors, and what is sampled is finite."""
-    try:
-        classes = plotting._classes(entry)
-    except LossregError as refused:
-        contract = entry.metadata["contract"]
-        assert str(refused).startswith(f"{entry.full_name} cannot be drawn: it takes {contract['input']!r} and ")
+    if entry.metadata["contract"]["input"] not in ("logits", "as the terms"):
+        with pytest.raises(LossregError, match=f"{entry.full_name} cannot be drawn: it takes '.*' and '.*'; what can"):
+            plotting._classes(entry)
         return
+    classes = plotting._classes(entry)
     needed = {"loss": "bce"} if entry.name == "point_sampled" else {"terms": ["bce"]}
     params = {key: needed[key] for key in entry.metadata["parameters"]["required"]}
     if entry.name == "scheduled":

@@ -152,7 +152,7 @@ def test_what_is_broken_is_one_failure(project, site, package, conftest, message
     assert message in done.stdout
 
 
-def test_what_failed_last_time_is_run_alone(project):
+def test_what_failed_last_time_is_run_alone(project):  # over 10 s: three runs of pytest and of the kit
     """Ids are what pytest keeps, and what it takes."""
     assert "1 failed, 17 passed" in project(conftest="", cache=True).stdout
     again = project("--lf", conftest="", cache=True)

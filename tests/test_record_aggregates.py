@@ -27,7 +27,7 @@ from .budget import examples  # noqa: E402
 
 NAN, INF = math.nan, math.inf
 MANY, SOME, FEW = (
-    settings(max_examples=examples(few, many), deadline=None) for few, many in ((20, 100), (8, 40), (4, 16))
+    settings(max_examples=examples(few, many), deadline=None) for few, many in ((20, 60), (8, 30), (4, 12))
 )
 
 

@@ -59,7 +59,7 @@ print(json.dumps(reported))
 """
 
 
-@pytest.mark.tools
+@pytest.mark.tools  # over 10 s: 50 writers start and are killed
 def test_writers_that_are_killed_leave_whole_shards(tmp_path):
     """At 50 moments: every shard reads, no row is there twice, and none is lost that was said to be written."""
     done = subprocess.run(

@@ -81,7 +81,7 @@ def write(folder, rows):
             write_shard(folder, shard_name(run, rank, session, number), chunk)
 
 
-@settings(max_examples=examples(12, 60), deadline=None)
+@settings(max_examples=examples(12, 40), deadline=None)
 @given(drawn)
 def test_plain_python_says_the_same(rows):
     """Two runs, three ranks, three sessions, missing names; the loss is the row's place."""

@@ -128,7 +128,7 @@ def measured(tmp_path, names):
     return {name: (float(seconds), int(letters), text) for name, seconds, letters, text in lines}
 
 
-@pytest.mark.tools
+@pytest.mark.tools  # over 10 s: each config has a process whose memory is measured
 def test_a_hostile_config_ends_soon_in_little_memory_with_a_short_message(tmp_path):
     """All of them after one another: each in its time, none beyond the memory of the process."""
     pytest.importorskip("resource", reason="this system bounds no memory")

@@ -33,7 +33,7 @@ def section(page, title):
     return page.split(f"# {title}\n", 1)[1].split("\n# ", 1)[0]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module")  # over 10 s: Triton's interpreter computes every pass
 def dry(tmp_path_factory):
     done, page = run(tmp_path_factory.mktemp("dry"))
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-3000:]

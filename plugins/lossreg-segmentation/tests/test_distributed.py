@@ -84,7 +84,7 @@ def rank_main(rank, shares, folder):
     dist.destroy_process_group()
 
 
-@pytest.mark.tools
+@pytest.mark.tools  # over 10 s: each rank imports torch
 @pytest.mark.parametrize("ranks", SHARES)
 def test_ranks_train_as_one_process_does(ranks, tmp_path):
     """The average of the gradients is that of the whole batch, that of the losses too; by one small collective."""

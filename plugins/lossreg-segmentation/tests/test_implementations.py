@@ -191,7 +191,7 @@ def test_a_compiled_kernel_equals_the_reference(kernel):
 @pytest.mark.parametrize(
     "name", ["tiled", pytest.param("numba", marks=pytest.mark.tools), pytest.param("triton", marks=pytest.mark.tools)]
 )
-def test_an_implementation_equals_the_reference(name):
+def test_an_implementation_equals_the_reference(name):  # over 10 s: Numba compiles a kernel for most examples
     """dtype, strides, shapes, tasks, ignored, soft targets, gamma, extreme logits, autocast: any of them together."""
     skip_unless_it_runs(name)
     hold(name, kernels(), MORE or EXAMPLES[name])

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from lossreg import manifest_writer
-from lossreg.absent import AbsentExtra, absent_extras
+from lossreg.absent_extras import AbsentExtra, absent_extras
 from lossreg.discovery import hooks, losses, parts
 from lossreg.entry import Entry, Failure
 from lossreg.errors import LossregError, MissingLibraryError

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 import lossreg
 from lossreg import doctor, hooks, losses, manifest_writer, parts
-from lossreg.absent import AbsentExtra, absent_extras
+from lossreg.absent_extras import AbsentExtra, absent_extras
 from lossreg.cli import diagnosis
 
 # The switch names what each test may install.

@@ -15,7 +15,7 @@ from lossreg.discovery import hooks, losses, parts
 from lossreg.entry import Entry, Failure
 from lossreg.errors import LossregError, MissingLibraryError
 from lossreg.extras import is_installed
-from lossreg.installed import MANIFESTS_GROUP, declared, duplicates
+from lossreg.installed import MANIFESTS_GROUP, declared, duplicates, normalized
 from lossreg.registry import Registry
 
 BROKEN = ("broken", "out of step")
@@ -142,7 +142,7 @@ def _absent_extra(entry: Entry, error: BaseException | None) -> AbsentExtra | No
     """The extra of the loss's own distribution that would bring what its module could not import."""
     if not isinstance(error, ModuleNotFoundError) or not entry.distribution:
         return None
-    lacking = (error.name or "").partition(".")[0].replace("_", "-").lower()  # as distributions are mostly called
+    lacking = normalized((error.name or "").partition(".")[0])  # as distributions are mostly called
     return next((extra for extra in absent_extras(entry.distribution) if lacking in extra.lacking), None)
 
 

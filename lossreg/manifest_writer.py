@@ -6,7 +6,7 @@ import importlib
 import json
 import pkgutil
 import sys
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ def generate(package: str, *, beside: Mapping[str, Any] | None = None) -> dict[s
             for entry in registry.entries():
                 if entry.target.startswith(prefixes):
                     registry.unregister(entry.full_name)
-        _import_all(package, folder, None if beside is None else _modules(beside))
+        _import_all(package, folder, beside)
     described: dict[str, dict[str, Any]] = {section: {} for section in manifest.SECTIONS}
     for registry in (losses, parts):
         found = [entry for target, entry in registry.declarations.items() if target.startswith(prefixes)]
@@ -118,23 +118,19 @@ def dumps(data: dict[str, Any]) -> str:
     return json.dumps(data, indent=1, ensure_ascii=False) + "\n"
 
 
-def _modules(written: Mapping[str, Any]) -> set[str]:
-    """The modules that a manifest leads to."""
-    entries = [entry for section in manifest.SECTIONS for entry in written.get(section, {}).values()]
-    return {entry["target"].partition(":")[0] for entry in entries}
-
-
-def _import_all(package: str, folder: Path, needed: Collection[str] | None) -> None:
+def _import_all(package: str, folder: Path, beside: Mapping[str, Any] | None) -> None:
     # Walking imports subpackages; what fails there fails again below, where it is reported.
     walked = pkgutil.walk_packages([str(folder)], f"{package}.", onerror=lambda name: None)
     names = [package, *(module.name for module in walked)]
+    written = "" if beside is None else dumps(dict(beside))  # as text: whether it is well-formed is not asked here
     for name in names:
         if name.rpartition(".")[2] == "__main__":
             continue
         try:
             importlib.import_module(name)
         except Exception as error:
-            if needed is not None and name not in needed and _lacks_another(error, package):
+            needed = beside is None or f'"target": "{name}:' in written
+            if not needed and _lacks_another(error, package):
                 continue
             raise ManifestError(f"importing {name} raised {type(error).__name__}: {error}", source=package) from error
 

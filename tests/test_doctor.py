@@ -151,7 +151,7 @@ def test_a_broken_library_is_told_and_harms_only_where_strictness_is_asked_for(s
     assert code == 0, output
     assert lines["other"].split()[4] == "broken"
     assert "    RuntimeError: libfoo.so: undefined symbol\n" in output
-    assert "libraries that cannot be used, which only their own losses need: other\n" in output
+    assert "libraries that are broken or not as described, which only their own losses need: other\n" in output
     assert output.endswith("all else is well\n")
     code, output, _ = examine("--strict")
     assert code == 1

@@ -186,6 +186,29 @@ def test_drift_fails_with_a_readable_difference(site, package, old, new, lines):
     assert got.value.source == package
 
 
+@pytest.mark.parametrize("losses", [{"a": {"aliases": []}}, {"a": 5}, [], {"a": {"target": 7}}])
+def test_a_manifest_that_is_malformed_differs_from_the_code(package, losses):
+    """As one that was edited by hand: the same message and its cure, which then helps."""
+    path = manifest_writer.build(package)
+    path.write_text(json.dumps({"schema": 1, "losses": losses}))
+    with pytest.raises(ManifestError, match=f"{package}:lossreg.json differs from the code; run `lossreg manifest"):
+        manifest_writer.check(package)
+    manifest_writer.build(package)
+    manifest_writer.check(package)
+
+
+def test_a_module_that_holds_a_loss_must_be_importable(site, package):
+    """What it needs and is not installed is an error there, and none in a module without losses."""
+    manifest_writer.build(package)
+    site.module(f"{package}.extra", "import acme_absent")
+    manifest_writer.check(package)
+    rewrite(site, package, "import acme_absent")
+    with pytest.raises(ManifestError, match=f"importing {package}.inner.code raised ModuleNotFoundError"):
+        manifest_writer.check(package)
+    with pytest.raises(ManifestError, match=r"importing .* raised ModuleNotFoundError: No module named 'acme_absent'"):
+        manifest_writer.build(package)
+
+
 def test_names_that_are_swapped_survive_a_rebuild(site, package):
     """The old manifest, which says the opposite, does not stand in the way; nor do new names."""
     manifest_writer.build(package)

@@ -39,7 +39,8 @@ def doctor(
     broken = bool(wrong) or any(found.broken for found in providers)
     libraries = [found.name for found in providers if found.state in BROKEN and not found.broken]
     if libraries:
-        print(f"\nlibraries that are broken or not as described, which only their own losses need: {', '.join(libraries)}")
+        named = ", ".join(libraries)
+        print(f"\nlibraries that are broken or not as described, which only their own losses need: {named}")
     failed = broken or (strict and bool(libraries))
     print("\nbroken: see above" if failed else "\nall well" if not libraries else "\nall else is well")
     if failed:

@@ -15,7 +15,7 @@ import duckdb
 
 from lossreg.records.aggregate import aggregate_by_dataset
 from lossreg.records.captions import flag_bad_captions
-from lossreg.records.source import connect
+from lossreg.records.reader import connect
 
 SHARDS = 20
 SECONDS, GIGABYTES = 15.0, 1.5  # of the summary, and of the captions

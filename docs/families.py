@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from lossreg import losses
-from lossreg.entry import Entry
-from lossreg.first_party import LIBRARIES, OWNERS
+from lossreg.discovery.first_party import LIBRARIES, OWNERS
+from lossreg.registry.entry import Entry
 
 PAGE = Path(__file__).with_name("providers.md")
 START, END = "<!-- the table is written by docs/families.py -->\n", "## Describe a library\n"

@@ -6,11 +6,8 @@ becomes an nn.Module that any trainer can call.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
-from lossreg.discovery import losses, parts
-from lossreg.entry import Entry
 from lossreg.errors import (
     AmbiguousNameError,
     ConflictError,
@@ -31,32 +28,44 @@ from lossreg.errors import (
     TagSyntaxError,
     WrongBaseClassError,
 )
-from lossreg.registry import Registry
+from lossreg.registries import losses, parts
+from lossreg.registry.entry import Entry
+from lossreg.registry.importing import lazy
+from lossreg.registry.registry import Registry
 
 if TYPE_CHECKING:
-    from lossreg.builtin import hookimpl
-    from lossreg.config import LossConfig, validate
-    from lossreg.debug import debug_checks
-    from lossreg.factory import build, config_of
-    from lossreg.loss import Loss, LossOutput, Term, evaluate
-    from lossreg.read import read_config
-    from lossreg.schema import json_schema
+    from lossreg import authoring as authoring
+    from lossreg import health as health
+    from lossreg import integrations as integrations
+    from lossreg import records as records
+    from lossreg import testing as testing
+    from lossreg.config.factory import build, config_of
+    from lossreg.config.files import read_config
+    from lossreg.config.json_schema import json_schema
+    from lossreg.config.model import LossConfig, validate
+    from lossreg.hooks.builtin import hookimpl
+    from lossreg.loss.base import Loss, LossOutput, Term, evaluate
+    from lossreg.loss.debug import debug_checks
 
-# What needs torch or pydantic is imported when it is first used (PEP 562), so that listing stays quick.
-_ON_FIRST_USE = {
-    "Loss": "loss",
-    "LossConfig": "config",
-    "LossOutput": "loss",
-    "Term": "loss",
-    "build": "factory",
-    "config_of": "factory",
-    "debug_checks": "debug",
-    "evaluate": "loss",
-    "hookimpl": "builtin",
-    "json_schema": "schema",
-    "read_config": "read",
-    "validate": "config",
-}
+# What needs torch or pydantic is imported when it is first used, so that listing stays quick.
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "Loss": "lossreg.loss.base",
+        "LossConfig": "lossreg.config.model",
+        "LossOutput": "lossreg.loss.base",
+        "Term": "lossreg.loss.base",
+        "build": "lossreg.config.factory",
+        "config_of": "lossreg.config.factory",
+        "debug_checks": "lossreg.loss.debug",
+        "evaluate": "lossreg.loss.base",
+        "hookimpl": "lossreg.hooks.builtin",
+        "json_schema": "lossreg.config.json_schema",
+        "read_config": "lossreg.config.files",
+        "validate": "lossreg.config.model",
+        **{name: f"lossreg.{name}" for name in ("authoring", "health", "integrations", "records", "testing")},
+    },
+)
 
 __version__ = "0.1.0"
 
@@ -96,16 +105,3 @@ __all__ = [
     "read_config",
     "validate",
 ]
-
-
-def __getattr__(name: str) -> object:
-    module = _ON_FIRST_USE.get(name)
-    if module is None:
-        raise AttributeError(f"module 'lossreg' has no attribute {name!r}")
-    value = getattr(import_module(f"lossreg.{module}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})

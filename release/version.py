@@ -17,7 +17,11 @@ from release.distribution import ROOT
 
 SOURCE = "lossreg/__init__.py"
 # Where a dependency on one of ours is written.
-RANGED = ("plugins/*/pyproject.toml", "examples/*/pyproject.toml", "lossreg/templates/plugin/pyproject.toml.jinja")
+RANGED = (
+    "plugins/*/pyproject.toml",
+    "examples/*/pyproject.toml",
+    "lossreg/authoring/templates/plugin/pyproject.toml.jinja",
+)
 
 _VERSION = re.compile(r'(?m)^(__version__ = ")([^"]*)(")$')
 _DEPENDENCY = re.compile(r'"(lossreg(?:-[a-z]+)*)([<>=!~][^"]*)"')

@@ -45,6 +45,6 @@ def site(tmp_path, monkeypatch):
 
 def pytest_lossreg_cases(name):
     """What the conformance kit is told of the losses made of losses."""
-    from .composites import CASES
+    from .composite_cases import CASES
 
     return CASES.get(name)

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from lossreg import Registry
-from lossreg.discovery import discover
+from lossreg.discovery.scan import discover
 
 # What is found and loaded need not be a loss: most tests need no torch.
 BASE = "acme_base:Module"

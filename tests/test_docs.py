@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import lossreg
-from lossreg import hooks
+from lossreg.hooks import manager as hooks
 
 pytestmark = pytest.mark.tools
 

@@ -54,7 +54,7 @@ def test_every_listed_loss_validates_without_torch_pydantic_or_its_library():
     """Its least config, completed from its manifest, as `lossreg validate` does it."""
     code = f"""
 import sys, lossreg
-from lossreg.checker import complete
+from lossreg.config.validation import complete
 validated = 0
 for entry in lossreg.losses.entries():
     if "parameters" in entry.metadata:  # the others declare one entry point, and only their class tells

@@ -15,7 +15,9 @@ pytestmark = pytest.mark.skipif(
     not (ROOT / "lossreg").is_dir(), reason="the sources lie in the checkout, and only the tests are here"
 )
 
-MUTANT = Mutant("a", "lossreg/words.py", "def printable(", "def shown(", "a | b", ["tests/test_words.py"])
+MUTANT = Mutant(
+    "a", "lossreg/messages.py", "def printable(", "def shown(", "a | b", ["tests/parameters/test_wording.py"]
+)
 
 
 def test_every_mutant_fits():
@@ -27,7 +29,10 @@ def test_every_mutant_fits():
     "change, message",
     [
         ({"old": "return "}, "a: its old text occurs "),
-        ({"old": "def printed("}, "a: its old text occurs 0 times in lossreg/words.py, and must occur once"),
+        (
+            {"old": "def printed("},
+            "a: its old text occurs 0 times in lossreg/messages.py, and must occur once",
+        ),
         ({"file": "lossreg/word.py"}, "a: its old text occurs 0 times in lossreg/word.py, and must occur once"),
         ({"tests": ["tests/test_word.py::test_it"]}, "a: there is no file tests/test_word.py"),
     ],
@@ -51,15 +56,23 @@ def test_the_table_goes_between_the_marks(tmp_path):
     """Whatever stood there; a page without them is refused."""
     page = tmp_path / "page.md"
     page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
-    put(page, table([(MUTANT, Outcome(1.6, "tests/test_words.py::test_it")), (replace(MUTANT, name="b"), Outcome(2))]))
+    put(
+        page,
+        table(
+            [
+                (MUTANT, Outcome(1.6, "tests/parameters/test_wording.py::test_it")),
+                (replace(MUTANT, name="b"), Outcome(2)),
+            ]
+        ),
+    )
     assert page.read_text().splitlines() == [
         "before",
         BEGIN,
         "",
         "| mistake | file | what a user would suffer | noticed by | s |",
         "|---|---|---|---|--:|",
-        r"| a | `lossreg/words.py` | a \| b | `tests/test_words.py::test_it` | 2 |",
-        r"| b | `lossreg/words.py` | a \| b | **no test** | 2 |",
+        r"| a | `lossreg/messages.py` | a \| b | `tests/parameters/test_wording.py::test_it` | 2 |",
+        r"| b | `lossreg/messages.py` | a \| b | **no test** | 2 |",
         "",
         END,
         "after",

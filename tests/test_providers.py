@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lossreg import build, losses
-from lossreg.first_party import LIBRARIES
+from lossreg.discovery.first_party import LIBRARIES
 
 from . import provider_inputs
 

@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from lossreg.cli import listing, manifests, validation
+from lossreg.cli import listing, validation
+from lossreg.cli import manifest as manifests
 from lossreg.errors import LossregError
-from lossreg.words import printable
+from lossreg.messages import printable
 
 INVALID = 1
 OWN = {"list", "show", "validate", "schema", "manifest", "--version"}
@@ -51,7 +52,7 @@ def main() -> None:
 def add_tools(app: typer.Typer) -> None:
     """What is seldom called, and what hooks add: listing and validating do not wait for their imports."""
     from lossreg.cli import tools
-    from lossreg.discovery import hooks
+    from lossreg.registries import hooks
 
     found = hooks()
     if not found.manager.is_registered(tools):

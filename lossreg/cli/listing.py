@@ -11,12 +11,12 @@ from typing import Annotated, Any
 
 import typer
 
-from lossreg import docstring
-from lossreg.discovery import losses, parts
-from lossreg.entry import Entry
-from lossreg.extras import is_installed
-from lossreg.manifest import source_file
-from lossreg.words import printable, words
+from lossreg.discovery.manifest import source_file
+from lossreg.messages import is_installed, printable
+from lossreg.parameters import docstring
+from lossreg.parameters.wording import words
+from lossreg.registries import losses, parts
+from lossreg.registry.entry import Entry
 
 
 def add_to(app: typer.Typer) -> None:
@@ -54,7 +54,7 @@ def show(name: Annotated[str, typer.Argument(help="A name, an alias or provider/
     """Show a loss: formula, parameters, shapes, tags, contract, and where it comes from."""
     registry = parts if name in parts and name not in losses else losses
     entry = registry.entry(name)
-    from lossreg.describe import description
+    from lossreg.authoring.describe import description
 
     about = description(entry)
     print(printable(f"{entry.full_name}  {about.get('summary', '')}".rstrip()))

@@ -19,7 +19,7 @@ def new_plugin(
     directory: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where its folder is made.")] = Path(),
 ) -> None:
     """Write a package with one loss, its manifest, tests and CI, ready to be installed and changed."""
-    from lossreg.new_plugin import create
+    from lossreg.authoring.new_plugin import create
 
     folder = create(name, directory)
     print(f"{folder} is ready; next:")

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from lossreg.errors import LossregError
-from lossreg.words import printable
+from lossreg.messages import printable
 
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="A directory of shards.", show_default=False)]
 TopK = Annotated[int, typer.Option("--top-k", min=1, help="How many examples each list has.")]
@@ -38,7 +38,7 @@ def summary(directory: Directory, top_k: TopK = 10, as_json: AsJson = False, mem
     """Print statistics of each dataset, and the examples of the highest and lowest loss."""
     _require()
     from lossreg.records.aggregate import aggregate_by_dataset
-    from lossreg.records.source import connect
+    from lossreg.records.reader import connect
 
     with connect(directory, memory_limit=memory_limit) as connection:
         found = aggregate_by_dataset(connection, top_k=top_k)
@@ -56,7 +56,7 @@ def flag(directory: Directory, top_k: TopK = 20, as_json: AsJson = False, memory
     """Print captions that a rule finds suspect, by rule, those of the highest loss first."""
     _require()
     from lossreg.records.captions import flag_bad_captions
-    from lossreg.records.source import connect
+    from lossreg.records.reader import connect
 
     with connect(directory, memory_limit=memory_limit) as connection:
         found = flag_bad_captions(connection, top_n=top_k)
@@ -83,7 +83,7 @@ def export(
         raise LossregError("nothing says what to write: give --csv FILE, --json FILE or both")
     _require()
     from lossreg.records.export import export_csv, export_json
-    from lossreg.records.source import connect
+    from lossreg.records.reader import connect
 
     with connect(directory, memory_limit=memory_limit) as connection:
         if csv is not None:
@@ -115,7 +115,7 @@ def report(
 
 
 def _require() -> None:
-    from lossreg.extras import require
+    from lossreg.messages import require
 
     require("duckdb", "numpy", "PIL", extra="records", use="records")
 

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import typer
 
-from lossreg.builtin import hookimpl
-from lossreg.cli import diagnosis, explanation, new_plugin, plotting, records, stubbing, targets
+from lossreg.cli import check_targets as targets
+from lossreg.cli import doctor as diagnosis
+from lossreg.cli import new_plugin, records
+from lossreg.cli import plot as plotting
+from lossreg.cli import stubs as stubbing
+from lossreg.cli import why as explanation
+from lossreg.hooks.builtin import hookimpl
 
 
 @hookimpl(tryfirst=True)

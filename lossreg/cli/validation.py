@@ -22,9 +22,9 @@ def validate_file(
     at: Annotated[str, typer.Option("--at", metavar="PLACE", help="Where the loss is, e.g. training.loss.")] = "",
 ) -> None:
     """Check a loss config, and print it with every default written out."""
-    from lossreg.checker import complete
-    from lossreg.plain import invalid
-    from lossreg.read import read_config
+    from lossreg.config.files import read_config
+    from lossreg.config.validation import complete
+    from lossreg.messages import invalid
 
     found = read_config(file, at)
     try:
@@ -44,6 +44,6 @@ def schema(
     at: Annotated[str, typer.Option("--at", metavar="PLACE", help="Where files hold the loss: training.loss.")] = "",
 ) -> None:
     """Print the JSON Schema (2020-12) of valid configs, for editors."""
-    from lossreg.schema import json_schema
+    from lossreg.config.json_schema import json_schema
 
     print(json.dumps(json_schema(names or None, providers=provider or None, at=at), indent=1))

@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
 from lossreg.errors import HealthError, InputError
-from lossreg.health.agreement import GO_ON, RAISE, STOP, Agreement, rank
+from lossreg.health.batch_inputs import whole
+from lossreg.health.debounce import Persistence
+from lossreg.health.device_statistics import Reader, Reading
 from lossreg.health.event import Action, Finding, HealthEvent, HealthWarning
-from lossreg.health.inputs import whole
-from lossreg.health.persistence import Persistence
-from lossreg.health.reading import Reader, Reading
+from lossreg.health.rank_consensus import GO_ON, RAISE, STOP, Agreement, rank
 from lossreg.health.rules import Rule, default_rules
 from lossreg.health.sinks import Delivery, Sink, log, to_hooks
 from lossreg.health.statistics import Activation
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch.distributed import ProcessGroup
 
-    from lossreg.loss import LossOutput
+    from lossreg.loss.base import LossOutput
 
 
 class LossMonitor:

@@ -41,7 +41,7 @@ def to_log(event: HealthEvent) -> None:
 
 def to_hooks(event: HealthEvent) -> None:
     """Call `lossreg_health_event` of the packages that are installed."""
-    from lossreg.discovery import hooks
+    from lossreg.registries import hooks
 
     hooks().call("lossreg_health_event", event=event)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from lossreg.checker import parameters
-from lossreg.discovery import losses
-from lossreg.entry import Entry
+from lossreg.config.validation import parameters
 from lossreg.errors import LossregError, NotFoundError
-from lossreg.extras import require
+from lossreg.messages import require
+from lossreg.registries import losses
+from lossreg.registry.entry import Entry
 
 REQUIRED = "???"  # as OmegaConf marks a value that must be given
 

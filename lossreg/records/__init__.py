@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
-from lossreg.extras import require
+from lossreg.messages import require
+from lossreg.registry.importing import lazy
 
 if TYPE_CHECKING:
     from lossreg.records.aggregate import aggregate_by_dataset
@@ -17,20 +17,24 @@ if TYPE_CHECKING:
     from lossreg.records.report import write_report
     from lossreg.records.writer import RecordWriter
 
-# Each is imported when it is first used: what writes records needs nothing of what reads them.
-_ON_FIRST_USE = {
-    "CaptionRules": "captions",
-    "RankError": "evaluation",
-    "RayExecutor": "evaluation.ray_data",
-    "RecordConfig": "config",
-    "RecordWriter": "writer",
-    "aggregate_by_dataset": "aggregate",
-    "compute_per_example_loss": "per_example",
-    "evaluate_dataset": "evaluation",
-    "flag_bad_captions": "captions",
-    "run_dataset_evaluation": "evaluation",
-    "write_report": "report",
-}
+# What writes records needs nothing of what reads them.
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "CaptionRules": "lossreg.records.captions",
+        "RankError": "lossreg.records.evaluation",
+        "RayExecutor": "lossreg.records.evaluation.ray_data",
+        "RecordConfig": "lossreg.records.config",
+        "RecordWriter": "lossreg.records.writer",
+        "aggregate_by_dataset": "lossreg.records.aggregate",
+        "compute_per_example_loss": "lossreg.records.per_example",
+        "evaluate_dataset": "lossreg.records.evaluation",
+        "flag_bad_captions": "lossreg.records.captions",
+        "run_dataset_evaluation": "lossreg.records.evaluation",
+        "write_report": "lossreg.records.report",
+    },
+    lambda: require("duckdb", "numpy", extra="records", use="records"),
+)
 
 __all__ = [
     "CaptionRules",
@@ -45,17 +49,3 @@ __all__ = [
     "run_dataset_evaluation",
     "write_report",
 ]
-
-
-def __getattr__(name: str) -> object:
-    module = _ON_FIRST_USE.get(name)
-    if module is None:
-        raise AttributeError(f"module 'lossreg.records' has no attribute {name!r}")
-    require("duckdb", "numpy", extra="records", use="records")
-    value = getattr(import_module(f"lossreg.records.{module}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})

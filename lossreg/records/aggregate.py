@@ -7,11 +7,11 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from lossreg.errors import InputError
-from lossreg.records.columns import COMPONENT
-from lossreg.records.items import Place, Ranking, check_number, details, items_of, ranking
+from lossreg.records.exact_sums import Moments, moments, weighted_means
+from lossreg.records.examples import Place, Ranking, check_number, details, items_of, ranking
 from lossreg.records.median import medians
-from lossreg.records.source import Records, components, connect, identifier
-from lossreg.records.statistics import Moments, moments, weighted_means
+from lossreg.records.reader import Records, components, connect, identifier
+from lossreg.records.record_schema import COMPONENT
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

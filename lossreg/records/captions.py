@@ -10,9 +10,9 @@ from string import ascii_lowercase, digits
 from typing import TYPE_CHECKING, Any
 
 from lossreg.errors import InputError
-from lossreg.records.items import ITEM, Items, Key, check_number, details, items_of
-from lossreg.records.source import Records, connect
-from lossreg.words import printable
+from lossreg.messages import printable
+from lossreg.records.examples import ITEM, Items, Key, check_number, details, items_of
+from lossreg.records.reader import Records, connect
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -11,11 +11,11 @@ from pathlib import Path
 import duckdb
 
 from lossreg.errors import LossregError
+from lossreg.messages import printable
 from lossreg.records.aggregate import aggregate_by_dataset
-from lossreg.records.aside import aside
-from lossreg.records.items import details, items_of
-from lossreg.records.source import Records, connect
-from lossreg.words import printable
+from lossreg.records.atomic_write import aside
+from lossreg.records.examples import details, items_of
+from lossreg.records.reader import Records, connect
 
 
 def export_csv(records: Records, path: str | PathLike[str]) -> None:

@@ -9,7 +9,7 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
-from lossreg.records.statistics import LOWER_BITS, Buckets, bits
+from lossreg.records.exact_sums import LOWER_BITS, Buckets, bits
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -13,10 +13,10 @@ import duckdb
 import numpy as np
 
 from lossreg.errors import RecordsError
-from lossreg.records.aside import aside
-from lossreg.records.columns import COLUMNS, SUFFIX
-from lossreg.records.rows import Chunk
-from lossreg.words import printable
+from lossreg.messages import printable
+from lossreg.records.atomic_write import aside
+from lossreg.records.record_schema import COLUMNS, SUFFIX
+from lossreg.records.row_validation import Chunk
 
 # Nothing is looked for on the network. One thread: what trains needs the others.
 _SETTINGS: dict[str, str | bool | int | float | list[str]] = {

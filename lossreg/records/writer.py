@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from lossreg.errors import InputError, RecordsError
-from lossreg.records.batch import Batch, each, gathered, kept, losses_of, one, spread
+from lossreg.records.buffer import Batch, each, gathered, kept, losses_of, one, spread
 from lossreg.records.config import RecordConfig
-from lossreg.records.rows import check_names, shown
+from lossreg.records.row_validation import check_names, shown
 from lossreg.records.sampling import followed
 from lossreg.records.shards import new_session, shard_name, write_shard
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from lossreg.loss import LossOutput
+    from lossreg.loss.base import LossOutput
 
 _TEXT = ("split", "dataset", "path", "caption")
 

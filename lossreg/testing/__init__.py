@@ -8,32 +8,27 @@ or, for all losses of a package, one line in the configuration of pytest: `lossr
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from lossreg.registry.importing import lazy
 
 if TYPE_CHECKING:
     from lossreg.testing.case import Case, Ignoring, MaskCase, Options
     from lossreg.testing.conformance import CHECKS, ConformanceError, Result, check_loss
 
-# pytest imports this package wherever lossreg is installed; torch only where losses are checked (PEP 562).
-_ON_FIRST_USE = {
-    "CHECKS": "conformance",
-    "Case": "case",
-    "ConformanceError": "conformance",
-    "Ignoring": "case",
-    "MaskCase": "case",
-    "Options": "case",
-    "Result": "conformance",
-    "check_loss": "conformance",
-}
+# pytest imports this package wherever lossreg is installed; torch only where losses are checked.
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "CHECKS": "lossreg.testing.conformance",
+        "Case": "lossreg.testing.case",
+        "ConformanceError": "lossreg.testing.conformance",
+        "Ignoring": "lossreg.testing.case",
+        "MaskCase": "lossreg.testing.case",
+        "Options": "lossreg.testing.case",
+        "Result": "lossreg.testing.conformance",
+        "check_loss": "lossreg.testing.conformance",
+    },
+)
 
 __all__ = ["CHECKS", "Case", "ConformanceError", "Ignoring", "MaskCase", "Options", "Result", "check_loss"]
-
-
-def __getattr__(name: str) -> object:
-    module = _ON_FIRST_USE.get(name)
-    if module is None:
-        raise AttributeError(f"module 'lossreg.testing' has no attribute {name!r}")
-    value = getattr(import_module(f"lossreg.testing.{module}"), name)
-    globals()[name] = value
-    return value

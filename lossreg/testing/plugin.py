@@ -135,7 +135,7 @@ class NoCases(pytest.Item):
 
 def _names(wanted: list[str]) -> list[str]:
     """Full names of what was asked for."""
-    from lossreg.discovery import losses
+    from lossreg.registries import losses
 
     entries = sorted(losses.entries(), key=lambda entry: entry.full_name)
     found = {item: [e.full_name for e in entries if item in (e.provider, e.full_name)] for item in wanted}

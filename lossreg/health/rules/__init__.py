@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from lossreg.health.rules.components import ComponentDominance, DeadComponent
-from lossreg.health.rules.course import Plateau, Spike
 from lossreg.health.rules.empty_targets import EmptyTargets
 from lossreg.health.rules.predictions import Collapse, ConstantPrediction, Saturation
 from lossreg.health.rules.rule import Rule, Verdicts
+from lossreg.health.rules.trend import Plateau, Spike
 from lossreg.health.rules.values import NonFinite, ZeroLoss
 
 __all__ = [

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from lossreg.errors import LossregError, ShapeError
-from lossreg.extras import require
 from lossreg.health.targets.examine import as_array
-from lossreg.health.targets.report import Flag, Mask, Unreadable
-from lossreg.health.targets.sources import Target, read_file, read_image
+from lossreg.health.targets.images import read_file, read_image
+from lossreg.health.targets.report import Flag, Mask, Target, Unreadable
+from lossreg.messages import require
 
 _NUMBER = re.compile(r"BOOLEAN|U?(TINY|SMALL|BIG|HUGE)INT|U?INTEGER|FLOAT|DOUBLE|DECIMAL\(\d+,\d+\)")
 _DECIMAL = re.compile(r"DECIMAL\(\d+,\d+\)")

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from lossreg.errors import ShapeError
-from lossreg.extras import require
 from lossreg.health.targets.findings import Problems, findings
 from lossreg.health.targets.report import Bin, Flag, Mask, TargetReport, Unreadable, ValueCount
+from lossreg.messages import require
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from lossreg.errors import LossregError, ShapeError
-from lossreg.extras import require
 from lossreg.health.targets.examine import as_array
-from lossreg.health.targets.report import Mask, Unreadable
-from lossreg.health.targets.sources import Target, image_mask, spread, told
+from lossreg.health.targets.images import image_mask, spread
+from lossreg.health.targets.report import Mask, Target, Unreadable
+from lossreg.messages import one_line, require
 
 KEYS: Final = ("mask", "masks", "target", "targets", "label", "labels")  # of items that are mappings; the first counts
 
@@ -48,7 +48,7 @@ def _imported(name: str) -> object:
     try:
         found: object = importlib.import_module(module)
     except Exception as error:  # the user's own code may raise anything
-        raise LossregError(f"{name}: importing {module} raised {told(error)}") from error
+        raise LossregError(f"{name}: importing {module} raised {one_line(error)}") from error
     for part in attribute.split("."):
         try:
             found = getattr(found, part)
@@ -71,7 +71,7 @@ def _called(name: str, found: object) -> object:
     try:
         return found()
     except Exception as error:  # the user's own code may raise anything
-        raise LossregError(f"{name}: calling it raised {told(error)}") from error
+        raise LossregError(f"{name}: calling it raised {one_line(error)}") from error
 
 
 def _iterable(found: object) -> bool:
@@ -84,7 +84,7 @@ def _read(found: Any, limit: int | None) -> Iterator[Target]:
             try:
                 item = found[index]
             except Exception as error:  # noqa: BLE001 - one broken sample is told and passed over
-                yield Unreadable(f"item {index}", told(error))
+                yield Unreadable(f"item {index}", one_line(error))
             else:
                 yield from _targets(item, f"item {index}", batched=False)
         return
@@ -94,7 +94,7 @@ def _read(found: Any, limit: int | None) -> Iterator[Target]:
         for index, item in enumerate(found):
             yield from _targets(item, f"{name} {index}", batched=batched)
     except Exception as error:  # noqa: BLE001 - what was read before is worth telling
-        yield Unreadable(f"after {name} {index}", f"{told(error)}; the iteration ended there")
+        yield Unreadable(f"after {name} {index}", f"{one_line(error)}; the iteration ended there")
 
 
 def _is_torch(found: object, name: str) -> bool:

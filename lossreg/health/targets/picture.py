@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from lossreg.errors import LossregError
-from lossreg.extras import require
 from lossreg.health.targets.report import TargetReport
-from lossreg.words import printable
+from lossreg.messages import printable, require
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

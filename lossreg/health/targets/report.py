@@ -30,6 +30,9 @@ class Unreadable(NamedTuple):
     reason: str
 
 
+Target = Mask | Flag | Unreadable
+
+
 class Bin(NamedTuple):
     """How many masks have a share of foreground in (low, high], neither empty nor full."""
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from lossreg.errors import InputError
-from lossreg.records.rows import SIZE, Chunk, chunks, length, shown
-from lossreg.words import printable
+from lossreg.messages import printable
+from lossreg.records.row_validation import SIZE, Chunk, chunks, length, shown
 
 
 def function(compute_fn: Callable[..., Any], init: Mapping[str, Any] | None = None) -> Callable[[Any], object]:

@@ -11,16 +11,16 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
 from lossreg.errors import InputError
+from lossreg.messages import printable
 from lossreg.records.aggregate import aggregate_by_dataset
-from lossreg.records.columns import SUFFIX
+from lossreg.records.evaluation.batch_sampling import drawn_batches
 from lossreg.records.evaluation.compute_fn import computed, first_rows, function, merged, with_ids
 from lossreg.records.evaluation.distributed import Ranks, torchrun_ranks
-from lossreg.records.evaluation.drawn import drawn_batches
 from lossreg.records.export import export_csv, export_json
-from lossreg.records.rows import Chunk, shown
+from lossreg.records.reader import connect
+from lossreg.records.record_schema import SUFFIX
+from lossreg.records.row_validation import Chunk, shown
 from lossreg.records.shards import new_session, shard_name, write_shard
-from lossreg.records.source import connect
-from lossreg.words import printable
 
 if TYPE_CHECKING:
     from lossreg.records.evaluation.ray_data import RayExecutor

@@ -12,17 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from lossreg.errors import InputError, LossregError
-from lossreg.extras import require
-from lossreg.records.aside import aside
-from lossreg.records.columns import SUFFIX
-from lossreg.words import printable
+from lossreg.messages import printable, require
+from lossreg.records.atomic_write import aside
+from lossreg.records.record_schema import SUFFIX
 
 require("duckdb", "numpy", extra="records", use="records")
 
 import duckdb  # noqa: E402
 
 from lossreg.records.evaluation.compute_fn import computed, function, joined, with_ids  # noqa: E402
-from lossreg.records.rows import Chunk, length, shown  # noqa: E402
+from lossreg.records.row_validation import Chunk, length, shown  # noqa: E402
 from lossreg.records.shards import new_session, select, shard_name  # noqa: E402
 
 _ASIDE = ".ray-"  # the folders that Ray writes to; a killed job leaves its own behind

@@ -1,5 +1,5 @@
 """Records as one HTML page."""
 
-from lossreg.records.report.write import write_report
+from lossreg.records.report.report import write_report
 
 __all__ = ["write_report"]

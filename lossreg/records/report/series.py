@@ -7,9 +7,9 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lossreg.records.columns import COMPONENT
+from lossreg.records.reader import identifier
+from lossreg.records.record_schema import COMPONENT
 from lossreg.records.report.axes import round_step
-from lossreg.records.source import identifier
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

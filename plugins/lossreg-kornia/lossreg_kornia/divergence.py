@@ -8,7 +8,7 @@ from kornia.losses import js_div_loss_2d, kl_div_loss_2d
 from torch import Tensor, nn
 
 from lossreg import losses
-from lossreg.contract import contract
+from lossreg.authoring import contract
 
 Reduction = Literal["none", "mean", "sum"]
 CONTRACT = contract(input="heat maps", target="heat maps", tasks=(), per_example=False, half_precision=False)

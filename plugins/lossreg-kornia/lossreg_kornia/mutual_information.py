@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from lossreg import losses
-from lossreg.contract import contract
+from lossreg.authoring import contract
 
 Kernel = Literal["xu", "rectangular", "truncated_gaussian"]
 CONTRACT = contract(input="images", target="images", tasks=(), per_example=False, half_precision=False)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field
 from torch import Tensor
 
-from lossreg.slots import Functions
+from lossreg.authoring import Functions
 from lossreg_kornia.library import Positive, library
 
 KERNELS = ("xu", "rectangular", "truncated_gaussian")

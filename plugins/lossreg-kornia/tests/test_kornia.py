@@ -13,7 +13,7 @@ from kornia.core.exceptions import BaseError
 from kornia.losses import BinaryFocalLossWithLogits, DiceLoss, FocalLoss, LovaszSoftmaxLoss, MIKernel, MILossFromRef2D
 
 import lossreg
-from lossreg.loading import import_target
+from lossreg.registry.importing import import_target
 
 MANIFEST = json.loads((resources.files("lossreg_kornia") / "lossreg.json").read_text())
 LOSSES = MANIFEST["losses"]

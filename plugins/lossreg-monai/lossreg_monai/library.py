@@ -8,8 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from torch import Tensor
 
-from lossreg.library import Library
-from lossreg.slots import Functions
+from lossreg.authoring import Functions, Library
 
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]

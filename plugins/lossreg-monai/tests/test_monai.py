@@ -19,7 +19,7 @@ from monai.losses import (
 )
 
 import lossreg
-from lossreg.loading import import_target
+from lossreg.registry.importing import import_target
 
 MANIFEST = json.loads((resources.files("lossreg_monai") / "lossreg.json").read_text())
 LOSSES = MANIFEST["losses"]

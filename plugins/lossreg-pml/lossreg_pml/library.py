@@ -8,8 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field
 from torch import nn
 
-from lossreg.library import Library
-from lossreg.slots import Functions, Part
+from lossreg.authoring import Functions, Library, Part
 
 PACKAGE = "pytorch_metric_learning"
 

@@ -6,9 +6,8 @@ from typing import Annotated
 
 from torch import Tensor, nn
 
-from lossreg.contract import contract
-from lossreg.discovery import losses
-from lossreg.slots import Part
+from lossreg import losses
+from lossreg.authoring import Part, contract
 
 
 @losses.register(

@@ -8,9 +8,8 @@ from typing import ClassVar
 from torch import Tensor
 
 from lossreg import Loss, Term
-from lossreg.contract import contract
+from lossreg.authoring import Reduction, contract
 from lossreg.errors import DTypeError, ShapeError
-from lossreg.loss import Reduction
 from lossreg_segmentation.distributed import Distributed, check_distributed, means_over_ranks
 from lossreg_segmentation.mask_pass import MaskPass
 from lossreg_segmentation.segmentation_loss import Absent, apply_absent, required

@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from lossreg import Term, losses
-from lossreg.loss import Reduction
+from lossreg.authoring import Reduction
 from lossreg_sam.masks import CONTRACT, IOU_SUMS, SamLoss, iou_error
 from lossreg_segmentation.distributed import Distributed
 from lossreg_segmentation.overlap import dice

@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor
 
 from lossreg import Loss, Term, losses
-from lossreg.contract import contract
+from lossreg.authoring import contract
 from lossreg.errors import InputError
 from lossreg_sam.masks import IOU_SUMS, iou_difference
 from lossreg_sam.sam import DICE_SUMS, FOCAL_SUMS

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from torch import Tensor
 
 from lossreg import Loss, Term, losses
-from lossreg.contract import contract
+from lossreg.authoring import Reduction, contract
 from lossreg.errors import ShapeError
-from lossreg.loss import Reduction
 from lossreg_sam.sam import SAM
 from lossreg_sam.text_region_contrast import Temperature, TextRegionContrast
 from lossreg_segmentation.distributed import Distributed, means_over_ranks

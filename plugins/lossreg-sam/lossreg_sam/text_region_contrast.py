@@ -10,8 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from lossreg import Loss, Term, losses
-from lossreg.contract import contract
-from lossreg.loss import Reduction
+from lossreg.authoring import Reduction, contract
 from lossreg_sam.alignment import MAX_SCALE, contrast, read_pairs
 from lossreg_sam.pairs_over_ranks import first_number, pairs_over_ranks
 from lossreg_segmentation.distributed import Distributed, check_distributed, means_over_ranks

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from lossreg import Term
-from lossreg.contract import contract
-from lossreg.debug import debugging
+from lossreg.authoring import contract, debugging
 from lossreg_segmentation.segmentation_loss import SegmentationLoss
 from lossreg_segmentation.statistics import MaskStatistics
 from lossreg_segmentation.statistics.checks import check_counted, check_tensors, check_values

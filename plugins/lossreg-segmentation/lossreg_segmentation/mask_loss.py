@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from lossreg import Term
-from lossreg.contract import contract
-from lossreg.loss import Per
+from lossreg.authoring import Per, contract
 from lossreg_segmentation.distributed import (
     Distributed,
     check_distributed,

@@ -10,8 +10,8 @@ from pydantic import Field
 from torch import Tensor
 
 from lossreg import Loss, Term
+from lossreg.authoring import Reduction
 from lossreg.errors import DTypeError, InputError, ShapeError
-from lossreg.loss import Reduction
 from lossreg_segmentation.statistics import MaskStatistics
 from lossreg_segmentation.statistics.checks import check_logits
 from lossreg_segmentation.tasks import Task, task_of

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 import lossreg
-from lossreg.composite import WeightedSum
+from lossreg.composites.sums import WeightedSum
 from lossreg_segmentation.overlap import Dice
 from lossreg_segmentation.pixelwise import BCE, CrossEntropy
 

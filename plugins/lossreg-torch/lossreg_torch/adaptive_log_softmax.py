@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from lossreg import losses
-from lossreg.contract import contract
+from lossreg.authoring import contract
 
 Count = Annotated[int, Field(ge=1)]
 

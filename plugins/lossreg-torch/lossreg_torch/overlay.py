@@ -8,8 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from torch import Tensor
 
-from lossreg.library import Library
-from lossreg.slots import Functions
+from lossreg.authoring import Functions, Library
 
 Count = Annotated[int, Field(ge=1)]
 NonNegativeInt = Annotated[int, Field(ge=0)]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lossreg.debug import debugging
+from lossreg.authoring import debugging
 from lossreg.errors import InputError
 from lossreg_segmentation.statistics.checks import check_counted, check_tensors, check_values
 from lossreg_segmentation.statistics.choice import chosen, implementation

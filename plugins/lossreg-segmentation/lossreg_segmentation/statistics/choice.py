@@ -12,9 +12,8 @@ from importlib import import_module
 import torch
 from torch import Tensor
 
-from lossreg.contract import Implementation
+from lossreg.authoring import Implementation, is_installed
 from lossreg.errors import ImplementationError
-from lossreg.extras import is_installed
 
 # In the order in which "auto" asks them.
 IMPLEMENTATIONS: dict[str, Implementation] = {

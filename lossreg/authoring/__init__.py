@@ -1,0 +1,54 @@
+"""For authors of packages: all that a plugin imports beside the names of `lossreg` itself and `lossreg.testing`.
+
+    from lossreg import Loss, Term, losses
+    from lossreg.authoring import contract
+
+Every other module of lossreg may change from one version to the next.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lossreg.registry.importing import lazy
+
+if TYPE_CHECKING:
+    from lossreg.authoring.library import Library
+    from lossreg.contract import Contract, Implementation, contract
+    from lossreg.loss.base import Per, Reduction
+    from lossreg.loss.debug import debugging
+    from lossreg.loss.shared_passes import Pass
+    from lossreg.messages import is_installed
+    from lossreg.parameters.types import Functions, Part
+
+# An overlay is written without torch, and a loss without pydantic's models.
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "Contract": "lossreg.contract",
+        "Functions": "lossreg.parameters.types",
+        "Implementation": "lossreg.contract",
+        "Library": "lossreg.authoring.library",
+        "Part": "lossreg.parameters.types",
+        "Pass": "lossreg.loss.shared_passes",
+        "Per": "lossreg.loss.base",
+        "Reduction": "lossreg.loss.base",
+        "contract": "lossreg.contract",
+        "debugging": "lossreg.loss.debug",
+        "is_installed": "lossreg.messages",
+    },
+)
+
+__all__ = [
+    "Contract",
+    "Functions",
+    "Implementation",
+    "Library",
+    "Part",
+    "Pass",
+    "Per",
+    "Reduction",
+    "contract",
+    "debugging",
+    "is_installed",
+]

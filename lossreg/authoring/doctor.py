@@ -1,0 +1,195 @@
+"""Is every provider well? Imports all of them, one after another, and says what it found."""
+
+from __future__ import annotations
+
+import importlib
+import platform
+import time
+import warnings
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from lossreg.authoring import manifest_writer
+from lossreg.authoring.absent_extras import AbsentExtra, absent_extras
+from lossreg.discovery.distributions import MANIFESTS_GROUP, declared, duplicates, normalized
+from lossreg.errors import LossregError, MissingLibraryError
+from lossreg.messages import is_installed, with_type
+from lossreg.registries import hooks, losses, parts
+from lossreg.registry.entry import Entry, Failure
+from lossreg.registry.registry import Registry
+
+BROKEN = ("broken", "out of step")
+# torchvision looks for its compiled operators in torch as soon as it is imported.
+UNFIT = "operator torchvision::"
+CURE = (
+    "torchvision was built for another torch than the one that is installed; install both at once, from one index:"
+    " pip install --force-reinstall torch torchvision"
+)
+
+
+class Provider(NamedTuple):
+    """One provider: `seconds` is what importing its losses took; `problems` are told as they are met."""
+
+    name: str
+    distribution: str
+    losses: int
+    state: str
+    seconds: float
+    problems: tuple[str, ...]
+    library: bool  # whether its losses are those of a library that it describes
+
+    @property
+    def broken(self) -> bool:
+        """Whether the fault is its own. What is wrong with a library harms none but those who use that."""
+        return self.state in BROKEN and not self.library
+
+
+def torch_error() -> str:
+    """Say why torch cannot be imported; empty if it can."""
+    try:
+        importlib.import_module("torch")
+    except Exception as error:  # noqa: BLE001 - a broken installation raises OSError, ImportError and others
+        return with_type(error)
+    return ""
+
+
+def providers() -> Iterator[Provider]:
+    """Every provider, as it is found. Runs their code."""
+    importlib.import_module("torch")  # everybody's, so nobody's time
+    packages = _packages()
+    groups: dict[str, list[tuple[Registry[Any], Entry]]] = {}
+    for registry in (losses, parts):  # which may share names
+        for entry in registry.entries():
+            groups.setdefault(entry.provider, []).append((registry, entry))
+    for name, entries in sorted(groups.items()):
+        yield _examine(name, entries, packages.get(name))
+
+
+def findings() -> Iterator[str]:
+    """What is wrong beside the losses: declarations that cannot be read, hooks, metadata found twice."""
+    failures = (*losses.failures, *parts.failures, *hooks().failures)  # both registries read the same files
+    yield from dict.fromkeys(f"not read: {source}: {error}" for source, _, error in failures)
+
+
+def notes(examined: list[Provider]) -> Iterator[str]:
+    """What is worth knowing of providers and of what is installed, and does lossreg no harm."""
+    if any(UNFIT in problem for found in examined for problem in found.problems):
+        yield CURE
+    for name, roots in sorted(duplicates().items()):
+        yield f"{name} is installed more than once, the first counts: {', '.join(roots)}"
+
+
+def environment() -> Iterator[tuple[str, str]]:
+    """What computes: torch and its device, and which implementation of the one-pass losses fits each device."""
+    torch: Any = importlib.import_module("torch")
+    cuda = torch.cuda.is_available()
+    yield "Python", platform.python_version()
+    yield "torch", torch.__version__
+    yield "CUDA", f"{torch.version.cuda}, {torch.cuda.get_device_name()}" if cuda else "not available"
+    for package in ("triton", "numba"):
+        yield package, _version(package)
+    for device in ("cpu", "cuda"):
+        yield f"statistics on {device}", _implementation(device) if device == "cpu" or cuda else "no such device"
+
+
+def _examine(name: str, entries: list[tuple[Registry[Any], Entry]], package: str | None) -> Provider:
+    start, states, problems = time.perf_counter(), set(), []
+    for registry, entry in entries:
+        state, problem = _load(registry, entry)
+        states.add(state)
+        problems += [problem] if problem else []
+    seconds = time.perf_counter() - start
+    _, first = entries[0]
+    state = next((bad for bad in ("broken", "missing", "disabled", "incompatible") if bad in states), "loaded")
+    if state == "loaded" and package is not None:
+        try:
+            manifest_writer.check(package)
+        except Exception as error:  # noqa: BLE001 - a library may raise anything while it is imported
+            state, problems = "out of step", [*problems, with_type(error)]
+    distribution = f"{first.distribution} {first.version}" if first.distribution else "registered in code"
+    # One cause breaks many losses: it is told once.
+    told, library = tuple(dict.fromkeys(problems)), any(entry.requires is not None for _, entry in entries)
+    return Provider(name, distribution, len(entries), state, seconds, told, library)
+
+
+def _load(registry: Registry[Any], entry: Entry) -> tuple[str, str]:
+    """The state of an entry once it was asked for, and what is wrong."""
+    if entry.off:
+        return entry.state, entry.reason
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            registry.get(entry.full_name)
+        except MissingLibraryError as error:
+            return "missing", str(error).partition(" needs ")[2]
+        except LossregError as error:
+            if extra := _absent_extra(entry, error.__cause__):
+                return "missing", f"{', '.join(extra.lacking)}, which is not installed; {extra.install}"
+            return "broken", with_type(error.__cause__ or error) + _stale(entry, error.__cause__)
+    outside = entry.requires.outside() if entry.requires is not None else None
+    del caught  # what libraries warn of while they are imported is not asked here
+    return "loaded", outside or ""
+
+
+def _stale(entry: Entry, cause: BaseException | None) -> str:
+    """Whether metadata is all that is left of a package."""
+    module = entry.target.partition(":")[0]
+    gone = isinstance(cause, ModuleNotFoundError) and f"{module}.".startswith(f"{cause.name}.")
+    return f"; stale metadata: {entry.target} is nowhere" if gone else ""
+
+
+def _absent_extra(entry: Entry, error: BaseException | None) -> AbsentExtra | None:
+    """The extra of the loss's own distribution that would bring what its module could not import."""
+    if not isinstance(error, ModuleNotFoundError) or not entry.distribution:
+        return None
+    lacking = normalized((error.name or "").partition(".")[0])  # as distributions are mostly called
+    return next((extra for extra in absent_extras(entry.distribution) if lacking in extra.lacking), None)
+
+
+def _packages() -> dict[str, str]:
+    """The package of each provider that has a manifest."""
+    points = [item for item in declared() if not isinstance(item, Failure)]
+    return {item.name: item.value.partition(":")[0] for item in points if item.group == MANIFESTS_GROUP}
+
+
+def extras() -> Iterator[AbsentExtra]:
+    """The extras of the providers' distributions that are not installed, for information."""
+    names = {entry.distribution for entry in losses.entries() if entry.distribution}
+    for name in sorted(names):
+        yield from absent_extras(name)
+
+
+def _version(package: str) -> str:
+    if not is_installed(package):
+        return "not installed"
+    from importlib import metadata
+
+    try:
+        version = metadata.version(package)
+    except metadata.PackageNotFoundError:
+        version = "installed"
+    return version if _imports(package) else f"{version}, cannot be imported"
+
+
+def _imports(package: str) -> bool:
+    try:
+        importlib.import_module(package)
+    except Exception:  # noqa: BLE001 - it may raise anything, and is passed over
+        return False
+    return True
+
+
+def _implementation(device: str) -> str:
+    """By the contract of a loss that is computed in one pass: the first that fits, and the extra of a faster one."""
+    if "segmentation/dice" not in losses:
+        return "lossreg-segmentation is not installed"
+    entry, faster = losses.entry("segmentation/dice"), ""
+    for name, needs in entry.metadata["contract"]["implementations"].items():
+        if needs["device"] not in ("", device):
+            continue
+        if not needs["package"] or (is_installed(needs["package"]) and _imports(needs["package"])):
+            return f"{name}{faster}"
+        for extra in absent_extras(entry.distribution or ""):
+            if needs["package"] in extra.lacking:
+                faster = f"; {name} is several times faster: {extra.install}"
+    return "none"

@@ -1,0 +1,211 @@
+"""A type stub of `lossreg` with the losses of this environment: their names complete, and their parameters are checked.
+
+Text from manifests alone: no provider is imported. pyright looks for stubs in `typings`.
+"""
+
+from __future__ import annotations
+
+import ast
+import keyword
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from lossreg.config.json_schema import Names
+from lossreg.config.validation import registry_of
+from lossreg.discovery.manifest import package_folder, source_file
+from lossreg.errors import LossregError, ManifestError
+from lossreg.parameters.types import LOSS, TENSOR, role_of
+from lossreg.registry.entry import Entry
+
+_HEAD = """\
+# Written by `lossreg stubs` for the losses that are installed here; run it again when they change.
+# What starts with LossName and below exists for type checkers alone: import it under `if TYPE_CHECKING`.
+# pyright: reportPrivateImportUsage=false
+from collections.abc import Collection, Mapping, Sequence
+from typing import Literal, Never, Required, TypeAlias, TypedDict, overload
+
+from torch import nn
+"""
+
+_DYNAMIC = """\
+class _Unknown:
+    # Any is taken for it and nothing else: `dict[str, Any]` passes, a literal {"name": "dicee"} does not.
+    def __new__(cls) -> Never: ...
+
+Numbers: TypeAlias = float | Sequence["Numbers"]
+"""
+
+_BUILD = """\
+@overload
+def build(config: {config}, *, providers: Collection[str] | None = None) -> {result}: ..."""
+
+_PLAIN = {"number": "float", "integer": "int", "string": "str", "boolean": "bool", "null": "None"}
+
+
+def write(directory: Path) -> Path:
+    """Write the stub to `directory`/lossreg/__init__.pyi, and return where it is.
+
+    Raises:
+        LossregError: there is a package lossreg itself, or the file cannot be written.
+    """
+    path = directory / "lossreg" / "__init__.pyi"
+    if path.with_suffix(".py").exists():
+        raise LossregError(f"{path.parent} is the package itself; choose another folder, such as typings", path=path)
+    text = stub()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise LossregError(f"{path} cannot be written: {error.strerror}; choose another folder", path=path) from error
+    return path
+
+
+def stub() -> str:
+    """The text of the stub: the same for the same environment."""
+    entries = [entry for entry in registry_of(LOSS).entries() if not entry.off]
+    writer = _Writer()
+    losses = [writer.loss(entry) for entry in entries]
+    roles = writer.roles()
+    overloads = [_BUILD.format(config=config, result=result) for config, result in losses]
+    overloads.append(_BUILD.format(config="LossConfig | Mapping[str, _Unknown]", result="nn.Module"))
+    imports = [*_public(), *sorted(writer.imports)]
+    blocks = [_HEAD + "\n".join(imports), "__version__: str", _DYNAMIC + "\n".join(roles)]
+    return "\n\n".join([*blocks, *writer.classes, "\n".join(overloads)]) + "\n"
+
+
+def _public() -> Iterator[str]:
+    """What lossreg/__init__.py takes from its modules, taken from them again."""
+    tree = ast.parse((Path(__file__).parents[1] / "__init__.py").read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("lossreg."):
+            for alias in node.names:
+                if alias.name != "build":
+                    yield f"from {node.module} import {alias.name} as {alias.name}"
+
+
+class _Writer:
+    """Collects what the overloads refer to."""
+
+    def __init__(self) -> None:
+        self.imports: set[str] = set()
+        self.classes: list[str] = []
+        self.used = {LOSS: "Loss"}  # roles
+        self.taken: set[str] = set()
+
+    def loss(self, entry: Entry) -> tuple[str, str]:
+        """The types of the config of a loss, and of what is built from it."""
+        name = self.unique(camel(entry.full_name))
+        names = Names(entry, LOSS)
+        schema = entry.metadata.get("parameters")
+        required = bool(schema and schema.get("required"))
+        params = "Mapping[str, object]"
+        if schema:
+            params = f"{name}Params | Mapping[str, _Unknown]"
+            self.classes.append(self.record(f"{name}Params", schema, str(entry.metadata.get("summary", ""))))
+        fields = {
+            "name": f"Required[{literal(names.short + names.full)}]",
+            "params": f"Required[{params}]" if required else f"{params} | None",
+            "provider": literal([entry.provider]),
+            "version": "str",
+        }
+        self.classes.append(_class(f"{name}Config", fields))
+        bare = "" if required else literal(names.short + names.full) + " | "
+        return f"{bare}{name}Config", self.result(entry, f"_{name}")
+
+    def result(self, entry: Entry, alias: str) -> str:
+        """The class, where a type checker can read it."""
+        module, _, qualname = entry.target.partition(":")
+        outer, dot, inner = qualname.partition(".")
+        if "<locals>" in qualname or entry.state == "missing" or not _typed(entry.target):
+            return "nn.Module"
+        self.imports.add(f"from {module} import {outer} as {alias}")
+        return f"{alias}{dot}{inner}"
+
+    def record(self, name: str, schema: Mapping[str, Any], summary: str = "", base: str = "TypedDict") -> str:
+        """A TypedDict of the parameters."""
+        required = schema.get("required", ())
+        fields = {}
+        for key, part in schema["properties"].items():
+            written = self.type(part, f"{name}{camel(key)}")
+            fields[key] = f"Required[{written}]" if key in required else written
+        return _class(name, fields, summary, base)
+
+    def type(self, schema: Mapping[str, Any], name: str) -> str:
+        """The type of what a schema accepts. `name`: for a class of its own, if it needs one."""
+        role = role_of(schema)
+        if role == TENSOR:
+            return "Numbers"
+        if role is not None:
+            return self.nested(role, schema, name)
+        if "anyOf" in schema:
+            return " | ".join(dict.fromkeys(self.type(part, name) for part in schema["anyOf"]))
+        if "enum" in schema or "const" in schema:
+            return literal(schema.get("enum", [schema.get("const")]))
+        kind = schema.get("type", "")
+        if kind == "array":
+            parts = schema.get("prefixItems", [schema.get("items", {})])
+            return f"Sequence[{' | '.join(dict.fromkeys(self.type(part, name) for part in parts))}]"
+        if kind == "object":
+            values = schema.get("additionalProperties")
+            return f"Mapping[str, {self.type(values, name) if isinstance(values, dict) else 'object'}]"
+        return _PLAIN.get(kind, "object")
+
+    def nested(self, role: str, schema: Mapping[str, Any], name: str) -> str:
+        """A name, or a mapping whose name and keys are checked, whose parameters are not."""
+        prefix = self.used.setdefault(role, self.unique(camel(role)))
+        mapping = f"{prefix}Dict"
+        if schema.get("properties"):
+            mapping = self.unique(f"{name}Dict")
+            self.classes.append(self.record(mapping, schema, base=f"{prefix}Dict"))
+        bare = "" if schema.get("required") else f"{prefix}Name | "
+        return f"{bare}{mapping} | Mapping[str, _Unknown]"
+
+    def roles(self) -> Iterator[str]:
+        """For each role in use its names, and a mapping with one of them."""
+        for role, prefix in sorted(self.used.items()):
+            entries = [entry for entry in registry_of(role).entries() if role == LOSS or role in (entry.tags or ())]
+            usable = [Names(entry, role) for entry in entries if not entry.off]
+            names = literal([name for each in usable for name in each.short + each.full])
+            params = "Mapping[str, object] | None"
+            fields = {"name": f"Required[{prefix}Name]", "params": params, "provider": "str", "version": "str"}
+            yield f"\n{prefix}Name: TypeAlias = {names}\n\n" + _class(f"{prefix}Dict", fields)
+
+    def unique(self, name: str) -> str:
+        """The name, numbered if it is taken."""
+        names = (name if number == 1 else f"{name}{number}" for number in range(1, len(self.taken) + 2))
+        free = next(each for each in names if each not in self.taken)
+        self.taken.add(free)
+        return free
+
+
+def camel(name: str) -> str:
+    """`segmentation/log_cosh_dice` as `SegmentationLogCoshDice`."""
+    return "".join(word[:1].upper() + word[1:] for word in re.split(r"[\W_]+", name))
+
+
+def literal(values: Iterable[Any]) -> str:
+    """The type of these values. Literal has no floats, and needs at least one value."""
+    given = list(values)
+    plain = dict.fromkeys(repr(value) for value in given if not isinstance(value, float))
+    types = [f"Literal[{', '.join(plain)}]"] * bool(plain)
+    types += ["float"] * any(isinstance(value, float) for value in given)
+    return " | ".join(types) or "Never"
+
+
+def _class(name: str, fields: Mapping[str, str], summary: str = "", base: str = "TypedDict") -> str:
+    """A TypedDict; as a call where a key is no identifier, which a class cannot have."""
+    if base == "TypedDict" and not all(key.isidentifier() and not keyword.iskeyword(key) for key in fields):
+        inner = "".join(f"    {key!r}: {written},\n" for key, written in fields.items())
+        return f"{name} = TypedDict({name!r}, {{\n{inner}}}, total=False)"
+    lines = [f"    {summary!r}"] * bool(summary) + [f"    {key}: {written}" for key, written in fields.items()]
+    return f"class {name}({base}, total=False):\n" + "\n".join(lines or ["    ..."])
+
+
+def _typed(target: str) -> bool:
+    try:
+        folder = package_folder(target.partition(":")[0].partition(".")[0])
+    except ManifestError:
+        return False
+    return (folder / "py.typed").is_file() and source_file(target) is not None

@@ -1,0 +1,163 @@
+"""`lossreg check-targets`: what the masks of a data set are like, before anything is trained on them."""
+
+from __future__ import annotations
+
+import json
+import sys
+import textwrap
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from lossreg.messages import printable
+
+if TYPE_CHECKING:
+    from lossreg.health.targets.report import TargetFinding, TargetReport
+
+T = TypeVar("T")
+
+WIDTH = 80  # of what is printed
+INDENT = 12
+BAR = 46
+MOST_ROWS = 20  # of values
+MOST_NAMES = 3  # of each finding
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the command of this file."""
+    app.command("check-targets")(check_targets)
+
+
+def check_targets(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="PATH|MODULE:LOADER",
+            help="A folder of PNG, TIFF or .npy files, one such file, Parquet with --column, or a Dataset, DataLoader,"
+            " iterable or function without arguments that returns one, which is imported from the current directory"
+            " as well.",
+        ),
+    ],
+    ignore_index: Annotated[
+        int | None, typer.Option("--ignore-index", metavar="VALUE", help="Pixels of this value do not count.")
+    ] = None,
+    column: Annotated[
+        str | None,
+        typer.Option("--column", help="Of Parquet: images, paths, lists, or whether there is a mask."),
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option("--limit", min=1, metavar="N", help="At most N masks; spread evenly where their number is known."),
+    ] = None,
+    png: Annotated[Path | None, typer.Option("--png", metavar="FILE", help="Draw it as well.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Look at masks before training: how many are empty, how large is what they mark, which values they have.
+
+    Exit 1 where all are empty or none could be read.
+    """
+    from lossreg.health.targets.examine import examine
+    from lossreg.health.targets.picture import check_png, draw_targets
+    from lossreg.health.targets.sources import read_targets
+
+    if png is not None:
+        check_png(png)
+    targets = read_targets(source, column=column, limit=limit)
+    report = examine(_with_progress(targets), ignore_index=ignore_index)
+    if png is not None:
+        draw_targets(report, png, source)
+    if as_json:
+        print(json.dumps(report.to_dict(), indent=1, allow_nan=False))
+    else:
+        _print(report)
+    if report.failed:
+        raise typer.Exit(1)
+
+
+def _with_progress(items: Iterable[T]) -> Iterator[T]:
+    """A line that counts, on a terminal alone."""
+    if not sys.stderr.isatty():
+        yield from items
+        return
+    shown = time.monotonic()
+    for number, item in enumerate(items):
+        if (now := time.monotonic()) - shown > 0.2:
+            print(f"\r{number:,} masks", end="", file=sys.stderr, flush=True)
+            shown = now
+        yield item
+    print("\r" + " " * 30 + "\r", end="", file=sys.stderr, flush=True)
+
+
+def _print(report: TargetReport) -> None:
+    for heading, text in _overview(report):
+        print(_wrapped(printable(text), f"{heading:<{INDENT}}", " " * INDENT))
+    if report.shapes:
+        _print_shares(report)
+    if report.values:
+        _print_values(report)
+    for finding in report.findings:
+        _print_finding(finding)
+
+
+def _overview(report: TargetReport) -> Iterator[tuple[str, str]]:
+    masks = max(report.masks, 1)
+    unreadable = f", {report.unreadable:,} more could not be read" if report.unreadable else ""
+    known = " of which is only known whether they are there" if report.flags else ""
+    yield "masks", f"{report.masks:,}{known}{unreadable}"
+    yield "empty", f"{report.empty:,} ({report.empty / masks:.1%})"
+    if report.shapes:
+        yield "full", f"{report.full:,} ({report.full / masks:.1%})"
+        more = f", others: {report.more_shapes:,}" if report.more_shapes else ""
+        yield "shapes", _counted(report.shapes) + more
+        yield "dtypes", _counted(report.dtypes)
+    if report.minimum is not None and report.maximum is not None:
+        yield "values", f"{report.minimum:g} to {report.maximum:g}"
+    if report.foreground is not None:
+        yield "foreground", f"{_percent(report.foreground)} of all pixels"
+    if report.quantiles:
+        named = [f"{name} {_percent(share)}" for name, share in report.quantiles.items()]
+        yield "", "where there is any: " + ", ".join(named[:3]) + ","
+        yield "", ", ".join(named[3:])
+
+
+def _counted(counts: dict[str, int]) -> str:
+    return next(iter(counts)) if len(counts) == 1 else ", ".join(f"{name}: {count:,}" for name, count in counts.items())
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g} %"
+
+
+def _print_shares(report: TargetReport) -> None:
+    from lossreg.health.targets.picture import bars
+
+    rows = bars(report)
+    most = max(1, *(count for _, count in rows))
+    print(f"\n{'foreground':<12}{'masks':>12}")
+    for label, count in rows:
+        # Whatever is there shows, however rare.
+        bar = "#" * max(round(BAR * count / most), count > 0)
+        print(f"{label:<12}{count:>12,}  {bar}".rstrip())
+
+
+def _print_values(report: TargetReport) -> None:
+    print(f"\n{'value':<12}{'in masks':>12}{'of pixels':>14}")
+    for value, masks, pixels in report.values[:MOST_ROWS]:
+        print(f"{value:<12g}{masks:>12,}{_percent(pixels):>14}")
+    if (left := len(report.values) - MOST_ROWS) > 0 or report.more_values:
+        print(f"and {left} more" if left > 0 and not report.more_values else "and more")
+
+
+def _print_finding(finding: TargetFinding) -> None:
+    print("\n" + _wrapped(f"{finding.severity}: {finding.message}", "", " " * 4))
+    for name in finding.examples[:MOST_NAMES]:
+        print(_wrapped(printable(name), " " * 4, " " * 8))
+    if (left := finding.masks - MOST_NAMES) > 0 and finding.examples:
+        print(f"    and {left:,} more")
+
+
+def _wrapped(text: str, first: str, others: str) -> str:
+    return "\n".join(textwrap.wrap(text, WIDTH, initial_indent=first, subsequent_indent=others))

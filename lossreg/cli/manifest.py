@@ -1,0 +1,42 @@
+"""`lossreg manifest build` and `lossreg manifest check`: for authors of loss packages."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+Packages = Annotated[list[str], typer.Argument(metavar="PACKAGE...", help="Top-level packages, by import name.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the command group of this file."""
+    group = typer.Typer(
+        help="Describe a package's losses, so that they are found without importing it.", no_args_is_help=True
+    )
+    group.command("build")(build)
+    group.command("check")(check)
+    app.add_typer(group, name="manifest")
+
+
+def build(packages: Packages) -> None:
+    """Write lossreg.json into each package's folder."""
+    from lossreg.authoring import manifest_writer
+
+    for package in packages:
+        print(manifest_writer.build(package))
+        if not manifest_writer.is_declared(package):
+            typer.echo(
+                f"{package} does not declare its manifest yet; add to pyproject.toml and install again:\n"
+                f'  [project.entry-points."lossreg.manifests"]\n  {package} = "{package}:lossreg.json"',
+                err=True,
+            )
+
+
+def check(packages: Packages) -> None:
+    """Compare each lossreg.json with the code; exit 1 with the difference."""
+    from lossreg.authoring import manifest_writer
+
+    for package in packages:
+        manifest_writer.check(package)
+        print(f"{package}: in step")

@@ -1,0 +1,149 @@
+"""Deep supervision: one loss on the outputs of a network at several resolutions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from math import prod
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from lossreg.composites.sums import TERMS, named, names_of, options_of, scaled, terms_of
+from lossreg.contract import contract
+from lossreg.errors import DTypeError, InputError, ShapeError
+from lossreg.loss.base import Loss, Reduction, Term
+from lossreg.registries import losses
+
+LEAST = 0.0625  # what "exp" gives to the coarsest levels
+
+Schedule = Literal["same", "two", "exp"]
+
+
+@losses.register(
+    "deep_supervision",
+    aliases=("deep_supervision_loss",),
+    tags=("composite", "deep_supervision"),
+    contract=contract(
+        input="one or several, finest first, of what the loss takes",
+        target=TERMS,
+        tasks=["binary", "multilabel", "multiclass"],
+        positional=True,
+    ),
+    example={"loss": "dice"},
+)
+class DeepSupervision(Loss):
+    """Weighted sum of one loss over the outputs at several resolutions.
+
+        loss = sum_i weight_i loss(input_i, target resized to input_i)
+
+    Args:
+        loss: the loss of each level.
+        weights: of the levels, finest first. "same": 1. "two": 1, then 0.5. "exp": 0.5^i, at least 0.0625. A list has
+            one per level; 0 keeps a level that is only logged.
+        normalize_weights: divide the weights by the sum of their magnitudes.
+        reduction: over examples: "mean", "sum", or "none" for (N,).
+    Shapes:
+        input: sequence of (N, C, *), finest first. A tensor is the finest level alone, under the first weight, so that
+        a network whose other heads are off in evaluation needs no other loss.
+        target (N, *) or (N, C, *) of any resolution; what else is given goes to every level as it is.
+        terms: those of each level, named 0.dice, or 0.name.term where the loss has several.
+    Raises:
+        ShapeError: a list of weights has not one per level; levels are not finest first; a target of other dimensions.
+        InputError: no level; the loss reduces by itself in another way than the mean.
+    Numerics: as the loss. Targets are resized by nearest-exact in whole numbers, so class indices stay what they are.
+    Source: Lee et al. 2015, with the weights of MONAI's DeepSupervisionLoss.
+    """
+
+    def __init__(
+        self,
+        *,
+        loss: nn.Module,
+        weights: Schedule | Annotated[Sequence[float], Field(min_length=1)] = "exp",
+        normalize_weights: bool = False,
+        reduction: Reduction = "mean",
+    ) -> None:
+        super().__init__(reduction=reduction)
+        (self.name,) = names_of([loss])
+        self.loss = loss
+        self.weights = weights
+        self.normalize_weights = normalize_weights
+        self.level_weights(1 if isinstance(weights, str) else len(weights))  # refuses now what is wrong for any input
+
+    def option_names(self) -> frozenset[str]:
+        return super().option_names() | options_of(self.loss)
+
+    def terms(self, input: Tensor | Sequence[Tensor], target: Tensor, *others: Any, **options: Any) -> dict[str, Term]:
+        levels = _levels(input)
+        # A tensor says nothing of the other levels, which a list of weights has: it stands for the first.
+        alone = isinstance(input, Tensor) and not isinstance(self.weights, str)
+        weights = self.level_weights(len(self.weights) if alone else len(levels))
+        found: dict[str, Term] = {}
+        for number, (level, weight) in enumerate(zip(levels, weights, strict=False)):
+            terms = terms_of(self.loss, level, resized(target, level), *others, **options)
+            found |= {key: scaled(term, weight) for key, term in named(f"{number}.{self.name}", terms).items()}
+        return found
+
+    def level_weights(self, levels: int) -> list[float]:
+        """The weight of each of so many levels, finest first.
+
+        Raises:
+            ShapeError: a list of weights has another number of them.
+            InputError: all are 0 and to be normalised; they have an unknown name.
+        """
+        weights = _weights(self.weights, levels)
+        if not self.normalize_weights:
+            return weights
+        total = sum(map(abs, weights))
+        if total == 0:
+            raise InputError("normalize_weights=True cannot divide by weights that are all 0")
+        return [weight / total for weight in weights]
+
+
+def _weights(weights: str | Sequence[float], levels: int) -> list[float]:
+    if not isinstance(weights, str):
+        if len(weights) != levels:
+            raise ShapeError(f"{len(weights)} weights for {levels} levels of input; give one weight per level")
+        return [float(weight) for weight in weights]
+    if weights == "same":
+        return [1.0] * levels
+    if weights == "two":
+        return [1.0] + [0.5] * (levels - 1)
+    if weights == "exp":
+        return [max(0.5**level, LEAST) for level in range(levels)]
+    raise InputError(f"weights is 'same', 'two', 'exp' or a list of numbers, got {weights!r}")
+
+
+def _levels(input: Tensor | Sequence[Tensor]) -> Sequence[Tensor]:
+    levels = [input] if isinstance(input, Tensor) else input
+    if not isinstance(levels, Sequence) or not all(isinstance(level, Tensor) for level in levels):
+        raise DTypeError(f"input is a tensor or a sequence of tensors, finest first, got {type(input).__name__}")
+    if not levels:
+        raise InputError("input holds no level; give at least one tensor, finest first")
+    pixels = [prod(level.shape[2:]) for level in levels]
+    if any(finer < coarser for finer, coarser in pairwise(pixels)):
+        sizes = ", ".join(str(tuple(level.shape)) for level in levels)
+        raise ShapeError(f"levels of input must come finest first, got shapes {sizes}; reverse them")
+    return levels
+
+
+def resized(target: Tensor, level: Tensor) -> Tensor:
+    """A target (N, *) or (N, C, *) in the resolution of a level (N, C, *), by nearest-exact; itself where it fits."""
+    if not isinstance(target, Tensor):
+        raise DTypeError(f"target must be a tensor, got {type(target).__name__}")
+    size = level.shape[2:]
+    first = target.ndim - len(size)
+    if first not in (1, 2):
+        raise ShapeError(
+            f"a level of input has shape {tuple(level.shape)}, so target must be (N, *) or (N, C, *) with"
+            f" {len(size)} spatial dimensions, got {tuple(target.shape)}"
+        )
+    for dimension, wanted in enumerate(size, start=first):
+        given = target.shape[dimension]
+        if given != wanted:
+            # floor((i + 1/2) given / wanted), which float32 rounds to the pixel before where it is a whole number.
+            index = (2 * torch.arange(wanted, device=target.device) + 1) * given // (2 * wanted)
+            target = target.index_select(dimension, index)
+    return target

@@ -1,0 +1,169 @@
+"""A loss on sampled points instead of all pixels, most of them where the prediction is uncertain."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from lossreg.composites.sums import named, names_of, options_of, terms_of
+from lossreg.contract import contract
+from lossreg.errors import DTypeError, InputError, ShapeError
+from lossreg.loss.base import Loss, Reduction, Term
+from lossreg.registries import losses
+
+
+@losses.register(
+    "point_sampled",
+    aliases=("point_sampled_loss",),
+    tags=("composite", "random", "hard_examples", "binary", "multilabel", "logits"),
+    contract=contract(
+        input="logits", target="mask", tasks=["binary", "multilabel"], positional=True, deterministic=False
+    ),
+    example={"loss": "bce"},
+)
+class PointSampled(Loss):
+    """A loss on random points of each mask, most of them uncertain ones.
+
+        loss = loss(input at P, target at P), |P| = points
+        P = the important points with the least |input| of oversampling points random ones, and other random ones
+
+    Args:
+        loss: the loss of the points, of which none is beside another. It treats each channel alone (sigmoid), since
+            each has points of its own.
+        points: of each mask, >= 1.
+        oversampling: candidates for the uncertain points, as a multiple of points, >= 1.
+        important: share of uncertain points, in [0, 1]; 0 samples evenly.
+        ignore_index: target value of ignored pixels, the same as that of the loss. A point is a mixture of its
+            neighbours: one that touches an ignored pixel is ignored, and sampled only where too few others are.
+        reduction: over examples: "mean", "sum", or "none" for (N,).
+    Shapes:
+        input (N, C, H, W) or (N, C, D, H, W) logits; target of that shape, or (N, *) for C = 1: masks, hard or soft.
+        the loss gets (N, C, points) of both, the target soft at edges; what else is given goes to it as it is.
+        terms: those of the loss, under its name where it has one, name.term where it has several.
+    Raises:
+        ShapeError: sizes differ; nothing is broadcast. Class indices of several channels: each has points of its own.
+        DTypeError: input is not floating point.
+        InputError: the loss reduces otherwise than by the mean, has another ignore_index, or task="multiclass".
+    Numerics: float32 or wider. Points come from torch's generator of the input's device: torch.manual_seed repeats
+        them. No gradient flows through where they lie. Beyond the outermost pixel centres the border goes on.
+    Source: Kirillov et al. 2020 (PointRend), sec. 3.1; numbers of Cheng et al. 2022 (Mask2Former).
+    """
+
+    def __init__(
+        self,
+        *,
+        loss: nn.Module,
+        points: Annotated[int, Field(ge=1)] = 12544,
+        oversampling: Annotated[float, Field(ge=1)] = 3.0,
+        important: Annotated[float, Field(ge=0, le=1)] = 0.75,
+        ignore_index: int | None = None,
+        reduction: Reduction = "mean",
+    ) -> None:
+        super().__init__(reduction=reduction)
+        (self.name,) = names_of([loss])
+        for part in loss.modules():
+            _check_part(part, ignore_index)
+        self.loss = loss
+        self.points = points
+        self.oversampling = oversampling
+        self.important = important
+        self.ignore_index = ignore_index
+
+    def option_names(self) -> frozenset[str]:
+        return super().option_names() | options_of(self.loss)
+
+    def terms(self, input: Tensor, target: Tensor, *others: Any, **options: Any) -> dict[str, Term]:
+        _check(input, target)
+        logits = input if input.dtype == torch.float64 else input.float()
+        # Before the ignore test: uint8 == -1 would find 255.
+        masks = target.reshape(input.shape).to(logits.dtype)
+        sampled = self.sampled(logits, masks)
+        return named(self.name, terms_of(self.loss, *sampled, *others, **options))
+
+    def sampled(self, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits and target at the points, (N, C, points) each."""
+        if self.ignore_index is None:
+            places = self.places(input)
+            return sample(input, places), _between_its_values(sample(target, places), target)
+        ignored = target == self.ignore_index
+        # A NaN logit would survive a weight of 0, which the grid gives to the neighbours of a pixel that it hits.
+        input, target = torch.where(ignored, 0.0, input), torch.where(ignored, 0.0, target)
+        ignored = ignored.to(input.dtype)
+        places = self.places(input, ignored)
+        touches = sample(ignored, places) > 0
+        mixed = _between_its_values(sample(target, places), target)
+        return sample(input, places), torch.where(touches, float(self.ignore_index), mixed)
+
+    def places(self, input: Tensor, ignored: Tensor | None = None) -> Tensor:
+        """Where to sample each mask, (N, C, points, dimensions) in [0, 1), the last dimension of the input first."""
+        uncertain = int(self.important * self.points)
+        random = _random(input, self.points - uncertain)
+        if uncertain == 0:
+            return random
+        candidates = _random(input, int(self.oversampling * self.points))
+        importance = -sample(input.detach(), candidates).abs()
+        if ignored is not None:
+            importance = torch.where(sample(ignored, candidates) > 0, -torch.inf, importance)
+        best = importance.topk(uncertain, dim=2, sorted=False).indices
+        chosen = candidates.gather(2, best.unsqueeze(-1).expand(-1, -1, -1, input.ndim - 2))
+        return torch.cat([chosen, random], dim=2)
+
+
+def _random(input: Tensor, count: int) -> Tensor:
+    # In one type, so that the points are the same for inputs of any.
+    places = torch.rand(*input.shape[:2], count, input.ndim - 2, dtype=torch.float32, device=input.device)
+    return places.to(input.dtype)
+
+
+def sample(values: Tensor, places: Tensor) -> Tensor:
+    """Values (N, C, *) at places (N, C, P, dimensions) in [0, 1), by linear interpolation: (N, C, P).
+
+    Beyond the outermost pixel centres the border goes on: zeros there, as peers have, make every border uncertain.
+    """
+    masks, dimensions = values.shape[:2], values.ndim - 2
+    size = masks.numel()
+    grid = (2 * places - 1).reshape(size, -1, *[1] * (dimensions - 1), dimensions)
+    flat = values.reshape(size, 1, *values.shape[2:])
+    return F.grid_sample(flat, grid, padding_mode="border", align_corners=False).reshape(*masks, -1)
+
+
+def _between_its_values(mixed: Tensor, target: Tensor) -> Tensor:
+    """What was interpolated, within the target's range: shares that add up to 1 + 1e-7 make more than 1 of a mask."""
+    return mixed.clamp(target.amin(), target.amax())
+
+
+def _check_part(part: nn.Module, ignore_index: int | None) -> None:
+    """Refuse what would go wrong without an error; a part that says nothing of itself is trusted."""
+    own = getattr(part, "ignore_index", ignore_index)
+    if own != ignore_index:
+        raise InputError(
+            f"point_sampled has ignore_index={ignore_index}, {type(part).__name__} inside has {own}; give both the"
+            " same, since points that mix ignored pixels with others are marked before it sees them"
+        )
+    if getattr(part, "task", None) == "multiclass":
+        raise InputError(
+            f"{type(part).__name__} inside has task='multiclass'; point_sampled takes other points for each channel,"
+            " which softmax would mix: use task='multilabel'"
+        )
+
+
+def _check(input: Tensor, target: Tensor) -> None:
+    for name, given in (("input", input), ("target", target)):
+        if not isinstance(given, Tensor):
+            raise DTypeError(f"{name} must be a tensor, got {type(given).__name__}")
+    if not input.is_floating_point():
+        raise DTypeError(f"input holds logits, so floating point, got {input.dtype}")
+    if input.ndim not in (4, 5):
+        raise ShapeError(f"input must be (N, C, H, W) or (N, C, D, H, W), got {tuple(input.shape)}")
+    if 0 in input.shape:
+        raise ShapeError(f"input has shape {tuple(input.shape)}: the batch is empty; skip empty batches in the loader")
+    allowed = [tuple(input.shape)] + [(input.shape[0], *input.shape[2:])] * (input.shape[1] == 1)
+    if tuple(target.shape) not in allowed:
+        raise ShapeError(
+            f"input has shape {tuple(input.shape)}, so target must be masks of shape {' or '.join(map(str, allowed))},"
+            f" got {tuple(target.shape)}; class indices are refused, since each channel has points of its own"
+        )

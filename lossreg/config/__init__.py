@@ -1,0 +1,1 @@
+"""Configs: from plain data to a module."""

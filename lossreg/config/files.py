@@ -1,0 +1,109 @@
+"""Read a config from a YAML, TOML or JSON file."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lossreg.config.plain_data import MAX_DEPTH, MAX_NODES
+from lossreg.errors import Problem
+from lossreg.messages import invalid, shown
+
+MAX_BYTES = 2**20
+MAX_NUMBER = 400  # characters; PyYAML's time for 1:1:1, which is a number to base 60, grows with their square
+
+_MERGE = "tag:yaml.org,2002:merge"
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+# A dotted key of TOML: tomllib's time grows with the square of its parts.
+_PART = r"""(?:[\w-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')[ \t]*+"""
+_LONG_KEY = re.compile(rf"(?<![\w-]){_PART}(?:\.[ \t]*+{_PART}){{{MAX_DEPTH}}}")
+
+
+def read_config(path: str | Path, at: str = "") -> Any:
+    """What a config file holds at a dotted place, such as "training.loss" or "runs.0.loss".
+
+    Raises:
+        InvalidConfigError: the file cannot be read or parsed, or has nothing at that place.
+    """
+    path = Path(path)
+    value = _parse(path)
+    for step in filter(None, at.split(".")):
+        if isinstance(value, list) and step.isdigit() and int(step) < len(value):
+            value = value[int(step)]
+        elif isinstance(value, dict) and step in value:
+            value = value[step]
+        else:
+            has = f"keys {', '.join(map(str, value)):.1000}" if isinstance(value, dict) else shown(value)
+            raise invalid([Problem(str(path), f"nothing at {at!r}: {step!r} is not there, which has {has}")])
+    return value
+
+
+def _parse(path: Path) -> Any:
+    parsers: dict[str, Callable[[str], Any]] = {
+        ".json": json.loads,
+        ".toml": _toml,
+        ".yaml": _yaml,
+        ".yml": _yaml,
+    }
+    parser = parsers.get(path.suffix.lower())
+    if parser is None:
+        raise invalid([Problem(str(path), f"expected a file ending in {', '.join(parsers)}, got {path.suffix!r}")])
+    try:
+        size = path.stat().st_size
+        if size <= MAX_BYTES:
+            return parser(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise invalid([Problem(str(path), f"cannot be read: {error.strerror}")]) from error
+    except RecursionError as error:
+        raise invalid([Problem(str(path), "nested too deeply to be read")]) from error
+    # PyYAML lets errors of its own code out: LookupError of `!!bool x`, AttributeError of `!!timestamp x`,
+    # OverflowError of a number to base 60.
+    except (ValueError, LookupError, AttributeError, ArithmeticError, yaml.YAMLError) as error:
+        raise invalid([Problem(str(path), f"is no valid {path.suffix[1:].upper()}: {error}")]) from error
+    raise invalid([Problem(str(path), f"has {size} bytes; a loss config has at most {MAX_BYTES}")])
+
+
+def _toml(text: str) -> Any:
+    if _LONG_KEY.search(text):
+        raise ValueError(f"a dotted key has more than {MAX_DEPTH} parts")
+    return tomllib.loads(text)
+
+
+def _yaml(text: str) -> Any:
+    return yaml.load(text, _Loader)
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads plain data, as safe_load does, and bounds what PyYAML does not."""
+
+    nodes = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        self._count(1)
+        return super().compose_node(parent, index)
+
+    def flatten_mapping(self, node: Any) -> None:
+        """Copy what `<<: [*a, *a]` names: ten aliases of ten aliases, and so on, are more than a memory holds."""
+        for key, value in node.value:
+            for part in value.value if key.tag == _MERGE and isinstance(value, yaml.SequenceNode) else [value]:
+                if key.tag == _MERGE and isinstance(part, yaml.MappingNode):
+                    self._count(len(part.value))
+                    self.flatten_mapping(part)
+                    self._count(len(part.value))
+        super().flatten_mapping(node)
+
+    def construct_scalar(self, node: Any) -> Any:
+        if node.tag in _NUMBERS and len(node.value) > MAX_NUMBER:
+            raise ValueError(f"a number has {len(node.value)} characters; at most {MAX_NUMBER} are read")
+        return super().construct_scalar(node)
+
+    def _count(self, nodes: int) -> None:
+        self.nodes += nodes
+        if self.nodes > MAX_NODES:
+            raise ValueError(f"it holds more than {MAX_NODES} values")

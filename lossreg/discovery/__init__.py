@@ -1,0 +1,1 @@
+"""Discovery: what installed packages declare, as entries and failures, without importing any of them."""

@@ -1,0 +1,215 @@
+"""A manifest: what a provider's losses are called and take, as a JSON file that is read without importing the provider.
+
+Nobody writes one by hand: `lossreg manifest build PACKAGE` generates it from the classes and their decorators.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from lossreg.errors import InvalidNameError, LossregError, ManifestError
+from lossreg.registry.entry import Entry, check_target, declare
+from lossreg.registry.requirement import Requirement, read_requirement
+
+SCHEMA_VERSION = 1
+SECTIONS = {"losses": "loss", "parts": "part"}
+FILE_NAME = "lossreg.json"
+MAX_BYTES = 4 * 2**20  # a thousand losses are about one MiB
+MAX_DEPTH = 64  # what is built of a schema recurses as deep as it is nested
+
+# What pip reads of a name and of a range, and no more: the command that installs a library is shown to be copied.
+_DISTRIBUTION = re.compile(r"[A-Za-z0-9](?:[\w.\-]*[A-Za-z0-9])?", re.ASCII)
+_VERSION = r"\d+(?:\.\d+)*(?:(?:a|b|rc)\d+)?(?:\.post\d+)?(?:\.dev\d+)?"
+_BOUND = rf"\s*(?:(?:[<>]=?|[!=]=)\s*{_VERSION}|[!=]=\s*\d+(?:\.\d+)*\.\*|~=\s*\d+(?:\.\d+)+)\s*"
+_VERSIONS = re.compile(rf"(?:{_BOUND}(?:,{_BOUND})*)?", re.ASCII)
+_FILE = re.compile(r"[\w.\-]+")
+# The kinds of what is read of a loss, and of its parameters' schemas; what else they hold is kept and not read.
+_KINDS = {str: "text", dict: "an object", list: "a list", int: "an integer", (int, float): "a number"}
+_OF_LOSS: dict[str, Any] = {
+    **dict.fromkeys(("summary", "formula", "shapes", "source"), str),
+    **dict.fromkeys(("contract", "parameters", "renamed", "example"), dict),
+}
+_OF_SCHEMA: dict[str, Any] = {
+    **dict.fromkeys(("type", "$ref", "description", "pattern"), str),
+    **dict.fromkeys(("properties", "items", "functions"), dict),
+    **dict.fromkeys(("anyOf", "prefixItems", "enum", "required"), list),
+    **dict.fromkeys(("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"), (int, float)),
+    **dict.fromkeys(("minItems", "maxItems", "minLength", "maxLength"), int),
+}
+
+
+def package_folder(package: str) -> Path:
+    """Where a top-level package lies, without importing it."""
+    if package and not package.isidentifier():  # find_spec of a dotted name would import the parent
+        raise ManifestError(f"a manifest lies in a top-level package, got {package!r}", source=package)
+    try:
+        spec = find_spec(package)
+    except (ImportError, ValueError) as error:
+        raise ManifestError(f"package {package!r} cannot be located: {error}", source=package) from error
+    if spec is None or not spec.submodule_search_locations:
+        raise ManifestError(f"package {package!r} is not installed, or is no package", source=package)
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def source_file(target: str) -> Path | None:
+    """The file that defines "module:qualname", without importing it; None where it cannot be told."""
+    package, *rest = target.partition(":")[0].split(".")
+    try:
+        base = package_folder(package).joinpath(*rest)
+    except ManifestError:
+        return None
+    candidates = [base / "__init__.py", *([base.with_name(base.name + ".py")] if rest else [])]
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def read(package: str, file_name: str, root: str | None = None) -> dict[str, Any]:
+    """The manifest in a top-level package's folder.
+
+    Args:
+        root: where its distribution is installed. Looked into first, at half the cost of asking the import system,
+            which knows better only for editable installs.
+    Raises:
+        ManifestError: not there, too large, not JSON, a key twice, nested too deeply, or of an unknown schema version.
+    """
+    source = f"{package}:{file_name}"
+    if not _FILE.fullmatch(file_name):
+        raise ManifestError(f"a manifest is a file in the package's own folder, got {source!r:.80}", source=source)
+    try:
+        raw = _read_bytes(package, file_name, root)
+    except OSError as error:
+        raise ManifestError(
+            f"{source} cannot be read: {error.strerror}; `lossreg manifest build {package}` writes it", source=source
+        ) from error
+    if len(raw) > MAX_BYTES:
+        raise ManifestError(f"{source} is too large; at most {MAX_BYTES} bytes are read", source=source)
+    try:
+        data = json.loads(raw, object_pairs_hook=_unique)
+    except (ValueError, RecursionError) as error:
+        raise ManifestError(f"{source} is not JSON: {error}", source=source) from error
+    if _is_deep(data):
+        raise ManifestError(f"{source} is nested deeper than {MAX_DEPTH} levels", source=source)
+    version = data.get("schema") if isinstance(data, dict) else None
+    if not isinstance(data, dict) or version != SCHEMA_VERSION:
+        raise ManifestError(
+            f"{source} has schema version {version!r:.80}, this lossreg reads {SCHEMA_VERSION};"
+            f" upgrade lossreg, or rebuild it with `lossreg manifest build {package}`",
+            source=source,
+        )
+    return data
+
+
+def _read_bytes(package: str, file_name: str, root: str | None) -> bytes:
+    """One byte more than is allowed tells that there are more."""
+    if root is not None and package.isidentifier():
+        with suppress(OSError), open(os.path.join(root, package, file_name), "rb") as file:
+            return file.read(MAX_BYTES + 1)
+    with open(package_folder(package) / file_name, "rb") as file:
+        return file.read(MAX_BYTES + 1)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of which no key is lost."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in found if keys.count(key) > 1)
+        raise ValueError(f"key {twice!r:.80} is there twice; which one counts is not said")
+    return found
+
+
+def _is_deep(data: object) -> bool:
+    level = [data]
+    for _ in range(MAX_DEPTH):
+        values = (part.values() if isinstance(part, dict) else part for part in level if isinstance(part, (dict, list)))
+        level = [value for each in values for value in each if isinstance(value, (dict, list))]
+        if not level:
+            return False
+    return True
+
+
+def library(data: Mapping[str, Any], package: str) -> Requirement | None:
+    """The library that a manifest describes, if it is another than the package itself.
+
+    Raises:
+        ManifestError: it is malformed.
+    """
+    try:
+        found = read_requirement(data.get("library"))
+    except (InvalidNameError, TypeError) as error:
+        raise ManifestError(f"{package}: {error}", source=package) from error
+    if found is not None and not _DISTRIBUTION.fullmatch(found.distribution):
+        raise _unlike(package, "distribution", "a distribution's name", found.distribution)
+    if found is not None and not _VERSIONS.fullmatch(found.versions):
+        raise _unlike(package, "versions", 'a range of versions, such as ">=1.5,<2"', found.versions)
+    return found
+
+
+def _unlike(package: str, key: str, expected: str, given: str) -> ManifestError:
+    return ManifestError(f"{package}: 'library.{key}' must be {expected}, got {given!r:.80}", source=package)
+
+
+def entries(
+    data: Mapping[str, Any], package: str, section: str = "losses", **source: Any
+) -> Iterator[Entry | ManifestError]:
+    """An entry for each loss (or part) of a manifest, or what is wrong with it. `source`: further fields of entries."""
+    described = data.get(section, {} if section != "losses" else None)
+    if not isinstance(described, dict):
+        yield ManifestError(f"{package}: {section!r} must be an object, got {type(described).__name__}", source=package)
+        return
+    for name, loss in described.items():
+        try:
+            metadata = dict(loss)
+            target, tags, aliases = metadata.pop("target", None), metadata.pop("tags", []), metadata.pop("aliases", [])
+            _check_loss(metadata)
+            yield declare(name, check_target(target), tags, aliases, metadata, **source)
+        except (LossregError, TypeError, ValueError) as error:
+            message = f"{package}: {SECTIONS[section]} {name!r:.80} is malformed: {error!s:.500}"
+            yield ManifestError(message, source=package)
+
+
+def _check_loss(metadata: Mapping[str, Any]) -> None:
+    _check_kinds(metadata, _OF_LOSS, "its")
+    if "parameters" in metadata:
+        if "properties" not in metadata["parameters"]:
+            raise TypeError("its parameters have no properties")
+        _check_schema(metadata["parameters"], "the schema of its parameters")
+    renamed = metadata.get("renamed", {})
+    _check_kinds(renamed, dict.fromkeys(renamed, str), "its renamed parameter")
+    ways = metadata.get("contract", {}).get("implementations", {})
+    _check_kinds({"implementations": ways}, {"implementations": dict}, "its")
+    for needs in ways.values():
+        _check_kinds({"implementation": needs}, {"implementation": dict}, "each")
+        _check_kinds(needs, {"device": str, "package": str}, "an implementation's")
+        package = needs.get("package")
+        if package and not package.isidentifier():  # find_spec of a dotted name would import the parent
+            raise ValueError(f"an implementation's package must be a top-level one, got {package!r:.80}")
+
+
+def _check_schema(schema: Any, where: str) -> None:
+    _check_kinds({"schema": schema}, {"schema": dict}, where)
+    _check_kinds(schema, _OF_SCHEMA, where)
+    for key, value in schema.items():
+        if key == "properties":
+            for name, part in value.items():
+                _check_schema(part, f"parameter {name!r:.80}")
+        elif key in ("anyOf", "prefixItems"):
+            for part in value:
+                _check_schema(part, where)
+        elif key == "items" or (key == "additionalProperties" and not isinstance(value, bool)):
+            _check_schema(value, where)
+        elif key == "functions":
+            _check_kinds(value, dict.fromkeys(value, str), f"{where}: function")
+
+
+def _check_kinds(given: Mapping[str, Any], kinds: Mapping[str, Any], whose: str) -> None:
+    for key, value in given.items():
+        kind = kinds.get(key)
+        if kind is not None and (not isinstance(value, kind) or isinstance(value, bool)):
+            raise TypeError(f"{whose} {key:.80} must be {_KINDS[kind]}, got {type(value).__name__}")

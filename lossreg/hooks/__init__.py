@@ -1,0 +1,1 @@
+"""Hooks: what a package may do that data cannot say."""

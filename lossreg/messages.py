@@ -1,0 +1,97 @@
+"""Messages: how errors show values and paths, and the error where an extra is not installed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+
+from lossreg.errors import InvalidConfigError, MissingLibraryError, Problem
+
+MAX_LINES = 200  # problems in a message; the error holds all
+MAX_LINE = 2000  # characters of a problem in a message
+MAX_MESSAGE = 16_000
+MAX_SHOWN = 60  # characters of a value in a message
+
+
+def invalid(problems: list[Problem]) -> InvalidConfigError:
+    """One error that holds every problem."""
+    lines = [_cut(str(problem), MAX_LINE) for problem in problems[:MAX_LINES]]
+    while sum(map(len, lines)) > MAX_MESSAGE:
+        lines.pop()
+    if len(problems) > len(lines):
+        lines.append(f"and {len(problems) - len(lines)} more")
+    text = lines[0] if len(lines) == 1 else f"{len(problems)} problems\n  " + "\n  ".join(lines)
+    return InvalidConfigError(f"invalid loss config: {text}", problems=tuple(problems))
+
+
+def shown(value: object, limit: int = MAX_SHOWN) -> str:
+    """A value as an error message shows it: on one line, cut to length."""
+    if isinstance(value, str):
+        text = f"the text {value[:limit]!r}"
+    elif isinstance(value, (Mapping, list, tuple)):
+        what = "mapping" if isinstance(value, Mapping) else "list"
+        text = f"a {what} of {len(value)}"
+    elif isinstance(value, int):
+        text = repr(value) if abs(value) < 10**limit else "a huge integer"
+    elif value is None or isinstance(value, float):
+        text = repr(value)
+    else:  # what another class's repr does is not known
+        text = f"an object of type {type(value).__name__}"
+    return text if len(text) <= limit + 20 else text[:limit] + "..."
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[:limit] + "..."
+
+
+def join(path: str, key: str | int) -> str:
+    """`terms` and 1 as `terms[1]`, `params` and `smooth` as `params.smooth`, what is no word as `params['a b']`."""
+    if isinstance(key, int) or not key.replace("-", "_").isidentifier():
+        return f"{path}[{key!r:.80}]"
+    return f"{path}.{key}" if path else key
+
+
+def printable(text: str) -> str:
+    """Text from a package as a terminal may show it: without control characters."""
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def with_type(error: BaseException) -> str:
+    """Show an error as "Type: message"."""
+    return f"{type(error).__name__}: {error}"
+
+
+def one_line(error: BaseException) -> str:
+    """Show an error as "Type: message", without line breaks and control characters."""
+    return printable(" ".join(with_type(error).split()))
+
+
+def is_installed(package: str) -> bool:
+    """Whether a top-level module can be found, without importing it.
+
+    A folder of that name beside a script is no module: Python finds it as a package without code.
+    """
+    try:
+        spec = find_spec(package)
+    except (ImportError, ValueError):  # as of __main__, and of a module that was made by hand
+        return False
+    return spec is not None and spec.has_location
+
+
+def require(*packages: str, extra: str, use: str) -> None:
+    """Check that the packages of an extra can be imported, without importing them.
+
+    Args:
+        packages: top-level modules, such as "duckdb".
+        extra: what installs them, such as "records".
+        use: what needs them: "records", "drawing".
+    Raises:
+        MissingLibraryError: one of them is not installed. Its message says which extra is.
+    """
+    for package in packages:
+        if not is_installed(package):
+            raise MissingLibraryError(
+                f"{use}: {package} is not installed; pip install 'lossreg[{extra}]'",
+                name=package,
+                distribution=f"lossreg[{extra}]",
+            )

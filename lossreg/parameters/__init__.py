@@ -1,0 +1,1 @@
+"""Parameters: what the constructor of a loss takes, as one schema."""

@@ -1,0 +1,122 @@
+"""What a loss's constructor takes, as JSON Schema: described from a class, or read from a manifest.
+
+Every validation goes through this one form, so that a manifest and the class it was made from give the same verdict.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import math
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any, get_type_hints
+from weakref import WeakKeyDictionary
+
+from lossreg.parameters import docstring
+from lossreg.parameters.from_annotation import Schema, schema_of
+
+_described: WeakKeyDictionary[type, Schema] = WeakKeyDictionary()
+
+
+def describe(cls: type) -> Schema:
+    """JSON Schema of the parameters of a class, from its signature. Cached.
+
+    `**kwargs` stands for the parameters of the next constructor in the method resolution order. A parameter without an
+    annotation, or with one that is no plain data, takes the type of its default. A parameter of type nn.Module takes a
+    nested config; a TypedDict with a key `loss: nn.Module` one with further keys beside name and params; a Tensor
+    takes numbers.
+    """
+    if cls not in _described:
+        _described[cls] = described_as(cls, {})
+    return _described[cls]
+
+
+def described_as(cls: type, hints: Mapping[str, Any]) -> Schema:
+    """The same, with annotations of some parameters instead of those in the code; None leaves a parameter out."""
+    properties: dict[str, Schema] = {}
+    required = []
+    texts = _argument_texts(cls)
+    for parameter, hint in _constructor_parameters(cls).values():
+        name = parameter.name
+        left_out = name in hints and hints[name] is None
+        schema = None if left_out else _parameter_schema(hints.get(name, hint), parameter.default)
+        if schema is None:
+            continue
+        if text := texts.get(name):
+            schema["description"] = text
+        if parameter.default is inspect.Parameter.empty:
+            required.append(name)
+        properties[name] = schema
+    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+
+
+def _constructor_parameters(cls: type) -> dict[str, tuple[inspect.Parameter, Any]]:
+    found: dict[str, tuple[inspect.Parameter, Any]] = {}
+    for base in cls.__mro__:
+        init = base.__dict__.get("__init__")
+        if not inspect.isfunction(init):
+            continue
+        try:
+            hints = get_type_hints(init, include_extras=True)
+        except (NameError, TypeError, AttributeError, SyntaxError):
+            hints = {}  # a name that exists for type checkers only; the defaults still tell
+        passes_on = False
+        for parameter in list(inspect.signature(init).parameters.values())[1:]:
+            if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+                passes_on = True
+            elif parameter.kind in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY):
+                found.setdefault(parameter.name, (parameter, hints.get(parameter.name, inspect.Parameter.empty)))
+        if not passes_on:
+            break
+    return found
+
+
+def _argument_texts(cls: type) -> dict[str, str]:
+    texts: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        texts |= docstring.arguments(base.__dict__.get("__doc__"))
+        texts |= docstring.arguments(getattr(base.__dict__.get("__init__"), "__doc__", None))
+    return texts
+
+
+def _parameter_schema(hint: Any, default: object) -> Schema | None:
+    """None for a parameter whose default is no plain data and whose type is not known: no config can hold it."""
+    given = default is not inspect.Parameter.empty
+    if isinstance(default, str) and isinstance(default, Enum):
+        default = default.value  # a member of an enum of strings is as good as its text
+    schema = None if hint is inspect.Parameter.empty else schema_of(hint)
+    if schema is None and given and not _is_plain(default):
+        return None
+    schema = dict(_inferred(default) if schema is None else schema)
+    if given and _is_plain(default):
+        if default is None and not _takes_null(schema):  # `weight: float = None`
+            schema = {"anyOf": [schema, {"type": "null"}]}
+        schema["default"] = json.loads(json.dumps(default))  # as a manifest holds it, tuples as lists
+    return schema
+
+
+def _takes_null(schema: Schema) -> bool:
+    return not schema.keys() & {"type", "enum", "const", "anyOf", "$ref"} or any(
+        part.get("type") == "null" or None in part.get("enum", [part.get("const", "")])
+        for part in schema.get("anyOf", [schema])
+    )
+
+
+def _inferred(default: object) -> Schema:
+    """The type of a default. An int may stand for a float (`smooth=1`), and None says nothing."""
+    kinds: tuple[tuple[type | tuple[type, ...], str], ...] = (
+        (bool, "boolean"),
+        ((int, float), "number"),
+        (str, "string"),
+        ((list, tuple), "array"),
+    )
+    return next(({"type": kind} for types_, kind in kinds if isinstance(default, types_)), {})
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _is_plain(item) for key, item in value.items())
+    return value is None or type(value) in (bool, int, str) or (type(value) is float and math.isfinite(value))

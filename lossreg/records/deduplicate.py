@@ -1,0 +1,100 @@
+"""Rows that stand twice: samples that pad the last batches of ranks, and steps that a resumed run did again."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from lossreg.records.record_schema import SUFFIX
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+_NAME = re.compile(r"(?P<run>.+)\.rank(?P<rank>\d+)\.(?P<session>[0-9a-f]+)\.\d+" + re.escape(SUFFIX))
+
+
+class _Origin(NamedTuple):
+    """What the name of a shard says. Where it says nothing, all is None."""
+
+    run: str | None
+    rank: int | None
+    session: str | None
+
+
+def find_repeated(connection: DuckDBPyConnection, shards: Sequence[Path]) -> bool:
+    """Make the table `repeated` of the row_ids in the view `stored` that stand twice; whether there are any.
+
+    Their names tell which shards can hold such rows, so that those of one writer cost nothing.
+    """
+    connection.execute("CREATE TEMP TABLE repeated (row_id BIGINT)")
+    origins = [_origin(path) for path in shards]
+    _find_steps(connection, origins)
+    _find_padding(connection, origins)
+    return connection.execute("SELECT count(*) FROM repeated").fetchall() != [(0,)]
+
+
+def _origin(path: Path) -> _Origin:
+    match = _NAME.fullmatch(path.name)
+    return _Origin(match["run"], int(match["rank"]), match["session"]) if match else _Origin(None, None, None)
+
+
+def _find_steps(connection: DuckDBPyConnection, origins: Sequence[_Origin]) -> None:
+    """Rows of a step, or of an epoch where no step was said, that a later session of the same run and rank has, too."""
+    sessions: dict[tuple[str | None, int | None], set[str | None]] = defaultdict(set)
+    for origin in origins:
+        sessions[origin.run, origin.rank].add(origin.session)
+    several = [file for file, origin in enumerate(origins) if len(sessions[origin.run, origin.rank]) > 1]
+    if not several:
+        return
+    connection.execute(
+        "CREATE TEMP TABLE resumed AS SELECT unnest(?::BIGINT[]) AS file, unnest(?::VARCHAR[]) AS session",
+        [several, [origins[file].session for file in several]],
+    )
+    same = ("run", "rank", "split", "dataset", "name", "epoch", "step")
+    # A step is done again as a whole; an epoch may have been cut in two, and only names tell which rows are in both.
+    rows = (
+        "SELECT run, rank, split, dataset, coalesce(sample_id, path) AS name, epoch, step, session, row_id"
+        " FROM stored JOIN resumed ON file = row_id >> 40"
+        " WHERE step IS NOT NULL OR (epoch IS NOT NULL AND name IS NOT NULL)"
+    )
+    _find(connection, rows, same, "session < best", "max(session)", "min(session) < max(session)")
+
+
+def _find_padding(connection: DuckDBPyConnection, origins: Sequence[_Origin]) -> None:
+    """Rows of a sample that a lower rank of the same run has, too."""
+    ranks: dict[str | None, set[int | None]] = defaultdict(set)
+    for origin in origins:
+        ranks[origin.run].add(origin.rank)
+    several = [file for file, origin in enumerate(origins) if len(ranks[origin.run]) > 1]
+    unsaid = [file for file, origin in enumerate(origins) if origin.run is None]
+    if unsaid and _have_several_ranks(connection):
+        several = list(range(len(origins)))
+    if not several:
+        return
+    connection.execute("SET VARIABLE several = ?", [several])
+    same = ("run", "split", "dataset", "sample_id", "epoch", "counted")
+    rows = (
+        "SELECT run, split, dataset, sample_id, epoch, CASE WHEN epoch IS NULL THEN step END AS counted,"
+        " coalesce(rank, 0) AS rank, row_id FROM stored ANTI JOIN repeated USING (row_id)"
+        " WHERE sample_id IS NOT NULL AND list_contains(getvariable('several'), row_id >> 40)"
+    )
+    _find(connection, rows, same, "rank > best", "min(rank)", "min(rank) < max(rank)")
+
+
+def _have_several_ranks(connection: DuckDBPyConnection) -> bool:
+    query = "SELECT count(*) FROM (SELECT run FROM stored GROUP BY run HAVING min(rank) IS NOT NULL AND "
+    query += "min(coalesce(rank, 0)) < max(coalesce(rank, 0)))"
+    return connection.execute(query).fetchall() != [(0,)]
+
+
+def _find(connection: DuckDBPyConnection, rows: str, same: Sequence[str], worse: str, best: str, several: str) -> None:
+    """Add to `repeated` the rows that are worse than the best of those with the same values."""
+    equal = " AND ".join(f"stands.{name} IS NOT DISTINCT FROM twice.{name}" for name in same)
+    connection.execute(
+        f"INSERT INTO repeated WITH stands AS ({rows}), twice AS"
+        f" (SELECT {', '.join(same)}, {best} AS best FROM stands GROUP BY ALL HAVING {several})"
+        f" SELECT stands.row_id FROM stands JOIN twice ON {equal} WHERE {worse}"
+    )

@@ -1,0 +1,255 @@
+"""`lossreg new-plugin`: what it writes works as it is, and nothing is half-written."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tomllib
+import venv
+from pathlib import Path
+
+import pytest
+import typer
+import yaml
+from packaging.requirements import Requirement
+from typer.testing import CliRunner
+
+import lossreg
+from lossreg import InvalidNameError, LossregError, losses
+from lossreg.authoring import manifest_writer
+from lossreg.authoring.new_plugin import TEMPLATES, Names, create, names_of
+from lossreg.cli import new_plugin as command
+from lossreg.testing.conformance import CHECKS
+
+FILES = [
+    ".github/workflows/tests.yml",
+    ".gitignore",
+    "README.md",
+    "acme_losses/__init__.py",
+    "acme_losses/charbonnier.py",
+    "acme_losses/lossreg.json",
+    "acme_losses/py.typed",
+    "pyproject.toml",
+    "tests/conftest.py",
+    "tests/test_losses.py",
+]
+MAIN = "from lossreg.cli import main; main()"
+
+
+def run(*arguments, cwd, env=None):
+    """Run a program; fails with what it printed."""
+    done = subprocess.run(list(map(str, arguments)), cwd=cwd, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def environment_with(wheel, folder):
+    """A Python with this wheel, which sees what is installed here; returns a function that runs it."""
+    venv.create(folder, symlinks=True)
+    python = folder / "bin" / "python"
+    site = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=folder).strip())
+    # addsitedir, unlike a path alone, reads the .pth files there: editable installs consist of those.
+    here = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+    (site / "here.pth").write_text("".join(f"import site; site.addsitedir({path!r})\n" for path in here))
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("LOSSREG", "PYTHON"))}
+    env["OMP_NUM_THREADS"] = "1"
+
+    def python_there(*arguments, cwd=folder):
+        return run(python, "-P", *arguments, cwd=cwd, env=env)
+
+    python_there("-m", "pip", "install", "--quiet", "--no-deps", "--no-index", wheel)
+    return python_there
+
+
+@pytest.mark.tools  # over 10 s: builds and installs a wheel, and runs its tests
+def test_what_is_written_is_built_installed_found_validated_and_passes_its_own_tests(tmp_path):
+    """From the wheel alone, in an environment of its own: README, manifest, and the kit over every case."""
+    for needed in ("build", "hatchling"):  # not pip: importing it switches off what setuptools does for distutils
+        pytest.importorskip(needed)
+    project = create("lossreg-acme", tmp_path)
+    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", cwd=project)
+    (wheel,) = (project / "dist").iterdir()
+    python = environment_with(wheel, tmp_path / "venv")
+    shutil.rmtree(project / "lossreg_acme")  # what is found from here on comes from the wheel
+
+    line = next(line for line in python("-c", MAIN, "list").splitlines() if "acme" in line and "charbonnier " in line)
+    assert re.split("  +", line)[1:3] == ["acme", "Absolute error of probabilities, smooth where it is small."]
+    assert line.endswith(" binary logits multilabel pixelwise segmentation")
+    assert python("-c", MAIN, "manifest", "check", "lossreg_acme") == "lossreg_acme: in step\n"
+    readme = (project / "README.md").read_text()
+    (tmp_path / "loss.yaml").write_text(re.search("```yaml\n(.*?)```", readme, re.DOTALL)[1])
+    assert '"ignore_index": 255' in python("-c", MAIN, "validate", tmp_path / "loss.yaml")
+    python("-c", re.search("```python\n(.*?)```", readme, re.DOTALL)[1])
+    outcome = python("-m", "pytest", "-p", "no:cacheprovider", cwd=project)
+    assert f" {2 * len(CHECKS) + 4} passed" in outcome, outcome  # two cases, and the four tests of the file
+    assert re.search("failed|skipped|error", outcome) is None, outcome
+
+
+@pytest.mark.tools
+def test_the_files_and_the_names_in_them(tmp_path):
+    """Distribution, package and provider where each belongs, and no placeholder is left."""
+    project = create("Acme.Losses", tmp_path)
+    assert project == tmp_path / "acme-losses"
+    assert sorted(str(path.relative_to(project)) for path in project.rglob("*") if path.is_file()) == FILES
+    assert [path.name for path in tmp_path.iterdir()] == ["acme-losses"]
+    data = tomllib.loads((project / "pyproject.toml").read_text())
+    assert data["project"]["name"] == "acme-losses"
+    assert data["project"]["entry-points"] == {"lossreg.manifests": {"acme-losses": "acme_losses:lossreg.json"}}
+    assert data["tool"]["hatch"]["build"]["targets"]["wheel"] == {"packages": ["acme_losses"]}
+    assert data["tool"]["pytest"]["ini_options"]["lossreg_losses"] == ["acme-losses"]
+    for path in FILES:
+        assert "jinja" not in (text := (project / path).read_text())
+        assert re.findall(r"(?<!\$)\{\{|\{%", text) == []
+    workflow = yaml.safe_load((project / ".github/workflows/tests.yml").read_text())["jobs"]["tests"]
+    assert {"run": "lossreg manifest check acme_losses"} in workflow["steps"]
+    assert {"python-version": "${{ matrix.python }}"} in [step.get("with") for step in workflow["steps"]]
+
+
+def test_this_lossreg_is_within_what_a_new_plugin_depends_on(tmp_path):
+    """A release that raises the version raises the template's bound as well."""
+    data = tomllib.loads((create("acme-losses", tmp_path) / "pyproject.toml").read_text())
+    needed = {item.name: item.specifier for item in map(Requirement, data["project"]["dependencies"])}
+    assert set(needed) == {"lossreg", "torch", "pydantic"}
+    assert needed["lossreg"].contains(lossreg.__version__)
+
+
+def test_the_manifest_is_what_lossreg_generates(tmp_path, monkeypatch):
+    """Where this fails, write what is expected here into the template."""
+    monkeypatch.syspath_prepend(create("acme-in-step", tmp_path))
+    with losses.scope():
+        generated = manifest_writer.dumps(manifest_writer.generate("acme_in_step"))
+    template = (TEMPLATES / "package" / "lossreg.json.jinja").read_text()
+    assert template == generated.replace("acme_in_step", "{{ package }}")
+
+
+@pytest.mark.tools  # over 10 s: mypy reads torch without a cache
+@pytest.mark.parametrize("tool", ["ruff check --no-cache", "ruff format --check --no-cache", "mypy --cache-dir cache"])
+def test_the_code_passes_what_its_pyproject_asks_for(tmp_path, tool):
+    """ruff with imports sorted, and mypy --strict, without a complaint."""
+    name, *arguments = tool.split()
+    pytest.importorskip(name)
+    run(sys.executable, "-m", name, *arguments, cwd=create("acme-losses", tmp_path))
+
+
+@pytest.mark.parametrize(
+    "name, names",
+    [
+        ("acme", Names("acme", "acme", "acme")),
+        ("Acme__Losses.2", Names("acme-losses-2", "acme_losses_2", "acme-losses-2")),
+        ("lossreg-acme", Names("lossreg-acme", "lossreg_acme", "acme")),
+        ("samples", Names("samples", "samples", "samples")),
+        ("lossreg-pydantic", Names("lossreg-pydantic", "lossreg_pydantic", "pydantic")),
+    ],
+)
+def test_names_follow_from_the_distribution(name, names):
+    """Normalised as packaging does; 'lossreg-' says nothing of the provider."""
+    assert names_of(name) == names
+
+
+@pytest.mark.parametrize(
+    "name, message",
+    [
+        ("", "got ''; for example acme-losses"),
+        ("-acme", "the first and the last of them a letter or digit, got '-acme'"),
+        ("acme-", "got 'acme-'"),
+        ("acme losses", "has letters, digits, '-', '_' and '.', the first"),
+        ("../acme", "got '../acme'"),
+        ("acmé", "got 'acmé'"),
+        ("acme\n", r"got 'acme\n'"),
+        ("3d-losses", "'3d-losses' makes the package '3d_losses', which cannot be imported"),
+        ("Class", "'Class' makes the package 'class', which is a keyword of Python; a package's name begins with"),
+        ("json", "the package 'json', which is a module of Python's standard library"),
+        ("tests", "the package 'tests', which is another folder of the project, or a package that it imports"),
+        ("Pydantic", "the package 'pydantic', which is another folder"),
+        ("sam", "makes the provider 'sam', which belongs to lossreg-sam; every name is allowed but lossreg, segm"),
+        ("lossreg.segmentation", "the provider 'segmentation', which belongs to lossreg-segmentation"),
+        ("lossreg", "the provider 'lossreg', which belongs to lossreg"),
+        ("local", "the provider 'local', which belongs to what is registered in code"),
+    ],
+)
+def test_a_name_that_cannot_be_used_is_refused(tmp_path, name, message):
+    """With what is allowed; nothing is written."""
+    with pytest.raises(InvalidNameError) as error:
+        create(name, tmp_path)
+    assert message in str(error.value)
+    assert error.value.name == name
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("file", ["acme-losses", "acme-losses/notes.txt"])
+def test_what_exists_is_not_written_over(tmp_path, file):
+    """A file of that name, or a folder that holds something."""
+    path = tmp_path / file
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("mine")
+    with pytest.raises(LossregError, match="acme-losses exists, and only a folder that is empty or not there"):
+        create("acme-losses", tmp_path)
+    assert [found for found in tmp_path.rglob("*") if found.is_file()] == [path]
+    assert path.read_text() == "mine"
+
+
+def test_an_empty_folder_is_filled(tmp_path):
+    """As a repository that was made before."""
+    (tmp_path / "acme-losses").mkdir()
+    assert (create("acme-losses", tmp_path) / "pyproject.toml").exists()
+
+
+def test_a_directory_that_is_not_there_is_refused(tmp_path):
+    """It is not made: it may be a typo."""
+    with pytest.raises(LossregError, match="cannot be written: No such file or directory; name a directory that exist"):
+        create("acme-losses", tmp_path / "nowhere")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_failure_leaves_nothing_behind(tmp_path, monkeypatch, failure):
+    """Neither the folder nor the one beside it."""
+    write, written = Path.write_text, []
+
+    def full(path, *arguments, **options):
+        if len(written) == 3:
+            raise failure
+        written.append(path)
+        return write(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(LossregError if isinstance(failure, OSError) else KeyboardInterrupt):
+        create("acme-losses", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    assert len(written) == 3
+
+
+@pytest.fixture
+def invoke():
+    app = typer.Typer()
+    command.add_to(app)
+    app.callback()(lambda: None)  # one command alone would take its own name for an argument
+    return lambda *arguments: CliRunner().invoke(app, ["new-plugin", *map(str, arguments)])
+
+
+def test_the_command_says_what_to_do_next(tmp_path, monkeypatch, invoke):
+    """Three commands; in the current directory unless another is named."""
+    monkeypatch.chdir(tmp_path)
+    shown = 'acme is ready; next:\n  cd acme\n  pip install --editable ".[dev]"\n  pytest\n'
+    assert invoke("acme").output == shown
+    assert (tmp_path / "acme" / "pyproject.toml").exists()
+    (tmp_path / "my losses").mkdir()
+    assert "\n  cd 'my losses/acme'\n" in invoke("acme", "my losses").output
+
+
+def test_the_command_hands_on_what_is_wrong(invoke):
+    """The command line prints it and exits with 1."""
+    assert isinstance(invoke("json").exception, InvalidNameError)
+    assert invoke().exit_code == 2
+
+
+@pytest.mark.tools
+def test_writing_imports_neither_torch_nor_the_package(tmp_path):
+    """It takes no longer than listing."""
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom lossreg.authoring.new_plugin import create\n"
+        "create('acme', Path())\nassert not {'torch', 'pydantic', 'acme'} & set(sys.modules)\n"
+    )
+    run(sys.executable, "-c", code, cwd=tmp_path)

@@ -1,0 +1,232 @@
+"""`lossreg check-targets`: what it prints, draws and answers."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from lossreg.cli import check_targets as targets
+from lossreg.errors import LossregError, MissingLibraryError
+
+np = pytest.importorskip("numpy", reason="NumPy is not installed, so no target can be examined")
+pytest.importorskip("PIL", reason="Pillow is not installed, so no image can be read")
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Run the command in a folder of its own; returns its result."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+
+    def command(*arguments):
+        app = typer.Typer()
+        app.callback()(lambda: None)  # or Typer drops the name of an only command
+        targets.add_to(app)
+        return CliRunner().invoke(app, ["check-targets", *map(str, arguments)])
+
+    return command
+
+
+def masks(*ones, value=1):
+    """Masks of 1,000 pixels, with so many of a value."""
+    found = np.zeros((len(ones), 20, 50), np.uint8)
+    for mask, count in zip(found, ones, strict=True):
+        mask.reshape(-1)[:count] = value
+    return found
+
+
+SIX_EMPTY = """\
+masks       10
+empty       6 (60.0%)
+full        1 (10.0%)
+shapes      20x50
+dtypes      uint8
+values      0 to 255
+foreground  13.1 % of all pixels
+            where there is any: minimum 0.1 %, 5 % 0.535 %, 25 % 2.27 %,
+            median 15.5 %, 75 % 46 %, 95 % 89.2 %, maximum 100 %
+
+foreground         masks
+empty                  6  ##############################################
+to 0.01 %              0
+to 0.03 %              0
+to 0.1 %               1  ########
+to 0.3 %               0
+to 1 %                 0
+to 3 %                 1  ########
+to 10 %                0
+to 30 %                1  ########
+over 30 %              0
+full                   1  ########
+
+value           in masks     of pixels
+0                      9        86.9 %
+255                    4        13.1 %
+
+warning: 6 of 10 masks (60.0%) are empty: a model may collapse to predicting
+    nothing; where annotations are missing, leave these samples out (or
+    absent='ignore' in losses that have it); where there is nothing to find,
+    draw samples with foreground more often; train with a LossMonitor
+
+warning: the foreground is 255, where losses of masks take 1: divide by 255
+"""
+
+
+def test_a_report(run):
+    """1, 30, 280 and 1,000 of 1,000 pixels: quantiles between them are straight lines. Exit 0: it is a warning."""
+    np.save("m.npy", masks(0, 0, 0, 0, 0, 0, 1, 30, 280, 1000, value=255))
+    result = run("m.npy")
+    assert result.exit_code == 0
+    assert result.stdout == SIX_EMPTY
+    assert result.stderr == ""
+
+
+def test_what_is_rare_still_shows(run):
+    """One mask of 201 has a bar, too."""
+    np.save("m.npy", masks(*[0] * 200, 50))
+    assert "\nto 10 %                1  #\n" in run("m.npy").stdout
+
+
+def test_all_empty_is_exit_1(run):
+    """With the report, and what to do."""
+    np.save("m.npy", masks(0, 0, 0))
+    result = run("m.npy")
+    assert result.exit_code == 1
+    assert "empty       3 (100.0%)" in result.stdout
+    assert "error: all 3 masks are empty" in result.stdout
+    assert "check that the annotations" in " ".join(result.stdout.split())
+
+
+def test_none_readable_is_exit_1_and_some_are_listed(run, tmp_path):
+    """The first three by name, then how many more."""
+    for number in range(5):
+        (tmp_path / f"b{number}.png").write_text("-")
+    result = run(".")
+    assert result.exit_code == 1
+    assert "masks       0, 5 more could not be read\n" in result.stdout
+    assert "error: no mask to learn from: none could be read; check the path and the files\n" in result.stdout
+    assert "targets that could not be read: 5" in result.stdout
+    assert "    b0.png: UnidentifiedImageError: " in result.stdout
+    assert "    and 2 more\n" in result.stdout
+    np.save("m.npy", masks(5))
+    result = run(".")
+    assert result.exit_code == 0
+    assert "masks       1, 5 more could not be read\n" in result.stdout
+
+
+def test_nothing_is_wider_than_80_columns(run, tmp_path):
+    """Whatever the names and shapes, but for a single long word."""
+    for number in range(1, 30):
+        np.save(f"m{number}.npy", np.full((number, number + 1), number, np.uint8))
+    (tmp_path / f"{'long ' * 30}.png").write_text("-")
+    (tmp_path / "red\x1b[31m.png").write_text("-")
+    result = run(".")
+    assert max(map(len, result.stdout.splitlines())) <= 80
+    assert "\x1b" not in result.stdout
+    assert "and 9 more\n" in result.stdout  # values
+
+
+def test_json_is_one_object(run):
+    """The same exit code, and nothing else on stdout."""
+    np.save("m.npy", masks(0, 0, 10))
+    result = run("m.npy", "--json")
+    found = json.loads(result.stdout)
+    assert result.exit_code == 0
+    assert (found["masks"], found["empty"], found["foreground"]) == (3, 2, pytest.approx(10 / 3000))
+    assert found["values"] == [
+        {"value": 0, "masks": 3, "pixels": pytest.approx(2990 / 3000)},
+        {"value": 1, "masks": 1, "pixels": pytest.approx(10 / 3000)},
+    ]
+    assert [each["rule"] for each in found["findings"]] == ["mostly empty"]
+    np.save("m.npy", masks(0, 0))
+    result = run("m.npy", "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["findings"][0]["severity"] == "error"
+
+
+def test_the_options(run):
+    """--ignore-index takes pixels out, --limit takes masks out."""
+    np.save("m.npy", masks(0, 10, 20, 30, value=255))
+    found = json.loads(run("m.npy", "--ignore-index", 255, "--limit", 2, "--json").stdout)
+    assert (found["masks"], found["empty"], found["maximum"]) == (2, 2, 0)
+    assert run("m.npy", "--limit", 0).exit_code == 2
+
+
+def test_a_picture(run, tmp_path):
+    """Beside the text."""
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed, so nothing can be drawn")
+    np.save("m.npy", masks(0, 10, 1000))
+    result = run("m.npy", "--png", "m.png")
+    assert result.exit_code == 0
+    assert (tmp_path / "m.png").read_bytes().startswith(PNG)
+    for where, said in {
+        "m.svg": "m.svg: expected a file ending in .png, got '.svg'",
+        "gone/m.png": "gone/m.png: cannot be written: No such file or directory; choose another --png",
+    }.items():
+        result = run("m.npy", "--png", where)
+        assert isinstance(result.exception, LossregError)
+        assert str(result.exception) == said
+
+
+@pytest.mark.parametrize("content", [masks(0), np.full((1, 4, 4), 0.5), np.arange(60, dtype=np.uint8)[None, None]])
+def test_every_report_can_be_drawn(run, content, tmp_path):
+    """Without foreground, without whole numbers, with many values."""
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed, so nothing can be drawn")
+    np.save("m.npy", content)
+    run("m.npy", "--png", "m.png")
+    assert (tmp_path / "m.png").read_bytes().startswith(PNG)
+
+
+def test_without_matplotlib_it_says_what_to_install(run, monkeypatch):
+    """Before anything is read."""
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    result = run("gone", "--png", "m.png")
+    assert isinstance(result.exception, MissingLibraryError)
+    assert str(result.exception) == ("check-targets --png: matplotlib is not installed; pip install 'lossreg[targets]'")
+
+
+def test_flags_have_no_histogram(run):
+    """Of a column that says whether there is a mask."""
+    duckdb = pytest.importorskip("duckdb", reason="DuckDB is not installed, so no Parquet file can be read")
+    duckdb.connect().sql("SELECT i % 4 = 0 AS has_segmentation FROM range(8) r(i)").write_parquet("t.parquet")
+    result = run("t.parquet", "--column", "has_segmentation")
+    assert result.exit_code == 0
+    assert result.stdout.startswith(
+        "masks       8 of which is only known whether they are there\nempty       6 (75.0%)\n\nwarning: 6 of 8 rows"
+    )
+
+
+def test_progress_is_for_terminals(monkeypatch, capsys):
+    """On stderr, a line that is wiped at the end."""
+    assert list(targets._with_progress(range(3))) == [0, 1, 2]
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(targets.time, "monotonic", iter(range(9)).__next__)
+    assert list(targets._with_progress(range(3))) == [0, 1, 2]
+    written = capsys.readouterr().err
+    assert written.startswith("\r0 masks\r1 masks\r2 masks")
+    assert written.endswith("\r")
+
+
+@pytest.mark.tools
+def test_from_the_shell(tmp_path):
+    """A dataset of the user's own module in the current directory; an error is one line."""
+    (tmp_path / "acme_data.py").write_text(
+        "import numpy\ndef masks():\n    return (numpy.zeros((4, 4), 'uint8') for _ in range(3))\n"
+    )
+    python = [sys.executable, "-c", "from lossreg.cli import main; main()"]
+    where = {"capture_output": True, "text": True, "check": False, "cwd": tmp_path}
+    # As the installed script does, which has no current directory on its path.
+    environment = {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run([*python, "check-targets", "acme_data:masks"], **where, env=environment)
+    assert done.returncode == 1, done.stderr
+    assert "error: all 3 masks are empty" in done.stdout
+    done = subprocess.run([*python, "check-targets", "acme_data:mask"], **where, env=environment)
+    assert done.returncode == 1
+    assert done.stderr == "lossreg: acme_data:mask: there is no mask; there are masks, numpy\n"

@@ -1,0 +1,226 @@
+"""`lossreg records`: summary, flag, export and report of a directory of shards."""
+
+import builtins
+import csv
+import json
+import math
+import sys
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+pytest.importorskip("duckdb", reason="duckdb is not installed, so there are no records")
+pytest.importorskip("numpy", reason="numpy is not installed, so there are no records")
+pytest.importorskip("PIL", reason="pillow is not installed, so there are no pictures")
+
+from lossreg import cli
+from lossreg.cli import records as commands
+from lossreg.records.row_validation import columns
+from lossreg.records.shards import write_shard
+
+ESCAPE = "\x1b[31mred"
+
+
+@pytest.fixture
+def shards(tmp_path):
+    """Four rows of two datasets, one of them NaN, and a caption that would colour a terminal."""
+    folder = tmp_path / "records"
+    folder.mkdir()
+    found = {
+        "dataset": ["cats", "cats", "dogs", "dogs"],
+        "sample_id": ["a", "b", "c", "d"],
+        "path": ["a.png", "b.png", "c.png", "d.png"],
+        "caption": ["a cat on a mat", ESCAPE, "", "a dog in the fog"],
+        "loss": [0.25, 0.75, 2.0, math.nan],
+        "step": [1, 2, 3, 4],
+    }
+    write_shard(folder, "night.rank00000.00aa.000000.parquet", columns(found))
+    return folder
+
+
+@pytest.fixture
+def run():
+    """Run a command, as `lossreg` does."""
+
+    def command(*arguments):
+        app = typer.Typer()
+        app.callback()(lambda: None)
+        commands.add_to(app)
+        return CliRunner().invoke(app, ["records", *map(str, arguments)])
+
+    return command
+
+
+@pytest.fixture
+def lossreg(monkeypatch, capsys):
+    """Run the whole command line; returns its exit code, output and errors."""
+
+    def command(*arguments):
+        monkeypatch.setattr(sys, "argv", ["lossreg", *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+        return left.value.code or 0, *capsys.readouterr()
+
+    return command
+
+
+def test_the_commands_are_there(lossreg):
+    """Under one name of the command line."""
+    code, out, _ = lossreg("records", "--help")
+    assert code == 0
+    assert all(name in out for name in ("summary", "flag", "export", "report"))
+
+
+def test_summary(run, shards):
+    """A line for each dataset and one for all, aligned; then the examples, worst first."""
+    done = run("summary", shards)
+    assert done.exit_code == 0, done.output
+    lines = done.output.splitlines()
+    assert lines[0].split() == ["dataset", "rows", "items", "NaN", "infinite", "mean", "median", "minimum", "maximum"]
+    assert lines[1].split() == ["cats", "2", "2", "0", "0", "0.5", "0.5", "0.25", "0.75"]
+    assert lines[2].split() == ["dogs", "1", "2", "1", "0", "2", "2", "2", "2"]
+    assert lines[3].split() == ["all", "3", "4", "1", "0", "1", "0.75", "0.25", "2"]
+    assert len({len(line) for line in lines[:4]}) == 1
+    at = lines.index("highest mean loss")
+    assert [line.split()[:3] for line in lines[at + 1 : at + 4]] == [
+        ["2", "dogs", "c"],
+        ["0.75", "cats", "b"],
+        ["0.25", "cats", "a"],
+    ]
+
+
+def test_text_from_data_cannot_steer_the_terminal(run, shards):
+    """Escape sequences of a caption come out as question marks."""
+    for name in ("summary", "flag"):
+        assert "\x1b" not in run(name, shards).output
+    assert "?[31mred" in run("summary", shards).output
+
+
+def test_long_text_is_cut(run, tmp_path):
+    """One caption does not fill the terminal; as JSON it is whole."""
+    write_shard(tmp_path, "a.parquet", columns({"loss": [1.0], "sample_id": ["a"], "caption": ["x" * 5000]}))
+    assert max(map(len, run("summary", tmp_path).output.splitlines())) < 200
+    assert "x" * 5000 in run("summary", tmp_path, "--json").output
+
+
+def test_summary_as_json(run, shards):
+    """Plain data, with as many examples as asked for."""
+    found = json.loads(run("summary", shards, "--json", "--top-k", "1").output)
+    assert found["overall"]["mean"] == 1.0
+    assert found["datasets"]["dogs"]["nan"] == 1
+    assert [item["sample_id"] for item in found["overall"]["highest"]] == ["c"]
+    assert found["overall"]["highest"][0]["path"] == "c.png"
+
+
+def test_flag(run, shards):
+    """Rules with their counts and examples."""
+    done = run("flag", shards)
+    assert done.exit_code == 0, done.output
+    lines = done.output.splitlines()
+    assert lines[0] == "4 captions judged"
+    at = lines.index("empty  1")
+    assert lines[at + 1].split() == ["2", "dogs", "c"]
+    assert json.loads(run("flag", shards, "--json").output)["rules"]["empty"]["count"] == 1
+
+
+def test_export(run, shards, tmp_path):
+    """Both files in one go; each is named."""
+    done = run("export", shards, "--csv", tmp_path / "rows.csv", "--json", tmp_path / "rows.json")
+    assert done.exit_code == 0, done.output
+    assert done.output.split() == [str(tmp_path / "rows.csv"), str(tmp_path / "rows.json")]
+    with (tmp_path / "rows.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["path", "dataset", "caption", "loss"]
+    assert {(row["path"], row["dataset"]) for row in rows} >= {("a.png", "cats"), ("c.png", "dogs")}
+    text = (tmp_path / "rows.json").read_text(encoding="utf-8")
+    found = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert found["overall"]["mean"] == 1.0
+    assert [item["sample_id"] for item in found["items"]] == ["a", "b", "c", "d"]
+
+
+def test_export_to_nothing_is_an_error(lossreg, shards):
+    """It says what to give."""
+    code, _, err = lossreg("records", "export", shards)
+    assert (code, err) == (1, "lossreg: nothing says what to write: give --csv FILE, --json FILE or both\n")
+
+
+def test_report(run, shards, tmp_path):
+    """Beside the shards, or where --out says; the path is printed."""
+    done = run("report", shards)
+    assert done.output == f"{shards / 'report.html'}\n"
+    assert "Loss records: records" in (shards / "report.html").read_text(encoding="utf-8")
+    out = tmp_path / "other.html"
+    assert run("report", shards, "--out", out, "--title", "Night", "--top-k", 2).output == f"{out}\n"
+    assert "<title>Night</title>" in out.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["summary", "flag", "report"])
+def test_a_directory_without_shards_is_an_error_of_one_line(lossreg, tmp_path, name):
+    """Whether it is empty or not there; nothing is written."""
+    for folder, reason in ((tmp_path, "holds no *.parquet"), (tmp_path / "missing", "is not there")):
+        code, out, err = lossreg("records", name, folder)
+        assert (code, out) == (1, "")
+        assert err.startswith(f"lossreg: {folder}: ")
+        assert reason in err
+        assert err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_page_that_cannot_be_written_is_an_error(lossreg, shards):
+    """A folder that is not there, named."""
+    code, _, err = lossreg("records", "report", shards, "--out", shards / "no" / "page.html")
+    assert code == 1
+    assert err == f"lossreg: {shards / 'no' / 'page.html'} cannot be written: name a file in a directory that exists\n"
+
+
+def test_a_limit_that_is_none_is_an_error(lossreg, shards):
+    """The value is shown, and one that is allowed."""
+    code, _, err = lossreg("records", "summary", shards, "--memory-limit", "much")
+    assert code == 1
+    assert "'1GB'" in err
+    assert "'much'" in err
+
+
+@pytest.mark.parametrize("name", ["summary", "flag", "report"])
+def test_little_memory_is_enough(run, shards, name):
+    """For few rows."""
+    assert run(name, shards, "--memory-limit", "200MB").exit_code == 0
+
+
+@pytest.mark.parametrize("name", ["summary", "flag", "report", "export"])
+def test_without_the_extra_one_line_says_what_to_install(lossreg, shards, tmp_path, monkeypatch, name):
+    """Before anything of it is imported."""
+    from importlib import util
+
+    find = util.find_spec
+    monkeypatch.setattr("lossreg.messages.find_spec", lambda package: None if package == "duckdb" else find(package))
+    more = ["--csv", tmp_path / "rows.csv"] if name == "export" else []
+    code, out, err = lossreg("records", name, shards, *more)
+    assert (code, out) == (1, "")
+    assert err == "lossreg: records: duckdb is not installed; pip install 'lossreg[records]'\n"
+
+
+def test_the_command_line_starts_without_duckdb(lossreg, monkeypatch):
+    """It is imported when a command runs, not when the commands are named."""
+    for module in [name for name in sys.modules if name == "lossreg.cli.tools" or name.startswith("lossreg.records.")]:
+        monkeypatch.delitem(sys.modules, module)
+    import_ = builtins.__import__
+
+    def refuse(name, *arguments, **more):
+        assert name.partition(".")[0] not in ("duckdb", "PIL")
+        return import_(name, *arguments, **more)
+
+    monkeypatch.setattr(builtins, "__import__", refuse)
+    assert lossreg("records", "--help")[0] == 0
+
+
+def test_long_names_and_none(run, tmp_path):
+    """A name of 5,000 characters is cut, and an example that has none is still a line that says so."""
+    found = {"loss": [1.0, 2.0], "dataset": ["d" * 5000, None], "caption": [None, "a cat"]}
+    write_shard(tmp_path, "x.parquet", columns(found))
+    done = run("summary", tmp_path)
+    assert max(map(len, done.output.splitlines())) < 300
+    assert "d" * 99 + "\u2026" in done.output
+    lines = done.output.splitlines()
+    assert lines[lines.index("highest mean loss") + 1].split() == ["2", "(without", "a", "name)", "a", "cat"]

@@ -1,0 +1,79 @@
+"""Where torch is not installed: what is listed, shown, checked and written all the same, in fresh processes."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from lossreg.discovery.first_party import FIRST_PARTY
+
+pytestmark = pytest.mark.tools
+
+# As if torch were not installed, on a machine where it is.
+ABSENT = "import sys; sys.modules['torch'] = None\n"
+MAIN = f"{ABSENT}from lossreg.cli import main; main()"
+
+
+def python(code, *arguments):
+    """What the code prints; it must end well."""
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_torch_is_absent_there():
+    """So the tests below can tell."""
+    with pytest.raises(AssertionError, match=r"No module named 'torch'|import of torch halted"):
+        python(f"{ABSENT}import lossreg; lossreg.build('dice')")
+
+
+def test_every_first_party_provider_is_listed():
+    """With all of its losses: more than two hundred, of eleven providers."""
+    listed = json.loads(python(MAIN, "list", "--json"))
+    ours = [loss for loss in listed if loss["provider"] in FIRST_PARTY]
+    assert len(FIRST_PARTY) == 11
+    assert {loss["provider"] for loss in ours} == FIRST_PARTY.keys()
+    assert len(ours) > 200
+
+
+def test_every_first_party_loss_and_part_is_shown():
+    """By its full name, with its distribution."""
+    shown = python(
+        f"""{ABSENT}
+from lossreg import losses, parts
+from lossreg.cli.listing import show
+from lossreg.discovery.first_party import FIRST_PARTY
+for registry in (losses, parts):
+    for entry in registry.entries():
+        if entry.provider in FIRST_PARTY:
+            print("shown:", entry.full_name, entry.distribution)
+            show(entry.full_name)
+"""
+    )
+    first, *sections = shown.split("shown: ")
+    assert first == ""
+    assert len(sections) > 220
+    for section in sections:
+        name, distribution = section.split("\n")[0].split()
+        assert section.split("\n")[1].startswith(name)
+        assert f"({distribution} " in section
+
+
+@pytest.mark.parametrize(
+    "arguments, expected",
+    [
+        (("validate", "{config}"), '"smooth": 1.0'),
+        (("schema", "--provider", "segmentation"), "https://json-schema.org/draft/2020-12/schema"),
+        (("why", "dice"), "dice -> segmentation/dice"),
+        (("stubs", "{folder}/typings"), "typings/lossreg/__init__.pyi"),
+        (("new-plugin", "acme-losses", "{folder}"), "pip install --editable"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) else "",
+)
+def test_a_command_does_its_work(tmp_path, arguments, expected):
+    """What checks, explains and writes."""
+    config = tmp_path / "loss.yaml"
+    config.write_text("name: dice\n")
+    assert expected in python(MAIN, *(word.format(config=config, folder=tmp_path) for word in arguments))

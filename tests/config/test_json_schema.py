@@ -1,0 +1,285 @@
+"""json_schema: valid JSON Schema, which accepts what validate accepts."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from lossreg import InvalidConfigError, NotFoundError, ProviderError, json_schema, losses, parts, validate
+from lossreg.registry.entry import declare
+
+from ..budget import examples
+from ..configs import junk, mutated, valid
+
+
+class Plain:
+    """What is loaded, and takes no parameters."""
+
+
+@pytest.fixture(scope="module")
+def validator():
+    return Draft202012Validator(json_schema())
+
+
+def is_valid(config):
+    try:
+        validate(config)
+    except InvalidConfigError:
+        return False
+    return True
+
+
+def test_it_is_a_json_schema():
+    """Of 2020-12, as plain JSON."""
+    schema = json_schema()
+    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    Draft202012Validator.check_schema(schema)
+    assert json.loads(json.dumps(schema)) == schema
+
+
+@settings(max_examples=examples(120, 500), deadline=None)
+@given(st.one_of(valid(), mutated(), junk))
+def test_the_schema_accepts_what_validate_accepts(validator, config):
+    """On first-party losses.
+
+    Three differences are intended, and the generated configs keep clear of them: JSON Schema calls 1.0 an integer,
+    knows no bound of nesting and size, and takes text of any characters.
+    """
+    assert validator.is_valid(config) is is_valid(config)
+
+
+def test_the_intended_differences(validator):
+    """As documented above."""
+    assert validator.is_valid({"name": "dice", "params": {"ignore_index": 1.0}})
+    assert not is_valid({"name": "dice", "params": {"ignore_index": 1.0}})
+
+
+@pytest.mark.parametrize(
+    "config, expected",
+    [
+        ("dice", True),
+        ("dice_loss", True),
+        ("segmentation/dice", True),
+        ("weighted_sum", False),
+        ("dicee", False),
+        ({"name": "dice"}, True),
+        ({"name": "dice", "params": None}, True),
+        ({"name": "weighted_sum", "params": None}, False),
+        ({"name": "dice", "parms": {}}, False),
+        ({"name": "dice", "weight": 1}, False),
+        ({"name": "dice", "params": {"smooth": "1e-6"}}, False),
+        ({"name": "dice", "params": {"smoth": 1}}, False),
+        ({"name": "dice", "provider": "segmentation"}, True),
+        ({"name": "dice", "provider": "sam"}, False),
+        ({"name": "segmentation/dice", "provider": "sam"}, False),
+        ({"name": "weighted_sum", "params": {"terms": ["dice", {"name": "bce", "weight": 2}]}}, True),
+        ({"name": "weighted_sum", "params": {"terms": [{"name": "bce", "wieght": 2}]}}, False),
+        ({"name": "product", "params": {"terms": [{"name": "bce", "weight": 2}]}}, False),
+        ({"name": "product", "params": {"terms": [{"name": "weighted_sum", "params": {"terms": ["sam"]}}]}}, True),
+        ({"name": "product", "params": {"terms": []}}, False),
+    ],
+)
+def test_by_example(validator, config, expected):
+    """Schema and validate both."""
+    assert validator.is_valid(config) is expected
+    assert is_valid(config) is expected
+
+
+def test_some_losses():
+    """Those that are named, nested ones included; by any of their names."""
+    validator = Draft202012Validator(json_schema(["dice_loss", "weighted_sum"]))
+    assert validator.is_valid("dice")
+    assert not validator.is_valid("bce")
+    assert validator.is_valid({"name": "weighted_sum", "params": {"terms": ["dice"]}})
+    assert not validator.is_valid({"name": "weighted_sum", "params": {"terms": ["bce"]}})
+    with pytest.raises(NotFoundError, match="'dicee' is not in losses"):
+        json_schema(["dicee"])
+
+
+def test_descriptions_and_defaults_are_there_for_editors():
+    """Of the loss and of its parameters."""
+    (rule,) = json_schema(["dice"])["$defs"]["loss"]["$defs"]["open"]["else"]["allOf"]
+    assert rule["if"]["properties"]["name"]["enum"] == [
+        "dice",
+        "dice_loss",
+        "segmentation/dice",
+        "segmentation/dice_loss",
+    ]
+    variant = rule["then"]
+    assert variant["description"].startswith("Overlap as the Dice")
+    smooth = variant["properties"]["params"]["properties"]["smooth"]
+    assert smooth["default"] == 1.0
+    assert smooth["description"].startswith("added to numerator")
+
+
+def test_a_broken_loss_is_left_out_unless_it_is_named():
+    """It has no valid config."""
+    with losses.scope():
+        losses.register_lazy("gone", "acme_gone:Gone")
+        validator = Draft202012Validator(json_schema())
+        assert not validator.is_valid("gone")
+        assert validator.is_valid("dice")
+        with pytest.raises(ProviderError):
+            json_schema(["gone"])
+
+
+def test_a_tied_name_needs_its_provider():
+    """As for validate: what config_of gives must be valid."""
+    with losses.scope():
+        tied = [
+            declare("tied", f"acme:{p}", (), ("dice",), {})._replace(provider=p, cls=Plain, state="loaded")
+            for p in "ab"
+        ]
+        losses._snapshot = losses._snapshot.put(tied)  # as discovery does
+        validator = Draft202012Validator(json_schema())
+        for config, expected in (
+            ("tied", False),
+            ("a/tied", True),
+            ({"name": "tied"}, False),
+            ({"name": "tied", "provider": "a"}, True),
+            ({"name": "tied", "provider": "c"}, False),
+            ({"name": "dice"}, True),
+            ({"name": "dice", "provider": "b"}, True),
+        ):
+            assert validator.is_valid(config) is expected, config
+            assert is_valid(config) is expected, config
+
+
+def test_an_alias_that_is_the_name_of_another_loss_is_not_its_name():
+    """provider/name wins over provider/alias."""
+    with losses.scope():
+        pair = [
+            declare(name, f"acme:{name}", (), aliases, {})._replace(provider="a", cls=Plain, state="loaded")
+            for name, aliases in (("one", ["two"]), ("two", []))
+        ]
+        losses._snapshot = losses._snapshot.put(pair)
+        validator = Draft202012Validator(json_schema())
+        for config in ("a/two", {"name": "a/two"}, {"name": "two", "provider": "a"}, {"name": "a/one"}):
+            assert validator.is_valid(config) is is_valid(config) is True, config
+        assert validate("a/two").name == "two"
+
+
+@pytest.fixture
+def slotted():
+    """A loss of every kind of slot, and parts for it."""
+    slots = {
+        "reducer": {"anyOf": [{"$ref": "#/$defs/reducer"}, {"type": "null"}], "default": None},
+        "either": {"anyOf": [{"$ref": "#/$defs/loss"}, {"type": "array", "items": {"$ref": "#/$defs/loss"}}]},
+        "matrix": {"$ref": "#/$defs/tensor"},
+        "act": {"enum": ["relu", "sigmoid"], "functions": {"relu": "torch:relu", "sigmoid": "torch:sigmoid"}},
+        "smooth": {"anyOf": [{"type": "number", "minimum": 0}, {"type": "null"}]},
+        "functions": {"type": "integer"},
+    }
+    inner = {"inner": {"$ref": "#/$defs/distance"}}
+    with losses.scope(), parts.scope():
+        losses.register_lazy("slotted", "acme:Slotted", parameters={"properties": slots, "required": []})
+        for name, tag, properties in (("mean_of", "reducer", inner), ("l2", "distance", {}), ("hard", "miner", {})):
+            described = {"type": "object", "properties": properties, "required": [], "additionalProperties": False}
+            parts.register_lazy(name, f"acme:{name}", tags=[tag], parameters=described)
+        yield Draft202012Validator(json_schema(["slotted"]))
+
+
+@pytest.mark.parametrize(
+    "params, expected",
+    [
+        ({"reducer": None}, True),
+        ({"reducer": "mean_of"}, True),
+        ({"reducer": {"name": "local/mean_of", "params": {"inner": "l2"}}}, True),
+        ({"reducer": {"name": "mean_of", "params": {"inner": "mean_of"}}}, False),
+        ({"reducer": "l2"}, False),
+        ({"reducer": "slotted"}, False),
+        ({"reducer": 1}, False),
+        ({"reducer": {"name": "mean_of", "parms": {}}}, False),
+        ({"either": "slotted"}, True),
+        ({"either": ["slotted", {"name": "slotted"}]}, True),
+        ({"either": "mean_of"}, False),
+        ({"either": [None]}, False),
+        ({"matrix": 1.5}, True),
+        ({"matrix": [[1, 2], [3, 4]]}, True),
+        ({"matrix": [["1"]]}, False),
+        ({"matrix": True}, False),
+        ({"act": "relu"}, True),
+        ({"act": "tanh"}, False),
+        ({"smooth": None}, True),
+        ({"smooth": 0}, True),
+        ({"smooth": -1}, False),
+        ({"smooth": "1"}, False),
+        ({"functions": 3}, True),
+        ({"functions": "relu"}, False),
+    ],
+)
+def test_parts_tensors_and_functions(slotted, params, expected):
+    """Schema and validate both."""
+    config = {"name": "slotted", "params": params}
+    assert slotted.is_valid(config) is expected
+    assert is_valid(config) is expected
+
+
+def test_a_definition_for_each_role_in_use(slotted):
+    """The roles of parts within parts too, and no other; a function's target stays inside."""
+    assert slotted.schema["$defs"].keys() == {"loss", "tensor", "reducer", "distance"}
+    assert json_schema(["dice"])["$defs"].keys() == {"loss"}
+    assert "torch:relu" not in json.dumps(slotted.schema)
+    Draft202012Validator.check_schema(slotted.schema)
+
+
+@pytest.mark.parametrize(
+    "term, path, message",
+    [
+        ({"name": "dice", "params": {"smoth": 1}}, ".params", "'smoth' was unexpected"),
+        ({"name": "bce", "wieght": 2}, "", "'wieght' was unexpected"),
+        ({"name": "dice", "params": {"smooth": -1}}, ".params.smooth", "minimum of 0"),
+        ({"name": "dice", "params": {"class_weight": [1, -2]}}, ".params.class_weight[1]", "minimum of 0"),
+        ({"name": "dicee"}, ".name", "is not one of"),
+        ("dicee", "", "is not one of"),
+        (7, "", "7 is not of type 'string', 'object'"),
+        ({"name": "weighted_sum"}, "", "'params' is a required property"),
+    ],
+)
+def test_the_only_error_is_where_the_mistake_is(validator, term, path, message):
+    """No error of the variants that were not meant, at any depth."""
+    flat = {"name": "weighted_sum", "params": {"terms": ["dice", term]}}
+    deep = {"name": "product", "params": {"terms": [flat]}}
+    for config, prefix in ((flat, "$.params.terms[1]"), (deep, "$.params.terms[0].params.terms[1]")):
+        (error,) = validator.iter_errors(config)
+        assert error.json_path == prefix + path
+        assert message in error.message
+
+
+def test_only_some_providers():
+    """Their losses alone, nested ones included; an unknown one is told from an empty one."""
+    validator = Draft202012Validator(json_schema(providers=["lossreg", "segmentation"]))
+    assert validator.is_valid({"name": "product", "params": {"terms": ["dice"]}})
+    assert not validator.is_valid("sam")
+    assert not validator.is_valid({"name": "product", "params": {"terms": ["sam"]}})
+    with pytest.raises(NotFoundError, match=r"no loss is of provider 'segmentatoin'; providers are .*segmentation"):
+        json_schema(providers=["segmentatoin"])
+
+
+def test_at_a_place_in_a_larger_file():
+    """As `lossreg validate --at`: what else the file holds is not looked at."""
+    validator = Draft202012Validator(json_schema(["dice"], at="training.loss"))
+    assert validator.is_valid({"training": {"loss": "dice", "epochs": 3}, "data": []})
+    for wrong in ({}, {"training": {}}, {"training": {"loss": "bce"}}, "dice"):
+        assert not validator.is_valid(wrong)
+
+
+def test_names_come_before_aliases():
+    """As editors offer them: snake_case, class names, then provider/name."""
+    with losses.scope():
+        losses.register_lazy("zeta", "acme:Zeta", aliases=["AlphaLoss"], parameters={"properties": {}, "required": []})
+        mapping = json_schema(["dice", "zeta"])["$defs"]["loss"]["$defs"]["open"]["else"]
+    enum = mapping["properties"]["name"]["enum"]
+    assert enum[:4] == ["dice", "dice_loss", "zeta", "AlphaLoss"]
+    assert enum[4:] == ["local/zeta", "local/AlphaLoss", "segmentation/dice", "segmentation/dice_loss"]
+
+
+def test_it_stays_compact():
+    """Each parameter is described once, however many slots take a loss."""
+    ours = {"lossreg", "segmentation", "sam"}
+    described = [entry.metadata for entry in losses.entries() if entry.provider in ours]
+    text = json.dumps(json_schema(providers=ours))
+    assert [text.count(json.dumps(metadata["summary"])) for metadata in described] == [1] * len(described)
+    assert len(text) < sum(len(json.dumps(metadata)) for metadata in described)

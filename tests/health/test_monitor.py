@@ -1,0 +1,627 @@
+"""The monitor: when it reads, what it tells, to whom, and what it leaves alone."""
+
+import copy
+import gc
+import importlib
+import json
+import logging
+import pickle
+import re
+import subprocess
+import sys
+import time
+import warnings
+
+import pytest
+import torch
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import lossreg
+from lossreg.health import (
+    Collapse,
+    HealthError,
+    HealthEvent,
+    HealthWarning,
+    JsonLines,
+    LossMonitor,
+    NonFinite,
+    Rule,
+    Spike,
+    default_rules,
+    to_log,
+)
+
+LOSS = torch.tensor(0.5)
+NAN = torch.tensor(torch.nan)
+
+
+def collapsed(channels=1):
+    """A prediction of nothing, and targets of a quarter foreground."""
+    target = torch.zeros(4, channels, 8, 8)
+    target[..., :4, :4] = 1
+    return torch.full((4, channels, 8, 8), -9.0) + torch.randn(4, channels, 8, 8), target
+
+
+def quiet(**options):
+    """A monitor whose events go nowhere but to the caller."""
+    return LossMonitor(**{"sinks": [], "action": lambda event: None, **options})
+
+
+# ---- reading
+
+
+def test_events_come_with_every_nth_update():
+    """And none in between; the step is that of the update."""
+    monitor = quiet(rules=[NonFinite(cooldown=0)], every=3)
+    told = [[event.step for event in monitor.update(NAN, step=step)] for step in range(10, 19)]
+    assert told == [[], [], [10], [], [], [13], [], [], [16]]
+
+
+def test_steps_are_counted_where_they_are_not_given():
+    """From 1, over readings."""
+    monitor = quiet(rules=[NonFinite(cooldown=0)], every=2)
+    told = [event.step for loss in (LOSS, NAN, LOSS, NAN) for event in monitor.update(loss)]
+    assert told == [2, 4]
+
+
+def test_an_event_says_what_who_and_what_to_do():
+    """Frozen, and as text."""
+    logits, target = collapsed()
+    monitor = quiet(rules=[Collapse(needed=1, of=1)], every=1)
+    (event,) = monitor.update(LOSS, logits, target, 7, ["a", "b", "c", "d"])
+    assert (event.rule, event.severity, event.kind, event.step, event.rank) == ("Collapse", "error", "fault", 7, 0)
+    assert event.sample_ids == ("a", "b", "c", "d")
+    assert str(event).startswith("Collapse at step 7 (error, fault): all zeros, classes [{class 0, predicted ")
+    assert str(event).endswith(" Samples: a, b, c, d.")
+    with pytest.raises(AttributeError):
+        event.step = 8
+
+
+def test_flush_and_close_read_what_is_left():
+    """A closed monitor takes nothing more, and may be closed again."""
+    monitor = quiet(rules=[NonFinite(cooldown=0)], every=100)
+    monitor.update(NAN)
+    assert [event.step for event in monitor.flush()] == [1]
+    assert monitor.flush() == []
+    monitor.update(NAN)
+    assert [event.step for event in monitor.close()] == [2]
+    assert monitor.close() == []
+    with pytest.raises(lossreg.InputError, match=r"the monitor is closed: update it before close\(\), or make another"):
+        monitor.update(NAN)
+
+
+def test_a_with_block_closes_and_tells_what_led_to_an_error():
+    """Also when the training ends in one."""
+    events = []
+
+    def training():
+        with quiet(rules=[NonFinite()], sinks=[events.append]) as monitor:
+            monitor.update(NAN)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        training()
+    assert [event.rule for event in events] == ["NonFinite"]
+    with quiet(rules=[NonFinite()], sinks=[events.append]) as monitor:
+        monitor.update(NAN)
+    assert len(events) == 2
+
+
+def test_a_step_that_goes_back_begins_a_new_course():
+    """The losses before it are no measure, and what was told is told again."""
+    monitor = quiet(rules=[NonFinite(), Spike(least=2, span=10)], every=10)
+    for step in range(100, 110):
+        monitor.update(torch.tensor(0.1 + 0.01 * (step % 3)), step=step)
+    monitor.update(NAN, step=110)
+    events = monitor.update(torch.tensor(9.0), step=50)
+    assert [(event.rule, event.step) for event in events] == [("NonFinite", 110)]
+    for step in range(51, 59):
+        assert monitor.update(torch.tensor(9.0), step=step) == []
+    assert [event.rule for event in monitor.update(NAN, step=59)] == ["NonFinite"]
+
+
+def test_a_spike_is_measured_by_the_windows_before():
+    """Here of ten updates each."""
+    monitor = quiet(rules=[Spike()], every=10)
+    losses = [0.5 + 0.01 * (step % 7) for step in range(1, 60)] + [8.0]
+    (event,) = [event for loss in losses for event in monitor.update(torch.tensor(loss))]
+    assert (event.rule, event.step) == ("Spike", 60)
+
+
+# ---- actions
+
+
+def test_a_warning_by_default():
+    """A HealthWarning for what is grave, a line of the log for information."""
+    with pytest.warns(HealthWarning, match=r"NonFinite at step 1 \(error, fault\): updates 1, loss nan"):
+        LossMonitor([NonFinite()], every=1, sinks=[]).update(NAN)
+
+
+def test_information_is_logged(caplog):
+    """So that it interrupts nothing."""
+    monitor = LossMonitor(every=1, sinks=[])
+    with caplog.at_level(logging.INFO, "lossreg.health"):
+        (event,) = monitor.update(torch.tensor(0.0))
+    assert (event.rule, event.kind) == ("ZeroLoss", "unknown")
+    assert caplog.messages == [str(event)]
+
+
+def test_an_error_if_asked_for(tmp_path):
+    """It carries the event, pickles, and comes after the sinks were told."""
+    monitor = LossMonitor([NonFinite(action="raise")], every=1, sinks=[JsonLines(tmp_path / "events.jsonl")])
+    with pytest.raises(HealthError, match="NonFinite at step 3") as caught:
+        monitor.update(NAN, step=3)
+    assert isinstance(caught.value, lossreg.LossregError)
+    assert caught.value.event.step == 3
+    assert pickle.loads(pickle.dumps(caught.value)).event == caught.value.event
+    assert monitor.should_stop
+    assert len((tmp_path / "events.jsonl").read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize("action", ["raise", "stop"])
+def test_what_is_no_error_ends_no_training(action):
+    """Unless the rule itself has that action."""
+    monitor = LossMonitor(every=1, sinks=[], action=action)
+    (event,) = monitor.update(torch.tensor(0.0))
+    assert (event.severity, monitor.should_stop) == ("info", False)
+    logged = lossreg.LossOutput(torch.tensor(0.5), {"dice": torch.tensor(0.5), "edge": NAN})
+    with pytest.warns(HealthWarning, match=r"NonFinite at step 2 \(warning"):
+        monitor.update(logged)
+    assert not monitor.should_stop
+    own = LossMonitor([NonFinite(action="stop")], every=1, sinks=[])
+    own.update(logged)
+    assert own.should_stop
+
+
+def test_a_stop_is_a_flag(caplog):
+    """And a line of the log."""
+    monitor = LossMonitor([NonFinite()], every=1, sinks=[], action="stop")
+    monitor.update(LOSS)
+    assert not monitor.should_stop
+    monitor.update(NAN)
+    assert monitor.should_stop
+    assert "NonFinite at step 2" in caplog.text
+
+
+def test_a_callable_of_the_event():
+    """A rule's own action goes before the monitor's."""
+    own, common = [], []
+    rules = [NonFinite(action=own.append), NonFinite()]
+    events = LossMonitor(rules, every=1, sinks=[], action=common.append).update(NAN)
+    assert own == [events[0]]
+    assert common == [events[1]]
+
+
+# ---- sinks
+
+
+def test_events_are_lines_of_strict_json(tmp_path):
+    """NaN is text; lines are added to what is there."""
+    path = tmp_path / "new" / "events.jsonl"
+    for step in (1, 2):
+        quiet(rules=[NonFinite()], every=1, sinks=[JsonLines(path)]).update(NAN, step=step, sample_ids=[f"ü{step}"])
+    lines = [json.loads(line, parse_constant=lambda name: pytest.fail(name)) for line in path.read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 2]
+    assert lines[0]["evidence"]["loss"] == "nan"
+    assert set(lines[0]) == {"rule", "severity", "step", "evidence", "hint", "sample_ids", "kind", "rank"}
+
+
+def test_a_sink_that_fails_is_left_out_with_one_warning():
+    """The others and the training go on."""
+    told = []
+
+    def broken(event):
+        raise OSError("disk full")
+
+    monitor = quiet(rules=[NonFinite(cooldown=0)], every=1, sinks=[broken, told.append])
+    with pytest.warns(HealthWarning, match=r"the sink .*broken failed and is left out: OSError: disk full"):
+        monitor.update(NAN)
+    monitor.update(NAN)
+    assert len(told) == 2
+
+
+def test_a_rule_that_fails_is_left_out_with_one_warning():
+    """A rule of the user's own, say."""
+
+    class Broken(Rule):
+        def check(self, window):
+            raise KeyError("accuracy")
+
+    monitor = quiet(rules=[Broken(), NonFinite(cooldown=0)], every=1)
+    with pytest.warns(HealthWarning, match=r"the rule Broken failed and is left out: KeyError: 'accuracy'"):
+        assert [event.rule for event in monitor.update(NAN)] == ["NonFinite"]
+    assert [event.rule for event in monitor.update(NAN)] == ["NonFinite"]
+
+
+def test_events_are_logged_by_severity(caplog):
+    """to_log is a sink."""
+    with caplog.at_level(logging.INFO, "lossreg.health"):
+        for severity in ("info", "warning", "error"):
+            to_log(HealthEvent("Mine", severity, 1, {}, "do"))
+    assert [record.levelname for record in caplog.records] == ["INFO", "WARNING", "ERROR"]
+
+
+def test_evidence_and_samples_are_cut_and_made_ready_for_json():
+    """Whatever a rule of the user's puts there."""
+    evidence = {"a": [float("inf"), -float("inf")], 3: {"b": torch.float32}, "c": True, "d": None}
+    event = HealthEvent("Mine", "info", 1, evidence, "do", tuple(map(str, range(99))))
+    assert event.evidence == {"a": ["inf", "-inf"], "3": {"b": "torch.float32"}, "c": True, "d": None}
+    assert len(event.sample_ids) == 16
+    json.dumps(event.as_dict(), allow_nan=False)
+
+
+# ---- arguments
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"rules": Collapse()}, r"rules are a list, such as \[Collapse\(\), NonFinite\(\)\], got Collapse\("),
+        ({"rules": [Collapse]}, "rules are instances of lossreg.health.Rule, such as Collapse"),
+        ({"every": 0}, "every is a number of updates >= 1, got 0"),
+        ({"action": "shout"}, "action is 'warn', 'raise', 'stop' or a callable of an event, got 'shout'"),
+        ({"activation": "relu"}, "activation is one of 'auto', 'sigmoid', 'softmax', 'none', got 'relu'"),
+        ({"loss": torch.nn.MSELoss()}, "loss is a lossreg.Loss, whose terms are probed, got MSELoss; leave it out"),
+    ],
+)
+def test_arguments_are_checked(options, message):
+    """When the monitor is made."""
+    with pytest.raises(lossreg.InputError, match=message):
+        LossMonitor(**options)
+
+
+STEPS = [5.5, "5", torch.tensor(5), True * 1.0]
+
+
+@pytest.mark.parametrize("step", STEPS, ids=map(repr, STEPS))
+def test_a_step_is_an_integer(step):
+    """A tensor on a device would be waited for; NumPy's integers are fine."""
+    with pytest.raises(lossreg.InputError, match="step is an integer, such as the number of the update, got"):
+        quiet().update(NAN, step=step)
+    numpy = pytest.importorskip("numpy", reason="NumPy is not installed, so there are none of its integers")
+    (event,) = quiet(rules=[NonFinite()], every=1).update(NAN, step=numpy.int64(5))
+    assert type(event.step) is int
+
+
+def test_a_refused_update_is_none():
+    """It counts for nothing, and begins no course: what is pending stays, and the next one is taken."""
+    logits, target = collapsed()
+    monitor = quiet(rules=[NonFinite()], every=3)
+    monitor.update(LOSS, step=7)
+    for _ in range(5):
+        with pytest.raises(lossreg.ShapeError):
+            monitor.update(LOSS, logits, target[..., :2], step=1)
+    assert monitor.update(LOSS, logits, target, step=8) == []
+    assert [event.step for event in monitor.update(NAN, logits, target, step=9)] == [9]
+    counted = quiet(rules=[NonFinite()], every=1)
+    with pytest.raises(lossreg.ShapeError):
+        counted.update(LOSS, logits, target[..., :2])
+    assert [event.step for event in counted.update(NAN)] == [1]
+
+
+def copied(monitor):
+    return pickle.loads(pickle.dumps(monitor))
+
+
+@pytest.mark.parametrize("copying", [copy.deepcopy, copied])
+def test_a_copy_is_a_monitor_of_its_own(copying, tmp_path):
+    """Trainers copy callbacks, and pickle them for the processes that they start."""
+    monitor = LossMonitor([NonFinite(cooldown=0)], every=2, sinks=[JsonLines(tmp_path / "events")], action="stop")
+    monitor.update(LOSS)
+    twin = copying(monitor)
+    assert [event.step for event in twin.update(NAN)] == [2]
+    assert (twin.should_stop, monitor.should_stop) == (True, False)
+    assert twin._updates == 2
+    assert monitor._updates == 1
+
+
+# ---- nothing else is changed, and nothing waited for
+
+
+class Waits(TorchDispatchMode):
+    """Counts what waits for a device, or would where the tensors lie on one."""
+
+    names = ("_local_scalar_dense", "nonzero", "equal", "is_nonzero", "unique", "masked_select", "bincount")
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function, types, arguments=(), options=None):
+        self.count += any(name in str(function) for name in self.names)
+        self.count += "_to_copy" in str(function) and (options or {}).get("device") is not None
+        return function(*arguments, **(options or {}))
+
+
+class Copies(TorchFunctionMode):
+    """Counts copies to the host."""
+
+    names = ("cpu", "item", "numpy", "__bool__", "__float__", "__int__", "__index__")
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_function__(self, function, types, arguments=(), options=None):
+        self.count += getattr(function, "__name__", "") in self.names
+        return function(*arguments, **(options or {}))
+
+
+INPUTS = {
+    "masks": (torch.randn(4, 1, 8, 8), torch.ones(4, 1, 8, 8), {}),
+    "ignored pixels": (torch.randn(4, 3, 8, 8), torch.randint(3, (4, 8, 8)), {"ignore_index": 2}),
+    "soft": (torch.randn(4, 3, 8, 8), torch.rand(4, 3, 8, 8), {"activation": "softmax"}),
+}
+
+
+@pytest.mark.parametrize("logits, target, options", INPUTS.values(), ids=INPUTS)
+def test_nothing_is_waited_for_between_readings_and_one_copy_at_them(logits, target, options):
+    """In nine updates nothing; with the tenth one copy."""
+    loss = lossreg.build("bce_dice_focal" if target.ndim == 4 else "cross_entropy")
+    output = lossreg.evaluate(loss, logits, target)
+    monitor = quiet(every=10, **options)
+    with Waits() as waits, Copies() as copies:
+        for _ in range(9):
+            monitor.update(output, logits, target, sample_ids=range(4))
+    assert (waits.count, copies.count) == (0, 0)
+    with Waits() as waits, Copies() as copies:
+        monitor.update(output, logits, target, sample_ids=range(4))
+    assert (waits.count, copies.count) == (0, 1)
+
+
+def test_the_counters_see():
+    """So that the test above can fail."""
+    one = torch.ones(2)
+    with Waits() as waits, Copies() as copies:
+        one.nonzero()
+        float(one[0])
+        one.cpu()
+    assert waits.count >= 2
+    assert copies.count >= 2
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+def test_cuda_is_not_waited_for():
+    """CUDA's own check raises at any wait."""
+    loss = lossreg.build("bce_dice_focal")
+    logits, target = torch.randn(4, 1, 64, 64, device="cuda"), torch.ones(4, 1, 64, 64, device="cuda")
+    output = lossreg.evaluate(loss, logits, target)
+    monitor = quiet(every=10, loss=loss, ignore_index=255)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for _ in range(9):
+            monitor.update(output, logits, target)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert monitor.update(output, logits, target) == []
+
+
+def test_a_training_is_the_same_with_a_monitor():
+    """To the last bit: gradients, random numbers, requires_grad and mode."""
+
+    def weights(monitor):
+        torch.manual_seed(0)
+        model = torch.nn.Sequential(torch.nn.Conv2d(1, 1, 3, padding=1), torch.nn.Dropout(0.5))
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        loss = lossreg.build({"name": "point_sampled", "params": {"loss": "bce"}})
+        for _ in range(6):
+            logits, target = model(torch.randn(2, 1, 16, 16)), torch.rand(2, 1, 16, 16)
+            output = lossreg.evaluate(loss, logits, target)
+            if monitor:
+                monitor(loss).update(output, logits, target)
+            optimizer.zero_grad()
+            output.total.backward()
+            optimizer.step()
+            assert model.training
+            assert logits.requires_grad
+        return model[0].weight
+
+    one = None
+
+    def monitor(loss):
+        nonlocal one
+        one = one or quiet(every=2, loss=loss)
+        return one
+
+    assert torch.equal(weights(None), weights(monitor))
+
+
+def test_nothing_grows():
+    """Between readings a few numbers per update are kept, after one the losses that rules compare with."""
+
+    def tensors():
+        gc.collect()
+        return {id(item): item for item in gc.get_objects() if issubclass(type(item), torch.Tensor)}
+
+    monitor = quiet(every=5)
+    logits, target = torch.randn(4, 1, 32, 32, requires_grad=True), torch.ones(4, 1, 32, 32)
+    before = tensors()
+    for _ in range(24):
+        monitor.update(logits.mean(), logits * 1, target)
+    kept = [tensor for key, tensor in tensors().items() if key not in before]
+    assert len(kept) == 4  # one per update since the reading
+    assert all(tensor.grad_fn is None and tensor.numel() < 60 for tensor in kept)
+    del kept
+    for _ in range(401):
+        monitor.update(LOSS)
+    assert len(monitor._history) <= 100
+    assert tensors().keys() == before.keys()
+
+
+@pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad, lambda: torch.autocast("cpu", torch.bfloat16)])
+def test_it_works_in_every_mode(mode):
+    """And tells the same; tensors made in inference mode are read outside of it."""
+    loss = lossreg.build("bce_dice_focal")
+    monitor = quiet(every=2, loss=loss, rules=[Collapse(needed=1, of=1)])
+    for _ in range(2):
+        with mode():
+            logits, target = collapsed()
+            monitor.update(lossreg.evaluate(loss, logits, target), logits, target)
+            assert len(monitor._pending) < 2
+    with mode():
+        monitor.update(lossreg.evaluate(loss, logits, target), logits, target)
+    assert [event.rule for event in monitor.flush()] == []  # its cooldown
+    assert monitor._updates == 3
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_precisions(dtype):
+    """Statistics are in float32 at least."""
+    logits, target = collapsed()
+    monitor = quiet(rules=[Collapse(needed=1, of=1)], every=1)
+    (event,) = monitor.update(LOSS.to(dtype), logits.to(dtype), target)
+    assert event.evidence["classes"][0]["predicted"] < 0.001
+
+
+@pytest.mark.tools
+def test_a_compiled_step_may_hold_the_monitor():
+    """It is no part of the graph, and makes nothing compile anew."""
+    graphs = []
+
+    def count(module, inputs):
+        graphs.append(module)
+        return module.forward
+
+    events = []
+    monitor = quiet(every=2, sinks=[events.append])
+
+    @torch.compile(backend=count)
+    def step(logits, target):
+        loss = (logits * target).mean() * torch.nan
+        monitor.update(loss, logits, target)
+        return loss + 1
+
+    for _ in range(6):
+        step(torch.randn(2, 1, 4, 4), torch.ones(2, 1, 4, 4))
+    assert len(graphs) <= 2
+    assert {event.rule for event in events} == {"NonFinite"}
+
+
+@pytest.mark.tools
+def test_it_is_imported_without_torch():
+    """So are the targets, that `lossreg check-targets` starts at once."""
+    code = "import sys, lossreg.health, lossreg.health.targets; print({'torch', 'numpy', 'PIL'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
+def test_it_is_no_part_of_a_module():
+    """A model that holds one has the same checkpoint."""
+    model = torch.nn.Linear(1, 1)
+    model.monitor = quiet()
+    assert set(model.state_dict()) == {"weight", "bias"}
+    assert not hasattr(model.monitor, "state_dict")
+
+
+# ---- what is sound is silent
+
+
+def test_what_is_sound_is_silent():
+    """Gradient accumulation, a scaled loss, a last small batch, an empty one, a perfect one, evaluation in between."""
+    events = []
+    loss = lossreg.build("bce_dice_focal")
+    monitor = quiet(every=4, sinks=[events.append], loss=loss)
+    generator = torch.Generator().manual_seed(0)
+    for step in range(40):
+        for micro in range(3):
+            size = 1 if step % 10 == 9 and micro == 2 else 4
+            size = 0 if step == 20 and micro == 1 else size
+            target = (torch.rand(size, 1, 8, 8, generator=generator) > 0.7).float()
+            logits = (4 * target - 2) + torch.randn(size, 1, 8, 8, generator=generator)
+            if step == 30:
+                logits = 200 * target - 100
+            if step == 31:
+                target, logits = torch.zeros_like(target), logits - 4 * target
+            if size == 0:
+                monitor.update(NAN, logits, target, step)
+                continue
+            output = lossreg.evaluate(loss, logits, target)
+            scale = 65536.0 if step < 20 else 131072.0
+            monitor.update(lossreg.LossOutput(output.total * scale, output.components, None), logits, target, step)
+    monitor.close()
+    assert [str(event) for event in events] == []
+
+
+def test_classes_of_which_one_is_absent_are_silent():
+    """With ignored regions, and a rare class."""
+    events = []
+    monitor = quiet(every=5, sinks=[events.append], ignore_index=255)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(30):
+        target = (torch.rand(4, 8, 8, generator=generator) > 0.9).long()
+        logits = 3 * torch.nn.functional.one_hot(target, 4).movedim(-1, 1) + torch.randn(
+            4, 4, 8, 8, generator=generator
+        )
+        target[:, :3] = 255
+        monitor.update(torch.nn.functional.cross_entropy(logits, target, ignore_index=255), logits, target)
+    assert events == []
+
+
+@pytest.mark.parametrize(
+    "activation, prediction, warned",
+    [
+        ("auto", torch.rand(4, 1, 8, 8), "between .* as probabilities do: give activation='none'"),
+        ("none", torch.randn(4, 1, 8, 8), "so they are no probabilities: leave out activation='none'"),
+        ("none", torch.rand(4, 1, 8, 8), None),
+        ("auto", torch.randn(4, 1, 8, 8), None),
+        ("auto", torch.full((4, 1, 8, 8), 0.2), None),
+    ],
+)
+def test_an_unlikely_activation_is_told_once(activation, prediction, warned):
+    """Probabilities taken for logits are never below 0.5, so that no collapse would be found; constants may be both."""
+    monitor = quiet(rules=[NonFinite()], every=1, activation=activation)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        for _ in range(5):
+            monitor.update(LOSS, prediction)
+    assert len(told) == (warned is not None)
+    for warning in told:
+        assert warning.category is HealthWarning
+        assert re.search(warned, str(warning.message))
+
+
+def test_logits_of_a_new_network_may_lie_between_0_and_1():
+    """For a while."""
+    monitor = quiet(rules=[NonFinite()], every=1)
+    for scale in (1, 1, 3, *[1] * 9):
+        monitor.update(LOSS, scale * torch.rand(4, 1, 8, 8))
+
+
+def test_many_classes_take_no_time_and_no_memory():
+    """64 examples of 1000 classes, 50 updates to a reading: some examples stand for all, and a loss of zero is told."""
+    monitor = quiet(every=50)
+    logits, target = torch.randn(64, 1000), torch.randint(1, 1000, (64,))
+    start = time.process_time()
+    for _ in range(49):
+        monitor.update(torch.zeros(64), logits, target)
+    held = sum(reading.values.numel() for reading in monitor._pending)
+    (event,) = monitor.update(torch.zeros(64), logits, target)
+    assert held < 49 * 10_000
+    assert time.process_time() - start < 6  # 36 s where all masks are read
+    assert (event.rule, event.kind) == ("ZeroLoss", "fault")
+
+
+def test_the_default_rules_are_new_each_time():
+    """And equal."""
+    assert default_rules() == default_rules()
+    assert default_rules() is not default_rules()
+    assert copy.deepcopy(default_rules()) == default_rules()
+
+
+def test_installed_packages_are_told_by_the_hook(site, monkeypatch):
+    """By default; a hook that fails is left out by lossreg's own way, with its warning."""
+    monkeypatch.setattr(lossreg.hooks.manager, "_complete", None)
+    source = "from lossreg import hookimpl\ntold = []\n@hookimpl\ndef lossreg_health_event(event): told.append(event)\n"
+    site.module("listening_hooks", source)
+    site.module("bad_hooks", source.replace("told.append(event)", "1 / 0"))
+    site.distribution("listening", hooks={"listening": "listening_hooks"})
+    site.distribution("bad", hooks={"bad": "bad_hooks"})
+    monitor = LossMonitor([NonFinite(cooldown=0)], every=1, action=lambda event: None)
+    with pytest.warns(UserWarning, match="the hooks 'bad' are broken and left out: ZeroDivisionError"):
+        monitor.update(NAN)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        monitor.update(NAN)
+    told = importlib.import_module("listening_hooks").told
+    assert [event.step for event in told][-1] == 2

@@ -1,0 +1,145 @@
+"""Losses as options of a Hydra config group."""
+
+import sys
+from copy import deepcopy
+from importlib.util import find_spec
+
+import pytest
+
+import lossreg
+from lossreg import InvalidConfigError, LossregError, NotFoundError, losses
+from lossreg.config.validation import parameters
+from lossreg.integrations.hydra import register_hydra_configs
+
+if find_spec("hydra") is None:
+    pytest.skip("Hydra is not installed; pip install 'lossreg[hydra]'", allow_module_level=True)
+
+from hydra import compose, initialize
+from hydra.core.config_store import ConfigStore
+from hydra.errors import ConfigCompositionException, MissingConfigException
+from omegaconf import MissingMandatoryValue, OmegaConf
+
+OURS = ["lossreg", "segmentation", "sam"]
+
+
+@pytest.fixture
+def config():
+    """config("loss=dice"): what Hydra composes for a program whose default is bce."""
+    store = ConfigStore.instance()
+    with initialize(version_base=None):  # which fills the store with Hydra's own
+        before, store.repo = store.repo, deepcopy(store.repo)
+        try:
+            register_hydra_configs(providers=OURS)
+            store.store("train", {"defaults": [{"loss": "bce"}, "_self_"], "epochs": 3})
+            yield lambda *overrides: compose("train", overrides=list(overrides))
+        finally:
+            store.repo = before
+
+
+def test_a_loss_is_chosen_and_its_parameters_overridden(config):
+    """`build` takes what Hydra composes."""
+    chosen = config("loss=dice", "loss.params.smooth=0.5")
+    assert chosen.epochs == 3
+    built = lossreg.config_of(lossreg.build(chosen.loss))
+    assert (built["name"], built["provider"], built["params"]["smooth"]) == ("dice", "segmentation", 0.5)
+
+
+def test_the_default_of_the_program_holds(config):
+    """With the defaults of its parameters, all of them shown."""
+    loss = config().loss
+    assert loss.name == "bce"
+    assert dict(loss.params) == lossreg.validate("bce").params
+
+
+def test_every_option_has_the_defaults_of_its_loss(config):  # over 10 s: Hydra composes each of 72 options
+    """Each loss of ours, under its short name and as provider/name, once what is required is given."""
+    mine = [entry for entry in losses.entries() if entry.provider in OURS]
+    assert len(mine) > 30
+    for entry in mine:
+        given = {"terms": ["dice"], "loss": "dice", "distances": [[0, 1], [1, 0]]}
+        for name in (entry.name, entry.full_name):
+            loss = config(f"loss={name}").loss
+            assert loss.name == name
+            required = [key for key in loss.params if OmegaConf.is_missing(loss.params, key)]
+            assert required == parameters(entry)["required"]
+            params = OmegaConf.to_container(loss.params) | {key: given[key] for key in required}
+            if entry.name != "scheduled":  # its terms need points
+                complete = lossreg.validate({"name": entry.full_name, "params": {key: given[key] for key in required}})
+                assert lossreg.validate({"name": name, "params": params}) == complete
+
+
+def test_provider_and_name(config):
+    """A provider beside a loss of the same name is no conflict."""
+    assert type(lossreg.build(config("loss=sam/sam2").loss)).__name__ == "SAM2"
+    assert type(lossreg.build(config("loss=sam").loss)).__name__ == "SAM"
+
+
+def test_what_is_required_must_be_given(config):
+    """As OmegaConf says it; lists of losses as Hydra writes them."""
+    with pytest.raises(MissingMandatoryValue, match=r"loss\.params\.terms"):
+        lossreg.build(config("loss=weighted_sum").loss)
+    loss = config("loss=weighted_sum", "loss.params.terms=[dice,{name:bce,weight:2}]").loss
+    assert lossreg.validate(loss).params["terms"][1]["weight"] == 2
+
+
+def test_a_mistyped_parameter_is_refused_by_hydra(config):
+    """And one that is added all the same by lossreg."""
+    with pytest.raises(ConfigCompositionException, match=r"Could not override 'loss\.params\.smoth'"):
+        config("loss=dice", "loss.params.smoth=0.5")
+    with pytest.raises(InvalidConfigError, match=r"params\.smoth: unknown parameter; did you mean 'smooth'\?"):
+        lossreg.build(config("loss=dice", "+loss.params.smoth=0.5").loss)
+
+
+def test_a_value_of_the_wrong_type_is_refused_by_lossreg(config):
+    """With its place."""
+    with pytest.raises(InvalidConfigError, match=r"params\.smooth: expected a number >= 0, got the text 'much'"):
+        lossreg.build(config("loss=dice", "loss.params.smooth=much").loss)
+
+
+def test_an_unknown_loss_is_refused_by_hydra(config):
+    """Which shows the options."""
+    with pytest.raises(MissingConfigException, match=r"Could not find 'loss/dicee'[\s\S]*tversky"):
+        config("loss=dicee")
+
+
+def test_some_losses_in_another_group(config):
+    """Under the names given, aliases too, and under no other."""
+    register_hydra_configs("training/loss", ["dice_loss", "segmentation/bce"])
+    assert config("+training/loss=dice_loss").training.loss.name == "dice_loss"
+    assert config("+training/loss=segmentation/bce").training.loss.name == "segmentation/bce"
+    with pytest.raises(MissingConfigException):
+        config("+training/loss=dice")
+
+
+def test_calling_it_twice_is_fine(config):
+    """The options are replaced."""
+    register_hydra_configs(providers=OURS)
+    assert config("loss=dice").loss.name == "dice"
+
+
+def test_unknown_and_forbidden_names_are_refused(config):
+    """When they are registered, not when they are chosen."""
+    with pytest.raises(NotFoundError, match="'dicee' is not in losses"):
+        register_hydra_configs(names=["dicee"])
+    with pytest.raises(NotFoundError, match="segmentation/dice is not allowed here; allowed providers: sam"):
+        register_hydra_configs(names=["dice"], providers=["sam"])
+
+
+def test_a_broken_loss_is_no_option_unless_it_is_named(config):
+    """The others are."""
+    with losses.scope():
+        losses.register_lazy("gone", "acme_gone:Gone")
+        register_hydra_configs(providers=["local", "segmentation"])
+        with pytest.raises(MissingConfigException):
+            config("loss=gone")
+        with pytest.raises(LossregError, match="acme_gone"):
+            register_hydra_configs(names=["gone"])
+
+
+def test_without_hydra_the_error_names_the_extra(monkeypatch):
+    """The module itself can be imported."""
+    monkeypatch.setitem(sys.modules, "hydra", None)
+    with pytest.raises(
+        LossregError, match=r"^options of Hydra: hydra is not installed; pip install 'lossreg\[hydra\]'$"
+    ):
+        register_hydra_configs()

@@ -1,0 +1,67 @@
+"""Docstrings: their sections, and the descriptions of arguments."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lossreg.parameters.docstring import arguments, sections
+
+TEXT = """Down-weight easy pixels by (1 - p_t)^gamma.
+
+        loss = -alpha_t (1 - p_t)^gamma log p_t
+        alpha_t = alpha
+
+    Args:
+        gamma: focusing exponent, >= 0: dimensionless.
+            0 gives cross-entropy.
+        alpha (float, optional): weight: of positives.
+        empty:
+    Shapes:
+        input (N, C, *) logits.
+        terms: {"focal": (N, C)}.
+    Numerics: float32 or wider.
+    Source: Lin et al. 2017, eq. 5.
+    """
+
+
+def test_sections_by_heading():
+    """Of a docstring as the style guide writes it."""
+    assert sections(TEXT) == {
+        "summary": "Down-weight easy pixels by (1 - p_t)^gamma.",
+        "formula": "loss = -alpha_t (1 - p_t)^gamma log p_t\nalpha_t = alpha",
+        "args": "gamma: focusing exponent, >= 0: dimensionless.\n    0 gives cross-entropy.\n"
+        "alpha (float, optional): weight: of positives.\nempty:",
+        "shapes": 'input (N, C, *) logits.\nterms: {"focal": (N, C)}.',
+        "numerics": "float32 or wider.",
+        "source": "Lin et al. 2017, eq. 5.",
+    }
+
+
+def test_arguments_by_name():
+    """Continuation lines are joined, types in brackets dropped."""
+    assert arguments(TEXT) == {
+        "gamma": "focusing exponent, >= 0: dimensionless. 0 gives cross-entropy.",
+        "alpha": "weight: of positives.",
+        "empty": "",
+    }
+
+
+@pytest.mark.parametrize("text", [None, "", "\n\n", "   "])
+def test_nothing_says_nothing(text):
+    """No section is made up."""
+    assert sections(text) == {}
+    assert arguments(text) == {}
+
+
+def test_prose_is_no_formula():
+    """Only what is indented before a heading."""
+    assert sections("Summary.\n\nMore prose.\n") == {"summary": "Summary."}
+
+
+@given(st.text())
+def test_any_text_can_be_read(text):
+    """Third-party docstrings come in every form."""
+    for name, body in sections(text).items():
+        assert name
+        assert body.strip() == body != ""
+    assert all(isinstance(body, str) for body in arguments(text).values())

@@ -1,0 +1,107 @@
+"""A parameter that takes several kinds of value: what is checked is what the constructor gets."""
+
+from collections.abc import Callable
+from typing import Annotated, Literal
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import lossreg
+from lossreg import InvalidConfigError, losses
+from lossreg.parameters.types import Functions
+
+Act = Annotated[Callable, Functions({"exp": "torch:exp"})]
+
+
+@pytest.fixture
+def given():
+    """What a parameter of this annotation is given for a value."""
+    with losses.scope():
+
+        def build(hint, value):
+            class Made(nn.Module):
+                def __init__(self, p):
+                    super().__init__()
+                    self.p = p
+
+            Made.__init__.__annotations__["p"] = hint
+            name = f"made_{len(losses)}"
+            losses.register(name)(type(f"Made{name}", (Made,), {}))
+            return lossreg.build({"name": name, "params": {"p": value}}).p
+
+        yield build
+
+
+def test_a_name_of_a_mode_is_no_function(given):
+    """`auto` is itself; `exp` is called for."""
+    assert given(Literal["auto"] | Act, "auto") == "auto"
+    assert given(Literal["auto"] | Act, "exp") is torch.exp
+    assert given(Act | str, "other") == "other"
+
+
+def test_a_name_of_a_mode_is_no_loss(given):
+    """Whichever comes first in the union."""
+    assert given(nn.Module | Literal["auto"], "auto") == "auto"
+    assert type(given(nn.Module | Literal["auto"], "dice")).__name__ == "Dice"
+
+
+def test_numbers_become_the_tensor_that_takes_them(given):
+    """A list of numbers beside a tensor stays a list; what only the tensor takes becomes one."""
+    assert given(list[float] | Tensor, [1.0, 2.0]) == [1.0, 2.0]
+    assert torch.equal(given(list[float] | Tensor, [[1, 2], [3, 4]]), torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
+    assert torch.equal(given(list[nn.Module] | Tensor, [1.0, 2.0]), torch.tensor([1.0, 2.0]))
+    assert given(float | Tensor, 3) == 3.0
+
+
+def test_one_is_not_true():
+    """A mode is given as it is written."""
+    with losses.scope():
+
+        @losses.register("dims")
+        class Dims(nn.Module):
+            def __init__(self, dims: Literal[1, 2] = 1):
+                super().__init__()
+
+        assert lossreg.validate({"name": "dims", "params": {"dims": 2}}).params == {"dims": 2}
+        for wrong in (True, 1.0, "1", 3):
+            with pytest.raises(InvalidConfigError, match=r"params\.dims: expected one of 1, 2"):
+                lossreg.validate({"name": "dims", "params": {"dims": wrong}})
+
+
+def test_a_number_too_large_for_the_tensor_is_told(given):
+    """It would be infinite."""
+    with pytest.raises(InvalidConfigError, match=r"params\.p: a number is too large for torch\.float32"):
+        given(Tensor, [1e300])
+
+
+def test_a_constructor_cannot_change_the_config():
+    """It gets lists of its own."""
+    with losses.scope():
+
+        @losses.register("changing")
+        class Changing(nn.Module):
+            def __init__(self, sizes: tuple[int, int] = (1, 2)):
+                super().__init__()
+                sizes[0] = 99
+
+        assert lossreg.config_of(lossreg.build("changing"))["params"] == {"sizes": [1, 2]}
+
+
+def test_a_loss_by_default_is_built():
+    """A default is checked and built as a value is."""
+    with losses.scope():
+
+        @losses.register("around")
+        class Around(nn.Module):
+            def __init__(self, base: nn.Module = "dice"):
+                super().__init__()
+                self.base = base
+
+        assert type(lossreg.build("around").base).__name__ == "Dice"
+
+
+def test_providers_are_a_set_of_names():
+    """One name would be read as its letters."""
+    with pytest.raises(lossreg.InvalidNameError, match="providers is a set of names, got 'segmentation'; write"):
+        lossreg.build("dice", providers="segmentation")

@@ -1,0 +1,311 @@
+"""Aggregates of records: against plain Python, and the same to the last bit however the rows come."""
+
+import json
+import math
+import random
+import statistics
+import sys
+import tempfile
+from collections import defaultdict
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("duckdb", reason="duckdb is not installed, so there are no records")
+hypothesis = pytest.importorskip("hypothesis", reason="hypothesis is not installed, which draws the records")
+from hypothesis import given, settings  # noqa: E402
+from hypothesis import strategies as st  # noqa: E402
+
+from lossreg.errors import LossregError  # noqa: E402
+from lossreg.records.aggregate import aggregate_by_dataset  # noqa: E402
+from lossreg.records.reader import connect  # noqa: E402
+from lossreg.records.row_validation import chunks, columns  # noqa: E402
+from lossreg.records.shards import write_shard  # noqa: E402
+
+from ..budget import examples  # noqa: E402
+
+NAN, INF = math.nan, math.inf
+MANY, SOME, FEW = (
+    settings(max_examples=examples(few, many), deadline=None) for few, many in ((20, 60), (8, 30), (4, 12))
+)
+
+
+def one_of(*values):
+    return st.sampled_from(values)
+
+
+def record_lists(losses, weights):
+    """Rows with ties, missing values and names that SQL would stumble over."""
+    row = st.fixed_dictionaries(
+        {"loss": losses},
+        optional={
+            "dataset": one_of(None, "a", "b'; --", "ä"),
+            "sample_id": one_of(None, "s0", "s1", "s2", "S0"),
+            "path": one_of(None, "p0", "p1", "s0"),
+            "caption": one_of(None, "x", "y"),
+            "epoch": one_of(None, 0, 1, 2),
+            "step": one_of(None, 0, 1),
+            "weight": weights,
+            "loss_dice": one_of(None, 0.5, -2.0, NAN),
+            'loss_a"b': one_of(None, 1.0),
+        },
+    )
+    return st.lists(row, max_size=25)
+
+
+eighths = st.integers(-40, 40).map(lambda number: number / 8)
+few = st.one_of(eighths, one_of(0.0, -0.0, 1.5, NAN, INF, -INF))
+any_float = st.one_of(st.floats(), one_of(1e-300, 1e300, 5e-324, sys.float_info.max, -sys.float_info.max))
+halves = one_of(None, 1.0, 0.5, 3.0)
+
+
+def as_columns(rows):
+    names = sorted({name for row in rows for name in row} | {"loss"})
+    return {name: [row.get(name) for row in rows] for name in names}
+
+
+def as_shards(rows, folder, seed=0):
+    """Rows in another order, in several shards."""
+    rows = list(rows)
+    rng = random.Random(seed)
+    rng.shuffle(rows)
+    number = 0
+    while True:
+        size = rng.randint(1, 7)
+        for chunk in chunks(rows[:size]) if rows else [columns({"loss": []})]:
+            write_shard(folder, f"job.rank00000.{'0' * 20}.{number:06d}.parquet", chunk)
+        rows, number = rows[size:], number + 1
+        if not rows:
+            break
+    return folder
+
+
+def rounded(value):
+    """The float nearest to a fraction; None beyond their range."""
+    try:
+        return float(value)
+    except OverflowError:
+        return None
+
+
+def mean(values, weights=None):
+    weights = weights or [1.0] * len(values)
+    total = sum(map(Fraction, weights))
+    return sum(Fraction(v) * Fraction(w) for v, w in zip(values, weights, strict=True)) / total if values else None
+
+
+def variance(values):
+    if len(values) < 2:
+        return None
+    middle = mean(values)
+    return rounded(sum((Fraction(value) - middle) ** 2 for value in values) / (len(values) - 1))
+
+
+def median(values):
+    return rounded(statistics.median([Fraction(value) for value in values])) if values else None
+
+
+def expected_items(rows):
+    """By item: the exact mean, and what else is known."""
+    groups = defaultdict(list)
+    for number, row in enumerate(rows):
+        key = row.get("sample_id") or row.get("path")
+        groups[row.get("dataset") or "", key, None if key else number].append(row)
+    found = []
+    for (dataset, _, _), group in groups.items():
+        finite = [row["loss"] for row in group if math.isfinite(row["loss"])]
+        epochs = defaultdict(list)
+        for row in group:
+            if math.isfinite(row["loss"]):
+                epoch = row.get("epoch")
+                epochs[epoch, row.get("step") if epoch is None else None].append(row["loss"])
+        item = {"dataset": dataset}
+        for name in ("sample_id", "path", "caption"):
+            item[name] = min((row[name] for row in group if row.get(name) is not None), default=None)
+        spread = variance([rounded(mean(values)) for values in epochs.values()])
+        exact = mean(finite)
+        item |= {"count": len(finite), "mean": None if exact is None else rounded(exact), "variance": spread}
+        item |= {"minimum": min(finite, default=None), "maximum": max(finite, default=None)}
+        found.append((exact, item))
+    return found
+
+
+def expected(rows, top_k):
+    """All of it in plain Python, with fractions."""
+    components = sorted({name for row in rows for name in row if name.startswith("loss_")})
+    made = {}
+    for scope in (None, *sorted({row.get("dataset") or "" for row in rows})):
+        mine = [row for row in rows if scope in (None, row.get("dataset") or "")]
+        finite = [row for row in mine if math.isfinite(row["loss"])]
+        losses = [row["loss"] for row in finite]
+
+        def weighted(name, among=finite):
+            some = [row for row in among if row.get(name) is not None and math.isfinite(row[name])]
+            value = mean([row[name] for row in some], [row.get("weight") or 1.0 for row in some])
+            return None if value is None else rounded(value)
+
+        items = expected_items(mine)
+        ordered = [
+            (exact, (item["dataset"], item["sample_id"] or "", item["path"] or "", item["caption"] or ""), item)
+            for exact, item in items
+            if exact is not None
+        ]
+        made[scope] = {
+            "count": len(losses),
+            "nan": sum(math.isnan(row["loss"]) for row in mine),
+            "infinite": sum(math.isinf(row["loss"]) for row in mine),
+            "items": len(items),
+            "mean": weighted("loss"),
+            "median": median(losses),
+            "minimum": min(losses, default=None),
+            "maximum": max(losses, default=None),
+            "variance": variance(losses),
+            "components": {name.removeprefix("loss_"): weighted(name) for name in components},
+            "highest": [item for _, _, item in sorted(ordered, key=lambda one: (-one[0], one[1]))[:top_k]],
+            "lowest": [item for _, _, item in sorted(ordered, key=lambda one: one[:2])[:top_k]],
+        }
+    return {"overall": made.pop(None), "datasets": made}
+
+
+def nearly(found):
+    """The same with means and variances of items to 15 digits."""
+
+    def near(item):
+        return {
+            name: pytest.approx(value, rel=1e-14, abs=1e-300) if name in ("mean", "variance") and value else value
+            for name, value in item.items()
+        }
+
+    for one in (found["overall"], *found["datasets"].values()):
+        for end in ("highest", "lowest"):
+            one[end] = [near(item) for item in one[end]]
+    return found
+
+
+@MANY
+@given(record_lists(few, halves))
+def test_plain_python_says_the_same(rows):
+    """Counts, exact means, medians, extremes, rankings: of ties and missing names. What is not finite is apart."""
+    assert aggregate_by_dataset(rows, top_k=3) == nearly(expected(rows, 3))
+
+
+@SOME
+@given(record_lists(any_float, st.floats(min_value=5e-324, allow_infinity=False)))
+def test_any_float_is_summed_exactly(rows):
+    """Mean, median and variance are the floats nearest to the exact ones, from 5e-324 to 1.8e308."""
+    found, wanted = aggregate_by_dataset(rows, top_k=0), expected(rows, 0)
+    assert found == wanted
+
+
+@FEW
+@given(record_lists(st.one_of(few, any_float), halves), st.integers(0, 99))
+def test_every_form_gives_the_same_bits(rows, seed):  # over 10 s by test-all: five questions for each example
+    """A list, columns, a generator, and shards in two orders and divisions; and JSON holds it."""
+    found = repr(aggregate_by_dataset(rows))
+    json.dumps(aggregate_by_dataset(rows), allow_nan=False)
+    assert repr(aggregate_by_dataset(row for row in rows)) == found
+    assert repr(aggregate_by_dataset(as_columns(rows))) == found
+    for number in (seed, seed + 100):
+        with tempfile.TemporaryDirectory() as folder:
+            assert repr(aggregate_by_dataset(as_shards(rows, folder, number))) == found
+
+
+@SOME
+@given(st.lists(any_float.filter(math.isfinite), min_size=1, max_size=6))
+def test_the_mean_of_an_item_lies_within_its_losses(losses):
+    """Whatever their range. Of equal losses it is these, however many there are."""
+    rows = [{"loss": loss, "sample_id": "x"} for loss in losses]
+    rows += [{"loss": losses[0], "sample_id": "equal"}] * 7
+    items = {item["sample_id"]: item for item in aggregate_by_dataset(rows)["overall"]["highest"]}
+    assert min(losses) <= items["x"]["mean"] <= max(losses)
+    assert items["equal"]["mean"] == losses[0]
+
+
+def test_variances_of_items_are_exact():
+    """Over means of epochs, to the nearest float, whatever the losses; two rows of an epoch are one mean."""
+    losses = [0.1, 1e300, 5e-324, -1e-300, 1 / 3, 2.5e-5]
+    rows = [{"loss": loss, "sample_id": "x", "epoch": epoch // 2} for epoch, loss in enumerate(losses)]
+    rows += [{"loss": loss, "sample_id": "y", "step": step} for step, loss in enumerate((0.1, 0.3, 1e-7))]
+    rows += [{"loss": 0.7, "sample_id": "z", "epoch": 1, "step": step} for step in range(3)]
+    found = {item["sample_id"]: item["variance"] for item in aggregate_by_dataset(rows)["overall"]["highest"]}
+    means = [rounded(mean(losses[place : place + 2])) for place in (0, 2, 4)]
+    assert found == {"x": variance(means), "y": variance([0.1, 0.3, 1e-7]), "z": None}
+    assert found["x"] is None  # 1e300 squared is beyond the floats
+
+
+def test_a_small_table():
+    """By hand: two datasets, three examples, one of them in two epochs."""
+    rows = [
+        {"dataset": "a", "sample_id": "cat", "epoch": 0, "loss": 1.0, "caption": "a cat"},
+        {"dataset": "a", "sample_id": "cat", "epoch": 1, "loss": 2.0, "path": "cat.png"},
+        {"dataset": "a", "sample_id": "dog", "epoch": 0, "loss": 6.0},
+        {"dataset": "b", "path": "owl.png", "loss": NAN, "loss_dice": 1.0},
+        {"dataset": "b", "path": "owl.png", "loss": 3.0, "loss_dice": 0.25, "weight": 2.0},
+    ]
+    cat = {"dataset": "a", "sample_id": "cat", "path": "cat.png", "caption": "a cat", "count": 2}
+    cat |= {"mean": 1.5, "minimum": 1.0, "maximum": 2.0, "variance": 0.5}
+    dog = {"dataset": "a", "sample_id": "dog", "path": None, "caption": None, "count": 1}
+    dog |= {"mean": 6.0, "minimum": 6.0, "maximum": 6.0, "variance": None}
+    found = aggregate_by_dataset(rows, top_k=1)
+    assert found["datasets"]["a"] == {
+        "count": 3, "nan": 0, "infinite": 0, "items": 2, "mean": 3.0, "median": 2.0, "minimum": 1.0, "maximum": 6.0,
+        "variance": 7.0, "components": {"dice": None}, "highest": [dog], "lowest": [cat],
+    }  # fmt: skip
+    owl = found["datasets"]["b"]
+    assert (owl["count"], owl["nan"], owl["mean"], owl["components"]) == (1, 1, 3.0, {"dice": 0.25})
+    assert found["overall"]["mean"] == 15 / 5  # the owl counts twice
+    assert found["overall"]["median"] == 2.5
+
+
+def test_medians_of_many_ties_and_of_a_huge_range():
+    """A hundred thousand zeros and one more negative than positive; the middle of 1e-300 and 1e300."""
+    tied = {"loss": [0.0] * 100_000 + [-1.0, 5.0, -2.0]}
+    assert aggregate_by_dataset(tied)["overall"]["median"] == 0.0
+    assert aggregate_by_dataset({"loss": [1e-300, 1e300]})["overall"]["median"] == 5e299
+    assert aggregate_by_dataset({"loss": [-1e-300, -1e300, -3.0]})["overall"]["median"] == -3.0
+
+
+def test_equal_means_are_in_the_order_of_names():
+    """Those without a sample_id come first; then by sample_id, as text."""
+    rows = [{"loss": 1.0, "sample_id": name} for name in ("b", "a10", "a9", "B")]
+    rows += [{"loss": 1.0, "path": "z"}, {"loss": 1.0, "caption": "k"}, {"loss": 1.0, "caption": "c"}]
+    found = aggregate_by_dataset(rows, top_k=6)["overall"]
+    names = [item["sample_id"] or item["path"] or item["caption"] for item in found["highest"]]
+    assert names == ["c", "k", "z", "B", "a10", "a9"]
+    assert found["lowest"] == found["highest"]
+
+
+def test_more_rows_than_a_chunk_from_a_generator():
+    """200,000 rows that are never all in memory: of 0 to 199,999 mean and median are 99,999.5."""
+    found = aggregate_by_dataset({"loss": float(number), "sample_id": str(number % 1000)} for number in range(200_000))
+    assert found["overall"]["mean"] == found["overall"]["median"] == 99_999.5
+    assert found["overall"]["items"] == 1000
+    assert found["overall"]["variance"] == pytest.approx(200_000 * 200_001 / 12, rel=1e-15)
+
+
+def test_less_memory_gives_the_same(tmp_path):
+    """What does not fit is spilled."""
+    rows = [{"loss": math.sin(number), "sample_id": f"{number:030d}"} for number in range(60_000)]
+    with connect(rows, memory_limit="60MB", threads=1, temp_directory=tmp_path) as records:
+        assert aggregate_by_dataset(records) == aggregate_by_dataset(rows)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("top_k", [-1, 1.0, True, 100_001, "3"])
+def test_a_top_k_that_cannot_be(top_k):
+    """An integer within bounds."""
+    with pytest.raises(LossregError, match=r"^top_k is an integer from 0 to 100000, got "):
+        aggregate_by_dataset([], top_k=top_k)
+
+
+def test_a_weight_in_a_shard_that_cannot_be(tmp_path):
+    """A mean over it would mean nothing."""
+    chunk = next(chunks([{"loss": 1.0}, {"loss": 2.0}]))
+    for number, weight in enumerate((0.0, -1.0, INF, NAN)):
+        folder = Path(tmp_path, str(number))
+        folder.mkdir()
+        chunk["weight"][0] = weight
+        write_shard(folder, "x.parquet", chunk)
+        with pytest.raises(LossregError, match=rf"^records have a weight of {weight}; weights are finite and above 0$"):
+            aggregate_by_dataset(folder)

@@ -1,0 +1,157 @@
+"""Captions that are probably wrong: which are flagged, and which are not."""
+
+import json
+import re
+
+import pytest
+
+pytest.importorskip("duckdb", reason="duckdb is not installed, so there are no records")
+hypothesis = pytest.importorskip("hypothesis", reason="hypothesis is not installed, which draws the records")
+from hypothesis import given, settings  # noqa: E402
+from hypothesis import strategies as st  # noqa: E402
+
+from lossreg.errors import LossregError  # noqa: E402
+from lossreg.records.captions import RULES, CaptionRules, flag_bad_captions  # noqa: E402
+
+from ..budget import examples  # noqa: E402
+
+
+def flagged(*captions, rules=None):
+    """The rules that each caption breaks, each of an example of its own."""
+    rows = [{"loss": 1.0, "sample_id": str(number), "caption": text} for number, text in enumerate(captions)]
+    found = flag_bad_captions(rows, rules, top_n=len(captions))["rules"]
+    return [
+        {rule for rule in found for one in found[rule]["examples"] if one["sample_id"] == str(number)}
+        for number in range(len(captions))
+    ]
+
+
+@pytest.mark.parametrize(
+    "caption, broken",
+    [
+        ("a photo of a cat", set()),
+        ("", {"empty"}),
+        (" \t\n\u3000", {"empty"}),
+        ("two words", {"short"}),
+        ("!!! ...", {"short"}),
+        ("a_b_c", set()),
+        (" ".join(map(str, range(75))), set()),
+        (" ".join(map(str, range(76))), {"long"}),
+        ("x" * 200 + " y z", set()),
+        ("very very very good", {"repeated_tokens"}),
+        ("Very, VERY very good", {"repeated_tokens"}),
+        ("a b a b a b a", set()),
+        ("very very varying good", set()),
+        ("a banana is yellow", set()),
+        ("a NaN is shown", {"suspicious_tokens"}),
+        ("a photo of [TODO]", {"suspicious_tokens"}),
+        ("nanny and nullity", set()),
+        ("一只猫坐在垫子上", set()),
+        ("猫", {"short"}),
+        ("哈哈哈", {"repeated_tokens"}),
+        ("très très très bien", {"repeated_tokens"}),
+        ("it's 'quoted'; --", set()),
+    ],
+)
+def test_one_caption(caption, broken):
+    """Tokens are runs of letters, marks and digits; each character of a script without spaces is one."""
+    assert flagged(caption) == [broken]
+
+
+def test_duplicates_are_of_several_examples():
+    """Spaces and case make no difference; two captions or epochs of one example are none."""
+    assert flagged("A cat  sits", "a CAT sits ", "a cat stands") == [{"duplicates"}, {"duplicates"}, set()]
+    rows = [
+        {"loss": 1.0, "sample_id": "x", "caption": c, "epoch": e} for e, c in enumerate(["a cat sits", "A cat sits"])
+    ]
+    found = flag_bad_captions(rows * 2)
+    assert (found["checked"], found["rules"]["duplicates"]["count"]) == (2, 0)
+
+
+def test_a_missing_caption_counts_where_others_have_one():
+    """A dataset without any caption is not judged; rows without a name are examples of their own."""
+    rows = [{"loss": 1.0, "dataset": "a", "caption": "a cat sits"}, {"loss": 1.0, "dataset": "a"}, {"loss": 1.0}]
+    found = flag_bad_captions(rows)
+    assert (found["checked"], found["rules"]["empty"]["count"]) == (2, 1)
+    assert flag_bad_captions([])["checked"] == 0
+
+
+def test_examples_are_those_with_the_highest_losses():
+    """The mean of the finite ones; without any last; equal ones by name."""
+    rows = [{"loss": 2.0, "sample_id": name, "caption": "x"} for name in ("c", "a")]
+    rows += [{"loss": loss, "sample_id": "m", "caption": "x"} for loss in (1.0, 4.0, float("nan"))]
+    rows += [{"loss": float("inf"), "sample_id": "none", "caption": "x"}, {"loss": 0.0, "path": "p", "caption": "x"}]
+    short = flag_bad_captions(rows)["rules"]["short"]
+    assert [(one["sample_id"] or one["path"], one["loss"]) for one in short["examples"]] == [
+        ("m", 2.5), ("a", 2.0), ("c", 2.0), ("p", 0.0), ("none", None),
+    ]  # fmt: skip
+    assert short["examples"][0] == {"dataset": "", "sample_id": "m", "path": None, "caption": "x", "loss": 2.5}
+    json.dumps(short, allow_nan=False)
+    less = flag_bad_captions(rows, top_n=1)["rules"]["short"]
+    assert (less["count"], less["examples"]) == (5, short["examples"][:1])
+    assert flag_bad_captions(rows, top_n=0)["rules"]["short"] == {"count": 5, "examples": []}
+
+
+def test_rules_are_chosen_and_set():
+    """By a mapping or by CaptionRules."""
+    captions = ("one two three four", "a a b c", "a bird sits")
+    rules = {
+        "short": 4,
+        "long": 3,
+        "repeated": 2,
+        "suspicious": ["bird"],
+        "rules": ["short", "long", "repeated_tokens"],
+    }
+    assert flagged(*captions, rules=rules) == [{"long"}, {"long", "repeated_tokens"}, {"short"}]
+    only = CaptionRules(suspicious=("bird",), rules=("suspicious_tokens",))
+    assert flagged(*captions, rules=only) == [set(), set(), {"suspicious_tokens"}]
+    assert flag_bad_captions([{"loss": 1.0, "caption": "x"}], {"rules": []}) == {"checked": 1, "rules": {}}
+
+
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        (3, "heuristics are CaptionRules, a mapping of their fields, or None, got 3"),
+        ({"shrt": 3}, "heuristics: no field is called 'shrt'; did you mean 'short'?"),
+        ({"short": -1}, "short is an integer >= 0, got -1"),
+        ({"long": 1.5}, "long is an integer >= 0, got 1.5"),
+        ({"repeated": 1}, "repeated is an integer >= 2, got 1"),
+        ({"rules": "short"}, "rules is a list of texts, got 'short'"),
+        ({"rules": ["shrt"]}, f"rules: 'shrt' is none; there are {', '.join(RULES)}"),
+        ({"suspicious": [1]}, "suspicious is a list of texts, got 1 in it"),
+        ({"suspicious": ["x'y"]}, 'suspicious: "x\'y" is no token; expected letters and digits in lower case'),
+        ({"suspicious": ["NaN"]}, "suspicious: 'NaN' is no token; expected letters and digits in lower case"),
+    ],
+)
+def test_rules_that_cannot_be(given, message):
+    """Each says what is allowed."""
+    with pytest.raises(LossregError, match=f"^{re.escape(message)}$"):
+        flag_bad_captions([], given)
+
+
+def plain_rules(caption):
+    """The default rules of ASCII text, in plain Python."""
+    tidy = " ".join(caption.lower().split())
+    if not tidy:
+        return {"empty"}
+    tokens = re.findall("[a-z0-9]+", tidy)
+    row = any(a == b == c for a, b, c in zip(tokens, tokens[1:], tokens[2:], strict=False))
+    tests = {"short": len(tokens) < 3, "long": len(tokens) > 75, "repeated_tokens": row}
+    return {rule for rule, broken in tests.items() if broken} | (
+        {"suspicious_tokens"} if {"nan", "none"} & set(tokens) else set()
+    )
+
+
+words = st.sampled_from(["a", "A", "b", "nan", "banana", "none", "ab", "9", "_", "-", "  ", "\n", "'", '"', "\\"])
+
+
+@settings(max_examples=examples(8, 40), deadline=None)
+@given(st.lists(st.lists(words, max_size=8).map(" ".join) | st.lists(words, max_size=8).map("".join), max_size=12))
+def test_plain_python_says_the_same(captions):
+    """Of every rule but duplicates; and those by counting."""
+    tidy = [" ".join(caption.lower().split()) for caption in captions]
+    wanted = [
+        plain_rules(caption) | ({"duplicates"} if key and tidy.count(key) > 1 else set())
+        for caption, key in zip(captions, tidy, strict=True)
+    ]
+    assert flagged(*captions) == wanted

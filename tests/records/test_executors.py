@@ -1,0 +1,246 @@
+"""Every executor gives the same summary of the same losses; one that was killed is started again and gives it, too."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+duckdb = pytest.importorskip("duckdb", reason="duckdb is not installed, so there are no records")
+
+from torch.utils.data import DataLoader  # noqa: E402
+
+from lossreg import InputError  # noqa: E402
+from lossreg.errors import MissingLibraryError  # noqa: E402
+from lossreg.records import run_dataset_evaluation  # noqa: E402
+from lossreg.records.evaluation.evaluate import write_rows  # noqa: E402
+from lossreg.records.evaluation.ray_data import RayExecutor, _RowsOfBatch  # noqa: E402
+from lossreg.records.row_validation import chunks  # noqa: E402
+
+from .executor_job import BATCH, COUNT, PART, Examples, Model  # noqa: E402
+
+pytestmark = pytest.mark.tools
+
+JOB = Path(__file__).with_name("executor_job.py")
+PARTS = math.ceil(COUNT / PART)
+needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed: pip install 'lossreg[ray]'")
+
+
+def start(out, *command):
+    """A process of the script, with its output in a file, and no network."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"}
+    with (out / f"{command[-1]}.out").open("w") as output:
+        return subprocess.Popen([sys.executable, *command, out], env=environment, stdout=output, stderr=output)
+
+
+def finished(process, out, name):
+    """Wait for a process that must end well; one that hangs is ended."""
+    try:
+        process.wait(120)
+    finally:
+        process.terminate()
+    assert process.returncode == 0, (out / f"{name}.out").read_text()[-3000:]
+
+
+def left_behind(out, name):
+    """A shard of a process that was killed, with losses that no summary may have."""
+    directory = out / f"{name}_000000007.records"
+    directory.mkdir()
+    write_rows(chunks([{"loss": 1e6, "sample_id": "0", "run": name, "rank": 2, "step": 7}]), directory, name, 2)
+
+
+def summary(out, name):
+    """What an executor wrote, but for the name of the job."""
+    text = (out / f"{name}_000000007.json").read_text()
+    return json.loads(text.replace(f"{name}_000000007", "").replace(f'"{name}"', '"job"'))
+
+
+def log(out, name):
+    """What the models were asked: (process, "made") or (process, index)."""
+    return [tuple(line.split()) for line in (out / f"{name}.log").read_text().splitlines()]
+
+
+def rows(out, name):
+    """How many rows there are in the shards."""
+    shards = f"{out}/{name}_000000007.records/*.parquet"
+    return duckdb.connect().execute(f"SELECT count(*) FROM read_parquet('{shards}')").fetchone()[0]
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory):
+    """The folder of an evaluation in this process."""
+    out = tmp_path_factory.mktemp("local")
+    left_behind(out, "local")
+    path = run_dataset_evaluation(
+        Model, DataLoader(Examples(), BATCH), "local", 7, out, init={"log": str(out / "local.log")}
+    )
+    assert path == out / "local_000000007.json"
+    return out
+
+
+@pytest.fixture(scope="module")
+def torchrun(tmp_path_factory):
+    """The folder of evaluations by two ranks."""
+    out = tmp_path_factory.mktemp("torchrun")
+    left_behind(out, "torchrun")
+    command = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", JOB, "torchrun")
+    finished(start(out, *command), out, "torchrun")
+    return out
+
+
+@pytest.fixture(scope="module")  # over 10 s: a Ray cluster starts, dies and starts again
+def killed(tmp_path_factory):
+    """The folder of a job on Ray that was killed, and the parts that it had written whole. One of them was torn."""
+    if find_spec("ray") is None:
+        pytest.skip("ray is not installed: pip install 'lossreg[ray]'")
+    out = tmp_path_factory.mktemp("ray")
+    process = start(out, JOB, "ray-killed")
+
+    def written():
+        return sorted(out.glob("*.records/.ray-*/part=*/rows=*/*.parquet"))
+
+    end = time.monotonic() + 60
+    while len(written()) < 4 and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    assert not (out / "parts_000000007.json").exists()
+    time.sleep(1)  # the workers go when they see that their driver has gone
+    torn, *_ = written()
+    torn.write_bytes(torn.read_bytes()[:-100])
+    whole = {int(file.parent.parent.name[len("part=") :]) for file in written() if file.read_bytes()[-4:] == b"PAR1"}
+    assert 3 <= len(whole) < PARTS
+    return out, whole, {process for process, _ in log(out, "parts")}
+
+
+@pytest.fixture(scope="module")
+def on_ray(killed):
+    """The job was started again."""
+    out, _, _ = killed
+    finished(start(out, JOB, "ray"), out, "ray")
+
+
+def said(file):
+    """The errors that the script met, by what it tried."""
+    return json.loads(file.read_text())
+
+
+def test_the_summary_is_that_of_the_losses(local):
+    """Against plain Python: 103 examples, of which one is NaN; the shard that was there before is not counted."""
+    losses = [(index * 37 % 101) / 7 + 0.1 for index in range(COUNT) if index != 50]
+    weights = [1.0 + index % 2 for index in range(COUNT) if index != 50]
+    overall = summary(local, "local")["overall"]
+    assert (overall["count"], overall["nan"], overall["items"]) == (102, 1, 103)
+    weighted = math.fsum(w * loss for w, loss in zip(weights, losses, strict=True)) / sum(weights)
+    assert overall["mean"] == pytest.approx(weighted, rel=1e-14)
+    assert overall["maximum"] == max(losses) == 100 / 7 + 0.1
+    assert {process for process, _ in log(local, "local")} == {str(os.getpid())}
+
+
+def test_torchrun_gives_the_same(local, torchrun):
+    """Two ranks of 52: what was padded is there and does not count, nor does what an earlier run left."""
+    assert [said(torchrun / f"rank{rank}.json")["again"] for rank in (0, 1)] == [None, None]
+    assert rows(torchrun, "torchrun") == 104
+    assert summary(torchrun, "torchrun") == summary(local, "local")
+
+
+def test_a_rank_that_fails_stops_the_others(torchrun):
+    """The one with its own error, the other with one that names it; neither waits, and nothing is summarised."""
+    first, second = (said(torchrun / f"rank{rank}.json")["fails"] for rank in (0, 1))
+    assert second == "RuntimeError: no photo 51"
+    assert first == ("RankError: rank 1 of 2 failed, so that rank 0 stops as well; the output of rank 1 says why")
+    assert not (torchrun / "fails_000000007.json").exists()
+
+
+@needs_ray
+@pytest.mark.usefixtures("on_ray")
+def test_ray_gives_the_same_though_it_was_killed(local, killed):
+    """The second job computes what the first had not written whole, with one model per actor, and no row is twice.
+
+    What else was asked of the cluster is judged here, too: starting one takes longer than all the rest.
+    """
+    out, whole, before = killed
+    errors = said(out / "ray.json")
+    assert errors["parts"] is None
+    assert summary(out, "parts") == summary(local, "local")
+    assert rows(out, "parts") == COUNT
+    after = [(process, word) for process, word in log(out, "parts") if process not in before]
+    again = sorted(int(word) for _, word in after if word != "made")
+    assert again == [index for index in range(COUNT) if index // PART not in whole]
+    assert sorted(process for process, word in after if word == "made") == sorted({process for process, _ in after})
+    assert not list(out.glob("*.records/.ray-*"))
+
+    # A finished job computes nothing: its model, which would fail at once, is not even made.
+    assert errors["finished"] is None
+
+    # A ray.data.Dataset is streamed and, after a failure, started again: what was written is left out by its ids.
+    assert "RuntimeError: no photo 70\n" in errors["stream fails"]
+    assert "lossreg: compute_fn failed in batch 17, counted from 0" in errors["stream fails"]
+    assert errors["stream"] is None
+    assert summary(out, "stream") == summary(local, "local")
+    assert rows(out, "stream") == COUNT
+
+    # Parts of another size than the job was begun with; an order that is another each time.
+    assert errors["other parts"] == (
+        f"InputError: {out}/parts_000000007.records was begun with {{'examples': 103, 'part_size': 8}}, and this is"
+        " {'examples': 103, 'part_size': 4}; give the same data and part_size, or delete the directory"
+    )
+    assert errors["shuffled"] == (
+        "InputError: executor 'ray' cuts the dataset into parts by index: give a DataLoader with a batch_size and"
+        " without shuffle or sampler, or the dataset"
+    )
+
+
+@needs_ray
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of Ray's own settings, as it is imported
+def test_data_that_ray_cannot_take(tmp_path):
+    """Said before a cluster is started."""
+    with pytest.raises(InputError, match=r"takes a ray.data.Dataset, a dataset or sequence .*, got <generator"):
+        run_dataset_evaluation(len, (x for x in "ab"), "job", 7, tmp_path, executor="ray")
+    left_behind(tmp_path, "job2")
+    with pytest.raises(InputError, match="has records that Ray did not write; delete the directory or change job_name"):
+        run_dataset_evaluation(len, [1, 2], "job2", 7, tmp_path, executor="ray")
+
+
+def test_rows_of_a_ray_dataset_have_ids():
+    """In the batch and in what comes back."""
+    rows = _RowsOfBatch(lambda batch: [{"loss": 1.0}], None, {"run": "job"}, frozenset())
+    with pytest.raises(InputError, match=r"a Ray dataset needs a column sample_id, .*; it has image, mask"):
+        list(rows({"image": [1], "mask": [1]}))
+    import numpy as np
+
+    with pytest.raises(InputError, match="a row of compute_fn has no sample_id; return that of the batch"):
+        list(rows({"sample_id": np.array(["a"])}))
+
+
+def test_without_ray_the_error_says_what_to_install(monkeypatch, tmp_path):
+    """Before anything is written."""
+    monkeypatch.setattr("lossreg.messages.find_spec", lambda name: None)
+    with pytest.raises(MissingLibraryError) as caught:
+        run_dataset_evaluation(len, [1, 2], "job", 7, tmp_path, executor="ray")
+    assert str(caught.value) == "executor 'ray': ray is not installed; pip install 'lossreg[ray]'"
+    assert not list(tmp_path.iterdir())
+
+
+def test_torchrun_without_torchrun(monkeypatch, tmp_path):
+    """No process group, and nothing to make one of."""
+    for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(InputError) as caught:
+        run_dataset_evaluation(len, [], "job", 7, tmp_path, executor="torchrun")
+    assert str(caught.value) == (
+        "executor 'torchrun': torch.distributed is not initialised, and the environment has no RANK,"
+        " WORLD_SIZE, MASTER_ADDR, MASTER_PORT; start the script with torchrun, or use executor='local'"
+    )
+
+
+@pytest.mark.parametrize("name", ["actors", "part_size", "batch_size", "cpus", "gpus"])
+def test_the_settings_of_ray_have_a_least_value(name):
+    """Below it, the error says which it is."""
+    with pytest.raises(InputError, match=rf"RayExecutor: {name} is at least \d, got -1"):
+        RayExecutor(**{name: -1})

@@ -1,0 +1,175 @@
+"""Records as they are read: what is left out, and what cannot be read."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+duckdb = pytest.importorskip("duckdb", reason="duckdb is not installed, so there are no records")
+
+from lossreg.errors import LossregError  # noqa: E402
+from lossreg.records.reader import components, connect  # noqa: E402
+from lossreg.records.row_validation import chunks  # noqa: E402
+from lossreg.records.shards import shard_name, write_shard  # noqa: E402
+
+EARLY, LATE = "0" * 15 + "1abcd", "0" * 15 + "2abcd"
+
+
+def write(folder, rows, name="x.parquet"):
+    """One shard of rows."""
+    (chunk,) = chunks(rows)
+    return write_shard(folder, name, chunk)
+
+
+def read(records, columns="sample_id, loss"):
+    """Some columns of what is read, sorted."""
+    with connect(records) as connection:
+        return sorted(connection.execute(f"SELECT {columns} FROM records").fetchall(), key=repr)
+
+
+def rows(*losses, **values):
+    """A row for each loss, with samples a, b, c, ..."""
+    return [{"loss": loss, "sample_id": "abcdef"[number]} | values for number, loss in enumerate(losses)]
+
+
+def test_padding_is_left_out_of_the_higher_rank(tmp_path):
+    """Of one sample in one epoch and run, the lowest rank's; other epochs, runs and rows without a sample_id stay."""
+    write(tmp_path, rows(1.0, 2.0, rank=0, epoch=0, run="r"), shard_name("r", 0, EARLY, 0))
+    second = [
+        *rows(8.0, 9.0, rank=1, epoch=0, run="r"),
+        {"loss": 5.0, "sample_id": "a", "epoch": 1, "rank": 1, "run": "r"},
+    ]
+    write(tmp_path, [*second, {"loss": 7.0, "rank": 1, "epoch": 0, "run": "r"}], shard_name("r", 1, EARLY, 0))
+    write(tmp_path, rows(4.0, rank=1, epoch=0, run="other"), shard_name("other", 1, EARLY, 0))
+    assert read(tmp_path) == [("a", 1.0), ("a", 4.0), ("a", 5.0), ("b", 2.0), (None, 7.0)]
+
+
+def test_padding_in_memory_and_in_files_of_other_names(tmp_path):
+    """There the ranks are looked for in the rows; without an epoch, a step is one."""
+    both = [*rows(1.0, rank=0, step=3), *rows(9.0, rank=1, step=3), *rows(5.0, rank=1, step=4)]
+    write(tmp_path, both[:1], "one.parquet")
+    write(tmp_path, both[1:], "two.parquet")
+    assert read(both) == read(tmp_path) == [("a", 1.0), ("a", 5.0)]
+
+
+def test_a_resumed_run_has_each_step_once(tmp_path):
+    """The latest session's; what only an earlier one has stays, and so do rows with neither step nor epoch."""
+    common = {"rank": 0, "run": "r"}
+    early = [*rows(1.0, step=1, **common), *rows(2.0, step=2, epoch=0, **common), *rows(3.0, **common)]
+    write(tmp_path, early, shard_name("r", 0, EARLY, 0))
+    write(tmp_path, [*rows(20.0, step=2, epoch=0, **common), *rows(30.0, **common)], shard_name("r", 0, LATE, 0))
+    assert read(tmp_path) == [("a", 1.0), ("a", 20.0), ("a", 3.0), ("a", 30.0)]
+
+
+def test_a_resumed_epoch_has_each_sample_once(tmp_path):
+    """By its sample_id or, without one, its path. Nothing tells rows without both apart: they stay."""
+    common = {"rank": 0, "run": "r", "epoch": 4}
+    nameless = {"loss": 9.0, **common}
+    write(tmp_path, [*rows(1.0, 2.0, **common), nameless, {"path": "p", **nameless}], shard_name("r", 0, EARLY, 0))
+    late = [*rows(10.0, **common), nameless, {"loss": 90.0, "path": "p", **common}, *rows(5.0, split="val", **common)]
+    write(tmp_path, late, shard_name("r", 0, LATE, 0))
+    assert read(tmp_path) == [("a", 10.0), ("a", 5.0), ("b", 2.0), (None, 9.0), (None, 9.0), (None, 90.0)]
+
+
+def test_shards_of_different_components(tmp_path):
+    """By name; NULL where a shard has none. Names may hold anything."""
+    write(tmp_path, [{"loss": 1.0, "loss_dice": 2.0}], "a.parquet")
+    write(tmp_path, [{"loss": 3.0, 'loss_"; --': 4.0}], "b.parquet")
+    with connect(tmp_path) as connection:
+        assert components(connection) == ['loss_"; --', "loss_dice"]
+    assert read(tmp_path, 'loss_dice, "loss_""; --"') == [(2.0, None), (None, 4.0)]
+
+
+def test_a_directory_whose_name_is_a_pattern(tmp_path):
+    """Quotes and what DuckDB would expand; a folder that the pattern fits is not read."""
+    folder, other = tmp_path / "it's [ab]*", tmp_path / "it's a"
+    for place, loss in ((folder, 1.0), (other, 2.0)):
+        place.mkdir()
+        write(place, [{"loss": loss}])
+    assert read(folder, "loss") == [(1.0,)]
+
+
+def test_leftovers_and_folders_are_ignored(tmp_path):
+    """What a killed writer leaves is hidden; what lies in a folder is another's."""
+    write(tmp_path, [{"loss": 1.0}])
+    (tmp_path / ".x.parquet").write_text("half")
+    (tmp_path / ".y.parquet.part").write_text("half")
+    (tmp_path / "inner").mkdir()
+    write(tmp_path / "inner", [{"loss": 2.0}])
+    assert read(str(tmp_path), "loss") == [(1.0,)]
+
+
+def test_what_was_not_said():
+    """Empty names are none, a weight is 1, and no dataset is ''."""
+    assert read([{"loss": 1.0, "sample_id": "", "path": ""}], "dataset, sample_id, path, weight") == [
+        ("", None, None, 1.0)
+    ]
+    assert read([]) == []
+
+
+def test_a_connection_is_given_again():
+    """So that rows of a generator are read once for several questions."""
+    with connect(iter([{"loss": 1.0}])) as first, connect(first) as second:
+        assert second is first
+
+
+def test_nothing_is_left_behind(tmp_path):
+    """The temporary folder goes, also after an error."""
+
+    def fail():
+        assert len(os.listdir(tmp_path)) == 1
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError), connect([{"loss": 1.0}], temp_directory=tmp_path):
+        fail()
+    assert os.listdir(tmp_path) == []
+
+
+def queried(records, options):
+    with connect(records, **options) as connection:
+        connection.execute("SELECT sum(loss), max(caption) FROM records").fetchall()
+
+
+def message(records, **options):
+    with pytest.raises(LossregError) as caught:
+        queried(records, options)
+    return str(caught.value)
+
+
+def test_directories_that_cannot_be_read(tmp_path):
+    """Each says what to do."""
+    assert message(tmp_path / "no") == f"{tmp_path}/no: a directory of records is not there; check the path"
+    assert message(tmp_path) == f"{tmp_path}: holds no *.parquet; shards are written by lossreg.records.RecordWriter"
+    file = write(tmp_path, [{"loss": 1.0}])
+    assert message(file) == f"{file}: a directory of records is a file; give the directory it lies in"
+    lost = message([], temp_directory=tmp_path / "no")
+    assert lost == f"no temporary folder can be made in {tmp_path}/no: No such file or directory"
+
+
+def test_files_that_are_no_shards(tmp_path):
+    """The file is named, and what it lacks."""
+    write(tmp_path, [{"loss": 1.0}], "good.parquet")
+    bad = Path(tmp_path, "z.parquet")
+    bad.write_text("this is no Parquet file")
+    assert message(tmp_path).startswith(f"{bad}: is no shard of records: ")
+    assert message(tmp_path).endswith("shards are written by lossreg.records.RecordWriter: move the file elsewhere")
+    duckdb.connect().execute(f"COPY (SELECT * EXCLUDE (loss, run) FROM '{tmp_path}/good.parquet') TO '{bad}'")
+    assert "it has no column 'run', 'loss';" in message(tmp_path)
+    duckdb.connect().execute(f"COPY (SELECT * REPLACE ('x' AS loss) FROM '{tmp_path}/good.parquet') TO '{bad}'")
+    assert "its column 'loss' holds VARCHAR, expected numbers;" in message(tmp_path)
+
+
+def test_a_shard_whose_middle_is_damaged(tmp_path):
+    """Its end still reads, so only a query finds it."""
+    path = write(tmp_path, [{"loss": float(number), "caption": str(number) * 9} for number in range(5000)])
+    data = bytearray(path.read_bytes())
+    data[100:4000] = bytes(3900)
+    path.write_bytes(data)
+    assert message(tmp_path).startswith(f"{tmp_path}: records cannot be read: ")
+
+
+def test_limits_that_are_none(tmp_path):
+    """Memory is text with a unit; threads are counted."""
+    assert message([], memory_limit="much") == "memory_limit is text such as '1GB', got 'much'"
+    assert message([], threads=0) == "threads is an integer >= 1, got 0"
+    assert message([{"lose": 1.0}]).startswith("row 0: no column is called 'lose'")

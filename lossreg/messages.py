@@ -1,8 +1,9 @@
-"""Messages: how errors show values and paths, and the error where an extra is not installed."""
+"""Messages: how errors show values, paths and similar names, warnings given once, and the error for a missing extra."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
 
 from lossreg.errors import InvalidConfigError, MissingLibraryError, Problem
@@ -54,6 +55,29 @@ def join(path: str, key: str | int) -> str:
 def printable(text: str) -> str:
     """Text from a package as a terminal may show it: without control characters."""
     return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def similar(name: str, known: Iterable[str], most: int = 1) -> tuple[str, ...]:
+    """Return the known names that a mistyped one may mean, the most similar first."""
+    from difflib import get_close_matches  # costs more than listing may take
+
+    return tuple(get_close_matches(name, [*known], n=most))
+
+
+def did_you_mean(name: str, known: Iterable[str], *, most: int = 1, otherwise: str = "") -> str:
+    """Write "did you mean 'dice' or 'dace'?", or `otherwise` where no known name is similar."""
+    close = similar(name, known, most)
+    return f"did you mean {' or '.join(map(repr, close))}?" if close else otherwise
+
+
+_warned: set[object] = set()  # the keys of the warnings that this process has given
+
+
+def warn_once(key: object, message: str, category: type[Warning] = UserWarning, stacklevel: int = 2) -> None:
+    """Warn, unless a warning with this key was given before in this process."""
+    if key not in _warned:
+        _warned.add(key)
+        warnings.warn(message, category, stacklevel=stacklevel + 1)
 
 
 def with_type(error: BaseException) -> str:

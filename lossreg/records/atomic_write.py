@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Atomic writing: a file is complete, as it was before, or absent, whatever stops the process."""
 
 from __future__ import annotations
 
@@ -6,34 +6,41 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from uuid import uuid4
 
 
 @contextmanager
-def aside(path: Path) -> Iterator[Path]:
-    """A hidden file beside the one that is meant, which takes its place once it is on the disk.
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Yield the path of a temporary file; on success flush it to the disk and rename it to `path`.
 
-    Whatever stops the process, the file is whole, as it was before, or not there. An error leaves nothing of it behind.
+    An error removes the temporary file. Its name is unique, so that processes may write the same `path` at once.
 
     Args:
-        path: the file that is meant, in a directory that is there.
+        path: the file to write, in a directory that exists.
     Raises:
-        OSError: what the system says when it is written or renamed.
+        OSError: the file cannot be written or renamed.
     """
-    left = hidden = path.with_name(f".{path.name}.part")
+    created = temporary = path.with_name(f".{path.name}.{uuid4().hex[:12]}.part")
     try:
-        yield hidden
-        _to_disk(hidden)
-        os.replace(hidden, path)
-        left = path
+        yield temporary
+        _to_disk(temporary)
+        os.replace(temporary, path)
+        created = path
         _to_disk(path.parent)
     except BaseException:
         with suppress(OSError):
-            left.unlink()
+            created.unlink()
         raise
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text file as UTF-8, atomically, with line feeds on every system."""
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
 def _to_disk(path: Path) -> None:
-    """Wait until a file or the names in a directory are on the disk."""
+    """Wait until the contents of a file or the names in a directory are on the disk."""
     try:
         handle = os.open(path, os.O_RDONLY)
     except PermissionError:

@@ -13,7 +13,7 @@ import duckdb
 from lossreg.errors import LossregError
 from lossreg.messages import printable
 from lossreg.records.aggregate import aggregate_by_dataset
-from lossreg.records.atomic_write import aside
+from lossreg.records.atomic_write import atomic_write
 from lossreg.records.examples import details, items_of
 from lossreg.records.reader import Records, connect
 
@@ -71,7 +71,7 @@ def export_json(records: Records, path: str | PathLike[str], top_k: int = 10) ->
 def _written(path: Path) -> Iterator[Path]:
     """The file to write to instead, and errors that name the one that is meant."""
     try:
-        with aside(path) as hidden:
+        with atomic_write(path) as hidden:
             yield hidden
     except (OSError, duckdb.IOException) as error:
         if isinstance(error, LossregError):

@@ -14,7 +14,7 @@ import numpy as np
 
 from lossreg.errors import RecordsError
 from lossreg.messages import printable
-from lossreg.records.atomic_write import aside
+from lossreg.records.atomic_write import atomic_write
 from lossreg.records.record_schema import COLUMNS, SUFFIX
 from lossreg.records.row_validation import Chunk
 
@@ -55,7 +55,7 @@ def write_shard(directory: str | Path, name: str, chunk: Chunk) -> Path:
     directory = Path(directory)
     path = directory / name
     try:
-        with aside(path) as hidden, duckdb.connect(config=_SETTINGS) as connection:
+        with atomic_write(path) as hidden, duckdb.connect(config=_SETTINGS) as connection:
             query = select(connection, chunk)
             target = str(hidden).replace("'", "''")
             connection.execute(f"COPY ({query}) TO '{target}' (FORMAT parquet, COMPRESSION zstd)")

@@ -13,7 +13,7 @@ from typing import Any
 
 from lossreg.errors import InputError, LossregError
 from lossreg.messages import printable, require
-from lossreg.records.atomic_write import aside
+from lossreg.records.atomic_write import atomic_write
 from lossreg.records.record_schema import SUFFIX
 
 require("duckdb", "numpy", extra="records", use="records")
@@ -199,7 +199,7 @@ def _begin(directory: Path, plan: Mapping[str, object]) -> str:
         )
     directory.mkdir(parents=True, exist_ok=True)
     session = new_session()
-    with aside(file) as hidden:
+    with atomic_write(file) as hidden:
         hidden.write_text(json.dumps({"plan": plan, "session": session}))
     return session
 

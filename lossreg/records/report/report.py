@@ -8,7 +8,7 @@ from typing import Any
 
 from lossreg.errors import InputError, LossregError
 from lossreg.messages import require
-from lossreg.records.atomic_write import aside
+from lossreg.records.atomic_write import atomic_write
 
 MOST_EXAMPLES = 1000  # of one list: more are no page to read
 
@@ -63,7 +63,7 @@ def _title(records: object) -> str:
 
 def _write(path: Path, text: str) -> None:
     try:
-        with aside(path) as hidden:
+        with atomic_write(path) as hidden:
             hidden.write_text(text, encoding="utf-8", errors="replace", newline="\n")
     except OSError as error:
         raise LossregError(

@@ -67,6 +67,8 @@ __getattr__, __dir__ = lazy(
     },
 )
 
+__path__ = [*__path__, f"{__path__[0]}/authoring/former"]  # modules that have moved, found as before
+
 __version__ = "0.1.0"
 
 __all__ = [

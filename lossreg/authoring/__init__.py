@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lossreg.loss.shared_passes import Pass
     from lossreg.messages import is_installed
     from lossreg.parameters.types import Functions, Part
+    from lossreg.registries import hooks
 
 # An overlay is written without torch, and a loss without pydantic's models.
 __getattr__, __dir__ = lazy(
@@ -35,6 +36,7 @@ __getattr__, __dir__ = lazy(
         "Reduction": "lossreg.loss.base",
         "contract": "lossreg.contract",
         "debugging": "lossreg.loss.debug",
+        "hooks": "lossreg.registries",
         "is_installed": "lossreg.messages",
     },
 )
@@ -50,5 +52,6 @@ __all__ = [
     "Reduction",
     "contract",
     "debugging",
+    "hooks",
     "is_installed",
 ]

@@ -1,4 +1,4 @@
-"""The command line: one file per command group. Typer and Rich are imported here and nowhere else."""
+"""Command line `lossreg`: one file for each command, named like it. Only this package imports Typer."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from lossreg.cli import listing, validation
-from lossreg.cli import manifest as manifests
+from lossreg.cli import list as listing
+from lossreg.cli import manifest, schema, show, validate
 from lossreg.errors import LossregError
 from lossreg.messages import printable
 
 INVALID = 1
-OWN = {"list", "show", "validate", "schema", "manifest", "--version"}
+WITHOUT_HOOKS = {"list", "show", "validate", "schema", "manifest", "--version"}
 
 app = typer.Typer(
     name="lossreg",
@@ -34,27 +34,27 @@ def options(version: Annotated[bool, typer.Option("--version", help="Print the v
         raise typer.Exit
 
 
-for group in (listing, validation, manifests):
-    group.add_to(app)
+for command in (listing, show, validate, schema, manifest):
+    command.add_to(app)
 
 
 def main() -> None:
-    """Run a command. Exit codes: 0, 1 for what is invalid, 2 for wrong usage."""
+    """Run a command. Exit codes: 0, 1 for an error, 2 for wrong usage."""
     try:
-        if not OWN & {*sys.argv[1:2]}:
-            add_tools(app)
+        if not WITHOUT_HOOKS & {*sys.argv[1:2]}:
+            add_hook_commands(app)
         app()
     except LossregError as error:
         print("\n".join(map(printable, f"lossreg: {error}".splitlines())), file=sys.stderr)
         sys.exit(INVALID)
 
 
-def add_tools(app: typer.Typer) -> None:
-    """What is seldom called, and what hooks add: listing and validating do not wait for their imports."""
-    from lossreg.cli import tools
+def add_hook_commands(app: typer.Typer) -> None:
+    """Add the commands that come by hooks. The commands above start faster without their imports."""
+    from lossreg.cli import hook
     from lossreg.registries import hooks
 
     found = hooks()
-    if not found.manager.is_registered(tools):
-        found.manager.register(tools, "lossreg.cli")
+    if not found.manager.is_registered(hook):
+        found.manager.register(hook, "lossreg.cli")
         found.call("lossreg_cli", app=app)

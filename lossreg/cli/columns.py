@@ -17,7 +17,7 @@ def aligned(rows: Iterable[Sequence[str]], *, numbers: Collection[int] = ()) -> 
         rows: cells, the same number in each row. Control characters are replaced.
         numbers: the indexes of the columns that are aligned to the right.
     """
-    cells = [[printable(cell) for cell in row] for row in rows]
+    cells = [[cell if cell.isprintable() else printable(cell) for cell in row] for row in rows]
     widths = [max(map(width, column)) for column in zip(*cells, strict=True)]
     return [line(row, widths, numbers=numbers) for row in cells]
 

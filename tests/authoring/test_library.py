@@ -13,7 +13,8 @@ import lossreg
 from lossreg import InvalidConfigError, ManifestError, MissingLibraryError, losses, parts
 from lossreg.authoring import manifest_writer
 from lossreg.authoring.library import snake_case
-from lossreg.cli.listing import list_losses, show
+from lossreg.cli.list import list_losses
+from lossreg.cli.show import show
 from lossreg.registry import requirement
 
 LIBRARY = """

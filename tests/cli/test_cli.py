@@ -7,9 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 
 import lossreg
 from lossreg import cli
+from lossreg.cli import hook
 
 
 @pytest.fixture
@@ -100,7 +102,7 @@ def test_show_prints_all_that_is_known(run):
 @pytest.mark.parametrize("found, here", [(False, "not installed"), (True, "installed")])
 def test_show_says_what_would_compute_it_here(run, monkeypatch, found, here):
     """In the order of preference, with the packages that are missing."""
-    monkeypatch.setattr("lossreg.cli.listing.is_installed", lambda package: found)
+    monkeypatch.setattr("lossreg.cli.show.is_installed", lambda package: found)
     _, out, _ = run("show", "dice")
     section = out.partition("computed by the first that fits\n")[2].partition("\n\n")[0]
     assert section.splitlines() == [
@@ -203,6 +205,17 @@ def test_wrong_usage_is_exit_2(run, arguments):
     code, _, err = run(*arguments)
     assert code == 2
     assert "Usage:" in err
+
+
+def test_each_command_has_a_file_of_its_name():
+    """`lossreg check-targets` is cli/check_targets.py; beside the commands there are two files that they share."""
+    later = typer.Typer()
+    hook.lossreg_cli(later)
+    apps = (cli.app, later)
+    commands = {command.name for app in apps for command in app.registered_commands}
+    groups = {group.name for app in apps for group in app.registered_groups}
+    files = {path.stem for path in Path(cli.__file__).parent.glob("*.py")} - {"__init__", "columns", "hook"}
+    assert files == {name.replace("-", "_") for name in commands | groups}
 
 
 def test_the_version(run):

@@ -203,7 +203,7 @@ def test_without_the_extra_one_line_says_what_to_install(lossreg, shards, tmp_pa
 
 def test_the_command_line_starts_without_duckdb(lossreg, monkeypatch):
     """It is imported when a command runs, not when the commands are named."""
-    for module in [name for name in sys.modules if name == "lossreg.cli.tools" or name.startswith("lossreg.records.")]:
+    for module in [name for name in sys.modules if name == "lossreg.cli.hook" or name.startswith("lossreg.records.")]:
         monkeypatch.delitem(sys.modules, module)
     import_ = builtins.__import__
 

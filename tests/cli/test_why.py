@@ -275,7 +275,7 @@ def test_only_failures_that_mention_the_name_are_shown(source, message, mentione
 def test_why_imports_no_torch():
     """It answers without the second that torch takes."""
     code = (
-        "import sys, typer\nfrom typer.testing import CliRunner\nfrom lossreg.cli import explanation\n"
+        "import sys, typer\nfrom typer.testing import CliRunner\nfrom lossreg.cli import why as explanation\n"
         "app = typer.Typer()\nexplanation.add_to(app)\n"
         "result = CliRunner().invoke(app, ['dice'])\n"
         "assert result.exit_code == 0 and 'segmentation/dice' in result.output\n"

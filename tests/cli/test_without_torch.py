@@ -43,7 +43,7 @@ def test_every_first_party_loss_and_part_is_shown():
     shown = python(
         f"""{ABSENT}
 from lossreg import losses, parts
-from lossreg.cli.listing import show
+from lossreg.cli.show import show
 from lossreg.discovery.first_party import FIRST_PARTY
 for registry in (losses, parts):
     for entry in registry.entries():

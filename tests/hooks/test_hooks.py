@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 import lossreg
 from lossreg import InvalidConfigError, NotFoundError, ProviderError, losses
-from lossreg.cli import add_tools
+from lossreg.cli import add_hook_commands
 from lossreg.health import LossMonitor
 from lossreg.hooks import builtin
 from lossreg.hooks import manager as hooks
@@ -93,7 +93,7 @@ def test_a_missing_name_gets_a_hint(team):
 def test_commands_are_added(team):
     """Beside lossreg's own, which come the same way."""
     app = typer.Typer()
-    add_tools(app)
+    add_hook_commands(app)
     done = CliRunner().invoke(app, ["team"])
     assert done.output == "crack: lossreg_segmentation.combined:BCEDiceFocal\n"
     assert {"doctor", "why", "plot", "new-plugin", "stubs"} <= {command.name for command in app.registered_commands}

@@ -44,21 +44,21 @@ if TYPE_CHECKING:
     from lossreg.config.json_schema import json_schema
     from lossreg.config.model import LossConfig, validate
     from lossreg.hooks.builtin import hookimpl
-    from lossreg.loss.base import Loss, LossOutput, Term, evaluate
+    from lossreg.loss import Loss, LossOutput, Term, evaluate
     from lossreg.loss.debug import debug_checks
 
 # What needs torch or pydantic is imported when it is first used, so that listing stays quick.
 __getattr__, __dir__ = lazy(
     __name__,
     {
-        "Loss": "lossreg.loss.base",
+        "Loss": "lossreg.loss",
         "LossConfig": "lossreg.config.model",
-        "LossOutput": "lossreg.loss.base",
-        "Term": "lossreg.loss.base",
+        "LossOutput": "lossreg.loss",
+        "Term": "lossreg.loss",
         "build": "lossreg.config.factory",
         "config_of": "lossreg.config.factory",
         "debug_checks": "lossreg.loss.debug",
-        "evaluate": "lossreg.loss.base",
+        "evaluate": "lossreg.loss",
         "hookimpl": "lossreg.hooks.builtin",
         "json_schema": "lossreg.config.json_schema",
         "read_config": "lossreg.config.files",

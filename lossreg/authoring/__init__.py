@@ -15,7 +15,7 @@ from lossreg.registry.importing import lazy
 if TYPE_CHECKING:
     from lossreg.authoring.library import Library
     from lossreg.contract import Contract, Implementation, contract
-    from lossreg.loss.base import Per, Reduction
+    from lossreg.loss import Per, Reduction
     from lossreg.loss.debug import debugging
     from lossreg.loss.shared_passes import Pass
     from lossreg.messages import is_installed
@@ -32,8 +32,8 @@ __getattr__, __dir__ = lazy(
         "Library": "lossreg.authoring.library",
         "Part": "lossreg.parameters.types",
         "Pass": "lossreg.loss.shared_passes",
-        "Per": "lossreg.loss.base",
-        "Reduction": "lossreg.loss.base",
+        "Per": "lossreg.loss",
+        "Reduction": "lossreg.loss",
         "contract": "lossreg.contract",
         "debugging": "lossreg.loss.debug",
         "hooks": "lossreg.registries",

@@ -1,4 +1,4 @@
-"""What a loss of (logits, mask) looks like: its value and gradient, sampled over the logit and drawn."""
+"""Curves of a loss of (logits, mask): its value and gradient, sampled over the logit and drawn."""
 
 from __future__ import annotations
 
@@ -10,35 +10,36 @@ import torch
 from torch import Tensor, nn
 
 from lossreg.errors import LossregError
-from lossreg.loss.base import scalar
-from lossreg.messages import require
+from lossreg.loss import scalar
+from lossreg.messages import require, with_type
+from lossreg.records.atomic_write import write_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 LOGITS = tuple(step / 10 for step in range(-80, 81))
-SIDE = 8  # pixels, of the images with one target
-EMPTY_SIDE = 32  # of the empty mask: large enough that the smoothing of an overlap is small against its sums
+SIDE = 8  # pixels, of the images with a constant target
+EMPTY_SIDE = 32  # pixels, of the empty mask; large, so that smoothing is small compared with the sums
 SUFFIXES = (".png", ".svg")
 
 _STYLES: tuple[tuple[Literal["-", "--"], str], ...] = (("-", "target 1"), ("--", "target 0"))
 
 
 class Curve(NamedTuple):
-    """The loss of constant images, and its gradient to their logit."""
+    """Loss of constant images, and its gradient with respect to their logit."""
 
     values: tuple[float, ...]
     gradients: tuple[float, ...]
 
 
 class Curves(NamedTuple):
-    """A loss over the logit that every pixel has.
+    """Curves of a loss over the logit of a constant image.
 
     Args:
-        logits: where it was sampled.
-        background: where every target is 0. The gradient is the sum over the pixels.
-        foreground: where every target is 1; likewise.
-        empty: on a larger image without foreground. The gradient is the mean over the pixels.
+        logits: the sampled logits.
+        background: every target is 0. The gradient is the sum over the pixels.
+        foreground: every target is 1. The gradient is the sum over the pixels.
+        empty: a larger image without foreground. The gradient is the mean over the pixels.
     """
 
     logits: tuple[float, ...]
@@ -48,7 +49,7 @@ class Curves(NamedTuple):
 
     @property
     def predictions(self) -> tuple[float, ...]:
-        """The probability of the foreground at each logit."""
+        """Return the probability of the foreground at each logit."""
         return tuple(torch.tensor(self.logits, dtype=torch.float64).sigmoid().tolist())
 
 
@@ -56,15 +57,15 @@ def curves(module: nn.Module, logits: Sequence[float] = LOGITS, *, classes: int 
     """Sample a loss on constant images.
 
     Args:
-        module: a loss of logits and mask, that returns one value.
-        logits: where to sample.
-        classes: 1 for logits and masks (1, 1, H, W). 2 for logits (1, 2, H, W), of which the background's are 0, and
-            class indices (1, H, W).
+        module: a loss of logits and mask that returns one value.
+        logits: the logits to sample.
+        classes: 1 for logits and masks (1, 1, H, W). 2 for logits (1, 2, H, W), where those of the background are 0,
+            and class indices (1, H, W).
     Raises:
-        LossregError: the loss refuses such tensors, or returns something else than one value.
+        LossregError: the loss raises on such tensors, or does not return one value.
     """
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
-        torch.manual_seed(0)  # a loss that samples points gives the same picture every time
+        torch.manual_seed(0)  # so that a loss that draws random points repeats
         background = _curve(module, logits, 0, SIDE, classes)
         foreground = _curve(module, logits, 1, SIDE, classes)
         empty = _curve(module, logits, 0, EMPTY_SIDE, classes)
@@ -95,18 +96,15 @@ def draw(drawn: Mapping[str, Curves], title: str, path: Path) -> None:
     lines = [Line2D([], [], color=colour, label=_plain(label)) for label, colour in zip(drawn, colours, strict=True)]
     styles = [Line2D([], [], color="black", linestyle=style, label=label) for style, label in _STYLES]
     figure.legend(handles=[*(lines if len(drawn) > 1 else []), *styles], loc="outside lower center", ncols=6)
-    try:
-        figure.savefig(path, dpi=150, format=path.suffix.lower()[1:])
-    except OSError as error:
-        raise LossregError(f"{path}: cannot be written: {error.strerror or error}; choose another --out") from error
+    write_figure(figure, path, option="--out")
 
 
 def check_drawable(path: Path) -> None:
-    """That a picture can be drawn at all, before anything is sampled.
+    """Check the name of the file and the installation, before anything is sampled.
 
     Raises:
         MissingLibraryError: matplotlib is not installed.
-        LossregError: the file's name ends otherwise.
+        LossregError: the file does not end in .png or .svg.
     """
     if path.suffix.lower() not in SUFFIXES:
         raise LossregError(f"{path}: expected a file ending in {' or '.join(SUFFIXES)}, got {path.suffix!r}")
@@ -119,10 +117,10 @@ def _curve(module: nn.Module, logits: Sequence[float], target: int, side: int, c
 
 
 def _sample(module: nn.Module, logit: float, target: int, side: int, classes: int) -> tuple[float, float]:
-    """The loss of an image in which every pixel has this logit, and the gradient to it."""
+    """Return the loss of an image in which every pixel has this logit, and the gradient to the logit."""
     x = torch.tensor(logit, requires_grad=True)
-    value = scalar(module, _called(module, *_image(x, target, side, classes)))
-    if not value.requires_grad:  # as constant as a loss that skips an empty mask
+    value = scalar(module, _call(module, *_image(x, target, side, classes)))
+    if not value.requires_grad:  # constant, such as a loss that ignores empty masks
         return value.item(), 0.0
     (gradient,) = torch.autograd.grad(value, x, allow_unused=True)
     return value.item(), 0.0 if gradient is None else gradient.item()
@@ -135,13 +133,13 @@ def _image(x: Tensor, target: int, side: int, classes: int) -> tuple[Tensor, Ten
     return both.view(1, 2, 1, 1).expand(1, 2, side, side).contiguous(), torch.full((1, side, side), target)
 
 
-def _called(module: nn.Module, input: Tensor, target: Tensor) -> object:
+def _call(module: nn.Module, input: Tensor, target: Tensor) -> object:
     try:
         return module(input, target)
-    except Exception as cause:  # whatever a loss raises, it is an answer to these tensors
+    except Exception as cause:  # a loss may raise anything
         raise LossregError(
-            f"{type(module).__name__} cannot be drawn: of logits {tuple(input.shape)} and a target"
-            f" {tuple(target.shape)} it raised {type(cause).__name__}: {cause}"
+            f"{type(module).__name__} cannot be drawn: on logits {tuple(input.shape)} and a target"
+            f" {tuple(target.shape)} it raised {with_type(cause)}"
         ) from cause
 
 
@@ -176,5 +174,5 @@ def _label(axes: Sequence[Axes]) -> None:
 
 
 def _plain(text: str) -> str:
-    """Text in which matplotlib sees no formula."""
+    """Escape dollars, so that matplotlib reads no formula."""
     return text.replace("$", r"\$")

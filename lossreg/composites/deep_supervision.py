@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from lossreg.composites.sums import TERMS, named, names_of, options_of, scaled, terms_of
 from lossreg.contract import contract
 from lossreg.errors import DTypeError, InputError, ShapeError
-from lossreg.loss.base import Loss, Reduction, Term
+from lossreg.loss import Loss, Reduction, Term
 from lossreg.registries import losses
 
 LEAST = 0.0625  # what "exp" gives to the coarsest levels

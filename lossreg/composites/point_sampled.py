@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lossreg.composites.sums import named, names_of, options_of, terms_of
 from lossreg.contract import contract
 from lossreg.errors import DTypeError, InputError, ShapeError
-from lossreg.loss.base import Loss, Reduction, Term
+from lossreg.loss import Loss, Reduction, Term
 from lossreg.registries import losses
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lossreg.composites.sums import CONTRACT, LossSum
 from lossreg.errors import DTypeError, InputError, ShapeError
-from lossreg.loss.base import Reduction, Term
+from lossreg.loss import Reduction, Term
 from lossreg.loss.shared_passes import Pass
 from lossreg.registries import losses
 

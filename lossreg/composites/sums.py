@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lossreg.contract import contract
 from lossreg.errors import InputError
-from lossreg.loss.base import Loss, Reduction, Term, keywords, scalar
+from lossreg.loss import Loss, Reduction, Term, optional_parameters, scalar
 from lossreg.loss.shared_passes import Pass
 from lossreg.registries import losses
 
@@ -185,7 +185,7 @@ def shared_out(options: Mapping[str, Any], takers: Sequence[frozenset[str]]) -> 
 
 def options_of(part: nn.Module) -> frozenset[str]:
     """What a call of a loss can be given by name alone."""
-    return part.option_names() if isinstance(part, Loss) else keywords(type(part).forward)
+    return part.option_names() if isinstance(part, Loss) else optional_parameters(type(part).forward)
 
 
 def shares_passes(part: nn.Module) -> bool:

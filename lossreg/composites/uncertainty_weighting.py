@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from lossreg.composites.sums import EXAMPLE, TERMS, LossSum
 from lossreg.contract import contract
-from lossreg.loss.base import Reduction, Term
+from lossreg.loss import Reduction, Term
 from lossreg.registries import losses
 
 REGULARIZER = "regularizer"  # what the term that is no loss is called among the components

@@ -1,4 +1,4 @@
-"""What `LossMonitor.update` is given, checked and in one form, without a graph."""
+"""The arguments of `LossMonitor.update`, checked, detached and brought to one form."""
 
 from __future__ import annotations
 
@@ -13,12 +13,18 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Inputs:
-    """One update.
+class BatchInputs:
+    """One batch, without a graph.
 
-    total: 0-dim. losses: (B,) or None. prediction: (B, C, *) or None. target: masks (B, C, *), or classes (B, *), or,
-    without a prediction, either; None if it was not given. as_given: the target before it was brought to that shape.
-    batch: None if nothing says it.
+    Args:
+        total: 0-dim.
+        components: 0-dim each, by name.
+        losses: per example, (B,), or None.
+        prediction: (B, C, *), or None.
+        target: masks (B, C, *) or class indices (B, *); without a prediction, either of them; or None.
+        original_target: the target before it was brought to that shape, or None.
+        sample_ids: one per example, or empty.
+        batch: number of examples, or None if no argument has an axis of examples.
     """
 
     total: Tensor
@@ -26,33 +32,33 @@ class Inputs:
     losses: Tensor | None
     prediction: Tensor | None
     target: Tensor | None
-    as_given: Tensor | None
+    original_target: Tensor | None
     sample_ids: Sequence[str]
     batch: int | None
 
     @property
     def has_channels(self) -> bool:
-        """Whether the target's second axis is that of the prediction's classes or masks."""
+        """Return True if the target's second axis is that of the prediction's classes or masks."""
         return self.prediction is not None and self.target is not None and self.target.ndim == self.prediction.ndim
 
     @property
     def is_empty(self) -> bool:
-        """A batch without examples, or of images without pixels: its loss is the mean of nothing."""
+        """Return True for a batch without examples or without pixels. Its loss is the mean of no values."""
         return self.batch == 0 or (self.prediction is not None and self.prediction.numel() == 0)
 
 
-def take(output: Any, prediction: Any, target: Any, sample_ids: Any) -> Inputs:
-    """Check and detach.
+def check_batch(output: Any, prediction: Any, target: Any, sample_ids: Any) -> BatchInputs:
+    """Check the arguments of an update against each other, and detach them.
 
     Raises:
-        InputError: something is not what it should be, or lies on another device.
-        ShapeError: sizes that do not fit.
-        DTypeError: class indices that are not integers.
+        InputError: an argument has the wrong type, or is on another device than the loss.
+        ShapeError: sizes do not fit.
+        DTypeError: class indices are not integers.
     """
     total, components, losses = _output(output)
     for name, tensor in (("prediction", prediction), ("target", target)):
         if tensor is not None:
-            _check(name, tensor, total)
+            _check_tensor(name, tensor, total)
     names = _ids(sample_ids)
     sizes = {
         "losses": None if losses is None else len(losses),
@@ -63,23 +69,23 @@ def take(output: Any, prediction: Any, target: Any, sample_ids: Any) -> Inputs:
     known = {name: size for name, size in sizes.items() if size is not None}
     if len(set(known.values())) > 1:
         shown = ", ".join(f"{name} {size}" for name, size in known.items())
-        raise ShapeError(f"the monitor was given different numbers of examples: {shown}")
+        raise ShapeError(f"the arguments have different numbers of examples: {shown}")
     prediction = None if prediction is None else prediction.detach()
-    whole = None if target is None else target.detach()
-    fitted = whole if prediction is None or whole is None else _fitted(prediction, whole)
+    original = None if target is None else target.detach()
+    fitted = original if prediction is None or original is None else _fitted(prediction, original)
     batch = next(iter(known.values()), None)
-    return Inputs(total, components, losses, prediction, fitted, whole, names, batch)
+    return BatchInputs(total, components, losses, prediction, fitted, original, names, batch)
 
 
-def whole(step: object) -> int:
-    """As an int. A tensor would be waited for, were it on a device."""
+def check_step(step: object) -> int:
+    """Return a step as an int. Refuse a tensor: reading it would block until its device is done."""
     if isinstance(step, (int, SupportsIndex)) and not hasattr(step, "detach"):
         return int(step)
-    raise InputError(f"step is an integer, such as the number of the update, got {step!r:.80}")
+    raise InputError(f"step must be an integer, such as the number of the update, got {step!r:.80}")
 
 
 def _output(output: Any) -> tuple[Tensor, Mapping[str, Tensor], Tensor | None]:
-    """Total, components, and losses per example."""
+    """Return the total, the components, and the losses per example."""
     from torch import Tensor
 
     from lossreg.loss.base import LossOutput
@@ -93,10 +99,10 @@ def _output(output: Any) -> tuple[Tensor, Mapping[str, Tensor], Tensor | None]:
         value = value if value.is_floating_point() else value.float()
         return value.mean(), {}, value if value.ndim else None
     given = f"a tensor of shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
-    raise InputError(f"the monitor takes a LossOutput, a 0-dim tensor or one of shape (B,), got {given}")
+    raise InputError(f"output must be a LossOutput, a 0-dim tensor or a tensor of shape (B,), got {given}")
 
 
-def _check(name: str, tensor: Any, total: Tensor) -> None:
+def _check_tensor(name: str, tensor: Any, total: Tensor) -> None:
     from torch import Tensor
 
     if not isinstance(tensor, Tensor) or tensor.ndim < 1:
@@ -108,11 +114,11 @@ def _check(name: str, tensor: Any, total: Tensor) -> None:
             " give a single mask a channel with prediction.unsqueeze(1)"
         )
     if tensor.device != total.device:
-        raise InputError(f"{name} lies on {tensor.device} and the loss on {total.device}; give both on one device")
+        raise InputError(f"{name} is on {tensor.device} and the loss on {total.device}; move both to one device")
 
 
 def _fitted(prediction: Tensor, target: Tensor) -> Tensor:
-    """Masks of the prediction's shape, or classes (B, *)."""
+    """Return masks of the prediction's shape, or class indices (B, *)."""
     import torch
 
     batch, channels, *pixels = prediction.shape
@@ -136,7 +142,7 @@ def _fitted(prediction: Tensor, target: Tensor) -> Tensor:
 
 
 def _ids(sample_ids: Any) -> Sequence[str]:
-    """As text. Ids on another device would have to be waited for."""
+    """Return the ids as text. Refuse ids on another device: reading them would block until it is done."""
     from torch import Tensor
 
     if sample_ids is None:
@@ -144,15 +150,15 @@ def _ids(sample_ids: Any) -> Sequence[str]:
     if isinstance(sample_ids, Tensor):
         if sample_ids.device.type != "cpu" or sample_ids.ndim != 1:
             raise InputError(
-                "sample_ids are a sequence of text or integers, or a tensor of shape (B,) on the CPU, got shape"
+                "sample_ids must be a sequence of text or integers, or a tensor of shape (B,) on the CPU, got shape"
                 f" {tuple(sample_ids.shape)} on {sample_ids.device}"
             )
         return [str(number) for number in sample_ids.tolist()]
     if isinstance(sample_ids, (str, bytes)):
-        raise InputError(f"sample_ids are a sequence with one id per example, got the text {sample_ids!r:.80}")
+        raise InputError(f"sample_ids must be a sequence with one id per example, got the text {sample_ids!r:.80}")
     if not isinstance(sample_ids, Iterable):
-        raise InputError(f"sample_ids are a sequence with one id per example, got {sample_ids!r:.80}")
+        raise InputError(f"sample_ids must be a sequence with one id per example, got {sample_ids!r:.80}")
     names = list(sample_ids)
     if any(isinstance(name, Tensor) for name in names):
-        raise InputError("sample_ids are text or integers, got tensors in a list; give one tensor of shape (B,)")
+        raise InputError("sample_ids must be text or integers, got tensors in a list; pass one tensor of shape (B,)")
     return [str(name) for name in names]

@@ -1,5 +1,18 @@
 """Losses: terms, outputs, and the only code that reduces them."""
 
-from lossreg.loss.base import Loss, LossOutput, Per, Reduction, Term, evaluate
+from lossreg.loss.base import Loss, evaluate, name_of, optional_parameters, scalar
+from lossreg.loss.output import LossOutput, Per, Reduction, Term
+from lossreg.loss.reduction import per_example
 
-__all__ = ["Loss", "LossOutput", "Per", "Reduction", "Term", "evaluate"]
+__all__ = [
+    "Loss",
+    "LossOutput",
+    "Per",
+    "Reduction",
+    "Term",
+    "evaluate",
+    "name_of",
+    "optional_parameters",
+    "per_example",
+    "scalar",
+]

@@ -12,10 +12,10 @@ _enabled: ContextVar[bool | None] = ContextVar("lossreg_debug", default=None)
 
 @contextmanager
 def debug_checks(enabled: bool = True) -> Iterator[None]:
-    """Check values inside: NaN and infinite logits, targets on a device, batches that are ignored whole.
+    """Check values inside the block: NaN and infinite logits, targets on a device, batches that are all ignored.
 
     Each check reads the tensors, so a device is synchronised. LOSSREG_DEBUG=1 does the same for a whole process.
-    Nothing is ever repaired.
+    A new thread starts without the block's setting. No value is ever changed.
     """
     token = _enabled.set(enabled)
     try:
@@ -25,6 +25,6 @@ def debug_checks(enabled: bool = True) -> Iterator[None]:
 
 
 def debugging() -> bool:
-    """Whether the checks are on in this context."""
+    """Return whether the checks are enabled in this context."""
     enabled = _enabled.get()
     return os.environ.get("LOSSREG_DEBUG") == "1" if enabled is None else enabled

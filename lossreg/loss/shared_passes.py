@@ -7,17 +7,17 @@ from typing import Any, Protocol
 
 
 class Pass(Protocol):
-    """Work on the inputs that several losses can have in common, such as sums over all pixels."""
+    """Computation on the inputs that several losses can have in common, such as sums over all pixels."""
 
     def merged(self, other: Any) -> Pass | None:
-        """One pass whose result serves both; None where they have nothing in common."""
+        """Return one pass whose result serves both; None if they have nothing in common."""
 
     def compute(self) -> Any:
-        """The result."""
+        """Return the result."""
 
 
 def computed(passes: Iterable[Pass]) -> list[Any]:
-    """The result for each pass, in their order; passes that merge are computed once."""
+    """Return the result of each pass, in their order; passes that merge are computed once."""
     merged: list[Pass] = []
     places = []
     for one in passes:

@@ -31,7 +31,7 @@ def compute_per_example_loss(loss: nn.Module, *inputs: Any, **options: Any) -> T
     Raises:
         InputError: the loss does not split over examples. Says why, and what to use.
     """
-    from lossreg.loss.base import Loss, per_example
+    from lossreg.loss import Loss, per_example
 
     if not isinstance(loss, Loss):
         return _of_module(loss, inputs, options)

@@ -26,7 +26,7 @@ from lossreg.records.shards import new_session, shard_name, write_shard
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from lossreg.loss.base import LossOutput
+    from lossreg.loss import LossOutput
 
 _TEXT = ("split", "dataset", "path", "caption")
 

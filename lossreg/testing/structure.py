@@ -13,7 +13,7 @@ from lossreg.authoring import manifest_writer
 from lossreg.config.validation import parameters
 from lossreg.discovery import manifest
 from lossreg.errors import ManifestError
-from lossreg.loss.base import Loss
+from lossreg.loss import Loss
 from lossreg.testing.case import tensors
 from lossreg.testing.subject import ConformanceError, NotApplicable, Subject, same
 

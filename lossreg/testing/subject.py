@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from lossreg.config.factory import build, config_of
 from lossreg.config.validation import parameters
 from lossreg.errors import LossregError
-from lossreg.loss.base import LossOutput, evaluate
+from lossreg.loss import LossOutput, evaluate
 from lossreg.registries import losses
 from lossreg.registry.entry import Entry
 from lossreg.testing.case import Case, Options, leaf, map_tensors, predictions, tensors

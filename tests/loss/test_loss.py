@@ -181,13 +181,13 @@ def test_an_output_unpacks_into_total_and_components():
 @pytest.mark.parametrize(
     "term, message",
     [
-        (Term(PAIRS, "example"), "term 'a' is per 'example', so 1-dim, got shape (3, 2)"),
-        (Term(PAIRS[0]), "term 'a' is per 'pair', so 2-dim, got shape (2,)"),
-        (Term(PAIRS[:0]), "term 'a' is empty, shape (0, 2): the batch holds no examples"),
+        (Term(PAIRS, "example"), "term 'a': values per 'example' must be 1-dim, got shape (3, 2)"),
+        (Term(PAIRS[0], "pair"), "term 'a': values per 'pair' must be 2-dim, got shape (2,)"),
+        (Term(PAIRS[:0]), "term 'a' is empty, shape (0, 2): the batch has no examples"),
         (Term(PAIRS[:0], "batch"), "term 'a' is empty, shape (0, 2)"),
-        (Term(PAIRS, count=torch.ones(2)), "term 'a' has values of shape (3, 2), so count too, got (2,)"),
-        (Term(PAIRS, count=torch.ones(3, 1)), "so count too, got (3, 1)"),
-        (Term(PAIRS, "batch", count=torch.ones(())), "so count too, got ()"),
+        (Term(PAIRS, count=torch.ones(2)), "term 'a': count must have the shape of values, (3, 2), got (2,)"),
+        (Term(PAIRS, count=torch.ones(3, 1)), "the shape of values, (3, 2), got (3, 1)"),
+        (Term(PAIRS, "batch", count=torch.ones(())), "the shape of values, (3, 2), got ()"),
     ],
 )
 def test_wrong_shapes(term, message):
@@ -206,9 +206,9 @@ def test_terms_of_different_batches_are_refused():
 
 def test_an_unknown_unit_or_reduction_is_refused():
     """The messages list what there is."""
-    with pytest.raises(InputError, match="term 'a' is per 'example', 'pair' or 'batch', got 'pixel'"):
+    with pytest.raises(InputError, match="term 'a': per must be 'example', 'pair' or 'batch', got 'pixel'"):
         Fixed(a=Term(PAIRS, "pixel"))()
-    with pytest.raises(InputError, match="reduction is 'mean', 'sum' or 'none', got 'max'") as caught:
+    with pytest.raises(InputError, match="reduction must be 'mean', 'sum' or 'none', got 'max'") as caught:
         Fixed("max")
     assert caught.value.reduction == "max"
 
@@ -268,7 +268,7 @@ def test_a_count_needs_classes():
         def terms(self, input):
             return {"a": Term(input, "example", count=torch.ones(2))}
 
-    with pytest.raises(InputError, match="term 'a' is per 'example', which has no classes for a count to weigh"):
+    with pytest.raises(InputError, match="term 'a': values per 'example' have no classes for count to weight"):
         Counted()(torch.ones(2))
 
 

@@ -16,7 +16,7 @@ from torch import nn
 import lossreg
 from lossreg import Loss, Term, losses
 from lossreg.contract import contract
-from lossreg.loss.base import Reduction
+from lossreg.loss import Reduction
 from lossreg.testing import CHECKS, Case, ConformanceError, MaskCase, check_loss
 from lossreg.testing.case import map_tensors
 from lossreg.testing.conformance import default_cases, run

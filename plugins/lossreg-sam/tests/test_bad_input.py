@@ -66,7 +66,7 @@ def test_an_empty_batch_and_no_masks_are_refused(name):
 def test_mask_values_outside_zero_and_one_are_named(name):
     """A mask of 0 and 255 is divided, or its 255 is the mark of ignored pixels."""
     x, t, iou = step()
-    with pytest.raises(lossreg.InputError, match=r"target holds 255, .* divide by 255, or set ignore_index=255"):
+    with pytest.raises(lossreg.InputError, match=r"target contains 255, .* divide by 255, or set ignore_index=255"):
         build(name)(x, t * 255, iou)
     assert build(name, ignore_index=255)(x, t * 255, iou).isfinite()
 
@@ -74,7 +74,7 @@ def test_mask_values_outside_zero_and_one_are_named(name):
 def test_misspelled_options_are_refused_even_without_a_config():
     with pytest.raises(lossreg.InputError, match=r"absent is 'score', .* got 'skip'"):
         SAM(absent="skip")(*step())
-    with pytest.raises(lossreg.InputError, match="reduction is 'mean', 'sum' or 'none', got 'maen'"):
+    with pytest.raises(lossreg.InputError, match="reduction must be 'mean', 'sum' or 'none', got 'maen'"):
         SAM(reduction="maen")
 
 

@@ -62,7 +62,7 @@ def test_one_mask_is_not_broadcast_over_channels(name):
 @each_name
 def test_input_that_is_not_floating_is_refused(name, dtype):
     x, t = logits("binary").to(dtype), hard_target("binary")
-    with pytest.raises(lossreg.DTypeError, match=rf"must be a floating tensor, got {dtype}; use input.float\(\)"):
+    with pytest.raises(lossreg.DTypeError, match=rf"must be a floating tensor of logits, got {dtype}; use input.float\(\)"):
         build(name)(x, t)
 
 
@@ -80,7 +80,7 @@ def test_what_is_no_tensor_is_refused_by_its_type(name):
 
 @each_name
 def test_complex_targets_and_flat_input_are_refused(name):
-    with pytest.raises(lossreg.DTypeError, match=r"target is bool, integer or float, got torch\.complex64"):
+    with pytest.raises(lossreg.DTypeError, match=r"target must be bool, integer or float, got torch\.complex64"):
         build(name)(logits("binary"), hard_target("binary").to(torch.complex64))
     with pytest.raises(lossreg.ShapeError, match=r"input has shape \(4,\), expected \(N, C, \*\)"):
         build(name)(torch.zeros(4), torch.zeros(4))
@@ -106,7 +106,7 @@ def test_a_class_index_out_of_range_is_named(name, wrong):
     """With what to do if it marks pixels to ignore; and doing so helps."""
     x, t = logits("multiclass"), hard_target("multiclass")
     t[1, 2, 3] = wrong
-    message = rf"target holds class index {wrong}, input has 3 classes \(0 to 2\); set ignore_index={wrong} if it marks"
+    message = rf"target contains class index {wrong}, input has 3 classes \(0 to 2\); set ignore_index={wrong} if it marks"
     with pytest.raises(lossreg.InputError, match=message):
         build(name)(x, t)
     assert build(name, ignore_index=wrong)(x, t).isfinite()
@@ -115,11 +115,11 @@ def test_a_class_index_out_of_range_is_named(name, wrong):
 @pytest.mark.parametrize(
     "wrong, hint",
     [
-        (255, "target holds 255, masks hold values from 0 to 1; divide by 255, or set ignore_index=255"),
-        (2, "target holds 2, masks hold values from 0 to 1; scale it, or set ignore_index=2"),
-        (-1, "target holds -1, masks hold values from 0 to 1; scale it, or set ignore_index=-1"),
-        (1.5, "target holds 1.5, masks hold values from 0 to 1; scale it$"),
-        (float("nan"), "target holds nan, masks hold values from 0 to 1; scale it$"),
+        (255, "target contains 255, masks must have values from 0 to 1; divide by 255, or set ignore_index=255"),
+        (2, "target contains 2, masks must have values from 0 to 1; scale it, or set ignore_index=2"),
+        (-1, "target contains -1, masks must have values from 0 to 1; scale it, or set ignore_index=-1"),
+        (1.5, "target contains 1.5, masks must have values from 0 to 1; scale it$"),
+        (float("nan"), "target contains nan, masks must have values from 0 to 1; scale it$"),
     ],
 )
 @pytest.mark.parametrize("name, task", [(name, "binary") for name in NAMES] + [("dice", "multiclass")])
@@ -231,7 +231,7 @@ def test_values_of_a_whole_batch_do_not_split_over_examples(name, task, reductio
 def test_misspelled_options_are_refused_even_without_a_config():
     """A typo in reduction="maen" returned unreduced values in a peer."""
     x, t = logits("binary"), hard_target("binary")
-    with pytest.raises(lossreg.InputError, match="reduction is 'mean', 'sum' or 'none', got 'maen'"):
+    with pytest.raises(lossreg.InputError, match="reduction must be 'mean', 'sum' or 'none', got 'maen'"):
         Dice(reduction="maen")
     with pytest.raises(
         lossreg.InputError, match="absent is 'score', 'ignore', 'zero' or 'false_positives', got 'skip'"

@@ -112,7 +112,7 @@ def commands(plain: Plain) -> None:
     plain.run("lossreg", "validate", "train.yaml", "--at", "training.loss", says="ignore_index")
     plain.run("lossreg", "schema", "dice", quiet=True)
     plain.run("lossreg", "stubs", quiet=True)
-    plain.run("lossreg", "manifest", "check", *WHEELS, says="lossreg_sam: in step")
+    plain.run("lossreg", "manifest", "check", *WHEELS, says="lossreg_sam: up to date")
     plain.run("lossreg", "plot", "dice", status=1, says="pip install 'lossreg[plot]'")
     plain.run("lossreg", "check-targets", ".", status=1, says="pip install 'lossreg[targets]'")
     plain.run("lossreg", "records", "summary", ".", status=1, says="pip install 'lossreg[records]'")

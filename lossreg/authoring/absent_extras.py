@@ -1,4 +1,4 @@
-"""Extras of installed distributions that are not installed themselves: nothing is wrong with that, and it is told."""
+"""Extras of installed distributions that are not installed themselves."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import NamedTuple
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-FOR_AUTHORS = ("dev", "doc", "docs", "test", "tests")
+FOR_DEVELOPERS = ("dev", "doc", "docs", "test", "tests")
 
 
 class AbsentExtra(NamedTuple):
-    """An extra of a distribution, and the distributions of it that are not installed."""
+    """An extra, and the distributions that it requires and that are not installed."""
 
     distribution: str
     extra: str
@@ -21,37 +21,37 @@ class AbsentExtra(NamedTuple):
 
     @property
     def install(self) -> str:
-        """The command that installs it."""
+        """Return the command that installs it."""
         return f"pip install '{self.distribution}[{self.extra}]'"
 
 
 def absent_extras(distribution: str) -> list[AbsentExtra]:
-    """List the extras of an installed distribution that lack something, but for those that its authors work with."""
+    """List the incomplete extras of an installed distribution, without the extras for its developers."""
     try:
         found = metadata.distribution(distribution).metadata
-    except metadata.PackageNotFoundError:  # registered in code, or by a folder on the path
+    except metadata.PackageNotFoundError:  # registered in code, or in a folder on the path
         return []
-    extras = [str(extra) for extra in found.get_all("Provides-Extra") or () if extra not in FOR_AUTHORS]
+    extras = [str(extra) for extra in found.get_all("Provides-Extra") or () if extra not in FOR_DEVELOPERS]
     lacks = [(extra, tuple(sorted(set(_lacking(distribution, extra))))) for extra in extras]
     return [AbsentExtra(distribution, extra, lacking) for extra, lacking in lacks if lacking]
 
 
 def _lacking(distribution: str, extra: str) -> Iterator[str]:
-    """The distributions of an extra that are not installed; an extra may name others of its own distribution."""
+    """Yield the distributions of an extra that are not installed, also those of extras that it includes."""
     for line in metadata.requires(distribution) or ():
         requirement = Requirement(line)
         if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
-            continue  # no part of an extra
+            continue  # required without an extra
         if not requirement.marker.evaluate({"extra": extra}):
             continue
         if canonicalize_name(requirement.name) == canonicalize_name(distribution):
             for other in requirement.extras:
                 yield from _lacking(distribution, other)
-        elif not _is_there(requirement.name):
+        elif not _has_metadata(requirement.name):
             yield canonicalize_name(requirement.name)
 
 
-def _is_there(distribution: str) -> bool:
+def _has_metadata(distribution: str) -> bool:
     try:
         metadata.distribution(distribution)
     except metadata.PackageNotFoundError:

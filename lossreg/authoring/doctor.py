@@ -1,4 +1,4 @@
-"""Is every provider well? Imports all of them, one after another, and says what it found."""
+"""Examination of the installed providers: each is imported, and compared with its manifest."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from lossreg.registries import hooks, losses, parts
 from lossreg.registry.entry import Entry, Failure
 from lossreg.registry.registry import Registry
 
-BROKEN = ("broken", "out of step")
-# torchvision looks for its compiled operators in torch as soon as it is imported.
-UNFIT = "operator torchvision::"
-CURE = (
-    "torchvision was built for another torch than the one that is installed; install both at once, from one index:"
+BROKEN = ("broken", "outdated")
+# torchvision looks up its compiled operators in torch when it is imported.
+MISMATCH = "operator torchvision::"
+REMEDY = (
+    "torchvision was built for another version of torch; install both together, from one index:"
     " pip install --force-reinstall torch torchvision"
 )
 
 
 class Provider(NamedTuple):
-    """One provider: `seconds` is what importing its losses took; `problems` are told as they are met."""
+    """One provider: `seconds` is the time to import its losses; `problems` are in the order of its entries."""
 
     name: str
     distribution: str
@@ -36,16 +36,16 @@ class Provider(NamedTuple):
     state: str
     seconds: float
     problems: tuple[str, ...]
-    library: bool  # whether its losses are those of a library that it describes
+    library: bool  # whether it describes the losses of another library
 
     @property
     def broken(self) -> bool:
-        """Whether the fault is its own. What is wrong with a library harms none but those who use that."""
+        """Return whether the provider itself is broken. A broken library affects only its own losses."""
         return self.state in BROKEN and not self.library
 
 
 def torch_error() -> str:
-    """Say why torch cannot be imported; empty if it can."""
+    """Return the error of importing torch; empty if there is none."""
     try:
         importlib.import_module("torch")
     except Exception as error:  # noqa: BLE001 - a broken installation raises OSError, ImportError and others
@@ -54,33 +54,34 @@ def torch_error() -> str:
 
 
 def providers() -> Iterator[Provider]:
-    """Every provider, as it is found. Runs their code."""
-    importlib.import_module("torch")  # everybody's, so nobody's time
+    """Import the losses of every provider, and yield each provider as soon as it is examined."""
+    importlib.import_module("torch")  # shared by all, so no provider's time includes it
     packages = _packages()
     groups: dict[str, list[tuple[Registry[Any], Entry]]] = {}
-    for registry in (losses, parts):  # which may share names
+    for registry in (losses, parts):  # a loss and a part may have the same name
         for entry in registry.entries():
             groups.setdefault(entry.provider, []).append((registry, entry))
     for name, entries in sorted(groups.items()):
         yield _examine(name, entries, packages.get(name))
 
 
-def findings() -> Iterator[str]:
-    """What is wrong beside the losses: declarations that cannot be read, hooks, metadata found twice."""
-    failures = (*losses.failures, *parts.failures, *hooks().failures)  # both registries read the same files
-    yield from dict.fromkeys(f"not read: {source}: {error}" for source, _, error in failures)
+def failures() -> list[str]:
+    """List the declarations and the hooks that cannot be read."""
+    found = (*losses.failures, *parts.failures, *hooks().failures)
+    texts = [f"not read: {source}: {error}" for source, _, error in found]
+    return list(dict.fromkeys(texts))  # both registries read the same files
 
 
 def notes(examined: list[Provider]) -> Iterator[str]:
-    """What is worth knowing of providers and of what is installed, and does lossreg no harm."""
-    if any(UNFIT in problem for found in examined for problem in found.problems):
-        yield CURE
+    """Yield remarks on libraries and distributions that do not affect lossreg itself."""
+    if any(MISMATCH in problem for found in examined for problem in found.problems):
+        yield REMEDY
     for name, roots in sorted(duplicates().items()):
-        yield f"{name} is installed more than once, the first counts: {', '.join(roots)}"
+        yield f"{name} is installed more than once; the first is used: {', '.join(roots)}"
 
 
 def environment() -> Iterator[tuple[str, str]]:
-    """What computes: torch and its device, and which implementation of the one-pass losses fits each device."""
+    """Yield versions, the GPU, and the implementation that computes the one-pass losses on each device."""
     torch: Any = importlib.import_module("torch")
     cuda = torch.cuda.is_available()
     yield "Python", platform.python_version()
@@ -105,15 +106,15 @@ def _examine(name: str, entries: list[tuple[Registry[Any], Entry]], package: str
         try:
             manifest_writer.check(package)
         except Exception as error:  # noqa: BLE001 - a library may raise anything while it is imported
-            state, problems = "out of step", [*problems, with_type(error)]
+            state, problems = "outdated", [*problems, with_type(error)]
     distribution = f"{first.distribution} {first.version}" if first.distribution else "registered in code"
-    # One cause breaks many losses: it is told once.
-    told, library = tuple(dict.fromkeys(problems)), any(entry.requires is not None for _, entry in entries)
-    return Provider(name, distribution, len(entries), state, seconds, told, library)
+    distinct = tuple(dict.fromkeys(problems))  # one cause may break many losses
+    library = any(entry.requires is not None for _, entry in entries)
+    return Provider(name, distribution, len(entries), state, seconds, distinct, library)
 
 
 def _load(registry: Registry[Any], entry: Entry) -> tuple[str, str]:
-    """The state of an entry once it was asked for, and what is wrong."""
+    """Import an entry; return its state and its problem, empty if there is none."""
     if entry.off:
         return entry.state, entry.reason
     with warnings.catch_warnings(record=True) as caught:
@@ -127,33 +128,33 @@ def _load(registry: Registry[Any], entry: Entry) -> tuple[str, str]:
                 return "missing", f"{', '.join(extra.lacking)}, which is not installed; {extra.install}"
             return "broken", with_type(error.__cause__ or error) + _stale(entry, error.__cause__)
     outside = entry.requires.outside() if entry.requires is not None else None
-    del caught  # what libraries warn of while they are imported is not asked here
+    del caught  # warnings that libraries raise on import are ignored
     return "loaded", outside or ""
 
 
 def _stale(entry: Entry, cause: BaseException | None) -> str:
-    """Whether metadata is all that is left of a package."""
+    """Return a remark if the metadata of a package is installed without its code."""
     module = entry.target.partition(":")[0]
     gone = isinstance(cause, ModuleNotFoundError) and f"{module}.".startswith(f"{cause.name}.")
-    return f"; stale metadata: {entry.target} is nowhere" if gone else ""
+    return f"; stale metadata: {entry.target} does not exist" if gone else ""
 
 
 def _absent_extra(entry: Entry, error: BaseException | None) -> AbsentExtra | None:
-    """The extra of the loss's own distribution that would bring what its module could not import."""
+    """Return the extra of the loss's distribution that installs the module that could not be imported."""
     if not isinstance(error, ModuleNotFoundError) or not entry.distribution:
         return None
-    lacking = normalized((error.name or "").partition(".")[0])  # as distributions are mostly called
+    lacking = normalized((error.name or "").partition(".")[0])  # most distributions are named like their module
     return next((extra for extra in absent_extras(entry.distribution) if lacking in extra.lacking), None)
 
 
 def _packages() -> dict[str, str]:
-    """The package of each provider that has a manifest."""
+    """Return the package of each provider that has a manifest."""
     points = [item for item in declared() if not isinstance(item, Failure)]
     return {item.name: item.value.partition(":")[0] for item in points if item.group == MANIFESTS_GROUP}
 
 
 def extras() -> Iterator[AbsentExtra]:
-    """The extras of the providers' distributions that are not installed, for information."""
+    """Yield the extras of the providers' distributions that are not installed."""
     names = {entry.distribution for entry in losses.entries() if entry.distribution}
     for name in sorted(names):
         yield from absent_extras(name)
@@ -174,13 +175,13 @@ def _version(package: str) -> str:
 def _imports(package: str) -> bool:
     try:
         importlib.import_module(package)
-    except Exception:  # noqa: BLE001 - it may raise anything, and is passed over
+    except Exception:  # noqa: BLE001 - a broken package may raise anything
         return False
     return True
 
 
 def _implementation(device: str) -> str:
-    """By the contract of a loss that is computed in one pass: the first that fits, and the extra of a faster one."""
+    """Return the first implementation of the one-pass losses that fits a device, and the extra of a faster one."""
     if "segmentation/dice" not in losses:
         return "lossreg-segmentation is not installed"
     entry, faster = losses.entry("segmentation/dice"), ""

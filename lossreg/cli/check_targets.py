@@ -1,4 +1,4 @@
-"""`lossreg check-targets`: what the masks of a data set are like, before anything is trained on them."""
+"""`lossreg check-targets`: statistics of the masks of a data set, before training."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-WIDTH = 80  # of what is printed
+WIDTH = 80  # characters of a line
 INDENT = 12
 BAR = 46
-MOST_ROWS = 20  # of values
-MOST_NAMES = 3  # of each finding
+MAX_VALUES = 20  # rows of the table of values
+MAX_EXAMPLES = 3  # names below a finding
 
 
 def add_to(app: typer.Typer) -> None:
@@ -36,28 +36,32 @@ def check_targets(
         str,
         typer.Argument(
             metavar="PATH|MODULE:LOADER",
-            help="A folder of PNG, TIFF or .npy files, one such file, Parquet with --column, or a Dataset, DataLoader,"
-            " iterable or function without arguments that returns one, which is imported from the current directory"
-            " as well.",
+            help="A folder of PNG, TIFF or .npy files, one such file, or a Parquet file with --column. Or a Dataset,"
+            " DataLoader or iterable, or a function without arguments that returns one, imported from the current"
+            " directory as well.",
         ),
     ],
     ignore_index: Annotated[
-        int | None, typer.Option("--ignore-index", metavar="VALUE", help="Pixels of this value do not count.")
+        int | None, typer.Option("--ignore-index", metavar="VALUE", help="Ignore pixels of this value.")
     ] = None,
     column: Annotated[
         str | None,
-        typer.Option("--column", help="Of Parquet: images, paths, lists, or whether there is a mask."),
+        typer.Option(
+            "--column", help="A column of the Parquet file: images, paths, lists, or a flag whether there is a mask."
+        ),
     ] = None,
     limit: Annotated[
         int | None,
-        typer.Option("--limit", min=1, metavar="N", help="At most N masks; spread evenly where their number is known."),
+        typer.Option(
+            "--limit", min=1, metavar="N", help="Read at most N masks, spread evenly if their number is known."
+        ),
     ] = None,
-    png: Annotated[Path | None, typer.Option("--png", metavar="FILE", help="Draw it as well.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    png: Annotated[Path | None, typer.Option("--png", metavar="FILE", help="Write a picture as well.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Look at masks before training: how many are empty, how large is what they mark, which values they have.
+    """Examine masks before training: the share of empty masks, the size of the foreground, and the values.
 
-    Exit 1 where all are empty or none could be read.
+    Exit 1 if all masks are empty or none could be read.
     """
     from lossreg.health.targets.examine import examine
     from lossreg.health.targets.picture import check_png, draw_targets
@@ -78,7 +82,7 @@ def check_targets(
 
 
 def _with_progress(items: Iterable[T]) -> Iterator[T]:
-    """A line that counts, on a terminal alone."""
+    """Yield the items and count them in a line on stderr, if that is a terminal."""
     if not sys.stderr.isatty():
         yield from items
         return
@@ -105,7 +109,7 @@ def _print(report: TargetReport) -> None:
 def _overview(report: TargetReport) -> Iterator[tuple[str, str]]:
     masks = max(report.masks, 1)
     unreadable = f", {report.unreadable:,} more could not be read" if report.unreadable else ""
-    known = " of which is only known whether they are there" if report.flags else ""
+    known = ", known only as present or absent" if report.flags else ""
     yield "masks", f"{report.masks:,}{known}{unreadable}"
     yield "empty", f"{report.empty:,} ({report.empty / masks:.1%})"
     if report.shapes:
@@ -119,7 +123,7 @@ def _overview(report: TargetReport) -> Iterator[tuple[str, str]]:
         yield "foreground", f"{_percent(report.foreground)} of all pixels"
     if report.quantiles:
         named = [f"{name} {_percent(share)}" for name, share in report.quantiles.items()]
-        yield "", "where there is any: " + ", ".join(named[:3]) + ","
+        yield "", "of masks with foreground: " + ", ".join(named[:3]) + ","
         yield "", ", ".join(named[3:])
 
 
@@ -138,24 +142,24 @@ def _print_shares(report: TargetReport) -> None:
     most = max(1, *(count for _, count in rows))
     print(f"\n{'foreground':<12}{'masks':>12}")
     for label, count in rows:
-        # Whatever is there shows, however rare.
+        # A count above 0 gets a bar, however small its share.
         bar = "#" * max(round(BAR * count / most), count > 0)
         print(f"{label:<12}{count:>12,}  {bar}".rstrip())
 
 
 def _print_values(report: TargetReport) -> None:
     print(f"\n{'value':<12}{'in masks':>12}{'of pixels':>14}")
-    for value, masks, pixels in report.values[:MOST_ROWS]:
+    for value, masks, pixels in report.values[:MAX_VALUES]:
         print(f"{value:<12g}{masks:>12,}{_percent(pixels):>14}")
-    if (left := len(report.values) - MOST_ROWS) > 0 or report.more_values:
+    if (left := len(report.values) - MAX_VALUES) > 0 or report.more_values:
         print(f"and {left} more" if left > 0 and not report.more_values else "and more")
 
 
 def _print_finding(finding: TargetFinding) -> None:
     print("\n" + _wrapped(f"{finding.severity}: {finding.message}", "", " " * 4))
-    for name in finding.examples[:MOST_NAMES]:
+    for name in finding.examples[:MAX_EXAMPLES]:
         print(_wrapped(printable(name), " " * 4, " " * 8))
-    if (left := finding.masks - MOST_NAMES) > 0 and finding.examples:
+    if (left := finding.masks - MAX_EXAMPLES) > 0 and finding.examples:
         print(f"    and {left:,} more")
 
 

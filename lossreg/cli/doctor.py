@@ -1,4 +1,4 @@
-"""`lossreg doctor`: everything that may be wrong with what is installed, in one page."""
+"""`lossreg doctor`: a report on the installed providers, hooks and extras."""
 
 from __future__ import annotations
 
@@ -8,10 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lossreg.cli.columns import aligned, line
 from lossreg.messages import printable
 
 if TYPE_CHECKING:
     from lossreg.authoring.doctor import Provider
+
+HEADINGS = ("provider", "from", "entries", "state", "import")
+WIDTHS = (14, 32, 7, 8, 7)  # fixed, because each provider is printed as soon as it is examined
+NUMBERS = (2, 4)
 
 
 def add_to(app: typer.Typer) -> None:
@@ -21,28 +26,27 @@ def add_to(app: typer.Typer) -> None:
 
 def doctor(
     strict: Annotated[
-        bool, typer.Option("--strict", help="Exit 1 also where a library that a provider describes is broken.")
+        bool, typer.Option("--strict", help="Exit 1 also if a library that a provider describes is broken.")
     ] = False,
 ) -> None:
-    """Import every provider and say how it is: version, state, time, errors. Exit 1 if a provider is broken."""
-    from lossreg.authoring.doctor import BROKEN, findings, notes, torch_error
+    """Import every provider and print its version, state, import time and errors. Exit 1 if a provider is broken."""
+    from lossreg.authoring.doctor import BROKEN, failures, notes, torch_error
 
     if error := torch_error():
         print(printable(f"torch cannot be imported, and every loss needs it: {error}"))
-        print("install it again: pip install --force-reinstall torch")
+        print("reinstall it: pip install --force-reinstall torch")
         raise typer.Exit(1)
     providers = list(_print_providers())
-    wrong = list(findings())
+    wrong = list(failures())
     for text in (*wrong, *notes(providers)):
         print(printable(text))
     _print_environment()
     broken = bool(wrong) or any(found.broken for found in providers)
     libraries = [found.name for found in providers if found.state in BROKEN and not found.broken]
     if libraries:
-        named = ", ".join(libraries)
-        print(f"\nlibraries that are broken or not as described, which only their own losses need: {named}")
+        print(f"\nproviders of broken or changed libraries, which affect only their own losses: {', '.join(libraries)}")
     failed = broken or (strict and bool(libraries))
-    print("\nbroken: see above" if failed else "\nall well" if not libraries else "\nall else is well")
+    print("\nproblems found: see above" if failed else f"\nno {'other ' if libraries else ''}problems found")
     if failed:
         raise typer.Exit(1)
 
@@ -51,24 +55,20 @@ def _print_providers() -> Iterator[Provider]:
     """Print each provider as soon as it is examined, and yield it."""
     from lossreg.authoring.doctor import providers
 
-    print(f"{'provider':<16}{'from':<34}{'entries':>7}  {'state':<12}{'import':>8}")
+    print(line(HEADINGS, WIDTHS, numbers=NUMBERS))
     for found in providers():
-        line = f"{found.name:<16}{found.distribution:<34}{found.losses:>7}  {found.state:<12}{found.seconds:>7.2f}s"
-        print(printable(line))
+        cells = (found.name, found.distribution, str(found.losses), found.state, f"{found.seconds:.2f}s")
+        print(line([printable(cell) for cell in cells], WIDTHS, numbers=NUMBERS))
         for problem in found.problems:
             print(textwrap.indent("\n".join(map(printable, problem.splitlines())), "    "))
         yield found
 
 
 def _print_environment() -> None:
-    """Print what computes, and the extras that are not installed."""
+    """Print versions and devices, and the extras that are not installed."""
     from lossreg.authoring.doctor import environment, extras
 
-    print()
-    for what, value in environment():
-        print(printable(f"{what:<20}{value}"))
-    absent = list(extras())
+    print("\n" + "\n".join(aligned(environment())))
+    absent = aligned((extra.install, ", ".join(extra.lacking)) for extra in extras())
     if absent:
-        print("\nextras that are not installed:")
-    for extra in absent:
-        print(printable(f"    {extra.install:<48}{', '.join(extra.lacking)}"))
+        print("\nextras that are not installed:\n" + textwrap.indent("\n".join(absent), "    "))

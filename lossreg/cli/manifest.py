@@ -1,4 +1,4 @@
-"""`lossreg manifest build` and `lossreg manifest check`: for authors of loss packages."""
+"""`lossreg manifest build` and `lossreg manifest check`: the manifests of packages, for their authors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Packages = Annotated[list[str], typer.Argument(metavar="PACKAGE...", help="Top-l
 def add_to(app: typer.Typer) -> None:
     """Register the command group of this file."""
     group = typer.Typer(
-        help="Describe a package's losses, so that they are found without importing it.", no_args_is_help=True
+        help="Describe the losses of a package, so that lossreg finds them without importing it.", no_args_is_help=True
     )
     group.command("build")(build)
     group.command("check")(check)
@@ -20,23 +20,23 @@ def add_to(app: typer.Typer) -> None:
 
 
 def build(packages: Packages) -> None:
-    """Write lossreg.json into each package's folder."""
+    """Write lossreg.json into the folder of each package."""
     from lossreg.authoring import manifest_writer
 
     for package in packages:
         print(manifest_writer.build(package))
         if not manifest_writer.is_declared(package):
             typer.echo(
-                f"{package} does not declare its manifest yet; add to pyproject.toml and install again:\n"
+                f"{package} does not declare its manifest; add this to pyproject.toml and install the package again:\n"
                 f'  [project.entry-points."lossreg.manifests"]\n  {package} = "{package}:lossreg.json"',
                 err=True,
             )
 
 
 def check(packages: Packages) -> None:
-    """Compare each lossreg.json with the code; exit 1 with the difference."""
+    """Compare each lossreg.json with the code. Exit 1 with the differences."""
     from lossreg.authoring import manifest_writer
 
     for package in packages:
         manifest_writer.check(package)
-        print(f"{package}: in step")
+        print(f"{package}: up to date")

@@ -1,4 +1,4 @@
-"""`lossreg new-plugin`: a distribution to start from."""
+"""`lossreg new-plugin`: a new distribution, written from templates."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ def add_to(app: typer.Typer) -> None:
 
 
 def new_plugin(
-    name: Annotated[str, typer.Argument(help="Name of the distribution, e.g. acme-losses.")],
-    directory: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where its folder is made.")] = Path(),
+    name: Annotated[str, typer.Argument(help="The name of the distribution, e.g. acme-losses.")],
+    directory: Annotated[
+        Path, typer.Argument(metavar="[DIR]", help="The directory in which its folder is created.")
+    ] = Path(),
 ) -> None:
-    """Write a package with one loss, its manifest, tests and CI, ready to be installed and changed."""
+    """Write a package with one loss, its manifest, tests and CI, ready to install and change."""
     from lossreg.authoring.new_plugin import create
 
     folder = create(name, directory)

@@ -1,4 +1,4 @@
-"""`lossreg plot`: the value and the gradient of a loss as a picture."""
+"""`lossreg plot`: a picture of the value and the gradient of a loss."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lossreg.registries import losses
 from lossreg.registry.entry import Entry
 
 PLOTTABLE = "logits & (binary | multilabel | multiclass) & !sam"
-AS_TERMS = "as the terms"  # what a sum takes: its terms refuse what they cannot take
+AS_TERMS = "as the terms"  # the inputs of a sum, which its terms check
 
 
 def add_to(app: typer.Typer) -> None:
@@ -27,14 +27,14 @@ def plot(
     name: Annotated[str, typer.Argument(help="A name, an alias or provider/name.")],
     param: Annotated[
         list[str] | None,
-        typer.Option("--param", metavar="NAME=VALUES", help="Once: a curve for each of these values, gamma=0,1,2."),
+        typer.Option("--param", metavar="NAME=VALUES", help="One curve for each value: gamma=0,1,2."),
     ] = None,
-    params: Annotated[str, typer.Option("--params", metavar="JSON", help="All other parameters.")] = "{}",
+    params: Annotated[str, typer.Option("--params", metavar="JSON", help="The other parameters.")] = "{}",
     out: Annotated[
         Path | None, typer.Option("--out", help="A file ending in .png or .svg; NAME.png by default.")
     ] = None,
 ) -> None:
-    """Draw a loss of logits and mask: value and gradient over the logit, and on an empty mask."""
+    """Draw the value and the gradient of a loss of logits and masks, over the logit and on an empty mask."""
     from lossreg.authoring.plot import check_drawable, curves, draw
     from lossreg.config.factory import build
 
@@ -51,7 +51,7 @@ def plot(
 
 
 def _title(entry: Entry, given: Mapping[str, Any], varied: Mapping[str, object]) -> str:
-    """Name and parameters, but those that the legend tells apart; below it the summary."""
+    """Return name and parameters, without the one in the legend, and below them the summary."""
     shown = [f"{name} = {_text(value)}" for name, value in given.items()] + list(varied) * (len(varied) == 1)
     lines = ["   ".join([entry.full_name, ", ".join(filter(None, shown))]).rstrip(), entry.metadata.get("summary", "")]
     return "\n".join(printable(line) for line in lines if line)
@@ -61,29 +61,29 @@ def _given(text: str) -> dict[str, Any]:
     try:
         found = json.loads(text)
     except ValueError as error:
-        raise LossregError(f"--params is no valid JSON: {error}; write --params '{{\"gamma\": 2.0}}'") from error
+        raise LossregError(f"--params is not valid JSON: {error}; write --params '{{\"gamma\": 2.0}}'") from error
     if not isinstance(found, dict):
-        raise LossregError(f"--params is a JSON object of parameters by name, got {text!r:.80}")
+        raise LossregError(f"--params must be a JSON object of parameters by name, got {text!r:.80}")
     return found
 
 
 def _varied(texts: Sequence[str], given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The parameter that differs between the curves, by the curve's label."""
+    """Return the parameter that differs between the curves, by the label of the curve."""
     if not texts:
         return {"": {}}
     text, *more = texts
     if more:
-        raise LossregError(f"--param is given once, got {', '.join(texts):.80}; write the others in --params")
+        raise LossregError(f"--param may be given once, got {', '.join(texts):.80}; put the others into --params")
     name, equals, values = (part.strip() for part in text.partition("="))
     if not (name and equals and values):
-        raise LossregError(f"--param is a name and its values, such as gamma=0,1,2, got {text!r:.80}")
+        raise LossregError(f"--param must be a name and values, such as gamma=0,1,2, got {text!r:.80}")
     if name in given:
-        raise LossregError(f"{name} is in --param and in --params; write it in one of them")
+        raise LossregError(f"{name} is in both --param and --params; remove one of them")
     return {f"{name} = {_text(value)}": {name: value} for value in _values(values)}
 
 
 def _values(text: str) -> list[Any]:
-    """`0,1,2`, `[1,2],[3,4]` and `"a","b"` as JSON; `mean,sum` as text."""
+    """Return values from JSON such as `0,1,2`, `[1,2],[3,4]` or `"a","b"`, else from text such as `mean,sum`."""
     try:
         found: list[Any] = json.loads(f"[{text}]")
     except ValueError:
@@ -103,7 +103,7 @@ def _text(value: object) -> str:
 
 
 def _with_contract(entry: Entry) -> Entry:
-    """The entry; loaded if nothing else tells its contract."""
+    """Return the entry, loaded if only its class declares the contract."""
     if "contract" in entry.metadata:
         return entry
     losses.get(entry.full_name)
@@ -111,26 +111,26 @@ def _with_contract(entry: Entry) -> Entry:
 
 
 def _classes(entry: Entry) -> int:
-    """1 for a loss of masks, 2 for one of class indices alone.
+    """Return the number of classes to draw: 1 for a loss of masks, 2 for a loss of class indices only.
 
     Raises:
-        LossregError: by its contract it takes something else.
+        LossregError: the contract names other inputs.
     """
     contract = entry.metadata.get("contract")
     if contract is None:
-        note = f"{entry.full_name} declares no contract: it is given logits and a mask, (1, 1, H, W) each"
+        note = f"{entry.full_name} declares no contract; it is called with logits and a mask of shape (1, 1, H, W)"
         typer.echo(printable(note), err=True)
         return 1
-    input, target = (contract.get(key, "something that its contract does not say") for key in ("input", "target"))
+    input, target = (contract.get(key, "undeclared") for key in ("input", "target"))
     tasks = contract.get("tasks", ())
     binary = not {"binary", "multilabel"}.isdisjoint(tasks) and target in ("mask", "mask or class index", AS_TERMS)
     multiclass = "multiclass" in tasks and target in ("class index", "mask or class index")
     if input not in ("logits", AS_TERMS) or not (binary or multiclass):
         raise LossregError(
-            f"{entry.full_name} cannot be drawn: it takes {input!r} and {target!r}; what can be drawn takes logits and"
-            f" a mask or class index: lossreg list --tag '{PLOTTABLE}'"
+            f"{entry.full_name} cannot be drawn: its input is {input!r} and its target {target!r}, not logits and"
+            f" a mask or class index; losses that can be drawn: lossreg list --tag '{PLOTTABLE}'"
         )
     if contract.get("positional"):
-        note = f"{entry.full_name} depends on where pixels lie, of which constant images show nothing"
+        note = f"{entry.full_name} depends on the positions of pixels, which constant images do not show"
         typer.echo(printable(note), err=True)
     return 1 if binary else 2

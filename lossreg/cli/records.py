@@ -1,25 +1,26 @@
-"""`lossreg records`: what the records of a run say, in the terminal, as data and as a page."""
+"""`lossreg records`: summary, flagged captions, export and report of the records of a run."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from lossreg.cli.columns import aligned
 from lossreg.errors import LossregError
 from lossreg.messages import printable
 
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="A directory of shards.", show_default=False)]
-TopK = Annotated[int, typer.Option("--top-k", min=1, help="How many examples each list has.")]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object.")]
+TopK = Annotated[int, typer.Option("--top-k", min=1, help="Number of examples in each list.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 MemoryLimit = Annotated[
-    str, typer.Option("--memory-limit", metavar="SIZE", help="Of DuckDB, which writes to disk beyond it.")
+    str, typer.Option("--memory-limit", metavar="SIZE", help="Memory of DuckDB; beyond it, DuckDB uses the disk.")
 ]
 STATISTICS = ("count", "items", "nan", "infinite", "mean", "median", "minimum", "maximum")
-WIDEST = 100  # characters of a text in the terminal
+MAX_TEXT = 100  # characters of a text in the terminal
 NAMELESS = "(without a name)"
 HEADINGS = ("dataset", "rows", "items", "NaN", "infinite", "mean", "median", "minimum", "maximum")
 
@@ -35,7 +36,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def summary(directory: Directory, top_k: TopK = 10, as_json: AsJson = False, memory_limit: MemoryLimit = "1GB") -> None:
-    """Print statistics of each dataset, and the examples of the highest and lowest loss."""
+    """Print statistics of each dataset, and the examples with the highest and the lowest loss."""
     _require()
     from lossreg.records.aggregate import aggregate_by_dataset
     from lossreg.records.reader import connect
@@ -46,14 +47,15 @@ def summary(directory: Directory, top_k: TopK = 10, as_json: AsJson = False, mem
         print(json.dumps(found, indent=1, allow_nan=False))
         return
     rows = [*found["datasets"].items(), ("all", found["overall"])]
-    _print_rows(HEADINGS, [(_short(name), *(_number(row[key]) for key in STATISTICS)) for name, row in rows])
+    cells = [(_short(name), *(_number(row[key]) for key in STATISTICS)) for name, row in rows]
+    print("\n".join(aligned([HEADINGS, *cells], numbers=range(1, len(HEADINGS)))))
     for heading, key in (("highest mean loss", "highest"), ("lowest mean loss", "lowest")):
         print(f"\n{heading}")
         _print_examples(found["overall"][key], "mean")
 
 
 def flag(directory: Directory, top_k: TopK = 20, as_json: AsJson = False, memory_limit: MemoryLimit = "1GB") -> None:
-    """Print captions that a rule finds suspect, by rule, those of the highest loss first."""
+    """Print the captions that each rule flags, the highest loss first."""
     _require()
     from lossreg.records.captions import flag_bad_captions
     from lossreg.records.reader import connect
@@ -72,15 +74,17 @@ def flag(directory: Directory, top_k: TopK = 20, as_json: AsJson = False, memory
 def export(
     directory: Directory,
     csv: Annotated[
-        Path | None, typer.Option("--csv", metavar="FILE", help="Rows: path, dataset, caption, loss.")
+        Path | None, typer.Option("--csv", metavar="FILE", help="Write the rows: path, dataset, caption, loss.")
     ] = None,
-    json: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="The summary and every example.")] = None,
+    json: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the summary and every example.")
+    ] = None,
     top_k: TopK = 10,
     memory_limit: MemoryLimit = "1GB",
 ) -> None:
     """Write every row to a CSV file, every example to a JSON file, or both."""
     if csv is None and json is None:
-        raise LossregError("nothing says what to write: give --csv FILE, --json FILE or both")
+        raise LossregError("nothing to write: add --csv FILE, --json FILE or both")
     _require()
     from lossreg.records.export import export_csv, export_json
     from lossreg.records.reader import connect
@@ -101,7 +105,7 @@ def report(
     ] = None,
     title: Annotated[str | None, typer.Option("--title", help="The page's heading.")] = None,
     images: Annotated[
-        Path, typer.Option("--images", metavar="FOLDER", help="From where relative paths of images are read.")
+        Path, typer.Option("--images", metavar="FOLDER", help="The folder of relative image paths.")
     ] = Path(),
     top_k: TopK = 20,
     memory_limit: MemoryLimit = "1GB",
@@ -126,15 +130,6 @@ def _number(value: float | None) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
 
 
-def _print_rows(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Aligned columns: names to the left, numbers to the right."""
-    cells = [tuple(map(printable, row)) for row in (headings, *rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    for name, *numbers in cells:
-        aligned = [number.rjust(width) for number, width in zip(numbers, widths[1:], strict=True)]
-        print("  ".join([name.ljust(widths[0]), *aligned]))
-
-
 def _print_examples(items: Sequence[Mapping[str, Any]], loss: str) -> None:
     for item in items:
         parts = (item["dataset"], item["sample_id"] or item["path"] or NAMELESS, item["caption"])
@@ -142,4 +137,4 @@ def _print_examples(items: Sequence[Mapping[str, Any]], loss: str) -> None:
 
 
 def _short(text: str) -> str:
-    return printable(text if len(text) <= WIDEST else text[: WIDEST - 1] + "…")
+    return printable(text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…")

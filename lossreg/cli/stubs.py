@@ -1,4 +1,4 @@
-"""`lossreg stubs`: the losses of this environment, as type checkers and editors read them."""
+"""`lossreg stubs`: a type stub of the installed losses, for type checkers and editors."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ def add_to(app: typer.Typer) -> None:
 
 
 def stubs(
-    directory: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where stubs are; pyright reads typings.")] = Path(
-        "typings"
-    ),
+    directory: Annotated[
+        Path, typer.Argument(metavar="[DIR]", help="The folder of stubs; pyright reads typings.")
+    ] = Path("typings"),
 ) -> None:
-    """Write a type stub of lossreg that knows every installed loss: names complete, and parameters are checked."""
+    """Write a type stub of lossreg with every installed loss, so that editors complete names and check parameters."""
     from lossreg.authoring.stubs import write
 
     print(f"wrote {write(directory)}")

@@ -6,7 +6,13 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import uuid4
+
+from lossreg.errors import LossregError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @contextmanager
@@ -37,6 +43,23 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file as UTF-8, atomically, with line feeds on every system."""
     with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_figure(figure: Figure, path: Path, *, option: str) -> None:
+    """Write a figure of matplotlib atomically, in the format that the suffix of `path` names.
+
+    Args:
+        figure: the figure.
+        path: the file to write, such as "focal.png".
+        option: the command line's option for another file, such as "--out".
+    Raises:
+        LossregError: the file cannot be written.
+    """
+    try:
+        with atomic_write(path) as temporary:
+            figure.savefig(temporary, dpi=150, format=path.suffix.lower()[1:])
+    except OSError as error:
+        raise LossregError(f"{path}: cannot be written: {error.strerror or error}; choose another {option}") from error
 
 
 def _to_disk(path: Path) -> None:

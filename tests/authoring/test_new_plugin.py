@@ -77,7 +77,7 @@ def test_what_is_written_is_built_installed_found_validated_and_passes_its_own_t
     line = next(line for line in python("-c", MAIN, "list").splitlines() if "acme" in line and "charbonnier " in line)
     assert re.split("  +", line)[1:3] == ["acme", "Absolute error of probabilities, smooth where it is small."]
     assert line.endswith(" binary logits multilabel pixelwise segmentation")
-    assert python("-c", MAIN, "manifest", "check", "lossreg_acme") == "lossreg_acme: in step\n"
+    assert python("-c", MAIN, "manifest", "check", "lossreg_acme") == "lossreg_acme: up to date\n"
     readme = (project / "README.md").read_text()
     (tmp_path / "loss.yaml").write_text(re.search("```yaml\n(.*?)```", readme, re.DOTALL)[1])
     assert '"ignore_index": 255' in python("-c", MAIN, "validate", tmp_path / "loss.yaml")

@@ -133,7 +133,7 @@ def test_a_loss_that_refuses_the_tensors_says_so():
     with pytest.raises(LossregError) as caught:
         curves(nn.CosineEmbeddingLoss())
     assert str(caught.value).startswith(
-        "CosineEmbeddingLoss cannot be drawn: of logits (1, 1, 8, 8) and a target (1, 1, 8, 8) it raised TypeError: "
+        "CosineEmbeddingLoss cannot be drawn: on logits (1, 1, 8, 8) and a target (1, 1, 8, 8) it raised TypeError: "
     )
     assert isinstance(caught.value.__cause__, TypeError)
 
@@ -223,12 +223,12 @@ def test_values_are_json_or_else_text(text, values):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["--param", "gamma"], "--param is a name and its values, such as gamma=0,1,2, got 'gamma'"),
-        (["--param", "gamma="], "--param is a name and its values, such as gamma=0,1,2, got 'gamma='"),
-        (["--param", "gamma=1", "--params", '{"gamma": 2}'], "gamma is in --param and in --params; write it in one"),
-        (["--param", "gamma=1", "--param", "alpha=0"], "once, got gamma=1, alpha=0; write the others in --params"),
-        (["--params", "{"], "--params is no valid JSON: "),
-        (["--params", "[1]"], "--params is a JSON object of parameters by name, got '[1]'"),
+        (["--param", "gamma"], "--param must be a name and values, such as gamma=0,1,2, got 'gamma'"),
+        (["--param", "gamma="], "--param must be a name and values, such as gamma=0,1,2, got 'gamma='"),
+        (["--param", "gamma=1", "--params", '{"gamma": 2}'], "gamma is in both --param and --params; remove one"),
+        (["--param", "gamma=1", "--param", "alpha=0"], "once, got gamma=1, alpha=0; put the others into --params"),
+        (["--params", "{"], "--params is not valid JSON: "),
+        (["--params", "[1]"], "--params must be a JSON object of parameters by name, got '[1]'"),
         (["--out", "x.pdf"], "x.pdf: expected a file ending in .png or .svg, got '.pdf'"),
         (["--out", "none/x.png"], "cannot be written: No such file or directory; choose another --out"),
     ],
@@ -264,8 +264,8 @@ def test_what_cannot_be_drawn_says_what_it_takes(run, name):
     result = run(name, "--params", '{"loss": "dice"}' if name == "deep_supervision" else "{}")
     assert result.exit_code == 1
     assert str(result.exception) == (
-        f"{losses.entry(name).full_name} cannot be drawn: it takes {contract['input']!r} and {contract['target']!r};"
-        " what can be drawn takes logits and a mask or class index:"
+        f"{losses.entry(name).full_name} cannot be drawn: its input is {contract['input']!r} and its target"
+        f" {contract['target']!r}, not logits and a mask or class index; losses that can be drawn:"
         " lossreg list --tag 'logits & (binary | multilabel | multiclass) & !sam'"
     )
 
@@ -289,7 +289,9 @@ def test_the_tags_of_what_can_be_drawn_find_it():
 def test_every_loss_is_sampled_or_refused_by_its_contract(entry):
     """None that the contract lets through fails on the tensors, and what is sampled is finite."""
     if entry.metadata["contract"]["input"] not in ("logits", "as the terms"):
-        with pytest.raises(LossregError, match=f"{entry.full_name} cannot be drawn: it takes '.*' and '.*'; what can"):
+        with pytest.raises(
+            LossregError, match=f"{entry.full_name} cannot be drawn: its input is '.*' and its target '"
+        ):
             plotting._classes(entry)
         return
     classes = plotting._classes(entry)
@@ -322,7 +324,9 @@ def test_a_loss_without_a_contract_is_tried_with_a_note(run, drawn, site):
     with losses.scope():
         losses.register_lazy("gap", "acme_plot:Gap")
         result = run("gap")
-    assert result.stderr == "local/gap declares no contract: it is given logits and a mask, (1, 1, H, W) each\n"
+    assert (
+        result.stderr == "local/gap declares no contract; it is called with logits and a mask of shape (1, 1, H, W)\n"
+    )
     (found,) = drawn["curves"].values()
     assert found.foreground.values[80:91:10] == near((1.0, 0.0))  # |x - 1| at logits 0 and 1
 
@@ -333,7 +337,7 @@ def test_half_a_contract_is_refused(run):
         losses.register_lazy("half", "acme_half:Half", contract={"input": "logits"})
         result = run("half")
     assert str(result.exception).startswith(
-        "local/half cannot be drawn: it takes 'logits' and 'something that its contract does not say'; "
+        "local/half cannot be drawn: its input is 'logits' and its target 'undeclared', "
     )
 
 
@@ -342,7 +346,7 @@ def test_a_loss_that_depends_on_places_is_drawn_with_a_note(run, drawn):
     result = run("boundary")
     assert result.exit_code == 0
     assert result.stderr == (
-        "segmentation/boundary depends on where pixels lie, of which constant images show nothing\n"
+        "segmentation/boundary depends on the positions of pixels, which constant images do not show\n"
     )
 
 

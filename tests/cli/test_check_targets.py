@@ -49,7 +49,7 @@ shapes      20x50
 dtypes      uint8
 values      0 to 255
 foreground  13.1 % of all pixels
-            where there is any: minimum 0.1 %, 5 % 0.535 %, 25 % 2.27 %,
+            of masks with foreground: minimum 0.1 %, 5 % 0.535 %, 25 % 2.27 %,
             median 15.5 %, 75 % 46 %, 95 % 89.2 %, maximum 100 %
 
 foreground         masks
@@ -198,7 +198,7 @@ def test_flags_have_no_histogram(run):
     result = run("t.parquet", "--column", "has_segmentation")
     assert result.exit_code == 0
     assert result.stdout.startswith(
-        "masks       8 of which is only known whether they are there\nempty       6 (75.0%)\n\nwarning: 6 of 8 rows"
+        "masks       8, known only as present or absent\nempty       6 (75.0%)\n\nwarning: 6 of 8 rows"
     )
 
 

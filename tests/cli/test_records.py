@@ -142,7 +142,7 @@ def test_export(run, shards, tmp_path):
 def test_export_to_nothing_is_an_error(lossreg, shards):
     """It says what to give."""
     code, _, err = lossreg("records", "export", shards)
-    assert (code, err) == (1, "lossreg: nothing says what to write: give --csv FILE, --json FILE or both\n")
+    assert (code, err) == (1, "lossreg: nothing to write: add --csv FILE, --json FILE or both\n")
 
 
 def test_report(run, shards, tmp_path):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from lossreg.errors import LossregError
 from lossreg.health.targets.report import TargetReport
 from lossreg.messages import printable, require
+from lossreg.records.atomic_write import write_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,10 +33,7 @@ def draw_targets(report: TargetReport, path: Path, title: str = "") -> None:
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
     _draw_shares(left, report)
     _draw_values(right, report)
-    try:
-        figure.savefig(path, dpi=150, format="png")
-    except OSError as error:
-        raise LossregError(f"{path}: cannot be written: {error.strerror or error}; choose another --png") from error
+    write_figure(figure, path, option="--png")
 
 
 def check_png(path: Path) -> None:

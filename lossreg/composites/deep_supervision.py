@@ -11,13 +11,13 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from lossreg.composites.sums import TERMS, named, names_of, options_of, scaled, terms_of
+from lossreg.composites.base import TERMS, Composite, normalized, terms_of, with_factor, with_prefix
 from lossreg.contract import contract
 from lossreg.errors import DTypeError, InputError, ShapeError
-from lossreg.loss import Loss, Reduction, Term
+from lossreg.loss import Reduction, Term
 from lossreg.registries import losses
 
-LEAST = 0.0625  # what "exp" gives to the coarsest levels
+LEAST = 0.0625  # weight of the coarsest levels under "exp"
 
 Schedule = Literal["same", "two", "exp"]
 
@@ -27,14 +27,14 @@ Schedule = Literal["same", "two", "exp"]
     aliases=("deep_supervision_loss",),
     tags=("composite", "deep_supervision"),
     contract=contract(
-        input="one or several, finest first, of what the loss takes",
+        input="one or several inputs of the loss, finest first",
         target=TERMS,
         tasks=["binary", "multilabel", "multiclass"],
         positional=True,
     ),
     example={"loss": "dice"},
 )
-class DeepSupervision(Loss):
+class DeepSupervision(Composite):
     """Weighted sum of one loss over the outputs at several resolutions.
 
         loss = sum_i weight_i loss(input_i, target resized to input_i)
@@ -42,18 +42,19 @@ class DeepSupervision(Loss):
     Args:
         loss: the loss of each level.
         weights: of the levels, finest first. "same": 1. "two": 1, then 0.5. "exp": 0.5^i, at least 0.0625. A list has
-            one per level; 0 keeps a level that is only logged.
+            one per level; a level of weight 0 is only logged.
         normalize_weights: divide the weights by the sum of their magnitudes.
         reduction: over examples: "mean", "sum", or "none" for (N,).
     Shapes:
         input: sequence of (N, C, *), finest first. A tensor is the finest level alone, under the first weight, so that
-        a network whose other heads are off in evaluation needs no other loss.
-        target (N, *) or (N, C, *) of any resolution; what else is given goes to every level as it is.
-        terms: those of each level, named 0.dice, or 0.name.term where the loss has several.
+        a network whose other heads are disabled in evaluation needs no other loss.
+        target (N, *) or (N, C, *) of any resolution; further inputs go to every level unchanged.
+        terms: those of each level, named 0.dice, or 0.name.term if the loss has several.
     Raises:
-        ShapeError: a list of weights has not one per level; levels are not finest first; a target of other dimensions.
-        InputError: no level; the loss reduces by itself in another way than the mean.
-    Numerics: as the loss. Targets are resized by nearest-exact in whole numbers, so class indices stay what they are.
+        ShapeError: a list of weights that has not one per level; levels that are not finest first; a target of other
+            dimensions.
+        InputError: no level; a loss with another reduction than the mean.
+    Numerics: as the loss. Targets are resized by nearest-exact in whole numbers, so class indices stay the same.
     Source: Lee et al. 2015, with the weights of MONAI's DeepSupervisionLoss.
     """
 
@@ -65,41 +66,34 @@ class DeepSupervision(Loss):
         normalize_weights: bool = False,
         reduction: Reduction = "mean",
     ) -> None:
-        super().__init__(reduction=reduction)
-        (self.name,) = names_of([loss])
+        super().__init__([loss], reduction=reduction)
         self.loss = loss
         self.weights = weights
         self.normalize_weights = normalize_weights
-        self.level_weights(1 if isinstance(weights, str) else len(weights))  # refuses now what is wrong for any input
-
-    def option_names(self) -> frozenset[str]:
-        return super().option_names() | options_of(self.loss)
+        # Raise now for weights that are wrong under any input.
+        self.level_weights(1 if isinstance(weights, str) else len(weights))
 
     def terms(self, input: Tensor | Sequence[Tensor], target: Tensor, *others: Any, **options: Any) -> dict[str, Term]:
         levels = _levels(input)
-        # A tensor says nothing of the other levels, which a list of weights has: it stands for the first.
+        # A tensor is the first of the levels for which a list of weights is meant.
         alone = isinstance(input, Tensor) and not isinstance(self.weights, str)
         weights = self.level_weights(len(self.weights) if alone else len(levels))
         found: dict[str, Term] = {}
         for number, (level, weight) in enumerate(zip(levels, weights, strict=False)):
             terms = terms_of(self.loss, level, resized(target, level), *others, **options)
-            found |= {key: scaled(term, weight) for key, term in named(f"{number}.{self.name}", terms).items()}
+            prefixed = with_prefix(f"{number}.{self.names[0]}", terms)
+            found |= {key: with_factor(term, weight) for key, term in prefixed.items()}
         return found
 
     def level_weights(self, levels: int) -> list[float]:
-        """The weight of each of so many levels, finest first.
+        """Return the weight of each level, finest first.
 
         Raises:
-            ShapeError: a list of weights has another number of them.
-            InputError: all are 0 and to be normalised; they have an unknown name.
+            ShapeError: a list of weights has not one per level.
+            InputError: weights to normalise are all 0; an unknown name of weights.
         """
         weights = _weights(self.weights, levels)
-        if not self.normalize_weights:
-            return weights
-        total = sum(map(abs, weights))
-        if total == 0:
-            raise InputError("normalize_weights=True cannot divide by weights that are all 0")
-        return [weight / total for weight in weights]
+        return normalized(weights) if self.normalize_weights else weights
 
 
 def _weights(weights: str | Sequence[float], levels: int) -> list[float]:
@@ -113,15 +107,15 @@ def _weights(weights: str | Sequence[float], levels: int) -> list[float]:
         return [1.0] + [0.5] * (levels - 1)
     if weights == "exp":
         return [max(0.5**level, LEAST) for level in range(levels)]
-    raise InputError(f"weights is 'same', 'two', 'exp' or a list of numbers, got {weights!r}")
+    raise InputError(f"weights must be 'same', 'two', 'exp' or a list of numbers, got {weights!r}")
 
 
 def _levels(input: Tensor | Sequence[Tensor]) -> Sequence[Tensor]:
     levels = [input] if isinstance(input, Tensor) else input
     if not isinstance(levels, Sequence) or not all(isinstance(level, Tensor) for level in levels):
-        raise DTypeError(f"input is a tensor or a sequence of tensors, finest first, got {type(input).__name__}")
+        raise DTypeError(f"input must be a tensor or a sequence of tensors, finest first, got {type(input).__name__}")
     if not levels:
-        raise InputError("input holds no level; give at least one tensor, finest first")
+        raise InputError("input has no level; give at least one tensor, finest first")
     pixels = [prod(level.shape[2:]) for level in levels]
     if any(finer < coarser for finer, coarser in pairwise(pixels)):
         sizes = ", ".join(str(tuple(level.shape)) for level in levels)
@@ -130,7 +124,7 @@ def _levels(input: Tensor | Sequence[Tensor]) -> Sequence[Tensor]:
 
 
 def resized(target: Tensor, level: Tensor) -> Tensor:
-    """A target (N, *) or (N, C, *) in the resolution of a level (N, C, *), by nearest-exact; itself where it fits."""
+    """Resize a target (N, *) or (N, C, *) to a level (N, C, *) by nearest-exact; return one that fits unchanged."""
     if not isinstance(target, Tensor):
         raise DTypeError(f"target must be a tensor, got {type(target).__name__}")
     size = level.shape[2:]
@@ -143,7 +137,7 @@ def resized(target: Tensor, level: Tensor) -> Tensor:
     for dimension, wanted in enumerate(size, start=first):
         given = target.shape[dimension]
         if given != wanted:
-            # floor((i + 1/2) given / wanted), which float32 rounds to the pixel before where it is a whole number.
+            # floor((i + 1/2) given / wanted) in integers: float32 would round whole numbers down to the pixel before.
             index = (2 * torch.arange(wanted, device=target.device) + 1) * given // (2 * wanted)
             target = target.index_select(dimension, index)
     return target

@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from lossreg.composites.sums import named, names_of, options_of, terms_of
+from lossreg.composites.base import Composite, terms_of, with_prefix
 from lossreg.contract import contract
 from lossreg.errors import DTypeError, InputError, ShapeError
-from lossreg.loss import Loss, Reduction, Term
+from lossreg.loss import Reduction, Term
 from lossreg.registries import losses
 
 
@@ -25,31 +25,31 @@ from lossreg.registries import losses
     ),
     example={"loss": "bce"},
 )
-class PointSampled(Loss):
+class PointSampled(Composite):
     """A loss on random points of each mask, most of them uncertain ones.
 
         loss = loss(input at P, target at P), |P| = points
-        P = the important points with the least |input| of oversampling points random ones, and other random ones
+        P = important points, of least |input| among oversampling * points random ones; the rest random
 
     Args:
-        loss: the loss of the points, of which none is beside another. It treats each channel alone (sigmoid), since
-            each has points of its own.
-        points: of each mask, >= 1.
+        loss: the loss of the points, which have no neighbours. It treats each channel alone (sigmoid), since each has
+            points of its own.
+        points: number for each mask, >= 1.
         oversampling: candidates for the uncertain points, as a multiple of points, >= 1.
         important: share of uncertain points, in [0, 1]; 0 samples evenly.
-        ignore_index: target value of ignored pixels, the same as that of the loss. A point is a mixture of its
-            neighbours: one that touches an ignored pixel is ignored, and sampled only where too few others are.
+        ignore_index: target value of ignored pixels, the same as that of the loss. A point mixes the pixels around it:
+            one that touches an ignored pixel is ignored, and sampled only if there are too few others.
         reduction: over examples: "mean", "sum", or "none" for (N,).
     Shapes:
         input (N, C, H, W) or (N, C, D, H, W) logits; target of that shape, or (N, *) for C = 1: masks, hard or soft.
-        the loss gets (N, C, points) of both, the target soft at edges; what else is given goes to it as it is.
-        terms: those of the loss, under its name where it has one, name.term where it has several.
+        the loss receives (N, C, points) of both, the target soft at edges; further inputs go to it unchanged.
+        terms: those of the loss, under its name if it has one term, name.term if it has several.
     Raises:
-        ShapeError: sizes differ; nothing is broadcast. Class indices of several channels: each has points of its own.
+        ShapeError: sizes differ; nothing is broadcast. Class indices, as each channel has its own points.
         DTypeError: input is not floating point.
-        InputError: the loss reduces otherwise than by the mean, has another ignore_index, or task="multiclass".
+        InputError: the loss has another reduction than the mean, another ignore_index, or task="multiclass".
     Numerics: float32 or wider. Points come from torch's generator of the input's device: torch.manual_seed repeats
-        them. No gradient flows through where they lie. Beyond the outermost pixel centres the border goes on.
+        them. Their coordinates have no gradient. Beyond the outermost pixel centres the border's value continues.
     Source: Kirillov et al. 2020 (PointRend), sec. 3.1; numbers of Cheng et al. 2022 (Mask2Former).
     """
 
@@ -63,8 +63,7 @@ class PointSampled(Loss):
         ignore_index: int | None = None,
         reduction: Reduction = "mean",
     ) -> None:
-        super().__init__(reduction=reduction)
-        (self.name,) = names_of([loss])
+        super().__init__([loss], reduction=reduction)
         for part in loss.modules():
             _check_part(part, ignore_index)
         self.loss = loss
@@ -73,24 +72,21 @@ class PointSampled(Loss):
         self.important = important
         self.ignore_index = ignore_index
 
-    def option_names(self) -> frozenset[str]:
-        return super().option_names() | options_of(self.loss)
-
     def terms(self, input: Tensor, target: Tensor, *others: Any, **options: Any) -> dict[str, Term]:
         _check(input, target)
         logits = input if input.dtype == torch.float64 else input.float()
-        # Before the ignore test: uint8 == -1 would find 255.
+        # Before ignored pixels are compared: uint8 == -1 would find 255.
         masks = target.reshape(input.shape).to(logits.dtype)
         sampled = self.sampled(logits, masks)
-        return named(self.name, terms_of(self.loss, *sampled, *others, **options))
+        return with_prefix(self.names[0], terms_of(self.loss, *sampled, *others, **options))
 
     def sampled(self, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits and target at the points, (N, C, points) each."""
+        """Sample logits and target at the points, (N, C, points) each."""
         if self.ignore_index is None:
             places = self.places(input)
             return sample(input, places), _between_its_values(sample(target, places), target)
         ignored = target == self.ignore_index
-        # A NaN logit would survive a weight of 0, which the grid gives to the neighbours of a pixel that it hits.
+        # grid_sample multiplies the neighbours of a pixel that it hits by 0, which a NaN logit would survive.
         input, target = torch.where(ignored, 0.0, input), torch.where(ignored, 0.0, target)
         ignored = ignored.to(input.dtype)
         places = self.places(input, ignored)
@@ -99,7 +95,7 @@ class PointSampled(Loss):
         return sample(input, places), torch.where(touches, float(self.ignore_index), mixed)
 
     def places(self, input: Tensor, ignored: Tensor | None = None) -> Tensor:
-        """Where to sample each mask, (N, C, points, dimensions) in [0, 1), the last dimension of the input first."""
+        """Draw the points of each mask, (N, C, points, dimensions) in [0, 1), the last dimension of the input first."""
         uncertain = int(self.important * self.points)
         random = _random(input, self.points - uncertain)
         if uncertain == 0:
@@ -114,15 +110,16 @@ class PointSampled(Loss):
 
 
 def _random(input: Tensor, count: int) -> Tensor:
-    # In one type, so that the points are the same for inputs of any.
+    # Always float32, so that inputs of every dtype have the same points.
     places = torch.rand(*input.shape[:2], count, input.ndim - 2, dtype=torch.float32, device=input.device)
     return places.to(input.dtype)
 
 
 def sample(values: Tensor, places: Tensor) -> Tensor:
-    """Values (N, C, *) at places (N, C, P, dimensions) in [0, 1), by linear interpolation: (N, C, P).
+    """Interpolate values (N, C, *) linearly at places (N, C, P, dimensions) in [0, 1): (N, C, P).
 
-    Beyond the outermost pixel centres the border goes on: zeros there, as peers have, make every border uncertain.
+    Beyond the outermost pixel centres the border's value continues. Zeros there, as in other implementations, would
+    make every border uncertain.
     """
     masks, dimensions = values.shape[:2], values.ndim - 2
     size = masks.numel()
@@ -132,12 +129,12 @@ def sample(values: Tensor, places: Tensor) -> Tensor:
 
 
 def _between_its_values(mixed: Tensor, target: Tensor) -> Tensor:
-    """What was interpolated, within the target's range: shares that add up to 1 + 1e-7 make more than 1 of a mask."""
+    """Clamp interpolated values to the target's range: shares that sum to 1 + 1e-7 would exceed a mask's 1."""
     return mixed.clamp(target.amin(), target.amax())
 
 
 def _check_part(part: nn.Module, ignore_index: int | None) -> None:
-    """Refuse what would go wrong without an error; a part that says nothing of itself is trusted."""
+    """Raise InputError for a part with softmax or another ignore_index. Parts without these attributes pass."""
     own = getattr(part, "ignore_index", ignore_index)
     if own != ignore_index:
         raise InputError(
@@ -156,7 +153,7 @@ def _check(input: Tensor, target: Tensor) -> None:
         if not isinstance(given, Tensor):
             raise DTypeError(f"{name} must be a tensor, got {type(given).__name__}")
     if not input.is_floating_point():
-        raise DTypeError(f"input holds logits, so floating point, got {input.dtype}")
+        raise DTypeError(f"input must be floating-point logits, got {input.dtype}")
     if input.ndim not in (4, 5):
         raise ShapeError(f"input must be (N, C, H, W) or (N, C, D, H, W), got {tuple(input.shape)}")
     if 0 in input.shape:

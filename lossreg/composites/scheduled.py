@@ -10,7 +10,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from lossreg.composites.sums import CONTRACT, LossSum
+from lossreg.composites.base import CONTRACT
+from lossreg.composites.sums import LossSum
 from lossreg.errors import DTypeError, InputError, ShapeError
 from lossreg.loss import Reduction, Term
 from lossreg.loss.shared_passes import Pass
@@ -18,8 +19,6 @@ from lossreg.registries import losses
 
 Step = Annotated[int, Field(ge=0)]
 Points = Annotated[Sequence[tuple[Step, float]], Field(min_length=1)]
-
-
 Number = TypeVar("Number", float, Tensor)
 
 
@@ -49,14 +48,14 @@ class Scheduled(LossSum):
             constant before the first and after the last. Steps are >= 0 and increase. Weight 0 only logs a term.
         reduction: over examples: "mean", "sum", or "none" for (N,).
     Shapes:
-        inputs as every term takes them; all terms get the same. step, by keyword: an int >= 0, or a 0-dim tensor of
-        integers, which is never read by the host; there a weight of 0 still costs the term's backward pass.
-        terms: those of each loss, under its name where it has one, name.term where it has several.
+        inputs: those of every term, which all receive the same. step, by keyword: an int >= 0, or a 0-dim tensor of
+        integers, which the host never reads; then a weight of 0 still costs the term's backward pass.
+        terms: those of each loss, under its name if it has one term, name.term if it has several.
     Raises:
-        InputError: no step, or no such step; points that do not increase; a term that reduces otherwise than by the
+        InputError: no step, or a negative one; points that do not increase; a term with another reduction than the
             mean.
-    Numerics: as the terms. A function of the step: nothing is counted here, so resuming needs no state. Compiled, an
-        int is treated as a tensor, lest each step compile anew.
+    Numerics: as the terms. A function of the step alone, so resuming needs no state. Under torch.compile an int
+        becomes a tensor, so that a new step does not compile again.
     Source: Kervadec et al. 2019, sec. 2.3, whose schedule of the boundary loss is linear.
     """
 
@@ -77,17 +76,17 @@ class Scheduled(LossSum):
         return self.weighted(self.weights_at(step), results, inputs, self._with_step(options, step))
 
     def _with_step(self, options: dict[str, Any], step: int | Tensor | None) -> dict[str, Any]:
-        """The options of the parts, of which some may be scheduled as well."""
-        return options | {"step": step} if any("step" in taken for taken in self._options) else options
+        """Return the options with the step if any part takes one, such as a schedule inside this one."""
+        return options | {"step": step} if any("step" in names for names in self._part_options) else options
 
     def weights_at(self, step: int | Tensor) -> list[float | Tensor]:
-        """The weight of each term: floats for an int, 0-dim tensors for a tensor."""
+        """Return the weight of each term: floats for an int, 0-dim tensors for a tensor."""
         step = _checked(step)
         return [weight_at(points, step) for points in self.points]
 
 
 def weight_at(points: Sequence[tuple[int, float]], step: int | Tensor) -> float | Tensor:
-    """The weight at a step, by lines between the points; exactly theirs at each of them.
+    """Interpolate the weight at a step linearly between points; at a point it is exactly the point's weight.
 
     Args:
         points: (step, weight) in increasing order of steps, at least one.
@@ -110,7 +109,7 @@ def _tensor_at(points: Sequence[tuple[int, float]], step: Tensor) -> Tensor:
 
 
 def _between(before: float, after: float, share: Number) -> Number:
-    """In this form exactly one of the two at share 0 and 1."""
+    """Interpolate between two weights. This form is exact at shares 0 and 1."""
     return before * (1 - share) + after * share
 
 
@@ -124,10 +123,10 @@ def _increasing(name: str, points: Sequence[Sequence[Any]]) -> list[tuple[int, f
 def _checked(step: Any) -> int | Tensor:
     if isinstance(step, Tensor):
         if step.ndim != 0:
-            raise ShapeError(f"step is one number, got a tensor of shape {tuple(step.shape)}")
+            raise ShapeError(f"step must be one number, got a tensor of shape {tuple(step.shape)}")
         if step.is_floating_point() or step.is_complex() or step.dtype == torch.bool:
-            raise DTypeError(f"step is a tensor of integers, got {step.dtype}; count steps with step.long()")
+            raise DTypeError(f"step must be a tensor of integers, got {step.dtype}; count steps with step.long()")
         return step
     if not isinstance(step, int) or isinstance(step, bool) or step < 0:
-        raise InputError(f"step is an int >= 0 or a 0-dim tensor of integers, got {step!r:.200}")
+        raise InputError(f"step must be an int >= 0 or a 0-dim tensor of integers, got {step!r:.200}")
     return torch.full((), step, dtype=torch.int64) if torch.compiler.is_compiling() else step

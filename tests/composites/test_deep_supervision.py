@@ -249,8 +249,8 @@ def test_it_is_monais(weights):
 @pytest.mark.parametrize(
     "input, error, message",
     [
-        ([], InputError, "input holds no level; give at least one tensor"),
-        (None, DTypeError, "input is a tensor or a sequence of tensors, finest first, got NoneType"),
+        ([], InputError, "input has no level; give at least one tensor"),
+        (None, DTypeError, "input must be a tensor or a sequence of tensors, finest first, got NoneType"),
         ({"out": torch.zeros(1)}, DTypeError, "finest first, got dict"),
         ([torch.zeros(2, 3, 8, 8), None], DTypeError, "sequence of tensors, finest first, got list"),
         (
@@ -283,7 +283,7 @@ def test_weights_that_do_not_fit():
     """A list names both numbers; unknown names and sums of 0 are refused when it is made."""
     with pytest.raises(ShapeError, match="2 weights for 4 levels of input; give one weight per level"):
         DeepSupervision(loss=Squared(), weights=[1.0, 0.5])(levels(), masks())
-    with pytest.raises(InputError, match="weights is 'same', 'two', 'exp' or a list of numbers, got 'linear'"):
+    with pytest.raises(InputError, match="weights must be 'same', 'two', 'exp' or a list of numbers, got 'linear'"):
         DeepSupervision(loss=Squared(), weights="linear")
     with pytest.raises(InputError, match="normalize_weights=True cannot divide by weights that are all 0"):
         DeepSupervision(loss=Squared(), weights=[0.0, 0.0], normalize_weights=True)

@@ -401,7 +401,7 @@ def test_what_else_is_given_goes_to_the_loss():
             ShapeError,
             r"input must be \(N, C, H, W\) or .*, got \(2, 1, 8\)",
         ),
-        (torch.zeros(2, 1, 8, 8).int(), torch.zeros(2, 1, 8, 8), DTypeError, "floating point, got torch.int32"),
+        (torch.zeros(2, 1, 8, 8).int(), torch.zeros(2, 1, 8, 8), DTypeError, "must be floating-point logits, got torch.int32"),
         (torch.zeros(2, 1, 8, 8), None, DTypeError, "target must be a tensor, got NoneType"),
         ([torch.zeros(2, 1, 8, 8)], torch.zeros(2, 1, 8, 8), DTypeError, "input must be a tensor, got list"),
     ],

@@ -168,12 +168,12 @@ def test_inside_deep_supervision():
     "step, error, message",
     [
         (None, InputError, r"Scheduled needs the training step: loss\(input, target, step=step\)"),
-        (-1, InputError, "step is an int >= 0 or a 0-dim tensor of integers, got -1"),
+        (-1, InputError, "step must be an int >= 0 or a 0-dim tensor of integers, got -1"),
         (1.5, InputError, "0-dim tensor of integers, got 1.5"),
         (True, InputError, "0-dim tensor of integers, got True"),
-        (torch.tensor([1]), ShapeError, r"step is one number, got a tensor of shape \(1,\)"),
-        (torch.tensor(1.0), DTypeError, r"step is a tensor of integers, got torch.float32; count steps with"),
-        (torch.tensor(True), DTypeError, r"step is a tensor of integers, got torch.bool"),
+        (torch.tensor([1]), ShapeError, r"step must be one number, got a tensor of shape \(1,\)"),
+        (torch.tensor(1.0), DTypeError, r"step must be a tensor of integers, got torch.float32; count steps with"),
+        (torch.tensor(True), DTypeError, r"step must be a tensor of integers, got torch.bool"),
     ],
 )
 def test_what_is_no_step(step, error, message):

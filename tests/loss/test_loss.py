@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch import nn
 
-from lossreg import InputError, Loss, LossOutput, ShapeError, Term, evaluate
+from lossreg import InputError, Loss, LossOutput, ShapeError, Term, build, evaluate, losses
 
 PAIRS = torch.tensor([[1.0, 3.0], [5.0, 7.0], [0.0, 2.0]])  # means 2, 6, 1
 
 
 class Fixed(Loss):
-    """Gives the terms that it was made with."""
+    """A loss whose terms are given to its constructor."""
 
     def __init__(self, reduction="mean", **terms):
         super().__init__(reduction=reduction)
@@ -18,6 +18,10 @@ class Fixed(Loss):
 
     def terms(self, *inputs):
         return self.fixed
+
+
+class Squared(nn.MSELoss):
+    """A loss of torch, under a class of its own."""
 
 
 def values(output):
@@ -66,7 +70,7 @@ def test_a_batch_term_has_no_per_example_values():
 
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 def test_the_components_of_each_example(reduction):
-    """Before their weight, whatever the reduction; what is only logged is among them, what is of the batch is not."""
+    """Before their weight, under every reduction. Terms that are only logged are among them, whole-batch terms are not."""
     counts = torch.tensor([[1.0, 0.0], [1.0, 3.0], [0.0, 0.0]])
     loss = Fixed(
         reduction,
@@ -94,7 +98,7 @@ def test_the_components_split_where_the_total_does_not():
 @pytest.mark.parametrize("reduction", ["sum", "none"])
 @pytest.mark.parametrize("method", ["forward", "evaluate"])
 def test_a_batch_term_has_no_reduction_but_the_mean(reduction, method):
-    """Training and logging say the same: nothing else than what was asked for is returned."""
+    """Training and logging raise the same error; no other reduction is used in its place."""
     loss = Fixed(reduction, a=Term(PAIRS), b=Term(PAIRS, "batch"))
     expected = f"reduction='{reduction}' needs a loss that splits over examples; Fixed does not"
     with pytest.raises(InputError, match=expected) as caught:
@@ -104,7 +108,7 @@ def test_a_batch_term_has_no_reduction_but_the_mean(reduction, method):
 
 
 def test_weight_zero_is_log_only():
-    """Shown as a component; in neither total nor per-example values, whatever it is."""
+    """A component, in neither total nor per-example values, even if it is NaN."""
     logged = {"log": Term(torch.tensor(float("nan")), "batch", weight=0.0)}
     total, parts, per_example = values(Fixed(a=Term(PAIRS), **logged).evaluate())
     assert (total, parts["a"], per_example) == (3.0, 3.0, [2.0, 6.0, 1.0])
@@ -113,7 +117,7 @@ def test_weight_zero_is_log_only():
 
 
 def test_a_loss_that_only_logs_is_zero_and_has_a_gradient():
-    """Of zero: backward() works."""
+    """A gradient of zero: backward() works."""
     parameter = PAIRS.clone().requires_grad_()
     total = Fixed(a=Term(parameter * 2, weight=0.0))()
     total.backward()
@@ -133,7 +137,7 @@ def test_a_loss_that_only_logs_is_zero_and_has_a_gradient():
     ],
 )
 def test_counts(per, counts, expected, split):
-    """How much each value counts over classes; an example of which nothing counts is 0 and stays in the mean."""
+    """How much each value counts over classes; an example whose counts are all 0 is 0 and stays in the mean."""
     parameter = PAIRS.clone().requires_grad_()
     loss = Fixed(a=Term(parameter, per, count=torch.tensor(counts, dtype=torch.float32)))
     output = loss.evaluate()
@@ -205,7 +209,7 @@ def test_terms_of_different_batches_are_refused():
 
 
 def test_an_unknown_unit_or_reduction_is_refused():
-    """The messages list what there is."""
+    """The messages list the allowed values."""
     with pytest.raises(InputError, match="term 'a': per must be 'example', 'pair' or 'batch', got 'pixel'"):
         Fixed(a=Term(PAIRS, "pixel"))()
     with pytest.raises(InputError, match="reduction must be 'mean', 'sum' or 'none', got 'max'") as caught:
@@ -213,14 +217,14 @@ def test_an_unknown_unit_or_reduction_is_refused():
     assert caught.value.reduction == "max"
 
 
-def test_a_loss_without_terms_says_what_to_write():
+def test_a_loss_without_terms_shows_the_method_to_write():
     """NotImplementedError, as Python has it."""
     with pytest.raises(NotImplementedError, match=r"Loss must define terms\(.*\) -> dict\[str, Term\]"):
         Loss()(PAIRS)
 
 
 def test_any_module_can_be_evaluated():
-    """Its 0-dim output is total and component; how it splits is not known."""
+    """Its 0-dim output is total and component; its values per example are unknown."""
     output = evaluate(nn.MSELoss(), PAIRS, PAIRS + 2)
     assert values(output) == (4.0, {"MSELoss": 4.0}, None)
     assert output.per_example_components == {}
@@ -229,12 +233,21 @@ def test_any_module_can_be_evaluated():
     assert values(evaluate(Fixed(a=Term(PAIRS)))) == (3.0, {"a": 3.0}, [2.0, 6.0, 1.0])
 
 
+def test_a_module_is_named_by_its_config():
+    """As a composite names it; by its class only when no config built it."""
+    with losses.scope() as registry:
+        registry.register("squared")(Squared)
+        output = evaluate(build("squared"), PAIRS, PAIRS + 2)
+    assert values(output) == (4.0, {"squared": 4.0}, None)
+    assert values(evaluate(Squared(), PAIRS, PAIRS + 2)) == (4.0, {"Squared": 4.0}, None)
+
+
 @pytest.mark.parametrize(
     "module, given",
     [(nn.MSELoss(reduction="none"), r"\(3, 2\)"), (nn.Identity(), r"\(3, 2\)"), (nn.ModuleDict(), None)],
 )
 def test_a_module_must_give_one_value(module, given):
-    """The message names the module and what it gave."""
+    """The message names the module and its output."""
     if given is None:
         module.forward = lambda *inputs: {"loss": 1}
         given = "dict"
@@ -250,7 +263,7 @@ def test_the_parameters_are_shown():
 
 @pytest.mark.parametrize("returned", [{}, None, {"a": torch.ones(2)}])
 def test_terms_must_be_terms_by_name(returned):
-    """What an author returns by mistake is named."""
+    """The message shows the returned object."""
 
     class Wrong(Loss):
         def terms(self, input):
@@ -262,7 +275,7 @@ def test_terms_must_be_terms_by_name(returned):
 
 
 def test_a_count_needs_classes():
-    """Values per example have none, so a count would be dropped."""
+    """Values per example have no classes, so a count would be ignored."""
 
     class Counted(Loss):
         def terms(self, input):

@@ -1,4 +1,4 @@
-"""Losses made of losses, as the conformance kit checks them: their inputs and their formulas a second time."""
+"""Cases of losses made of losses for the conformance kit: inputs, and formulas written independently."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BCE, DICE = {"name": "bce"}, {"name": "dice"}
 
 
 def on_tiles():
-    """Sums in plain torch: to test formulas takes no compiled kernel."""
+    """Choose sums in plain torch: tests of formulas need no compiled kernel."""
     return implementation("tiled")
 
 
@@ -36,23 +36,23 @@ def product(input, target, **params):
 
 
 def uncertainty(input, target, **params):
-    """Every log variance is 0 at first."""
+    """Add the terms: every log variance starts at 0."""
     return bce(input, target) + dice(input, target)
 
 
 def scheduled(input, target, **params):
-    """At step 15: 0.5 as before its first point, and half way from 1 to 5."""
+    """Compute the sum at step 15: 0.5, before its first point, and 3, half way from 1 to 5."""
     return 0.5 * bce(input, target) + 3 * dice(input, target)
 
 
 def levels(inputs, target, **params):
-    """The coarse level has weight 1/2 and sees every second pixel, from the second on."""
+    """Add both levels: the coarse one has weight 1/2 and every second pixel, from the second on."""
     fine, coarse = inputs
     return dice(fine, target) + dice(coarse, target[..., 1::2, 1::2]) / 2
 
 
 def points(input, target, **params):
-    """Every point by hand, between the centres of its four pixels."""
+    """Interpolate every point by hand between the centres of its four pixels."""
     torch.manual_seed(0)
     places = torch.rand(*input.shape[:2], params["points"], 2)
     height, width = input.shape[2:]
@@ -69,7 +69,7 @@ def points(input, target, **params):
 
 
 class StepCase(MaskCase):
-    """Half way through a schedule."""
+    """Inputs with a step half way through a schedule."""
 
     def inputs(self, kind="random", *, batch=4):
         return *super().inputs(kind, batch=batch), Options(step=15)
@@ -83,7 +83,7 @@ class LevelsCase(MaskCase):
         return [input, leaf(input[..., ::2, ::2])], target
 
     def misfits(self, inputs):
-        """A target of any resolution is resized; one of fewer examples does not fit."""
+        """Yield a target of fewer examples; one of another resolution fits, as it is resized."""
         levels, target = inputs
         yield "a target of one example", (levels, target[:1])
 

@@ -33,7 +33,7 @@ def config_of(entry):
 
 
 def arguments(entry):
-    """By its name, else by the kinds of its contract."""
+    """Return the arguments by a loss's name, else by the kinds in its contract."""
     known, contract = _inputs(entry.provider).INPUTS, entry.metadata["contract"]
     make = known.get(entry.name) or known.get((contract["input"], contract["target"]))
     assert make is not None, f"no inputs of {contract['input']!r} and {contract['target']!r} for {entry.full_name}"
@@ -43,11 +43,11 @@ def arguments(entry):
 
 @pytest.mark.parametrize("entry", DESCRIBED, ids=lambda entry: entry.full_name)
 def test_every_loss_runs_forward_and_backward(entry):
-    """Built from its name, or the least that it needs; the value and the gradient of its first tensor are finite."""
+    """Built from its name, or its smallest config; the value and the gradient of its first tensor are finite."""
     if entry.full_name in EXCLUDED:
         pytest.skip(f"{entry.full_name}: {EXCLUDED[entry.full_name]}")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what other libraries warn of is theirs
+        warnings.simplefilter("ignore")  # warnings of other libraries are not ours to fix
         module = build(config_of(entry))
         inputs = arguments(entry)
         first = next(value for value in inputs if isinstance(value, torch.Tensor) and value.is_floating_point())
@@ -61,7 +61,7 @@ def test_every_loss_runs_forward_and_backward(entry):
 
 
 def test_few_losses_are_excluded():
-    """Each for a reason, and none of them unknown."""
+    """Each has a reason, and its name exists."""
     assert len(EXCLUDED) <= 8, EXCLUDED
     assert {*EXCLUDED} <= {entry.full_name for entry in DESCRIBED}
     assert all(EXCLUDED.values())

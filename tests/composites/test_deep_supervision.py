@@ -1,4 +1,4 @@
-"""deep_supervision: weights of the levels, and the target in the resolution of each."""
+"""deep_supervision: the weights of the levels, and the target resized to each."""
 
 import copy
 import math
@@ -37,7 +37,7 @@ DICE = {
 
 
 class Squared(Loss):
-    """The mean square of each example, and with `step` that much more."""
+    """The mean square of each example, plus `step`."""
 
     def terms(self, input, target, step=0):
         return {"squared": Term((input - target).square().flatten(1).mean(1) + step, "example")}
@@ -69,7 +69,7 @@ def masks(size=SIZES[0], batch=2, channels=3):
 
 
 def nearest_exact(values, size):
-    """Written from its definition, floor((i + 1/2) in / out) in each dimension, with fractions of whole numbers."""
+    """Resize by the definition, floor((i + 1/2) in / out) in each dimension, with exact fractions."""
     for dimension, wanted in zip(range(-len(size), 0), size, strict=True):
         given = values.shape[dimension]
         picked = [values.select(dimension, math.floor((2 * i + 1) * given / (2 * wanted))) for i in range(wanted)]
@@ -127,7 +127,7 @@ def test_a_tensor_is_the_finest_level_alone():
 
 
 def test_names_of_components():
-    """Level and name; level, name and term where the loss has several, of which those without weight stay so."""
+    """Level and name; level, name and term if the loss has several terms. A weight of 0 stays 0."""
     input, target = levels(*SIZES[:2]), masks()
     output = build({"name": "deep_supervision", "params": {"loss": "two_terms"}}).evaluate(input, target)
     assert list(output.components) == [
@@ -149,7 +149,7 @@ def test_a_plain_module_does_not_split_over_examples():
     assert output.per_example is None
 
 
-def test_what_else_is_given_goes_to_every_level():
+def test_further_inputs_go_to_every_level():
     """Options of the loss, such as the step of a schedule, and further inputs."""
     input, target = levels(*SIZES[:2]), masks()
     loss = DeepSupervision(loss=Squared(), weights="same")
@@ -174,7 +174,7 @@ def test_targets_are_resized_by_nearest_exact(given, wanted):
 
 @pytest.mark.parametrize("given, wanted", [(64, 32), (64, 8), (33, 16), (50, 7), (17, 34), (21, 13)])
 def test_nearest_exact_is_that_of_torch(given, wanted):
-    """Where float32 does not round a whole number to the pixel before."""
+    """Except where float32 rounds a whole number down to the pixel before."""
     target = torch.rand(2, 3, given, 9, generator=torch.Generator().manual_seed(0))
     expected = F.interpolate(target, size=(wanted, 4), mode="nearest-exact")
     assert torch.equal(resized(target, torch.zeros(2, 3, wanted, 4)), expected)
@@ -190,8 +190,8 @@ def test_nearest_exact_is_that_of_torch(given, wanted):
         ([True, False, True], torch.bool),
     ],
 )
-def test_values_of_a_target_stay_what_they_are(values, dtype):
-    """Nothing is interpolated, and no integer goes through a float."""
+def test_resizing_keeps_the_values_of_a_target(values, dtype):
+    """Nothing is interpolated, and no integer is converted to a float."""
     target = torch.tensor([values], dtype=dtype).repeat_interleave(2, 1)
     found = resized(target, torch.zeros(1, 4, 3))
     assert found.dtype == dtype
@@ -227,7 +227,7 @@ def test_class_indices_with_ignored_pixels(dtype):
 
 
 def test_all_ignored_is_zero_and_connected():
-    """As the loss gives it at each level."""
+    """The value of the loss at each level."""
     loss = DeepSupervision(loss=build({"name": "dice", "params": IGNORING | {"task": "multiclass"}}))
     input = [x.requires_grad_() for x in levels()]
     value = loss(input, torch.full((2, *SIZES[0]), 255))
@@ -280,7 +280,7 @@ def test_what_is_no_target():
 
 
 def test_weights_that_do_not_fit():
-    """A list names both numbers; unknown names and sums of 0 are refused when it is made."""
+    """The message about a list has both numbers. Unknown names and sums of 0 raise in the constructor."""
     with pytest.raises(ShapeError, match="2 weights for 4 levels of input; give one weight per level"):
         DeepSupervision(loss=Squared(), weights=[1.0, 0.5])(levels(), masks())
     with pytest.raises(InputError, match="weights must be 'same', 'two', 'exp' or a list of numbers, got 'linear'"):
@@ -292,7 +292,7 @@ def test_weights_that_do_not_fit():
 
 
 def test_configs():
-    """Round trip, schema and what is refused."""
+    """Round trip, schema and invalid configs."""
     for weights in ("two", [1, 0.5, 0.25]):
         config = {"name": "deep_supervision", "params": {"loss": {"name": "squared"}, "weights": weights}}
         loss = build(config)
@@ -330,7 +330,7 @@ def test_it_compiles_to_one_graph():
 
 
 def test_a_sum_of_deep_supervisions():
-    """A composite inside another, which gives every part the list of levels."""
+    """A composite inside another, which passes the list of levels to every part."""
     input, target = levels(), masks()
     parts = [{"name": "deep_supervision", "params": {"loss": name}} for name in ("squared", "two_terms")]
     whole = build({"name": "weighted_sum", "params": {"terms": parts}})

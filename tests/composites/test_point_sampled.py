@@ -1,4 +1,4 @@
-"""point_sampled: which points are taken, what the loss gets there, and what ignored pixels do."""
+"""point_sampled: the choice of points, the loss's inputs there, and the effect of ignored pixels."""
 
 import copy
 import math
@@ -25,7 +25,7 @@ from lossreg.composites.point_sampled import PointSampled, sample
 
 
 class Seen(Loss):
-    """Keeps what it gets; the mean of each mask is its term."""
+    """A loss that keeps its inputs; the mean of each mask is its term."""
 
     def __init__(self, *, ignore_index: int | None = None) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ def masks(*shape):
 
 
 def at(values, place):
-    """Multilinear interpolation of one mask at one place, the border going on; last dimension first."""
+    """Interpolate one mask linearly at one place, last dimension first; outside, the border's value continues."""
     corners = [((), 1.0)]
     for size, share in zip(values.shape, reversed(place), strict=True):
         position = min(max(share * size - 0.5, 0.0), size - 1.0)
@@ -65,7 +65,7 @@ def at(values, place):
 
 
 def chosen(values, seed, points, oversampling, important):
-    """The places of one mask (N = C = 1), as PointRend describes: the least |logit| of the candidates, and others."""
+    """Choose the places of one mask (N = C = 1) as PointRend does: least |logit| among candidates, then random ones."""
     torch.manual_seed(seed)
     uncertain = int(important * points)
     rest = torch.rand(1, 1, points - uncertain, values.ndim).double()[0, 0].tolist()
@@ -94,7 +94,7 @@ def test_sampling_is_linear_between_pixel_centres(size):
     "points, oversampling, important", [(10, 3.0, 0.75), (8, 1.0, 0.5), (8, 2.5, 1.0), (8, 3.0, 0.0)]
 )
 def test_the_points_are_those_of_the_paper(size, points, oversampling, important):
-    """Of the candidates those with the least |logit|, the rest random; input and target alike at the same places."""
+    """Candidates of the least |logit|, the rest random; input and target are sampled at the same places."""
     x, t = logits(1, 1, *size), masks(1, 1, *size)
     loss = PointSampled(loss=Seen(), points=points, oversampling=oversampling, important=important)
     torch.manual_seed(5)
@@ -134,7 +134,7 @@ def test_more_important_points_are_nearer_to_the_boundary():
 
 
 def test_a_border_is_not_uncertain():
-    """A peer pads with zeros, so that most of its points of a confident mask lie on the border."""
+    """Padding with zeros, as in another implementation, puts most points of a confident mask on the border."""
     x = torch.full((1, 1, 16, 16), 20.0)
     loss = PointSampled(loss=Seen(), points=100)
     loss(x, torch.ones(1, 1, 16, 16))
@@ -144,7 +144,7 @@ def test_a_border_is_not_uncertain():
 
 
 def test_a_full_mask_stays_between_zero_and_one():
-    """Shares of neighbours may add up to 1 + 1e-7, which a loss refuses as no mask."""
+    """Shares of neighbours may add up to 1 + 1e-7, which a loss rejects as a mask value."""
     for ignore_index in (None, 255):
         loss = PointSampled(loss=Seen(ignore_index=ignore_index), points=100_000, ignore_index=ignore_index)
         target = torch.ones(1, 1, 37, 53)
@@ -157,7 +157,7 @@ def test_a_full_mask_stays_between_zero_and_one():
 
 
 def test_a_seed_repeats_the_points():
-    """torch's own generator; without a seed each call has others."""
+    """torch's own generator; without a seed each call draws other points."""
     x, t = logits(2, 1, 16, 16), masks(2, 1, 16, 16)
     loss = build({"name": "point_sampled", "params": {"loss": "bce", "points": 20}})
     values = []
@@ -169,7 +169,7 @@ def test_a_seed_repeats_the_points():
 
 
 def test_all_points_everywhere_are_the_dense_loss():
-    """Of constant masks every point is the same."""
+    """Every point of a constant mask has the same value."""
     x, t = logits(2, 3, 1, 1).expand(2, 3, 8, 8), masks(2, 3, 1, 1).expand(2, 3, 8, 8)
     for name, params in [
         ("bce", {"task": "multilabel"}),
@@ -199,7 +199,7 @@ def _centres(size):
 
 
 def test_the_gradient_flows_through_values_alone():
-    """It is that of the interpolation, checked against finite differences at the same points."""
+    """The gradient of the interpolation, checked against finite differences at the same points."""
     x, t = logits(1, 2, 4, 5).requires_grad_(), masks(1, 2, 4, 5)
     loss = PointSampled(loss=nn.BCEWithLogitsLoss(), points=6, important=0.0)
 
@@ -230,7 +230,7 @@ def test_kinds_of_target(kind):
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 @pytest.mark.parametrize("scale", [1.0, 1e4])
 def test_half_precision_and_large_logits(dtype, scale):
-    """Sampled in float32, whatever autocast says; value and gradient are finite."""
+    """Sampled in float32, also under autocast; value and gradient are finite."""
     x = (logits(2, 1, 16, 16).clamp(-1, 1) * scale).to(dtype).requires_grad_()
     loss = PointSampled(loss=build("bce"), points=50)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -252,7 +252,7 @@ def ignoring(name="bce", ignore_index=255, **params):
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.float32])
 def test_a_point_that_touches_an_ignored_pixel_is_ignored(dtype):
-    """All others are mixtures of 0 and 1, of which 255 is no part."""
+    """All others are mixtures of 0 and 1, without the mark 255."""
     x, t = logits(2, 1, 9, 9), masks(2, 1, 9, 9)
     t[:, :, 4, 4] = 255
     loss = PointSampled(loss=Seen(ignore_index=255), points=400, ignore_index=255, important=0.0)
@@ -271,7 +271,7 @@ def test_a_point_that_touches_an_ignored_pixel_is_ignored(dtype):
 
 
 def test_ignored_pixels_change_nothing():
-    """NaN and any other logit there leave value and gradient alone, and get no gradient."""
+    """NaN and any other logit there change neither value nor gradient, and have no gradient."""
     t = masks(2, 1, 16, 16)
     t[:, :, :7] = 255
     results = []
@@ -291,7 +291,7 @@ def test_ignored_pixels_change_nothing():
 
 
 def test_a_point_on_a_pixel_beside_an_ignored_one():
-    """Counts: its neighbour weighs 0, which a NaN would survive."""
+    """It counts: its neighbour has weight 0, which a NaN would survive."""
     x, t = logits(1, 1, 4, 4).requires_grad_(), masks(1, 1, 4, 4)
     t[:, :, 2] = 255
     with torch.no_grad():
@@ -305,7 +305,7 @@ def test_a_point_on_a_pixel_beside_an_ignored_one():
 
 
 def test_ignored_pixels_take_no_important_points():
-    """Most logits near 0 are where nothing was learned: other points come first."""
+    """Most logits near 0 are in ignored areas, where nothing was learned: other points come first."""
     x, t = logits(1, 1, 32, 32) + 8, masks(1, 1, 32, 32)
     x[..., :16], t[..., :16] = 0.0, 255
     loss = PointSampled(loss=Seen(ignore_index=255), points=100, important=1.0, ignore_index=255)
@@ -323,7 +323,7 @@ def test_all_ignored_is_zero_and_connected():
 
 
 def test_a_negative_ignore_index():
-    """Which uint8 cannot hold: it is not 255 then."""
+    """uint8 cannot represent it, and it does not wrap to 255."""
     x, t = logits(1, 1, 8, 8), masks(1, 1, 8, 8)
     loss = PointSampled(loss=Seen(ignore_index=-1), points=100, important=0.0, ignore_index=-1)
     loss(x, (t * 255).to(torch.uint8))
@@ -334,7 +334,7 @@ def test_a_negative_ignore_index():
 
 
 def test_both_ignore_the_same():
-    """A loss that does not know which points are ignored would take 255 for a mask."""
+    """A loss without the ignore_index would take 255 for a mask."""
     for outer, inner in ((255, None), (None, 255), (255, 0)):
         with pytest.raises(InputError, match=f"has ignore_index={outer}, Seen inside has {inner}; give both the same"):
             PointSampled(loss=Seen(ignore_index=inner), ignore_index=outer)
@@ -345,14 +345,14 @@ def test_both_ignore_the_same():
 
 
 def test_softmax_is_refused():
-    """Whose channels would be compared at different places."""
+    """It would compare channels at different places."""
     inner = build({"name": "dice", "params": {"task": "multiclass"}})
     with pytest.raises(InputError, match=r"Dice inside has task='multiclass'; .* use task='multilabel'"):
         PointSampled(loss=inner)
 
 
 def test_names_and_reductions():
-    """The loss's name, name.term of several; a plain module has no values per example."""
+    """The loss's name, or name.term for several terms; a plain module has no values per example."""
     x, t = logits(2, 1, 8, 8), masks(2, 1, 8, 8)
 
     def built(inner, **params):
@@ -401,18 +401,23 @@ def test_what_else_is_given_goes_to_the_loss():
             ShapeError,
             r"input must be \(N, C, H, W\) or .*, got \(2, 1, 8\)",
         ),
-        (torch.zeros(2, 1, 8, 8).int(), torch.zeros(2, 1, 8, 8), DTypeError, "must be floating-point logits, got torch.int32"),
+        (
+            torch.zeros(2, 1, 8, 8).int(),
+            torch.zeros(2, 1, 8, 8),
+            DTypeError,
+            "must be floating-point logits, got torch.int32",
+        ),
         (torch.zeros(2, 1, 8, 8), None, DTypeError, "target must be a tensor, got NoneType"),
         ([torch.zeros(2, 1, 8, 8)], torch.zeros(2, 1, 8, 8), DTypeError, "input must be a tensor, got list"),
     ],
 )
-def test_what_is_no_input(input, target, error, message):
+def test_inputs_of_the_wrong_kind(input, target, error, message):
     with pytest.raises(error, match=message):
         PointSampled(loss=Seen())(input, target)
 
 
 def test_configs():
-    """Round trip, schema and what is refused."""
+    """Round trip, schema and invalid configs."""
     loss = build({"name": "point_sampled", "params": {"loss": "dice"}})
     params = config_of(loss)["params"]
     assert (params["points"], params["oversampling"], params["important"]) == (12544, 3.0, 0.75)

@@ -1,4 +1,4 @@
-"""scheduled: weights that follow the step, and where the step comes from."""
+"""scheduled: weights that follow the step, and the sources of the step."""
 
 import copy
 import math
@@ -44,7 +44,7 @@ class Square(Loss):
 
 @pytest.fixture(autouse=True)
 def scope():
-    """Absolute (1.5), square (2.5) and l1 (1.5, of the whole batch), by name."""
+    """Register absolute (1.5), square (2.5) and l1 (1.5, of the whole batch)."""
     with losses.scope() as registry:
         registry.register("absolute")(Absolute)
         registry.register("square")(Square)
@@ -57,7 +57,7 @@ def scheduled(*terms, **params):
 
 
 def line(points, step):
-    """The line through the two points beside the step."""
+    """Interpolate along the line through the two points beside the step."""
     place = bisect_right([start for start, _ in points], step)
     if place == 0 or place == len(points):
         return points[max(place - 1, 0)][1]
@@ -78,7 +78,7 @@ def test_the_weight_at_a_step(step):
 
 
 def test_the_weight_at_a_point_is_exactly_that():
-    """Not only nearly; 0.7 + (0.1 - 0.7) is not 0.1."""
+    """Exactly, though 0.7 + (0.1 - 0.7) is not 0.1."""
     points = [(0, 0.7), (3, 0.1), (7, 0.0), (10, 0.7), (11, 0.3), (12, 0.1)]
     for step, weight in points:
         assert weight_at(points, step) == weight
@@ -93,7 +93,7 @@ def test_one_point_is_a_constant():
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int32, torch.int64])
 def test_steps_of_any_integer_type(dtype):
-    """uint8 and int8 would wrap the 300, and float32 cannot tell 2^30 from 2^30 + 1."""
+    """uint8 and int8 would wrap the 300, and float32 cannot distinguish 2^30 from 2^30 + 1."""
     assert weight_at([(300, 1.0), (400, 0.0)], torch.tensor(100, dtype=dtype)).item() == 1.0
     late = 2**30
     assert weight_at([(late, 0.0), (late + 4, 1.0)], torch.tensor(late + 1)).item() == 0.25
@@ -122,13 +122,13 @@ def test_reductions(reduction, expected):
 
 
 def test_weights_at_a_step():
-    """As they are to be logged."""
+    """The values for a log."""
     assert scheduled(FADE, RISE).weights_at(5) == [0.5, 1.0]
     assert [weight.item() for weight in scheduled(FADE, RISE).weights_at(torch.tensor(5))] == [0.5, 1.0]
 
 
 def test_weight_zero_only_logs():
-    """By an int: even a term of the whole batch then leaves per-example values, and costs no backward pass."""
+    """For an int step, a whole-batch term then leaves the values per example, and costs no backward pass."""
     loss = scheduled(FADE, {"name": "l1", "points": [[10, 0], [20, 1]]})
     assert loss.evaluate(*INPUTS, step=5).per_example.tolist() == [0.5, 1.0]
     assert loss.evaluate(*INPUTS, step=15).per_example is None
@@ -136,7 +136,7 @@ def test_weight_zero_only_logs():
 
 
 def test_it_is_a_function_of_the_step():
-    """Nothing is counted: the same step gives the same, and a checkpoint holds nothing."""
+    """The same step gives the same weight, and a checkpoint has no state."""
     loss = scheduled(FADE, RISE)
     before = pickle.dumps(loss)
     assert loss(*INPUTS, step=3) == loss(*INPUTS, step=3)
@@ -155,7 +155,7 @@ def test_passes_are_shared():
 
 
 def test_inside_deep_supervision():
-    """Which hands the step on to every level."""
+    """It passes the step to every level."""
     inner = {"name": "scheduled", "params": {"terms": [{"name": "bce", "points": [[0, 1], [10, 0]]}]}}
     loss = DeepSupervision(loss=build(inner), weights="same")
     x, t = torch.zeros(2, 1, 4, 4), torch.zeros(2, 1, 4, 4)
@@ -217,14 +217,14 @@ def test_points_in_a_config(points, message):
 
 
 def test_points_given_in_code():
-    """Are checked there as well."""
+    """The constructor checks them as well."""
     for points in ([], [(-1, 1.0)]):
         with pytest.raises(InputError, match="must start at 0 or later and increase"):
             Scheduled(terms=[{"loss": Absolute(), "points": points}])
 
 
 def test_configs():
-    """Round trip, schema and what is refused."""
+    """Round trip, schema and invalid configs."""
     loss = scheduled(FADE, RISE)
     assert config_of(loss)["params"]["terms"][0]["points"] == [[0, 1], [10, 0]]
     assert build(config_of(loss))(*INPUTS, step=3) == loss(*INPUTS, step=3)
@@ -256,7 +256,7 @@ def test_it_compiles_to_one_graph_for_all_steps(kind):
     for step in range(25):
         value, expected = compiled(x, t, step=kind(step)), loss(x, t, step=kind(step))
         torch.testing.assert_close(value, expected, rtol=1e-5, atol=0)
-    # 0 and 1 are always constants of their own; then one number, then any.
+    # torch.compile specialises 0 and 1, then the first other number; the next one becomes a variable.
     assert len(graphs) <= (4 if kind is int else 1)
     whole = torch.compile(loss, fullgraph=True, backend="aot_eager")(x, t, step=kind(7))
     (gradient,) = torch.autograd.grad(whole, x)

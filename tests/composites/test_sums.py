@@ -21,14 +21,14 @@ class Square(Loss):
 
 
 class Scaled(Loss):
-    """Takes an option by name."""
+    """A loss with an option."""
 
     def terms(self, input, target, scale=1.0):
         return {"scaled": Term((input - target) * scale, "example")}
 
 
 class Shifted(nn.Module):
-    """A module that is no Loss, with an option."""
+    """A plain module with an option."""
 
     def forward(self, input, target, *, shift=0.0):
         return (input - target + shift).mean()
@@ -36,7 +36,7 @@ class Shifted(nn.Module):
 
 @pytest.fixture(autouse=True)
 def scope():
-    """Absolute (1.5), square (2.5) and l1 (1.5, of the whole batch), by name."""
+    """Register absolute (1.5), square (2.5) and l1 (1.5, of the whole batch)."""
     with losses.scope() as registry:
         registry.register("absolute")(Absolute)
         registry.register("square")(Square)
@@ -55,7 +55,7 @@ def parts(output):
 
 
 def test_a_weighted_sum():
-    """Each term times its weight; components before it, under the loss's name, or name.term of several."""
+    """Each term times its weight. Components are before it, named by the loss, or name.term for several terms."""
     output = weighted({"name": "absolute", "weight": 20}, "square").evaluate(*INPUTS)
     assert output.total.item() == 32.5
     assert parts(output) == {"absolute": 1.5, "square.square": 2.5, "square.zero": 0.0}
@@ -68,7 +68,7 @@ def test_reductions_of_a_sum(reduction, expected):
     assert weighted("absolute", "square", reduction=reduction)(*INPUTS).tolist() == expected
 
 
-def test_weights_are_normalised_only_when_asked():
+def test_weights_are_normalised_on_request_only():
     """By the sum of their magnitudes."""
     terms = [{"name": "absolute", "weight": 3}, {"name": "square", "weight": -1}]
     assert weighted(*terms)(*INPUTS).item() == 2.0
@@ -85,7 +85,7 @@ def test_weight_zero_keeps_a_term_as_log_only():
 
 
 def test_a_plain_module_in_a_sum():
-    """Has a mean, and no per-example values."""
+    """It has a mean, and no per-example values."""
     output = weighted("absolute", {"name": "l1", "weight": 2}).evaluate(*INPUTS)
     assert output.total.item() == 4.5
     assert output.per_example is None
@@ -106,7 +106,7 @@ def test_sums_nest_to_the_bound():
 
 
 def test_names_of_parts():
-    """Numbered where they repeat, and only there; one name being the start of another is no repetition."""
+    """Duplicates are numbered, and nothing else; a name that begins like another is no duplicate."""
     names = ["focal_tversky", "focal", "bce_dice_focal", "bce", "focal", "focal"]
     assert weighted(*names).names == ["focal_tversky", "focal", "bce_dice_focal", "bce", "focal_2", "focal_3"]
     assert list(weighted("absolute", "absolute").evaluate(*INPUTS).components) == ["absolute", "absolute_2"]
@@ -114,8 +114,8 @@ def test_names_of_parts():
     assert made_by_hand.names == ["Absolute", "L1Loss"]
 
 
-def test_a_repeated_name_does_not_take_anothers(scope):
-    """A loss may be called like the second of another, or like an attribute of a module."""
+def test_a_duplicate_does_not_take_the_name_of_another(scope):
+    """A loss may be named as the second of another would be, or as an attribute of a module."""
     scope.register("absolute_2")(type("Second", (Absolute,), {}))
     scope.register("with.dot")(type("Dotted", (Absolute,), {}))
     assert weighted("absolute_2", "absolute", "absolute").names == ["absolute_2", "absolute", "absolute_3"]
@@ -124,7 +124,7 @@ def test_a_repeated_name_does_not_take_anothers(scope):
 
 
 def test_a_part_that_reduces_otherwise_is_refused():
-    """The composite reduces; the message says where to set it."""
+    """The composite reduces; the message names the place to set the reduction."""
     for name in ("weighted_sum", "product"):
         with pytest.raises(InvalidConfigError, match=r"Absolute has reduction='sum' inside a composite.*set it on the"):
             build({"name": name, "params": {"terms": [{"name": "absolute", "params": {"reduction": "sum"}}]}})
@@ -143,7 +143,7 @@ def test_a_product():
 
 
 def test_a_product_of_products():
-    """A factor that is called product hides nothing."""
+    """A factor named product replaces no component."""
     inner = {"name": "product", "params": {"terms": ["absolute", "square"]}}
     output = build({"name": "product", "params": {"terms": [inner, "absolute"]}}).evaluate(*INPUTS)
     assert output.total.item() == pytest.approx(1.5 * 2.5 * 1.5)
@@ -177,8 +177,8 @@ def mixture_config():
     return {"name": "weighted_sum", "params": {"terms": ["absolute", "square"]}}
 
 
-def test_an_option_goes_to_the_parts_that_take_it():
-    """At any depth, in sums and in products; the others never see it."""
+def test_an_option_goes_to_the_parts_that_have_it():
+    """At any depth, in sums and in products; the other parts do not receive it."""
     inner = {"name": "product", "params": {"terms": ["scaled", "absolute"]}}
     assert weighted("absolute", "scaled")(*INPUTS, scale=10.0).item() == 1.5 + 15
     assert weighted("absolute", "shifted")(*INPUTS, shift=1.0).item() == 1.5 + 2.5

@@ -28,7 +28,7 @@ class Square(Loss):
 
 @pytest.fixture(autouse=True)
 def scope():
-    """Absolute (1.5), square (twice 2.5) and l1 (1.5, of the whole batch), by name."""
+    """Register absolute (1.5), square (twice 2.5) and l1 (1.5, of the whole batch)."""
     with losses.scope() as registry:
         registry.register("absolute")(Absolute)
         registry.register("square")(Square)
@@ -49,7 +49,7 @@ def formula(parts, log_variances):
 
 
 def test_the_formula():
-    """Components before their weights; what is only logged stays so."""
+    """Components are before their weights; a term that is only logged keeps its weight of 0."""
     output = uncertain("absolute", "square", log_variances=S).evaluate(*INPUTS)
     assert output.total.item() == pytest.approx(formula([1.5, 5.0], S), rel=1e-6)
     assert {name: part.item() for name, part in output.components.items()} == {
@@ -76,7 +76,7 @@ def test_each_example_has_the_regulariser(reduction, expected):
 
 
 def test_a_part_of_the_whole_batch():
-    """Does not split over examples, and neither does the regulariser."""
+    """It does not split over examples, and neither does the regulariser."""
     loss = uncertain("absolute", "l1", log_variances=S)
     output = loss.evaluate(*INPUTS)
     assert output.total.item() == pytest.approx(formula([1.5, 1.5], S), rel=1e-6)
@@ -87,7 +87,7 @@ def test_a_part_of_the_whole_batch():
 
 
 def test_the_regulariser_counts_as_the_examples_of_the_terms_do():
-    """A term may divide by a number of examples that is no longer its own, as where ranks share a batch."""
+    """A term may divide by another number of examples than its own, such as the mean over the ranks of a batch."""
 
     class Shared(Loss):
         def terms(self, input, target):
@@ -125,7 +125,7 @@ def test_the_optimum():
     assert loss.log_variances.exp().tolist() == pytest.approx([3.0, 10.0], rel=1e-3)
 
 
-def test_what_is_learned_is_saved():
+def test_the_log_variances_are_saved():
     """One float32 parameter, of the optimiser and of checkpoints."""
     loss, other = uncertain("absolute", "square", log_variances=S), uncertain("absolute", "square")
     assert [(name, p.dtype, p.requires_grad) for name, p in loss.named_parameters()] == [
@@ -139,7 +139,7 @@ def test_what_is_learned_is_saved():
 
 
 def test_in_half_precision():
-    """A model that is moved to half takes the parameters with it; the factors are float32 all the same."""
+    """model.half() converts the parameter; the factors are float32 nevertheless."""
     loss = uncertain("absolute", "square", log_variances=S).half()
     rounded = torch.tensor(S).half().tolist()
     assert loss(*INPUTS).dtype == torch.float32
@@ -158,21 +158,21 @@ def test_passes_are_shared():
     assert first.merged(second) is not None
 
 
-def test_a_part_that_is_called_like_the_regulariser(scope):
-    """Is numbered."""
+def test_a_part_with_the_name_of_the_regulariser(scope):
+    """The part is numbered."""
     scope.register("regularizer")(type("Named", (Absolute,), {}))
     assert uncertain("regularizer").names == ["regularizer_2"]
 
 
-def test_a_sum_of_which_nothing_weighs():
-    """All that remains is the regulariser."""
+def test_a_sum_without_weighted_terms():
+    """Only the regulariser remains."""
     logged = {"name": "weighted_sum", "params": {"terms": [{"name": "absolute", "weight": 0}]}}
     output = uncertain(logged, log_variances=[0.5]).evaluate(*INPUTS)
     assert (output.total.item(), output.per_example) == (0.25, None)
 
 
 def test_configs():
-    """Round trip, schema and what is refused."""
+    """Round trip, schema and invalid configs."""
     loss = uncertain("absolute", {"name": "square"})
     assert build(config_of(loss))(*INPUTS) == loss(*INPUTS)
     assert "uncertainty_weighting" in str(json_schema(["uncertainty_weighting"]))

@@ -7,7 +7,7 @@ def images(side=48):
     return torch.rand(2, 3, side, side), torch.rand(2, 3, side, side)
 
 
-FIVE_SCALES = 161  # the least side of an image that five scales and a window of 11 pixels take
+FIVE_SCALES = 161  # the smallest side of an image for five scales and a window of 11 pixels
 
 INPUTS = {
     ("images", "images"): images,

@@ -8,7 +8,7 @@ def embeddings():
 
 
 def labels():
-    """Four classes in blocks of two, as smooth_ap wants them."""
+    """Return four classes in blocks of two, as smooth_ap requires."""
     return torch.arange(8) // 2
 
 

@@ -12,7 +12,7 @@ def triplet():
 
 
 def sequences():
-    """Six steps of two examples; each has three of the classes 1 to 4, and 0 is the blank."""
+    """Return six steps of two examples; each has three of the classes 1 to 4, and 0 is the blank."""
     steps = torch.randn(6, 2, 5).log_softmax(-1)
     return steps, torch.randint(1, 5, (2, 3)), torch.tensor([6, 6]), torch.tensor([3, 3])
 

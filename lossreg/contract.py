@@ -1,4 +1,4 @@
-"""What a loss takes and gives, as plain data: what listings, `find` and fit checks know of it without importing it."""
+"""Contracts: the inputs and properties of a loss as plain data, for listings, `find` and fit checks without import."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import NotRequired, TypedDict
 
 
 class Implementation(TypedDict):
-    """A way to compute a loss: for tensors of a device ("" for any), by a package besides torch ("" for none)."""
+    """An implementation of a loss: its device ("" for any), and the package it needs besides torch ("" for none)."""
 
     device: str
     package: str
 
 
 class Contract(TypedDict):
-    """Declared with `@losses.register(..., contract=contract(...))`, kept in the manifest."""
+    """Contract of a loss, declared with `@losses.register(..., contract=contract(...))` and kept in the manifest."""
 
     input: str
     target: str
@@ -24,7 +24,7 @@ class Contract(TypedDict):
     has_parameters: bool
     per_example: bool
     half_precision: bool
-    # Stated where they are not what they mostly are: positional False, the others True.
+    # Present only if they differ from the defaults: positional False, the others True.
     positional: NotRequired[bool]
     deterministic: NotRequired[bool]
     compiles: NotRequired[bool]
@@ -46,21 +46,21 @@ def contract(
     compiles: bool = True,
     implementations: Mapping[str, Implementation] | None = None,
 ) -> Contract:
-    """A contract; the defaults are what most losses are.
+    """Build a contract; the defaults fit most losses.
 
     Args:
         input: kind of the first tensor, such as "logits".
         target: kind of the target, such as "mask" or "class index".
         tasks: of "binary", "multilabel", "multiclass" and others.
-        needs_labels: whether it compares with a target at all.
+        needs_labels: whether it compares the input with a target.
         differentiable: whether a gradient reaches the input.
-        has_parameters: whether it learns, so that the optimiser must be given its parameters.
-        per_example: whether it splits over examples.
+        has_parameters: whether it has parameters to learn, which the optimiser needs.
+        per_example: whether its value is the mean of one value per example.
         half_precision: whether float16 and bfloat16 inputs are safe.
-        positional: whether it matters where pixels lie, and not only what they hold.
+        positional: whether the positions of pixels matter, and not only their values.
         deterministic: False if it draws random numbers.
-        compiles: whether torch.compile(fullgraph=True) takes it.
-        implementations: several ways to the same result by name, the preferred one first.
+        compiles: whether torch.compile(fullgraph=True) works.
+        implementations: implementations of the same result by name, the preferred one first.
     """
     made: Contract = {
         "input": input,

@@ -67,7 +67,7 @@ class Training:
         logits: Tensor = self.model(self.images)
         output = lossreg.evaluate(self.loss, logits, self.target)
         if watched:
-            self.monitor.update(output, logits, self.target)
+            self.monitor.update(output, prediction=logits, target=self.target)
         self.optimizer.zero_grad()
         output.total.backward()
         self.optimizer.step()
@@ -82,7 +82,7 @@ class Training:
         while len(taken[False]) < times or len(taken[True]) < 3:
             reads = len(self.monitor._pending) + 1 == self.monitor.every
             start = time.perf_counter()
-            self.monitor.update(output, logits, self.target)
+            self.monitor.update(output, prediction=logits, target=self.target)
             taken[reads].append(time.perf_counter() - start)
         update = statistics.median(taken[False])
         return update, statistics.median(taken[True]) - update

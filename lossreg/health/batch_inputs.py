@@ -88,7 +88,7 @@ def _output(output: Any) -> tuple[Tensor, Mapping[str, Tensor], Tensor | None]:
     """Return the total, the components, and the losses per example."""
     from torch import Tensor
 
-    from lossreg.loss.base import LossOutput
+    from lossreg.loss.output import LossOutput
 
     if isinstance(output, LossOutput):
         losses = None if output.per_example is None else output.per_example.detach()

@@ -1,4 +1,4 @@
-"""What each component of a loss teaches: the gradient of every term with respect to the prediction."""
+"""The gradient of each component of a loss with respect to the prediction."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def probe(loss: Any, prediction: Tensor, target: Tensor, step: int) -> tuple[list[str], Tensor]:
-    """Names of the terms; their weights and the norms of their weighted gradients, (2 K,).
+def weights_and_gradients(loss: Any, prediction: Tensor, target: Tensor, step: int) -> tuple[list[str], Tensor]:
+    """Return the names of the terms and a tensor (2, K): their weights, and the norms of their weighted gradients.
 
-    The prediction is copied out of the training's graph. Nothing else is differentiated, no random number of the
-    training's is drawn, and nothing is waited for.
+    The gradients are those of a copy of the prediction. The training's graph and random numbers do not change, and
+    nothing blocks until the device is done.
 
     Args:
         loss: a `Loss` that takes (prediction, target), and step= if it has such an option.
-        prediction, target: of one batch.
+        prediction, target: those of one batch.
+        step: number of the update.
     """
     import torch
 
@@ -36,11 +37,11 @@ def probe(loss: Any, prediction: Tensor, target: Tensor, step: int) -> tuple[lis
             weight = _weight(term.weight, leaf)
             weights.append(weight)
             norms.append(weight.abs() * _norm(values.mean(), leaf))
-        return list(terms), torch.stack(weights + norms).detach()
+        return list(terms), torch.stack(weights + norms).detach().view(2, -1)
 
 
 def _weight(weight: float | Tensor, leaf: Tensor) -> Tensor:
-    """0-dim. A number is filled in, since a copy of it to the device would be waited for."""
+    """Return a weight as a 0-dim tensor. A number is filled in on the device, because copying it there would block."""
     import torch
 
     if isinstance(weight, torch.Tensor):
@@ -49,16 +50,16 @@ def _weight(weight: float | Tensor, leaf: Tensor) -> Tensor:
 
 
 def _norm(value: Tensor, leaf: Tensor) -> Tensor:
-    """Of the gradient; 0 where the value does not depend on the prediction."""
+    """Return the norm of the gradient; 0 if the value does not depend on the prediction."""
     import torch
 
-    nothing = torch.zeros((), device=leaf.device)
+    zero = torch.zeros((), device=leaf.device)
     if not value.requires_grad:
-        return nothing
+        return zero
     gradient: Tensor | None = torch.autograd.grad(value, leaf, retain_graph=True, allow_unused=True)[0]
-    return nothing if gradient is None else gradient.norm()
+    return zero if gradient is None else gradient.norm()
 
 
 def _random(device: str) -> str:
-    """fork_rng knows devices with generators of their own; the CPU's is forked beside any of them."""
+    """Return the device type for fork_rng, which must have its own generator. The CPU's is forked in any case."""
     return "cuda" if device == "cpu" else device

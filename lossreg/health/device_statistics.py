@@ -1,168 +1,209 @@
-"""One update's statistics: read on the device as one row of numbers, and understood on the host."""
+"""The statistics of updates: one tensor per update on the device, copied to the host once per window."""
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import starmap
 from typing import TYPE_CHECKING, Any
 
-from lossreg.health.batch_inputs import Inputs, take
-from lossreg.health.component_gradients import probe
+from lossreg.health.batch_inputs import BatchInputs, check_batch
+from lossreg.health.component_gradients import weights_and_gradients
 from lossreg.health.event import HealthWarning
 from lossreg.health.statistics import Activation, every_example, mask_statistics, presence
 from lossreg.health.window import Example, Mask, Update, Window
+from lossreg.messages import with_type
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-WIDTH = len(Mask._fields)
+TARGET_FIELDS = 4  # the last fields of `Mask`, which need a target
 UNLIKELY = 3  # windows of logits that all lie between 0 and 1; those of a new network may for one
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
-    """The numbers lie in this order: total, components, losses, presence, masks, weights, gradients.
+class UpdateStatistics:
+    """The statistics of one update, as parts of one tensor.
 
     Args:
-        step: of the update.
-        values: 1-dim, on the device; None if the batch was empty.
-        components: their names.
-        batch, masks: sizes; batch is 0 if nothing was given that says it, masks if none was read.
-        every: masks were read of every so many examples.
-        has_losses, has_target: whether there are per-example losses, a target.
-        probed: names of the components whose weights and gradients are there.
-        sample_ids: of the examples, or empty.
+        step: number of the update.
+        values: the parts, flattened and concatenated, on the device; None if the batch was empty.
+        shapes: the shape of each part, in the order of `values`. Parts that do not exist are left out.
+            total: (). components: (K,). losses: (B,). presence: (B, 2), as of `presence`. masks: (N, C, fields of
+            `Mask`). gradients: (2, L), the weights of L components and the norms of their gradients.
+        components: names of the K components.
+        differentiated: names of the L components.
+        batch: number of examples, 0 if it is unknown.
+        every: masks are those of every `every`-th example.
+        sample_ids: one per example, or empty.
     """
 
     step: int
     values: Tensor | None = None
+    shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
     components: Sequence[str] = ()
+    differentiated: Sequence[str] = ()
     batch: int = 0
-    masks: int = 0
     every: int = 1
-    has_losses: bool = False
-    has_target: bool = False
-    probed: Sequence[str] = ()
     sample_ids: Sequence[str] = ()
 
-    def update(self, numbers: Sequence[float]) -> Update:
-        """The update, from the numbers of `values` on the host."""
+    def update(self, values: Tensor) -> Update:
+        """Return the update as numbers, from `values` on the host."""
         if self.values is None:
             return Update(self.step, None)
-        rest = iter(numbers)
-        total = next(rest)
-        components = {name: next(rest) for name in self.components}
-        losses = [next(rest) if self.has_losses else None for _ in range(self.batch)]
-        presence = [(next(rest), next(rest)) if self.has_target else None for _ in range(self.batch)]
-        read = range(0, self.batch, self.every)
-        rows = {number: [self._mask([next(rest) for _ in range(WIDTH)]) for _ in range(self.masks)] for number in read}
-        examples = []
-        for number, found in enumerate(presence):
-            empty = None if found is None or found[0] < 0 else found[0] == 0
-            masks = tuple(rows.get(number, ())) if self.masks or found is None else (Mask(found[1]),)
-            sample_id = self.sample_ids[number] if self.sample_ids else None
-            examples.append(Example(losses[number], empty, masks, sample_id))
-        return Update(self.step, total, components, tuple(examples))
+        parts = self._parts(values)
+        none = [None] * self.batch
+        empty = map(_is_empty, parts.get("presence", none))
+        columns = zip(parts.get("losses", none), empty, self._masks(parts), self.sample_ids or none, strict=True)
+        components = dict(zip(self.components, parts["components"], strict=True))
+        return Update(self.step, parts["total"], components, tuple(starmap(Example, columns)))
 
-    def _mask(self, row: Sequence[float]) -> Mask:
-        return Mask(*row) if self.has_target else Mask(*row[:5])
+    def gradients(self, values: Tensor) -> tuple[Mapping[str, float], Mapping[str, float]]:
+        """Return weights and norms of gradients by component, from `values` on the host."""
+        weights, norms = self._parts(values)["gradients"]
+        names = self.differentiated
+        return dict(zip(names, weights, strict=True)), dict(zip(names, norms, strict=True))
 
-    def probe(self, numbers: Sequence[float]) -> tuple[Mapping[str, float], Mapping[str, float]]:
-        """Weights and norms of the gradients by component, from the same numbers; empty if it was not probed."""
-        count = len(self.probed)
-        last = numbers[len(numbers) - 2 * count :]
-        return dict(zip(self.probed, last[:count], strict=True)), dict(zip(self.probed, last[count:], strict=True))
+    def _parts(self, values: Tensor) -> dict[str, Any]:
+        """Return each part as a number or as nested lists."""
+        parts = values.split([math.prod(shape) for shape in self.shapes.values()])
+        return {
+            name: part.reshape(shape).tolist() for (name, shape), part in zip(self.shapes.items(), parts, strict=True)
+        }
+
+    def _masks(self, parts: Mapping[str, Any]) -> list[tuple[Mask, ...]]:
+        """Return the masks of each example; none for an example without statistics."""
+        masks: list[tuple[Mask, ...]] = [()] * self.batch
+        if "masks" in parts:
+            fields = None if "presence" in parts else -TARGET_FIELDS
+            masks[:: self.every] = [tuple(Mask(*mask[:fields]) for mask in example) for example in parts["masks"]]
+        elif "presence" in parts:
+            masks = [(Mask(valid),) for _, valid in parts["presence"]]
+        return masks
+
+
+def to_window(pending: Sequence[UpdateStatistics], history: Sequence[float]) -> Window | None:
+    """Copy the statistics of all updates to the host at once; return None if all batches were empty."""
+    import torch
+
+    values = [statistics.values for statistics in pending if statistics.values is not None]
+    if not values:
+        return None
+    numbers = torch.cat(values).cpu()  # the only copy, and the only call that blocks
+    sizes = [0 if statistics.values is None else len(statistics.values) for statistics in pending]
+    updates = []
+    weights: Mapping[str, float] = {}
+    gradients: Mapping[str, float] = {}
+    for statistics, own in zip(pending, numbers.split(sizes), strict=True):
+        updates.append(statistics.update(own))
+        if statistics.differentiated:
+            weights, gradients = statistics.gradients(own)
+    return Window(updates, history, weights, gradients)
 
 
 class Reader:
-    """How tensors are read.
+    """Computes the statistics of updates from tensors.
 
     Args:
-        activation, ignore_index, loss: as LossMonitor has them.
+        activation, ignore_index, loss: those of LossMonitor.
     """
 
     def __init__(self, activation: Activation, ignore_index: int | None, loss: nn.Module | None) -> None:
         self._activation = activation
         self._ignore_index = ignore_index
-        self._within: int | None = 0  # windows whose predictions lay between 0 and 1; None once that is settled
         self._loss = loss
+        self._within: int | None = 0  # windows with all predictions in [0, 1]; None once the range is clear
 
     def read(
-        self, output: Any, prediction: Any, target: Any, step: int, sample_ids: Any, *, with_probe: bool
-    ) -> Reading:
-        """The statistics of one update, with those of the loss's components if asked for and possible.
+        self, output: Any, prediction: Any, target: Any, step: int, sample_ids: Any, *, with_gradients: bool
+    ) -> UpdateStatistics:
+        """Return the statistics of one update.
+
+        Args:
+            output, prediction, target, step, sample_ids: those of `LossMonitor.update`.
+            with_gradients: differentiate the components, if the loss is known and takes (prediction, target).
 
         Raises:
-            InputError: as `take` does.
+            InputError: as `check_batch`.
         """
         import torch
 
         with torch.no_grad():
-            given = take(output, prediction, target, sample_ids)
+            given = check_batch(output, prediction, target, sample_ids)
             if given.is_empty:
-                return Reading(step=step)
-            parts = [given.total.reshape(1), *(value.reshape(1) for value in given.components.values())]
+                return UpdateStatistics(step=step)
             classes = 0 if given.prediction is None else given.prediction.shape[1]
             every = every_example(given.batch or 0, classes)
-            parts += [part.reshape(-1) for part in self._per_example(given, every)]
-            probed, numbers = self._probed(given, step) if with_probe else ([], None)
-            parts += [] if numbers is None else [numbers]
+            parts = self._per_example(given, every)
+            names, gradients = self._gradients(given, step) if with_gradients else ([], None)
+            if gradients is not None:
+                parts["gradients"] = gradients
+            tensors = [given.total, *given.components.values(), *parts.values()]
             dtype = torch.float64 if given.total.dtype == torch.float64 else torch.float32
-            return Reading(
+            return UpdateStatistics(
                 step=step,
-                values=torch.cat([part.to(dtype) for part in parts]),
+                values=torch.cat([tensor.reshape(-1).to(dtype) for tensor in tensors]),
+                shapes={
+                    "total": (),
+                    "components": (len(given.components),),
+                    **{name: tuple(part.shape) for name, part in parts.items()},
+                },
                 components=tuple(given.components),
+                differentiated=names,
                 batch=given.batch or 0,
-                masks=classes if every else 0,
                 every=every or 1,
-                has_losses=given.losses is not None,
-                has_target=given.target is not None,
-                probed=probed,
                 sample_ids=given.sample_ids,
             )
 
-    def doubt(self, window: Window) -> None:
-        """Warn, once, if predictions are not what the activation says."""
+    def check_range(self, window: Window) -> None:
+        """Warn, once, if the range of the predictions contradicts the activation."""
         masks = [mask for example in window.examples() for mask in example.masks if mask.lowest is not None]
         if self._within is None or not masks:
             return
         lowest, highest = min(mask.lowest or 0.0 for mask in masks), max(mask.highest or 0.0 for mask in masks)
-        within, given = 0 <= lowest <= highest <= 1, f"the predictions lie between {lowest:.3g} and {highest:.3g}"
+        within, found = 0 <= lowest <= highest <= 1, f"the predictions range from {lowest:.3g} to {highest:.3g}"
         self._within = self._within + 1 if within and lowest < highest else None
         message = None
         if self._activation == "none":
             self._within = None
-            message = None if within else f"{given}, so they are no probabilities: leave out activation='none'"
+            message = None if within else f"{found}, so they are not probabilities: leave out activation='none'"
         elif self._within == UNLIKELY:
             self._within = None
-            message = f"{given}, as probabilities do: give activation='none' if they are no logits"
+            message = f"{found}, as probabilities do: pass activation='none' if they are not logits"
         if message is not None:
             warnings.warn(message, HealthWarning, stacklevel=2)
 
-    def _per_example(self, given: Inputs, every: int) -> list[Tensor]:
-        parts = [] if given.losses is None else [given.losses]
+    def _per_example(self, given: BatchInputs, every: int) -> dict[str, Tensor]:
+        parts = {} if given.losses is None else {"losses": given.losses}
         if given.target is not None:
             first_is_background = self._activation == "softmax" and given.has_channels
             has_indices = given.prediction is not None and not given.has_channels
             classes = given.prediction.shape[1] if given.prediction is not None and has_indices else None
-            parts.append(presence(given.target, self._ignore_index, background=first_is_background, classes=classes))
+            found = presence(given.target, self._ignore_index, background=first_is_background, classes=classes)
+            parts["presence"] = found
         if given.prediction is not None and every:
             target = None if given.target is None else given.target[::every]
-            parts.append(mask_statistics(given.prediction[::every], target, self._activation, self._ignore_index))
+            masks = mask_statistics(given.prediction[::every], target, self._activation, self._ignore_index)
+            parts["masks"] = masks
         return parts
 
-    def _probed(self, given: Inputs, step: int) -> tuple[list[str], Tensor | None]:
-        if self._loss is None or given.prediction is None or given.as_given is None:
+    def _gradients(self, given: BatchInputs, step: int) -> tuple[list[str], Tensor | None]:
+        if self._loss is None or given.prediction is None or given.original_target is None:
             return [], None
         try:
-            return probe(self._loss, given.prediction, given.as_given, step)
-        except Exception as error:  # noqa: BLE001 - a loss that takes something else as well is no reason to stop
+            return weights_and_gradients(self._loss, given.prediction, given.original_target, step)
+        except Exception as error:  # noqa: BLE001 - a loss that takes other arguments must not stop the training
             self._loss = None
-            warnings.warn(
-                f"the components of the loss are not probed, since it cannot take (prediction, target):"
-                f" {type(error).__name__}: {error}; leave out loss=",
-                HealthWarning,
-                stacklevel=2,
+            message = (
+                "the components of the loss are not differentiated, because its terms(prediction, target) raised"
+                f" {with_type(error)}; leave out loss="
             )
+            warnings.warn(message, HealthWarning, stacklevel=2)
             return [], None
+
+
+def _is_empty(presence: Sequence[float] | None) -> bool | None:
+    """Return True for a target without foreground; None if there is no target, or all of it is ignored."""
+    return None if presence is None or presence[0] < 0 else presence[0] == 0

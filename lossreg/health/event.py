@@ -1,4 +1,4 @@
-"""What the monitor says: an event, the warning it becomes, and the error that ends a training."""
+"""Events: a finding of a rule as the monitor reports it, and the warning that carries it."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ MAX_SAMPLES = 16  # ids in an event: enough to look at, few enough for a line of
 
 @dataclass(frozen=True)
 class HealthEvent:
-    """Something that a rule found in the last updates.
+    """A finding of a rule in the last updates.
 
     Args:
         rule: class name of the rule, such as "Collapse".
-        severity: "info" to be read some day, "warning" to be looked at, "error" if training on is of no use.
-        step: of the update at which it was found.
-        evidence: the numbers that decided, by name. JSON-ready: infinities and NaN are the texts "inf", "-inf", "nan".
-        hint: what to do.
-        sample_ids: of the examples concerned, 16 at most; empty where no ids were given.
-        kind: "data" if the targets are the cause, "fault" if the training is, "unknown" if that cannot be told.
-        rank: the process that found it.
+        severity: "info" for later reading, "warning" if you should look at it, "error" if further training is useless.
+        step: of the update with the finding.
+        evidence: the numbers behind the verdict, by name. JSON-ready: infinities and NaN are the texts "inf", "-inf",
+            "nan".
+        hint: the remedy.
+        sample_ids: ids of the examples concerned, at most 16; empty if no ids were given.
+        kind: "data" if the targets are the cause, "fault" if the training is, "unknown" if neither is certain.
+        rank: the process with the finding.
     """
 
     rule: str
@@ -48,7 +49,7 @@ class HealthEvent:
         return f"{self.rule} at step {self.step} ({self.severity}, {self.kind}): {numbers}. {self.hint}.{samples}"
 
     def as_dict(self) -> dict[str, Any]:
-        """A copy as plain data, for JSON."""
+        """Return a copy as plain data, ready for JSON."""
         return asdict(self) | {"sample_ids": list(self.sample_ids)}
 
 
@@ -57,11 +58,11 @@ Action = Literal["warn", "raise", "stop"] | Callable[[HealthEvent], object]
 
 @dataclass(frozen=True)
 class Finding:
-    """What a rule found in one window, before the monitor asks whether it persists.
+    """A finding of a rule in one window. The monitor reports it if it persists.
 
     Args:
-        severity, evidence, hint, kind: as in an event.
-        sample_ids: as in an event, all of them.
+        severity, evidence, hint, kind: those of an event.
+        sample_ids: those of an event, without its limit.
         step: of the update; None for the window's last.
     """
 
@@ -72,13 +73,18 @@ class Finding:
     sample_ids: tuple[str, ...] = field(default=())
     step: int | None = None
 
+    def event(self, rule: str, step: int, rank: int) -> HealthEvent:
+        """Return the event of a rule's name, in a window that ends at `step`."""
+        step = step if self.step is None else self.step
+        return HealthEvent(rule, self.severity, step, self.evidence, self.hint, self.sample_ids, self.kind, rank)
+
 
 class HealthWarning(UserWarning):
-    """An event, as `warnings.warn` shows it."""
+    """An event, or a doubtful setting of the monitor, as a warning."""
 
 
 def json_ready(value: Any) -> Any:
-    """A copy that strict JSON can hold. JSON has no numbers that are not finite, so those become text."""
+    """Return a copy for strict JSON. Numbers that are not finite become text, because JSON has none."""
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, Mapping):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch.distributed import ProcessGroup
 
-    from lossreg.loss.base import LossOutput
+    from lossreg.loss.output import LossOutput
 
 
 class LossMonitor:

@@ -1,4 +1,4 @@
-"""What ranks decide together: to stop, at the same reading, without one waiting for another for ever."""
+"""Consensus of ranks: all of them stop at the same update, and none blocks for ever."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
 
-GO_ON, STOP, RAISE = 0, 1, 2
+GO_ON, STOP, RAISE = 0, 1, 2  # decisions, by severity
 
 
-class Agreement:
-    """The gravest decision of all ranks. Once it is to stop all of them know, and nothing more is asked.
+class RankConsensus:
+    """All-reduce of the ranks' decisions. After a stop no further collective is issued.
 
     Args:
         group: the ranks that decide; None for all.
@@ -22,22 +22,22 @@ class Agreement:
         self._is_over = False
 
     def decide(self, own: int) -> int:
-        """The largest decision of the ranks: GO_ON, STOP or RAISE. Waits for the others to ask as well."""
+        """Return the highest decision of all ranks. Blocks until every rank calls it."""
         return self._exchange(own, training=True)[0]
 
     def leave(self, own: int) -> int:
-        """The last decision of this rank, which then answers the others until they have left or stopped."""
+        """Return the last decision, after answering the other ranks until they have left or stopped."""
         decided, others_train = self._exchange(own, training=False)
         while others_train and not self._is_over:
             decided, others_train = self._exchange(GO_ON, training=False)
         return decided
 
     def _exchange(self, own: int, *, training: bool) -> tuple[int, bool]:
-        """The largest decision, and whether any rank still trains."""
+        """Return the highest decision, and True if any rank still trains."""
         import torch
         from torch import distributed
 
-        if self._is_over or world(self._group) < 2:
+        if self._is_over or world_size(self._group) < 2:
             return own, False
         device = "cuda" if "nccl" in str(distributed.get_backend(self._group)) else "cpu"
         numbers = torch.tensor([own, int(training)], device=device)
@@ -47,16 +47,16 @@ class Agreement:
         return decided, bool(others_train)
 
 
-def world(group: ProcessGroup | None = None) -> int:
-    """How many ranks there are; 1 where torch.distributed is not initialised."""
+def world_size(group: ProcessGroup | None = None) -> int:
+    """Return the number of ranks; 1 if torch.distributed is not initialised."""
     from torch import distributed
 
-    there = distributed.is_available() and distributed.is_initialized()
-    return distributed.get_world_size(group) if there else 1
+    is_initialized = distributed.is_available() and distributed.is_initialized()
+    return distributed.get_world_size(group) if is_initialized else 1
 
 
 def rank() -> int:
-    """Of this process; 0 where torch.distributed is not initialised."""
+    """Return the rank of this process; 0 if torch.distributed is not initialised."""
     from torch import distributed
 
-    return distributed.get_rank() if world() > 1 else 0
+    return distributed.get_rank() if world_size() > 1 else 0

@@ -1,4 +1,4 @@
-"""Where events go: to sinks, which are any callables of an event, and to the actions of their rules."""
+"""Sinks and actions: the receivers of events."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lossreg.health.event import Action, HealthEvent, HealthWarning
+from lossreg.messages import with_type
+from lossreg.registries import hooks
 
 Sink = Callable[[HealthEvent], object]
 
@@ -18,10 +20,10 @@ LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERR
 
 
 class JsonLines:
-    """Append events to a file, one line of strict JSON each. What was written before is kept; ranks may share a file.
+    """A sink that appends each event to a file, as one line of strict JSON. Several processes may share the file.
 
     Args:
-        path: of the file, made with its folder by the first event.
+        path: the file. The first event creates it and its folder; existing lines are kept.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -30,7 +32,7 @@ class JsonLines:
     def __call__(self, event: HealthEvent) -> None:
         line = json.dumps(event.as_dict(), allow_nan=False) + "\n"
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("ab", buffering=0) as file:  # one write, which other processes cannot come between
+        with self.path.open("ab", buffering=0) as file:  # one write, so that lines of processes do not mix
             file.write(line.encode())
 
 
@@ -40,14 +42,12 @@ def to_log(event: HealthEvent) -> None:
 
 
 def to_hooks(event: HealthEvent) -> None:
-    """Call `lossreg_health_event` of the packages that are installed."""
-    from lossreg.registries import hooks
-
+    """Call the hook `lossreg_health_event` of installed packages."""
     hooks().call("lossreg_health_event", event=event)
 
 
 class Delivery:
-    """The sinks that still work.
+    """Delivery of events to sinks and actions. A sink that raises is disabled.
 
     Args:
         sinks: callables of an event.
@@ -56,24 +56,24 @@ class Delivery:
     def __init__(self, sinks: Sequence[Sink]) -> None:
         self._sinks = list(sinks)
 
-    def deliver(self, told: Sequence[tuple[HealthEvent, Action]]) -> None:
-        """Every sink first, so that nothing is lost if an action raises."""
-        for event, _ in told:
+    def deliver(self, events: Sequence[tuple[HealthEvent, Action]]) -> None:
+        """Call all sinks, then the actions, so that no event is lost if an action raises."""
+        for event, _ in events:
             for sink in tuple(self._sinks):
                 self._send(sink, event)
-        for event, action in told:
+        for event, action in events:
             if callable(action):
                 action(event)
             elif action == "warn" and event.severity != "info":
                 warnings.warn(str(event), HealthWarning, stacklevel=2)
-            elif action != "raise":  # which the error tells
+            elif action != "raise":  # the error reports the event
                 to_log(event)
 
     def _send(self, sink: Sink, event: HealthEvent) -> None:
         try:
             sink(event)
-        except Exception as error:  # noqa: BLE001 - whatever fails there, the training goes on
+        except Exception as error:  # noqa: BLE001 - no error of a sink may stop the training
             self._sinks.remove(sink)
             name = getattr(sink, "__qualname__", type(sink).__qualname__)
-            message = f"the sink {name} failed and is left out: {type(error).__name__}: {error}"
+            message = f"the sink {name} raised {with_type(error)}; it is disabled"
             warnings.warn(message, HealthWarning, stacklevel=2)

@@ -1,4 +1,4 @@
-"""A few numbers per mask, computed where the tensors are and not waited for."""
+"""Statistics of masks: a few numbers each, computed on the device without blocking."""
 
 from __future__ import annotations
 
@@ -10,46 +10,48 @@ if TYPE_CHECKING:
 
 Activation = Literal["auto", "sigmoid", "softmax", "none"]
 
-MOST_VALUES = 2**22  # larger predictions are read at every n-th pixel along each axis: the means hardly differ
-MOST_MASKS = 512  # of a batch; of more, every n-th example is read, since the host looks at each mask of a window
-MOST_CLASSES = 4096  # of more, as of a vocabulary, none is
+MOST_VALUES = 2**22  # of a larger prediction every n-th pixel along each axis is used; the means hardly differ
+MOST_MASKS = 512  # of a batch; of more, every n-th example is used, because the host reads each mask of a window
+MOST_CLASSES = 4096  # with more, such as a vocabulary, no mask is used
 
 
 def every_example(batch: int, classes: int) -> int:
-    """Every how many examples the masks are read, so that there are about `MOST_MASKS` at most; 0 for never."""
+    """Return n such that the masks of every n-th example are at most about `MOST_MASKS`; 0 for no example."""
     return 0 if classes > MOST_CLASSES else max(1, math.ceil(batch * classes / max(MOST_MASKS, classes)))
 
 
 def presence(target: Tensor, ignore_index: int | None, *, background: bool, classes: int | None = None) -> Tensor:
-    """(B, 2): 1 where there is foreground and 0 where not, -1 where all is ignored; and the share that is valid.
+    """Return (B, 2). Column 0: 1 with foreground, 0 without, -1 if all is ignored. Column 1: the share of valid pixels.
 
-    Every pixel is read, so that not even one of foreground is missed.
+    Every pixel is read, so that a single pixel of foreground counts.
 
     Args:
-        target: (B, *), classes, or masks.
-        background: whether the first channel of masks is a class of its own, and no foreground.
-        classes: number of classes if the target holds their indices and this is known; other values do not count.
+        target: (B, *), class indices or masks.
+        ignore_index: value of pixels that do not count, or None.
+        background: True if the first channel of the masks is the background class.
+        classes: number of classes, if the target holds class indices; other values do not count. None if unknown.
     """
     import torch
 
-    there = (target > 0.5)[:, 1:] if background else target > 0.5
+    foreground = (target > 0.5)[:, 1:] if background else target > 0.5
     share = torch.ones(len(target), device=target.device)
     valid = _valid(target, ignore_index, classes)
     if valid is not None:
-        there = there & (valid[:, 1:] if background else valid)
+        foreground = foreground & (valid[:, 1:] if background else valid)
         share = valid.reshape(len(valid), -1).float().mean(1)
-    found = there.reshape(len(there), -1).any(1).float()
+    found = foreground.reshape(len(foreground), -1).any(1).float()
     return torch.stack([found.where(share > 0, -1.0), share], 1)
 
 
 def mask_statistics(
     prediction: Tensor, target: Tensor | None, activation: Activation, ignore_index: int | None
 ) -> Tensor:
-    """(B, C, 9): the fields of `Mask` in their order, those of the target 0 where there is none.
+    """Return (B, C, 9): the fields of `Mask` in their order. Without a target its fields are 0.
 
     Args:
         prediction: (B, C, *), without a graph.
-        target: masks (B, C, *), or classes (B, *), of which values that are none of the C do not count.
+        target: masks (B, C, *), or class indices (B, *), or None. Indices outside the C classes do not count.
+        activation, ignore_index: those of LossMonitor.
     """
     import torch
 
@@ -64,7 +66,7 @@ def mask_statistics(
         target, weights = _masks(_thinned(target, axes, every), ignore_index, classes)
     count = probability.new_full((1, 1), raw.shape[-1])
     valid = torch.ones_like(raw[..., 0])
-    if weights is not None and target is not None:  # zero in both where nothing counts, so that sums pass it over
+    if weights is not None and target is not None:  # 0 in both at ignored pixels, so that sums are right
         probability, target = probability.where(weights, 0.0), target.where(weights, 0.0)
         found = weights.float().sum(-1)
         count, valid = found.clamp(min=1), (found / raw.shape[-1]).expand_as(valid)
@@ -80,7 +82,7 @@ def mask_statistics(
 
 
 def _masks(target: Tensor, ignore_index: int | None, classes: int | None) -> tuple[Tensor, Tensor | None]:
-    """The target as (B, C, pixels), and where it counts, (B, C or 1, pixels), None if everywhere."""
+    """Return the target (B, C, pixels), and its valid pixels (B, C or 1, pixels), None if all are."""
     import torch
 
     target = _pixels(target if classes is None else target.unsqueeze(1))
@@ -91,7 +93,7 @@ def _masks(target: Tensor, ignore_index: int | None, classes: int | None) -> tup
 
 
 def _valid(target: Tensor, ignore_index: int | None, classes: int | None) -> Tensor | None:
-    """Where pixels count; None if all do."""
+    """Return a mask of the valid pixels; None if all are."""
     valid = None if ignore_index is None else target != ignore_index
     if classes is None:
         return valid
@@ -100,18 +102,18 @@ def _valid(target: Tensor, ignore_index: int | None, classes: int | None) -> Ten
 
 
 def stride(prediction: Tensor) -> int:
-    """Every how many pixels along each axis are read, so that there are about `MOST_VALUES` at most."""
+    """Return n such that every n-th pixel along each axis makes at most about `MOST_VALUES` values."""
     axes = prediction.ndim - 2
     return max(1, math.ceil((prediction.numel() / MOST_VALUES) ** (1 / axes))) if axes else 1
 
 
 def _thinned(tensor: Tensor, axes: int, every: int) -> Tensor:
-    """At every n-th pixel along the last axes."""
+    """Return every n-th pixel along the last axes."""
     return tensor if every == 1 else tensor[(slice(None),) * (tensor.ndim - axes) + (slice(None, None, every),) * axes]
 
 
 def _pixels(tensor: Tensor) -> Tensor:
-    """(B, C, pixels)."""
+    """Reshape to (B, C, pixels)."""
     return tensor.reshape(*tensor.shape[:2], -1)
 
 

@@ -1,4 +1,4 @@
-"""What the rules read: the statistics of the last updates, as numbers on the host."""
+"""The input of the rules: the statistics of the last updates, as numbers on the host."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from typing import NamedTuple
 
 
 class Mask(NamedTuple):
-    """One class or mask of one example. None: no prediction, or no target, was given; means are over valid pixels.
+    """Statistics of one class or mask of one example. Means and shares are over its valid pixels.
+
+    Fields that need the prediction, or the target, are None without it.
 
     valid: share of the pixels that are not ignored. predicted: mean probability. spread: standard deviation of the
-    probability over the pixels. lowest, highest: of the prediction as it was given. target: mean of the target.
-    foreground: share of pixels whose target is above 0.5. wrong: share of pixels whose probability is off by more than
-    0.5. stuck: share of pixels off by more than 0.9999, where a sigmoid or softmax has no gradient left.
+    probability over the pixels. lowest, highest: range of the prediction before any activation. target: mean of the
+    target. foreground: share of pixels with a target above 0.5. wrong: share of pixels with a probability off by more
+    than 0.5. stuck: share of pixels off by more than 0.9999, where a sigmoid or softmax has no gradient left.
     """
 
     valid: float
@@ -30,8 +32,8 @@ class Mask(NamedTuple):
 class Example(NamedTuple):
     """One example of a batch.
 
-    loss: None if the loss was given for the batch alone. empty: whether its target has no foreground; None without a
-    target, and where all of it is ignored. sample_id: None if none was given.
+    loss: None if only the batch has a loss. empty: True if its target has no foreground; None without a target, or if
+    all of it is ignored. masks: one per class. sample_id: None without an id.
     """
 
     loss: float | None = None
@@ -41,7 +43,7 @@ class Example(NamedTuple):
 
 
 class Update(NamedTuple):
-    """One call of `LossMonitor.update`. loss: the total, None if the batch was empty; components: before weights."""
+    """One call of `LossMonitor.update`. loss: the total, None if the batch was empty. components: without weights."""
 
     step: int
     loss: float | None
@@ -51,14 +53,14 @@ class Update(NamedTuple):
 
 @dataclass(frozen=True)
 class Window:
-    """The updates between two readings.
+    """The updates between two evaluations of the rules.
 
     Args:
         updates: in order, at least one.
-        history: finite totals before them, oldest first; as many as the rules ask for at most.
-        weights: factor of each component in the total at the last update; empty if the monitor was not given the loss.
+        history: finite totals before them, oldest first; at most the largest `Rule.history`.
+        weights: factor of each component in the total at the last update; empty if the monitor has no loss.
         gradients: norm of the gradient of each weighted component with respect to the prediction at the last update;
-            empty as above.
+            empty if the monitor has no loss.
     """
 
     updates: Sequence[Update]
@@ -68,19 +70,19 @@ class Window:
 
     @property
     def step(self) -> int:
-        """Of the last update."""
+        """Return the step of the last update."""
         return self.updates[-1].step
 
     def examples(self) -> Iterator[Example]:
-        """Those of all updates."""
+        """Yield the examples of all updates."""
         for update in self.updates:
             yield from update.examples
 
     def losses(self) -> list[tuple[int, float]]:
-        """Step and total of each update whose batch was not empty."""
+        """Return step and total of each update with a batch that was not empty."""
         return [(update.step, update.loss) for update in self.updates if update.loss is not None]
 
 
 def ids(examples: Sequence[Example]) -> tuple[str, ...]:
-    """Of the examples that have one, each once."""
+    """Return the ids of the examples that have one, without duplicates."""
     return tuple(dict.fromkeys(example.sample_id for example in examples if example.sample_id is not None))

@@ -70,11 +70,11 @@ value           in masks     of pixels
 255                    4        13.1 %
 
 warning: 6 of 10 masks (60.0%) are empty: a model may collapse to predicting
-    nothing; where annotations are missing, leave these samples out (or
-    absent='ignore' in losses that have it); where there is nothing to find,
-    draw samples with foreground more often; train with a LossMonitor
+    nothing; if annotations are missing, leave these samples out (or
+    absent='ignore' in losses that have it); if the samples are really empty,
+    sample examples with foreground more often; train with a LossMonitor
 
-warning: the foreground is 255, where losses of masks take 1: divide by 255
+warning: the foreground is 255, but losses of masks need 1: divide by 255
 """
 
 
@@ -110,8 +110,8 @@ def test_none_readable_is_exit_1_and_some_are_listed(run, tmp_path):
     result = run(".")
     assert result.exit_code == 1
     assert "masks       0, 5 more could not be read\n" in result.stdout
-    assert "error: no mask to learn from: none could be read; check the path and the files\n" in result.stdout
-    assert "targets that could not be read: 5" in result.stdout
+    assert "error: no mask to learn from: all targets are unreadable; check the path and the files\n" in result.stdout
+    assert "unreadable targets: 5" in result.stdout
     assert "    b0.png: UnidentifiedImageError: " in result.stdout
     assert "    and 2 more\n" in result.stdout
     np.save("m.npy", masks(5))
@@ -229,4 +229,4 @@ def test_from_the_shell(tmp_path):
     assert "error: all 3 masks are empty" in done.stdout
     done = subprocess.run([*python, "check-targets", "acme_data:mask"], **where, env=environment)
     assert done.returncode == 1
-    assert done.stderr == "lossreg: acme_data:mask: there is no mask; there are masks, numpy\n"
+    assert done.stderr == "lossreg: acme_data:mask: unknown name 'mask'; the public names are masks, numpy\n"

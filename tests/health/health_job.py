@@ -1,4 +1,4 @@
-"""A job of two ranks for test_health_ranks.py: what each saw, and when it stopped, as a line of JSON."""
+"""A job of two ranks for test_ranks.py: the events and the stop of each, as JSON."""
 
 import json
 import logging
@@ -21,8 +21,8 @@ PLANS = {  # losses of rank 0 and rank 1; nan is what the rule finds
 }
 
 
-class Said(logging.Handler):
-    """What is logged, by lossreg.health alone."""
+class Lines(logging.Handler):
+    """The messages that lossreg.health logs."""
 
     def __init__(self):
         super().__init__()
@@ -33,31 +33,31 @@ class Said(logging.Handler):
 
 
 def train(losses, action):
-    """Updates done, events, and what ended it."""
+    """Return the number of updates, the steps of the events, and the state of should_stop."""
     monitor = LossMonitor([NonFinite(action=action)], every=3, sinks=[])
-    done, told = 0, []
+    done, steps = 0, []
     for number, loss in enumerate(losses, 1):
         done = number
-        told += [event.step for event in monitor.update(torch.tensor(float(loss)))]
+        steps += [event.step for event in monitor.update(torch.tensor(float(loss)))]
         if monitor.should_stop:
             break
-    told += [event.step for event in monitor.close()]
-    return {"updates": done, "events": told, "stop": monitor.should_stop}
+    steps += [event.step for event in monitor.close()]
+    return {"updates": done, "events": steps, "stop": monitor.should_stop}
 
 
 def main():
     distributed.init_process_group("gloo", timeout=timedelta(seconds=20))
     rank = distributed.get_rank()
     warnings.simplefilter("ignore")
-    found, said = {}, Said()
-    logging.getLogger("lossreg.health").addHandler(said)
+    found, log = {}, Lines()
+    logging.getLogger("lossreg.health").addHandler(log)
     for name, plan in PLANS.items():
         action = name if name in ("raise", "warn") else "stop"
         try:
             found[name] = train(plan[rank], action)
         except HealthError as error:
             found[name] = {"error": str(error), "event": error.event is not None}
-        found[name]["said"], said.lines = said.lines, []
+        found[name]["log"], log.lines = log.lines, []
     distributed.barrier()
     distributed.destroy_process_group()
     with open(f"{sys.argv[1]}/{rank}.json", "w") as file:

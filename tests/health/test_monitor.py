@@ -1,4 +1,4 @@
-"""The monitor: when it reads, what it tells, to whom, and what it leaves alone."""
+"""The monitor: its windows, its events, their receivers, and the training that it leaves alone."""
 
 import copy
 import gc
@@ -48,28 +48,28 @@ def quiet(**options):
     return LossMonitor(**{"sinks": [], "action": lambda event: None, **options})
 
 
-# ---- reading
+# ---- windows
 
 
 def test_events_come_with_every_nth_update():
     """And none in between; the step is that of the update."""
     monitor = quiet(rules=[NonFinite(cooldown=0)], every=3)
-    told = [[event.step for event in monitor.update(NAN, step=step)] for step in range(10, 19)]
-    assert told == [[], [], [10], [], [], [13], [], [], [16]]
+    steps = [[event.step for event in monitor.update(NAN, step=step)] for step in range(10, 19)]
+    assert steps == [[], [], [10], [], [], [13], [], [], [16]]
 
 
 def test_steps_are_counted_where_they_are_not_given():
-    """From 1, over readings."""
+    """From 1, across windows."""
     monitor = quiet(rules=[NonFinite(cooldown=0)], every=2)
-    told = [event.step for loss in (LOSS, NAN, LOSS, NAN) for event in monitor.update(loss)]
-    assert told == [2, 4]
+    steps = [event.step for loss in (LOSS, NAN, LOSS, NAN) for event in monitor.update(loss)]
+    assert steps == [2, 4]
 
 
-def test_an_event_says_what_who_and_what_to_do():
-    """Frozen, and as text."""
+def test_an_event_has_rule_step_evidence_samples_and_hint():
+    """As fields and as text; it is frozen."""
     logits, target = collapsed()
     monitor = quiet(rules=[Collapse(needed=1, of=1)], every=1)
-    (event,) = monitor.update(LOSS, logits, target, 7, ["a", "b", "c", "d"])
+    (event,) = monitor.update(LOSS, prediction=logits, target=target, step=7, sample_ids=["a", "b", "c", "d"])
     assert (event.rule, event.severity, event.kind, event.step, event.rank) == ("Collapse", "error", "fault", 7, 0)
     assert event.sample_ids == ("a", "b", "c", "d")
     assert str(event).startswith("Collapse at step 7 (error, fault): all zeros, classes [{class 0, predicted ")
@@ -87,12 +87,14 @@ def test_flush_and_close_read_what_is_left():
     monitor.update(NAN)
     assert [event.step for event in monitor.close()] == [2]
     assert monitor.close() == []
-    with pytest.raises(lossreg.InputError, match=r"the monitor is closed: update it before close\(\), or make another"):
+    with pytest.raises(
+        lossreg.InputError, match=r"the monitor is closed: call update\(\) before close\(\), or make another monitor"
+    ):
         monitor.update(NAN)
 
 
-def test_a_with_block_closes_and_tells_what_led_to_an_error():
-    """Also when the training ends in one."""
+def test_a_with_block_closes_and_reports():
+    """Also if the training ends in an error."""
     events = []
 
     def training():
@@ -108,8 +110,8 @@ def test_a_with_block_closes_and_tells_what_led_to_an_error():
     assert len(events) == 2
 
 
-def test_a_step_that_goes_back_begins_a_new_course():
-    """The losses before it are no measure, and what was told is told again."""
+def test_a_step_that_goes_back_starts_again():
+    """Earlier losses are not compared with, and an event is reported a second time."""
     monitor = quiet(rules=[NonFinite(), Spike(least=2, span=10)], every=10)
     for step in range(100, 110):
         monitor.update(torch.tensor(0.1 + 0.01 * (step % 3)), step=step)
@@ -129,11 +131,28 @@ def test_a_spike_is_measured_by_the_windows_before():
     assert (event.rule, event.step) == ("Spike", 60)
 
 
+def test_everything_but_the_output_is_a_keyword():
+    """So that prediction and target, or step and ids, cannot be exchanged."""
+    logits, target = collapsed()
+    with pytest.raises(TypeError, match="positional"):
+        quiet().update(LOSS, logits, target)
+
+
+def test_a_monitor_shows_its_rules_and_its_state():
+    """As text for notebooks; should_stop cannot be set."""
+    monitor = quiet(rules=[NonFinite(action="stop"), Spike()], every=1)
+    assert repr(monitor) == "LossMonitor([NonFinite, Spike], every=1, updates=0, should_stop=False)"
+    monitor.update(NAN)
+    assert repr(monitor) == "LossMonitor([NonFinite, Spike], every=1, updates=1, should_stop=True)"
+    with pytest.raises(AttributeError):
+        monitor.should_stop = False
+
+
 # ---- actions
 
 
 def test_a_warning_by_default():
-    """A HealthWarning for what is grave, a line of the log for information."""
+    """A HealthWarning for warnings and errors, a line of the log for information."""
     with pytest.warns(HealthWarning, match=r"NonFinite at step 1 \(error, fault\): updates 1, loss nan"):
         LossMonitor([NonFinite()], every=1, sinks=[]).update(NAN)
 
@@ -147,8 +166,8 @@ def test_information_is_logged(caplog):
     assert caplog.messages == [str(event)]
 
 
-def test_an_error_if_asked_for(tmp_path):
-    """It carries the event, pickles, and comes after the sinks were told."""
+def test_an_action_may_raise(tmp_path):
+    """The error carries the event, pickles, and comes after the sinks."""
     monitor = LossMonitor([NonFinite(action="raise")], every=1, sinks=[JsonLines(tmp_path / "events.jsonl")])
     with pytest.raises(HealthError, match="NonFinite at step 3") as caught:
         monitor.update(NAN, step=3)
@@ -160,7 +179,7 @@ def test_an_error_if_asked_for(tmp_path):
 
 
 @pytest.mark.parametrize("action", ["raise", "stop"])
-def test_what_is_no_error_ends_no_training(action):
+def test_only_errors_end_a_training(action):
     """Unless the rule itself has that action."""
     monitor = LossMonitor(every=1, sinks=[], action=action)
     (event,) = monitor.update(torch.tensor(0.0))
@@ -197,7 +216,7 @@ def test_a_callable_of_the_event():
 
 
 def test_events_are_lines_of_strict_json(tmp_path):
-    """NaN is text; lines are added to what is there."""
+    """NaN is text; lines are added to existing ones."""
     path = tmp_path / "new" / "events.jsonl"
     for step in (1, 2):
         quiet(rules=[NonFinite()], every=1, sinks=[JsonLines(path)]).update(NAN, step=step, sample_ids=[f"ü{step}"])
@@ -207,29 +226,29 @@ def test_events_are_lines_of_strict_json(tmp_path):
     assert set(lines[0]) == {"rule", "severity", "step", "evidence", "hint", "sample_ids", "kind", "rank"}
 
 
-def test_a_sink_that_fails_is_left_out_with_one_warning():
+def test_a_sink_that_raises_is_disabled_with_one_warning():
     """The others and the training go on."""
-    told = []
+    events = []
 
     def broken(event):
         raise OSError("disk full")
 
-    monitor = quiet(rules=[NonFinite(cooldown=0)], every=1, sinks=[broken, told.append])
-    with pytest.warns(HealthWarning, match=r"the sink .*broken failed and is left out: OSError: disk full"):
+    monitor = quiet(rules=[NonFinite(cooldown=0)], every=1, sinks=[broken, events.append])
+    with pytest.warns(HealthWarning, match=r"the sink .*broken raised OSError: disk full; it is disabled"):
         monitor.update(NAN)
     monitor.update(NAN)
-    assert len(told) == 2
+    assert len(events) == 2
 
 
-def test_a_rule_that_fails_is_left_out_with_one_warning():
-    """A rule of the user's own, say."""
+def test_a_rule_that_raises_is_disabled_with_one_warning():
+    """Such as a rule of the user's own."""
 
     class Broken(Rule):
         def check(self, window):
             raise KeyError("accuracy")
 
     monitor = quiet(rules=[Broken(), NonFinite(cooldown=0)], every=1)
-    with pytest.warns(HealthWarning, match=r"the rule Broken failed and is left out: KeyError: 'accuracy'"):
+    with pytest.warns(HealthWarning, match=r"the rule Broken raised KeyError: 'accuracy'; it is disabled"):
         assert [event.rule for event in monitor.update(NAN)] == ["NonFinite"]
     assert [event.rule for event in monitor.update(NAN)] == ["NonFinite"]
 
@@ -243,7 +262,7 @@ def test_events_are_logged_by_severity(caplog):
 
 
 def test_evidence_and_samples_are_cut_and_made_ready_for_json():
-    """Whatever a rule of the user's puts there."""
+    """A rule of the user's own may put any object there."""
     evidence = {"a": [float("inf"), -float("inf")], 3: {"b": torch.float32}, "c": True, "d": None}
     event = HealthEvent("Mine", "info", 1, evidence, "do", tuple(map(str, range(99))))
     assert event.evidence == {"a": ["inf", "-inf"], "3": {"b": "torch.float32"}, "c": True, "d": None}
@@ -257,12 +276,15 @@ def test_evidence_and_samples_are_cut_and_made_ready_for_json():
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"rules": Collapse()}, r"rules are a list, such as \[Collapse\(\), NonFinite\(\)\], got Collapse\("),
-        ({"rules": [Collapse]}, "rules are instances of lossreg.health.Rule, such as Collapse"),
-        ({"every": 0}, "every is a number of updates >= 1, got 0"),
-        ({"action": "shout"}, "action is 'warn', 'raise', 'stop' or a callable of an event, got 'shout'"),
-        ({"activation": "relu"}, "activation is one of 'auto', 'sigmoid', 'softmax', 'none', got 'relu'"),
-        ({"loss": torch.nn.MSELoss()}, "loss is a lossreg.Loss, whose terms are probed, got MSELoss; leave it out"),
+        ({"rules": Collapse()}, r"rules must be a list, such as \[Collapse\(\), NonFinite\(\)\], got Collapse\("),
+        ({"rules": [Collapse]}, "rules must be instances of lossreg.health.Rule, such as Collapse"),
+        ({"every": 0}, "every must be a number of updates >= 1, got 0"),
+        ({"action": "shout"}, "action must be 'warn', 'raise', 'stop' or a callable of an event, got 'shout'"),
+        ({"activation": "relu"}, "activation must be one of 'auto', 'sigmoid', 'softmax', 'none', got 'relu'"),
+        (
+            {"loss": torch.nn.MSELoss()},
+            "loss must be a lossreg.Loss, because its terms are differentiated, got MSELoss",
+        ),
     ],
 )
 def test_arguments_are_checked(options, message):
@@ -276,27 +298,27 @@ STEPS = [5.5, "5", torch.tensor(5), True * 1.0]
 
 @pytest.mark.parametrize("step", STEPS, ids=map(repr, STEPS))
 def test_a_step_is_an_integer(step):
-    """A tensor on a device would be waited for; NumPy's integers are fine."""
-    with pytest.raises(lossreg.InputError, match="step is an integer, such as the number of the update, got"):
+    """Reading a tensor on a device would block; NumPy's integers are fine."""
+    with pytest.raises(lossreg.InputError, match="step must be an integer, such as the number of the update, got"):
         quiet().update(NAN, step=step)
     numpy = pytest.importorskip("numpy", reason="NumPy is not installed, so there are none of its integers")
     (event,) = quiet(rules=[NonFinite()], every=1).update(NAN, step=numpy.int64(5))
     assert type(event.step) is int
 
 
-def test_a_refused_update_is_none():
-    """It counts for nothing, and begins no course: what is pending stays, and the next one is taken."""
+def test_a_refused_update_changes_nothing():
+    """It is not counted and does not start again: pending updates stay, and the next one is added."""
     logits, target = collapsed()
     monitor = quiet(rules=[NonFinite()], every=3)
     monitor.update(LOSS, step=7)
     for _ in range(5):
         with pytest.raises(lossreg.ShapeError):
-            monitor.update(LOSS, logits, target[..., :2], step=1)
-    assert monitor.update(LOSS, logits, target, step=8) == []
-    assert [event.step for event in monitor.update(NAN, logits, target, step=9)] == [9]
+            monitor.update(LOSS, prediction=logits, target=target[..., :2], step=1)
+    assert monitor.update(LOSS, prediction=logits, target=target, step=8) == []
+    assert [event.step for event in monitor.update(NAN, prediction=logits, target=target, step=9)] == [9]
     counted = quiet(rules=[NonFinite()], every=1)
     with pytest.raises(lossreg.ShapeError):
-        counted.update(LOSS, logits, target[..., :2])
+        counted.update(LOSS, prediction=logits, target=target[..., :2])
     assert [event.step for event in counted.update(NAN)] == [1]
 
 
@@ -316,11 +338,11 @@ def test_a_copy_is_a_monitor_of_its_own(copying, tmp_path):
     assert monitor._updates == 1
 
 
-# ---- nothing else is changed, and nothing waited for
+# ---- nothing else is changed, and nothing blocks
 
 
-class Waits(TorchDispatchMode):
-    """Counts what waits for a device, or would where the tensors lie on one."""
+class Blocking(TorchDispatchMode):
+    """Counts operations that block until a device is done, if the tensors are on one."""
 
     names = ("_local_scalar_dense", "nonzero", "equal", "is_nonzero", "unique", "masked_select", "bincount")
 
@@ -356,34 +378,34 @@ INPUTS = {
 
 
 @pytest.mark.parametrize("logits, target, options", INPUTS.values(), ids=INPUTS)
-def test_nothing_is_waited_for_between_readings_and_one_copy_at_them(logits, target, options):
-    """In nine updates nothing; with the tenth one copy."""
+def test_nothing_blocks_within_a_window_and_one_copy_ends_it(logits, target, options):
+    """None in nine updates; one copy with the tenth."""
     loss = lossreg.build("bce_dice_focal" if target.ndim == 4 else "cross_entropy")
     output = lossreg.evaluate(loss, logits, target)
     monitor = quiet(every=10, **options)
-    with Waits() as waits, Copies() as copies:
+    with Blocking() as blocking, Copies() as copies:
         for _ in range(9):
-            monitor.update(output, logits, target, sample_ids=range(4))
-    assert (waits.count, copies.count) == (0, 0)
-    with Waits() as waits, Copies() as copies:
-        monitor.update(output, logits, target, sample_ids=range(4))
-    assert (waits.count, copies.count) == (0, 1)
+            monitor.update(output, prediction=logits, target=target, sample_ids=range(4))
+    assert (blocking.count, copies.count) == (0, 0)
+    with Blocking() as blocking, Copies() as copies:
+        monitor.update(output, prediction=logits, target=target, sample_ids=range(4))
+    assert (blocking.count, copies.count) == (0, 1)
 
 
-def test_the_counters_see():
+def test_the_counters_count():
     """So that the test above can fail."""
     one = torch.ones(2)
-    with Waits() as waits, Copies() as copies:
+    with Blocking() as blocking, Copies() as copies:
         one.nonzero()
         float(one[0])
         one.cpu()
-    assert waits.count >= 2
+    assert blocking.count >= 2
     assert copies.count >= 2
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
-def test_cuda_is_not_waited_for():
-    """CUDA's own check raises at any wait."""
+def test_nothing_blocks_on_cuda():
+    """CUDA's own check raises at any synchronisation."""
     loss = lossreg.build("bce_dice_focal")
     logits, target = torch.randn(4, 1, 64, 64, device="cuda"), torch.ones(4, 1, 64, 64, device="cuda")
     output = lossreg.evaluate(loss, logits, target)
@@ -391,10 +413,10 @@ def test_cuda_is_not_waited_for():
     torch.cuda.set_sync_debug_mode("error")
     try:
         for _ in range(9):
-            monitor.update(output, logits, target)
+            monitor.update(output, prediction=logits, target=target)
     finally:
         torch.cuda.set_sync_debug_mode("default")
-    assert monitor.update(output, logits, target) == []
+    assert monitor.update(output, prediction=logits, target=target) == []
 
 
 def test_a_training_is_the_same_with_a_monitor():
@@ -409,7 +431,7 @@ def test_a_training_is_the_same_with_a_monitor():
             logits, target = model(torch.randn(2, 1, 16, 16)), torch.rand(2, 1, 16, 16)
             output = lossreg.evaluate(loss, logits, target)
             if monitor:
-                monitor(loss).update(output, logits, target)
+                monitor(loss).update(output, prediction=logits, target=target)
             optimizer.zero_grad()
             output.total.backward()
             optimizer.step()
@@ -428,7 +450,7 @@ def test_a_training_is_the_same_with_a_monitor():
 
 
 def test_nothing_grows():
-    """Between readings a few numbers per update are kept, after one the losses that rules compare with."""
+    """A few numbers per update within a window; between windows the losses that rules compare with."""
 
     def tensors():
         gc.collect()
@@ -438,9 +460,9 @@ def test_nothing_grows():
     logits, target = torch.randn(4, 1, 32, 32, requires_grad=True), torch.ones(4, 1, 32, 32)
     before = tensors()
     for _ in range(24):
-        monitor.update(logits.mean(), logits * 1, target)
+        monitor.update(logits.mean(), prediction=logits * 1, target=target)
     kept = [tensor for key, tensor in tensors().items() if key not in before]
-    assert len(kept) == 4  # one per update since the reading
+    assert len(kept) == 4  # one per update of the window
     assert all(tensor.grad_fn is None and tensor.numel() < 60 for tensor in kept)
     del kept
     for _ in range(401):
@@ -451,16 +473,16 @@ def test_nothing_grows():
 
 @pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad, lambda: torch.autocast("cpu", torch.bfloat16)])
 def test_it_works_in_every_mode(mode):
-    """And tells the same; tensors made in inference mode are read outside of it."""
+    """With the same events; tensors made in inference mode are read outside of it."""
     loss = lossreg.build("bce_dice_focal")
     monitor = quiet(every=2, loss=loss, rules=[Collapse(needed=1, of=1)])
     for _ in range(2):
         with mode():
             logits, target = collapsed()
-            monitor.update(lossreg.evaluate(loss, logits, target), logits, target)
+            monitor.update(lossreg.evaluate(loss, logits, target), prediction=logits, target=target)
             assert len(monitor._pending) < 2
     with mode():
-        monitor.update(lossreg.evaluate(loss, logits, target), logits, target)
+        monitor.update(lossreg.evaluate(loss, logits, target), prediction=logits, target=target)
     assert [event.rule for event in monitor.flush()] == []  # its cooldown
     assert monitor._updates == 3
 
@@ -470,13 +492,13 @@ def test_other_precisions(dtype):
     """Statistics are in float32 at least."""
     logits, target = collapsed()
     monitor = quiet(rules=[Collapse(needed=1, of=1)], every=1)
-    (event,) = monitor.update(LOSS.to(dtype), logits.to(dtype), target)
+    (event,) = monitor.update(LOSS.to(dtype), prediction=logits.to(dtype), target=target)
     assert event.evidence["classes"][0]["predicted"] < 0.001
 
 
 @pytest.mark.tools
 def test_a_compiled_step_may_hold_the_monitor():
-    """It is no part of the graph, and makes nothing compile anew."""
+    """It is no part of the graph, and causes no second compilation."""
     graphs = []
 
     def count(module, inputs):
@@ -489,7 +511,7 @@ def test_a_compiled_step_may_hold_the_monitor():
     @torch.compile(backend=count)
     def step(logits, target):
         loss = (logits * target).mean() * torch.nan
-        monitor.update(loss, logits, target)
+        monitor.update(loss, prediction=logits, target=target)
         return loss + 1
 
     for _ in range(6):
@@ -500,7 +522,7 @@ def test_a_compiled_step_may_hold_the_monitor():
 
 @pytest.mark.tools
 def test_it_is_imported_without_torch():
-    """So are the targets, that `lossreg check-targets` starts at once."""
+    """So are the targets, so that `lossreg check-targets` starts at once."""
     code = "import sys, lossreg.health, lossreg.health.targets; print({'torch', 'numpy', 'PIL'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
@@ -514,10 +536,10 @@ def test_it_is_no_part_of_a_module():
     assert not hasattr(model.monitor, "state_dict")
 
 
-# ---- what is sound is silent
+# ---- sound trainings are silent
 
 
-def test_what_is_sound_is_silent():
+def test_sound_batches_are_silent():
     """Gradient accumulation, a scaled loss, a last small batch, an empty one, a perfect one, evaluation in between."""
     events = []
     loss = lossreg.build("bce_dice_focal")
@@ -534,16 +556,21 @@ def test_what_is_sound_is_silent():
             if step == 31:
                 target, logits = torch.zeros_like(target), logits - 4 * target
             if size == 0:
-                monitor.update(NAN, logits, target, step)
+                monitor.update(NAN, prediction=logits, target=target, step=step)
                 continue
             output = lossreg.evaluate(loss, logits, target)
             scale = 65536.0 if step < 20 else 131072.0
-            monitor.update(lossreg.LossOutput(output.total * scale, output.components, None), logits, target, step)
+            monitor.update(
+                lossreg.LossOutput(output.total * scale, output.components, None),
+                prediction=logits,
+                target=target,
+                step=step,
+            )
     monitor.close()
     assert [str(event) for event in events] == []
 
 
-def test_classes_of_which_one_is_absent_are_silent():
+def test_an_absent_class_is_silent():
     """With ignored regions, and a rare class."""
     events = []
     monitor = quiet(every=5, sinks=[events.append], ignore_index=255)
@@ -554,29 +581,31 @@ def test_classes_of_which_one_is_absent_are_silent():
             4, 4, 8, 8, generator=generator
         )
         target[:, :3] = 255
-        monitor.update(torch.nn.functional.cross_entropy(logits, target, ignore_index=255), logits, target)
+        monitor.update(
+            torch.nn.functional.cross_entropy(logits, target, ignore_index=255), prediction=logits, target=target
+        )
     assert events == []
 
 
 @pytest.mark.parametrize(
     "activation, prediction, warned",
     [
-        ("auto", torch.rand(4, 1, 8, 8), "between .* as probabilities do: give activation='none'"),
-        ("none", torch.randn(4, 1, 8, 8), "so they are no probabilities: leave out activation='none'"),
+        ("auto", torch.rand(4, 1, 8, 8), "the predictions range from .* as probabilities do: pass activation='none'"),
+        ("none", torch.randn(4, 1, 8, 8), "so they are not probabilities: leave out activation='none'"),
         ("none", torch.rand(4, 1, 8, 8), None),
         ("auto", torch.randn(4, 1, 8, 8), None),
         ("auto", torch.full((4, 1, 8, 8), 0.2), None),
     ],
 )
-def test_an_unlikely_activation_is_told_once(activation, prediction, warned):
-    """Probabilities taken for logits are never below 0.5, so that no collapse would be found; constants may be both."""
+def test_an_unlikely_activation_gives_one_warning(activation, prediction, warned):
+    """The sigmoid of a probability is never below 0.5, so no collapse would be found. Constants may be both."""
     monitor = quiet(rules=[NonFinite()], every=1, activation=activation)
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as given:
         warnings.simplefilter("always")
         for _ in range(5):
-            monitor.update(LOSS, prediction)
-    assert len(told) == (warned is not None)
-    for warning in told:
+            monitor.update(LOSS, prediction=prediction)
+    assert len(given) == (warned is not None)
+    for warning in given:
         assert warning.category is HealthWarning
         assert re.search(warned, str(warning.message))
 
@@ -585,18 +614,18 @@ def test_logits_of_a_new_network_may_lie_between_0_and_1():
     """For a while."""
     monitor = quiet(rules=[NonFinite()], every=1)
     for scale in (1, 1, 3, *[1] * 9):
-        monitor.update(LOSS, scale * torch.rand(4, 1, 8, 8))
+        monitor.update(LOSS, prediction=scale * torch.rand(4, 1, 8, 8))
 
 
 def test_many_classes_take_no_time_and_no_memory():
-    """64 examples of 1000 classes, 50 updates to a reading: some examples stand for all, and a loss of zero is told."""
+    """64 examples of 1000 classes, windows of 50 updates: a part of the examples is read, and a zero loss is reported."""
     monitor = quiet(every=50)
     logits, target = torch.randn(64, 1000), torch.randint(1, 1000, (64,))
     start = time.process_time()
     for _ in range(49):
-        monitor.update(torch.zeros(64), logits, target)
-    held = sum(reading.values.numel() for reading in monitor._pending)
-    (event,) = monitor.update(torch.zeros(64), logits, target)
+        monitor.update(torch.zeros(64), prediction=logits, target=target)
+    held = sum(statistics.values.numel() for statistics in monitor._pending)
+    (event,) = monitor.update(torch.zeros(64), prediction=logits, target=target)
     assert held < 49 * 10_000
     assert time.process_time() - start < 6  # 36 s where all masks are read
     assert (event.rule, event.kind) == ("ZeroLoss", "fault")
@@ -609,12 +638,12 @@ def test_the_default_rules_are_new_each_time():
     assert copy.deepcopy(default_rules()) == default_rules()
 
 
-def test_installed_packages_are_told_by_the_hook(site, monkeypatch):
-    """By default; a hook that fails is left out by lossreg's own way, with its warning."""
+def test_events_reach_the_hook_of_installed_packages(site, monkeypatch):
+    """By default. A hook that raises is left out, with a warning of lossreg."""
     monkeypatch.setattr(lossreg.hooks.manager, "_complete", None)
-    source = "from lossreg import hookimpl\ntold = []\n@hookimpl\ndef lossreg_health_event(event): told.append(event)\n"
+    source = "from lossreg import hookimpl\ngot = []\n@hookimpl\ndef lossreg_health_event(event): got.append(event)\n"
     site.module("listening_hooks", source)
-    site.module("bad_hooks", source.replace("told.append(event)", "1 / 0"))
+    site.module("bad_hooks", source.replace("got.append(event)", "1 / 0"))
     site.distribution("listening", hooks={"listening": "listening_hooks"})
     site.distribution("bad", hooks={"bad": "bad_hooks"})
     monitor = LossMonitor([NonFinite(cooldown=0)], every=1, action=lambda event: None)
@@ -623,5 +652,5 @@ def test_installed_packages_are_told_by_the_hook(site, monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         monitor.update(NAN)
-    told = importlib.import_module("listening_hooks").told
-    assert [event.step for event in told][-1] == 2
+    got = importlib.import_module("listening_hooks").got
+    assert [event.step for event in got][-1] == 2

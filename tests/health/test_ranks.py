@@ -1,4 +1,4 @@
-"""Ranks decide together: all stop at the same update, and none waits for another for ever."""
+"""Ranks decide together: all stop at the same update, and none blocks for ever."""
 
 import json
 import os
@@ -15,7 +15,7 @@ JOB = Path(__file__).parent / "health_job.py"
 
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory):
-    """What each of two ranks reported of every plan of the job."""
+    """The results of every plan of the job, for each of two ranks."""
     folder = tmp_path_factory.mktemp("ranks")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", JOB, folder]
     run = subprocess.run(
@@ -26,25 +26,25 @@ def ranks(tmp_path_factory):
 
 
 def counted(ranks, plan):
-    """Without what was logged."""
-    return [{name: value for name, value in rank[plan].items() if name != "said"} for rank in ranks]
+    """The results of a plan without the log."""
+    return [{name: value for name, value in rank[plan].items() if name != "log"} for rank in ranks]
 
 
 def test_every_rank_stops_at_the_same_update(ranks):
-    """Rank 1 alone saw NaN, at its sixth update, which is a reading; rank 0, whose log is read, says why it stops."""
+    """Rank 1 alone has NaN, at its sixth update, which ends a window. Rank 0 logs the reason of its stop."""
     assert counted(ranks, "stop") == [
         {"updates": 6, "events": [], "stop": True},
         {"updates": 6, "events": [6], "stop": True},
     ]
-    first, second = (rank["stop"]["said"] for rank in ranks)
-    assert first == ["another rank found what its rules stop at; see its events"]
+    first, second = (rank["stop"]["log"] for rank in ranks)
+    assert first == ["another rank requested a stop; see its events"]
     assert [line.partition(":")[0] for line in second] == ["NonFinite at step 6 (error, fault)"]
 
 
 def test_every_rank_raises_at_the_same_update(ranks):
-    """The one that saw it with its event, the other with a word."""
+    """The rank with NaN with its event, the other without one."""
     first, second = (rank["raise"] for rank in ranks)
-    assert first["error"] == "another rank found what its rules raise; see its error"
+    assert first["error"] == "another rank raised a HealthError; see its message"
     assert not first["event"]
     assert second["error"].startswith("NonFinite at step 6 (error, fault)")
     assert second["event"]
@@ -58,8 +58,8 @@ def test_a_rank_with_fewer_batches_answers_the_others(ranks):
     ]
 
 
-def test_a_rank_that_is_done_hears_of_a_stop(ranks):
-    """So that it begins no further epoch."""
+def test_a_rank_that_is_done_stops_with_the_others(ranks):
+    """So that it starts no further epoch."""
     assert counted(ranks, "uneven stop") == [
         {"updates": 2, "events": [], "stop": True},
         {"updates": 15, "events": [14], "stop": True},
@@ -67,11 +67,11 @@ def test_a_rank_that_is_done_hears_of_a_stop(ranks):
 
 
 def test_the_last_updates_are_judged_together(ranks):
-    """Those after the last reading."""
+    """The updates after the last full window."""
     assert [rank["left over"]["stop"] for rank in ranks] == [True, True]
 
 
-def test_rules_that_warn_wait_for_nobody(ranks):
+def test_rules_that_warn_block_no_rank(ranks):
     """Three updates beside twelve, without any exchange."""
     assert counted(ranks, "warn") == [
         {"updates": 3, "events": [], "stop": False},

@@ -1,4 +1,4 @@
-"""Rules: each a function of numbers, so each test is a window written down."""
+"""Rules: functions of numbers, so each test is a window of literals."""
 
 import math
 import random
@@ -19,7 +19,7 @@ from lossreg.health import (
     ZeroLoss,
     default_rules,
 )
-from lossreg.health.debounce import Persistence
+from lossreg.health.debounce import Debounce
 from lossreg.health.event import Finding
 from lossreg.health.window import Example, Mask, Update, Window
 
@@ -44,7 +44,7 @@ def course(losses, history=()):
 
 
 def found(rule, given):
-    """What a rule finds, without what it finds to be well."""
+    """The findings of a rule."""
     return [finding for finding in rule.check(given).values() if finding is not None]
 
 
@@ -62,7 +62,7 @@ def found(rule, given):
     ],
     ids=["nan", "-inf", "per example", "prediction nan", "prediction inf"],
 )
-def test_what_is_not_a_number_is_found(broken):
+def test_a_number_that_is_not_finite_is_found(broken):
     """In the total, a component, an example's loss or the prediction."""
     (finding,) = found(NonFinite(), broken)
     assert (finding.severity, finding.kind, finding.step) == ("error", "fault", 7)
@@ -101,7 +101,7 @@ def test_a_class_that_is_ruled_out_and_an_empty_batch_are_no_fault():
 
 
 def test_zero_on_empty_targets_is_of_the_data_and_on_others_a_fault():
-    """Told apart, and each with the samples it concerns."""
+    """Two findings, each with its samples."""
     empty = [example(mask(0.0, 0.0, wrong=0.0), loss=0.0, empty=True, sample_id=f"e{n}") for n in range(6)]
     wrong = [example(mask(0.0, 0.3, wrong=0.3), loss=0.0, sample_id=f"w{n}") for n in range(4)]
     data, fault = found(ZeroLoss(), window(*empty, *wrong))
@@ -143,12 +143,12 @@ def test_a_batch_is_judged_as_one_where_losses_are_not_per_example():
     ],
 )
 def test_zero_may_be_right(given):
-    """Each is what a sound training does."""
+    """Each belongs to a sound training."""
     assert not found(ZeroLoss(), given)
 
 
 def test_zero_without_prediction_or_target_is_of_unknown_kind():
-    """A margin loss is zero for right answers; so it is for information, and says what would tell."""
+    """A margin loss is zero for right answers; so it is information, and names the missing arguments."""
     (alone,) = found(ZeroLoss(), Window([Update(1, 0.0), Update(2, 0.0)]))
     assert (alone.kind, alone.severity) == ("unknown", "info")
     assert "prediction= and target=" in alone.hint
@@ -162,7 +162,7 @@ def test_zero_without_prediction_or_target_is_of_unknown_kind():
 
 
 def test_nothing_predicted_where_there_is_foreground_is_a_collapse():
-    """Whatever is predicted for the empty ones, of which there are many."""
+    """Many empty targets change nothing."""
     filled = [example(mask(0.002, 0.1), sample_id=f"s{n}") for n in range(4)]
     empty = [example(mask(0.0, 0.0, foreground=0.0), empty=True)] * 60
     (finding,) = found(Collapse(), window(*filled, *empty))
@@ -316,7 +316,7 @@ def test_targets_above_1_are_of_the_data():
     """Masks of 0 and 255: everything that is foreground is off by more than 1, and no learning rate helps."""
     (finding,) = found(Saturation(), window(*[example(mask(0.2, 51.0, foreground=0.2, wrong=0.2, stuck=0.2))] * 4))
     assert (finding.severity, finding.kind, finding.evidence["target"]) == ("error", "data", 51.0)
-    assert "divide masks of 0 and 255 by 255" in finding.hint
+    assert "targets exceed 1: divide masks of 0 and 255 by 255" in finding.hint
     (finding,) = found(Saturation(), window(*[example(mask(0.2, 0.6, foreground=0.2, wrong=0.2, stuck=0.2))] * 4))
     assert (finding.severity, finding.kind) == ("warning", "fault")  # soft ones
 
@@ -366,8 +366,8 @@ def test_a_leap_is_found_with_its_step_and_worst_sample():
         "nan",
     ],
 )
-def test_what_is_no_spike(losses):
-    """Each is what a sound training does, or is told by another rule."""
+def test_no_spike(losses):
+    """Each belongs to a sound training, or to another rule."""
     assert not found(Spike(), course(losses))
 
 
@@ -491,28 +491,28 @@ def test_mostly_empty_targets_are_common():
     assert not found(rule, window(*[example(empty=None)] * 400))
 
 
-# ---- persistence
+# ---- debouncing
 
 
 def test_k_of_n_judged_windows_and_a_cooldown():
-    """Two of three; then silence for two windows; windows that are not judged do not count."""
+    """Two of three; then silence for two windows; windows without a verdict do not count."""
     finding = Finding("warning", {}, "")
-    persistence = Persistence(Collapse(needed=2, of=3, cooldown=2))
+    debounce = Debounce(Collapse(needed=2, of=3, cooldown=2))
     same = {"zeros 0": finding}
     well: dict = {"zeros 0": None}
     windows = [same, well, well, same, {}, same, same, same, same, well, well]
-    told = [len(persistence.passed(verdicts)) for verdicts in windows]
-    assert told == [0, 0, 0, 0, 0, 1, 0, 0, 1, 0, 0]
+    counts = [len(debounce.findings(verdicts)) for verdicts in windows]
+    assert counts == [0, 0, 0, 0, 0, 1, 0, 0, 1, 0, 0]
 
 
-def test_a_graver_severity_breaks_the_silence():
-    """And each key is silent for itself."""
-    persistence = Persistence(EmptyTargets(needed=1, of=1, cooldown=10))
+def test_a_higher_severity_breaks_the_silence():
+    """And each key has its own silence."""
+    debounce = Debounce(EmptyTargets(needed=1, of=1, cooldown=10))
     warning, error = Finding("warning", {}, ""), Finding("error", {}, "")
-    assert persistence.passed({"": warning}) == [warning]
-    assert persistence.passed({"": warning}) == []
-    assert persistence.passed({"": error, "other": warning}) == [error, warning]
-    assert persistence.passed({"": error, "other": warning}) == []
+    assert debounce.findings({"": warning}) == [warning]
+    assert debounce.findings({"": warning}) == []
+    assert debounce.findings({"": error, "other": warning}) == [error, warning]
+    assert debounce.findings({"": error, "other": warning}) == []
 
 
 # ---- thresholds
@@ -521,20 +521,23 @@ def test_a_graver_severity_breaks_the_silence():
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda: Collapse(low=0), r"Collapse takes 0 < low <= 1, got low=0"),
-        (lambda: Collapse(share=1.5), r"Collapse takes 0 < share <= 1, got share=1\.5"),
-        (lambda: Collapse(needed=4), r"Collapse takes 1 <= needed <= of, got needed=4, of=3"),
-        (lambda: NonFinite(cooldown=-1), r"NonFinite takes cooldown >= 0, got cooldown=-1"),
-        (lambda: NonFinite(action="shout"), r"NonFinite takes action 'warn', 'raise', 'stop', a callable of the event"),
-        (lambda: Spike(least=1), r"Spike takes 2 <= least <= span, got least=1, span=100"),
-        (lambda: Spike(deviations=-1), r"Spike takes deviations >= 0, got deviations=-1"),
-        (lambda: Plateau(span=3), r"Plateau takes span >= 4, got span=3"),
-        (lambda: Collapse(low="0.1"), r"Collapse takes a number as low, got low='0\.1'"),
-        (lambda: Collapse(needed=1.5), r"Collapse takes an integer as needed, got needed=1\.5"),
-        (lambda: Collapse(target=NAN), r"Collapse takes a number as target, got target=nan"),
-        (lambda: ConstantPrediction(examples=0), r"ConstantPrediction takes examples >= 1, got examples=0"),
-        (lambda: DeadComponent(updates=1), r"DeadComponent takes updates >= 2, got updates=1"),
-        (lambda: Spike(factor=0.5), r"Spike takes factor >= 1, got factor=0\.5"),
+        (lambda: Collapse(low=0), r"Collapse requires 0 < low <= 1, got low=0"),
+        (lambda: Collapse(share=1.5), r"Collapse requires 0 < share <= 1, got share=1\.5"),
+        (lambda: Collapse(needed=4), r"Collapse requires 1 <= needed <= of, got needed=4, of=3"),
+        (lambda: NonFinite(cooldown=-1), r"NonFinite requires cooldown >= 0, got cooldown=-1"),
+        (
+            lambda: NonFinite(action="shout"),
+            r"NonFinite requires action to be 'warn', 'raise', 'stop', a callable of the event",
+        ),
+        (lambda: Spike(least=1), r"Spike requires 2 <= least <= span, got least=1, span=100"),
+        (lambda: Spike(deviations=-1), r"Spike requires deviations >= 0, got deviations=-1"),
+        (lambda: Plateau(span=3), r"Plateau requires span >= 4, got span=3"),
+        (lambda: Collapse(low="0.1"), r"Collapse requires low to be a number, got low='0\.1'"),
+        (lambda: Collapse(needed=1.5), r"Collapse requires needed to be an integer, got needed=1\.5"),
+        (lambda: Collapse(target=NAN), r"Collapse requires target to be a number, got target=nan"),
+        (lambda: ConstantPrediction(examples=0), r"ConstantPrediction requires examples >= 1, got examples=0"),
+        (lambda: DeadComponent(updates=1), r"DeadComponent requires updates >= 2, got updates=1"),
+        (lambda: Spike(factor=0.5), r"Spike requires factor >= 1, got factor=0\.5"),
     ],
 )
 def test_thresholds_are_checked(make, message):

@@ -15,8 +15,9 @@ GENERATOR = torch.Generator().manual_seed(0)
 
 def read(output, prediction=None, target=None, sample_ids=None, *, activation="auto", ignore_index=None):
     """One update, as the rules see it."""
-    reading = Reader(activation, ignore_index, None).read(output, prediction, target, 5, sample_ids, with_probe=False)
-    return reading.update([] if reading.values is None else reading.values.tolist())
+    reader = Reader(activation, ignore_index, None)
+    found = reader.read(output, prediction, target, 5, sample_ids, with_gradients=False)
+    return found.update(torch.empty(0) if found.values is None else found.values)
 
 
 def sigmoid(logit):
@@ -93,7 +94,7 @@ def test_classes(form):
 
 
 def test_ignored_pixels_count_nowhere():
-    """Not even if the prediction there is NaN, but for its range; all ignored is neither empty nor filled."""
+    """Not even a NaN of the prediction counts there, except in its range. All ignored is neither empty nor filled."""
     logits = torch.randn(3, 1, 2, 2, generator=GENERATOR)
     target = torch.tensor([[1, 0, 255, 1], [255, 0, 0, 255], [255, 255, 255, 255]]).view(3, 1, 2, 2)
     logits[0, 0, 1, 0] = torch.nan
@@ -115,7 +116,7 @@ def test_ignored_pixels_of_class_indices():
 
 
 def test_class_indices_that_are_no_class_do_not_count():
-    """255 or -100 that the loss ignores, and of which the monitor was not told: neither foreground nor wrong."""
+    """255 or -100, which the loss ignores and the monitor has no ignore_index for: neither foreground nor wrong."""
     logits = torch.randn(2, 3, 2, 2, generator=GENERATOR)
     target = torch.tensor([[[2, -100], [0, 255]], [[0, 255], [255, 0]]])
     for ignore_index in (None, 255):
@@ -125,8 +126,8 @@ def test_class_indices_that_are_no_class_do_not_count():
         assert [example.empty for example in update.examples] == [False, True]
 
 
-def test_of_many_masks_every_nth_example_is_read():
-    """512 masks at most, whether there is foreground for every example; of a vocabulary none."""
+def test_every_nth_example_of_many_masks_is_read():
+    """At most 512 masks, and the emptiness of every example; no mask of a vocabulary."""
     target = torch.zeros(5, 200, dtype=torch.long)
     target[3] = 7
     update = read(LOSS, torch.randn(5, 200, 200), target)
@@ -190,8 +191,8 @@ def test_large_predictions_are_read_at_every_nth_pixel(monkeypatch):
 # ---- outputs
 
 
-def test_what_a_loss_returns():
-    """A LossOutput with its parts, or a tensor."""
+def test_the_output_is_a_loss_output_or_a_tensor():
+    """With its components and losses per example."""
     total, parts = torch.tensor(0.5, requires_grad=True), {"dice": torch.tensor(0.2), "bce": torch.tensor(0.3)}
     update = read(LossOutput(total * 1, parts, torch.tensor([0.25, 0.75])), sample_ids=["a", 7])
     assert (update.step, update.loss) == (5, 0.5)
@@ -214,8 +215,8 @@ def test_what_a_loss_returns():
     ],
     ids=["losses", "prediction", "pixels", "ids"],
 )
-def test_an_empty_batch_says_nothing(given):
-    """Its loss is the mean of nothing, NaN, and no fault."""
+def test_an_empty_batch_has_no_loss(given):
+    """Its loss is the mean of no values, NaN, and no fault."""
     update = read(*given)
     assert (update.loss, update.examples) == (None, ())
 
@@ -226,7 +227,7 @@ IMAGES = torch.zeros(2, 1, 4, 4)
 @pytest.mark.parametrize(
     "given, error, message",
     [
-        (("loss",), InputError, r"takes a LossOutput, a 0-dim tensor or one of shape \(B,\), got str"),
+        (("loss",), InputError, r"output must be a LossOutput, a 0-dim tensor or a tensor of shape \(B,\), got str"),
         ((torch.zeros(2, 3),), InputError, r"got a tensor of shape \(2, 3\)"),
         ((LOSS, [1]), InputError, "prediction must be a tensor whose first axis is the examples, got list"),
         ((LOSS, None, torch.tensor(1)), InputError, r"target must be a tensor whose first axis .* got shape \(\)"),
@@ -238,14 +239,14 @@ IMAGES = torch.zeros(2, 1, 4, 4)
         ((LOSS, IMAGES, IMAGES[..., :2]), ShapeError, r"must have that shape or \(2, 4, 4\), got \(2, 1, 4, 2\)"),
         ((LOSS, torch.zeros(2, 3, 4, 4), IMAGES[:, 0]), DTypeError, "3 classes must hold class indices, integers, got"),
         ((LOSS, IMAGES, None, 5), InputError, "one id per example, got 5"),
-        ((LOSS, IMAGES, None, [torch.tensor(1)] * 2), InputError, r"got tensors in a list; give one tensor of shape"),
+        ((LOSS, IMAGES, None, [torch.tensor(1)] * 2), InputError, r"got tensors in a list; pass one tensor of shape"),
         ((LOSS, IMAGES, None, "ab"), InputError, "one id per example, got the text 'ab'"),
         ((LOSS, IMAGES, None, torch.zeros(2, 1)), InputError, r"of shape \(B,\) on the CPU, got shape \(2, 1\) on cpu"),
-        ((LOSS, IMAGES.to("meta")), InputError, "prediction lies on meta and the loss on cpu; give both on one device"),
+        ((LOSS, IMAGES.to("meta")), InputError, "prediction is on meta and the loss on cpu; move both to one device"),
     ],
 )
-def test_what_does_not_fit_is_refused(given, error, message):
-    """With what was given, what is allowed, and what to do."""
+def test_arguments_that_do_not_fit_are_refused(given, error, message):
+    """With the value, the allowed ones, and the remedy."""
     with pytest.raises(error, match=message):
         read(*given)
 
@@ -254,58 +255,62 @@ def test_no_graph_is_kept():
     """Nor is requires_grad changed."""
     logits = torch.randn(2, 1, 4, 4, requires_grad=True)
     output = lossreg.evaluate(lossreg.build("dice"), logits, torch.ones(2, 1, 4, 4))
-    reading = Reader("auto", None, lossreg.build("dice")).read(
-        output, logits, torch.ones(2, 1, 4, 4), 1, None, with_probe=True
+    found = Reader("auto", None, lossreg.build("dice")).read(
+        output, logits, torch.ones(2, 1, 4, 4), 1, None, with_gradients=True
     )
-    assert reading.values is not None
-    assert not reading.values.requires_grad
+    assert found.values is not None
+    assert not found.values.requires_grad
     assert logits.requires_grad
     assert logits.grad is None
     assert output.total.requires_grad
 
 
-# ---- the probe
+# ---- gradients of components
 
 
-def probed(loss, logits, target):
-    reading = Reader("auto", None, loss).read(LOSS, logits, target, 9, None, with_probe=True)
-    assert reading.values is not None
-    return reading.probe(reading.values.tolist())
+def weights_and_gradients(loss, logits, target):
+    found = Reader("auto", None, loss).read(LOSS, logits, target, 9, None, with_gradients=True)
+    assert found.values is not None
+    return found.gradients(found.values)
 
 
-def test_the_probe_differentiates_each_component():
+def test_each_component_is_differentiated():
     """Weights as configured; the gradient of the cross-entropy is that of (p - t) / n."""
     loss = lossreg.build("bce_dice_focal")
     logits, target = torch.randn(2, 1, 4, 4, generator=GENERATOR), torch.ones(2, 1, 4, 4)
-    weights, gradients = probed(loss, logits, target)
+    weights, gradients = weights_and_gradients(loss, logits, target)
     assert weights == pytest.approx({"bce": 0.4, "dice": 0.4, "focal": 0.2})
     expected = math.sqrt(sum((sigmoid(x) - 1) ** 2 for x in logits.flatten().tolist())) / 32
     assert gradients["bce"] == pytest.approx(0.4 * expected, rel=1e-4)
 
 
-def test_the_probe_leaves_the_training_alone():
+def test_the_gradients_leave_the_training_alone():
     """Random numbers, gradients, and inference tensors; a loss that follows the step is given it."""
     loss = lossreg.build({"name": "point_sampled", "params": {"loss": "bce"}})
     state = torch.get_rng_state()
     with torch.inference_mode():
-        _, gradients = probed(loss, torch.randn(2, 1, 8, 8, generator=GENERATOR), torch.ones(2, 1, 8, 8))
+        _, gradients = weights_and_gradients(loss, torch.randn(2, 1, 8, 8, generator=GENERATOR), torch.ones(2, 1, 8, 8))
     assert torch.equal(torch.get_rng_state(), state)
     assert all(norm > 0 for norm in gradients.values())
     term = {"name": "dice", "points": [[0, 1.0], [18, 3.0]]}
     scheduled = lossreg.build({"name": "scheduled", "params": {"terms": [term]}})
-    weights, _ = probed(scheduled, torch.randn(2, 1, 8, 8, generator=GENERATOR), torch.ones(2, 1, 8, 8))
+    weights, _ = weights_and_gradients(scheduled, torch.randn(2, 1, 8, 8, generator=GENERATOR), torch.ones(2, 1, 8, 8))
     assert list(weights.values()) == pytest.approx([2.0])
 
 
-def test_a_loss_that_takes_more_is_not_probed():
-    """A warning, once, and the statistics all the same."""
+def test_a_loss_that_takes_more_is_not_differentiated():
+    """One warning, and the statistics all the same."""
 
     class Weighted(lossreg.Loss):
         def terms(self, input, target, weight):
             raise AssertionError("never called")
 
     one = Reader("auto", None, Weighted())
-    with pytest.warns(HealthWarning, match="not probed, since it cannot take"):
-        reading = one.read(LOSS, IMAGES, IMAGES, 1, None, with_probe=True)
-    assert not reading.probed
-    assert not one.read(LOSS, IMAGES, IMAGES, 1, None, with_probe=True).probed  # and no second warning
+    with pytest.warns(
+        HealthWarning,
+        match=r"not differentiated, because its terms\(prediction, target\) raised TypeError: .*; leave out loss=",
+    ):
+        found = one.read(LOSS, IMAGES, IMAGES, 1, None, with_gradients=True)
+    assert not found.differentiated
+    again = one.read(LOSS, IMAGES, IMAGES, 1, None, with_gradients=True)  # and no second warning
+    assert not again.differentiated

@@ -1,4 +1,4 @@
-"""`examine` and `read_targets`: what masks are like, and everything that they are read from."""
+"""`examine` and `read_targets`: the statistics of masks, and every source of them."""
 
 import json
 import struct
@@ -38,14 +38,14 @@ def read(where, **options):
 
 
 def shares(targets):
-    """The number of pixels above 0 of each, or what else it is."""
+    """The number of pixels above 0 of each mask; other targets unchanged."""
     return [int((np.asarray(each.values) > 0).sum()) if isinstance(each, Mask) else each for each in targets]
 
 
 # Statistics
 
 
-def test_empty_full_and_what_lies_between():
+def test_empty_full_and_other_masks():
     """Of five masks of 100 pixels with 0, 0, 1, 25 and 100 ones: 126 of 500, and the median of three is 25 %."""
     report = examine([disc(ones=ones) for ones in (0, 0, 1, 25, 100)])
     assert (report.masks, report.empty, report.full, report.unreadable) == (5, 2, 1, 0)
@@ -73,7 +73,7 @@ def test_tiny_objects_have_bins_of_their_own():
 
 
 def test_a_report_is_strict_json():
-    """Without NaN, whatever the masks hold; nothing at all is null."""
+    """Without NaN, even of masks with NaN; a share of no pixels is null."""
     for masks in ([], [np.full((2, 2), np.nan)], [disc(ones=3)]):
         text = json.dumps(examine(masks).to_dict(), allow_nan=False)
         assert json.loads(text)["masks"] == len(masks)
@@ -84,7 +84,7 @@ def test_a_report_is_strict_json():
 
 
 def test_masks_are_taken_one_at_a_time():
-    """Each is let go before the next is asked for."""
+    """Each is freed before the next is read."""
     alive = 0
 
     class Counted(np.ndarray):
@@ -130,7 +130,7 @@ def test_one_hot_planes_are_read_as_classes():
 
 
 def test_other_planes_are_counted_together():
-    """Multilabel masks may overlap, 3 of 8 values are set; or leave pixels to nobody, 1 of 8 is."""
+    """Multilabel masks may overlap, 3 of 8 values are set; or leave pixels without a label, 1 of 8 is."""
     report = examine([torch.tensor([[[1, 1], [0, 0]], [[1, 0], [0, 0]]])])
     assert (report.masks, report.foreground) == (1, 3 / 8)
     report = examine([torch.tensor([[[1, 0], [0, 0]], [[0, 0], [0, 0]]])])
@@ -138,7 +138,7 @@ def test_other_planes_are_counted_together():
 
 
 def test_ignored_pixels_do_not_count():
-    """A mask of which all is ignored is neither empty nor full."""
+    """A mask with all pixels ignored is neither empty nor full."""
     mask = np.array([[255, 255], [1, 0]], np.uint8)
     report = examine([mask, np.full((2, 2), 255, np.uint8)], ignore_index=255)
     assert (report.masks, report.empty, report.full, report.ignored) == (2, 0, 0, 1)
@@ -146,19 +146,19 @@ def test_ignored_pixels_do_not_count():
     assert [row.value for row in report.values] == [0, 1]
     assert rules(report) == [("ignored", "warning")]
     assert message(report, "ignored") == (
-        "masks without a pixel that counts, every one being ignored or not finite: 1; nothing is learned from them;"
-        " leave them out"
+        "masks without a valid pixel: all are ignored or not finite: 1; leave them out, because there is nothing to"
+        " learn from them"
     )
 
 
-def test_full_is_what_has_no_background_among_what_counts():
+def test_full_and_empty_are_judged_by_the_valid_pixels():
     """[1, 255] is full where 255 is ignored, [0, 255] is empty."""
     report = examine([np.array([[1, 255]]), np.array([[0, 255]])], ignore_index=255)
     assert (report.full, report.empty, report.ignored) == (1, 1, 0)
 
 
-def test_examine_needs_numpy_and_says_so(monkeypatch):
-    """Before anything is read."""
+def test_examine_needs_numpy(monkeypatch):
+    """The error comes before anything is read."""
     monkeypatch.setitem(sys.modules, "numpy", None)
     with pytest.raises(MissingLibraryError) as caught:
         examine([disc(ones=1)])
@@ -166,8 +166,8 @@ def test_examine_needs_numpy_and_says_so(monkeypatch):
 
 
 @pytest.mark.parametrize("value", [3, "three", None, [[1, 2], [3]], np.zeros((0, 4)), np.array(["a"]), 1j])
-def test_what_is_no_mask_is_refused(value):
-    """In Python at once: the caller made it. None alone says that there is no mask."""
+def test_a_value_that_cannot_be_a_mask_is_refused(value):
+    """Immediately, because the caller made it. None means that there is no mask."""
     if value is None:
         assert examine([value]).missing == 1
         return
@@ -175,18 +175,18 @@ def test_what_is_no_mask_is_refused(value):
         examine([value])
 
 
-def test_a_class_label_is_told_from_a_mask():
-    """Of classification data."""
+def test_a_class_label_is_refused():
+    """As of classification data."""
     with pytest.raises(ShapeError) as caught:
         examine([torch.tensor(7)])
-    assert str(caught.value) == "expected a mask (H, W), got the number 7; a class label is no mask"
+    assert str(caught.value) == "expected a mask (H, W), got the number 7; a class label is not a mask"
 
 
 # Verdicts
 
 
 def test_all_empty_is_an_error():
-    """And says what to do."""
+    """With the remedy."""
     report = examine([disc(ones=0)] * 3)
     assert report.failed
     assert rules(report) == [("all empty", "error")]
@@ -217,12 +217,14 @@ def test_mostly_full_is_a_warning():
 
 
 def test_no_mask_at_all_is_an_error():
-    """Whether there is none, or none could be read."""
-    assert message(examine([]), "no masks") == ("no mask to learn from: there are none; check the path and the files")
+    """With two reasons: there is no target, or all are unreadable."""
+    assert message(examine([]), "no masks") == (
+        "no mask to learn from: there are no targets; check the path and the files"
+    )
     report = examine([Unreadable("a.png", "broken"), Unreadable("b.png", "broken")])
     assert report.failed
     assert rules(report) == [("no masks", "error"), ("unreadable", "warning")]
-    assert "none could be read" in message(report, "no masks")
+    assert "all targets are unreadable" in message(report, "no masks")
     assert report.findings[1].examples == ("a.png: broken", "b.png: broken")
 
 
@@ -231,40 +233,39 @@ def test_all_ignored_is_an_error():
     report = examine([disc(ones=100)], ignore_index=1)
     assert report.failed
     assert message(report, "all ignored") == (
-        "no pixel of all 1 masks counts; check --ignore-index and how the masks are made"
+        "all 1 masks have no valid pixel; check --ignore-index and how the masks are made"
     )
 
 
 @pytest.mark.parametrize(
-    "value, dtype, said",
+    "value, dtype, expected",
     [
-        (255, np.uint8, "the foreground is 255, where losses of masks take 1: divide by 255"),
-        (255, np.float32, "the foreground is 255, where losses of masks take 1: divide by 255"),
-        (65535, np.uint16, "the foreground is 65535, where losses of masks take 1: divide by 65535"),
+        (255, np.uint8, "the foreground is 255, but losses of masks need 1: divide by 255"),
+        (255, np.float32, "the foreground is 255, but losses of masks need 1: divide by 255"),
+        (65535, np.uint16, "the foreground is 65535, but losses of masks need 1: divide by 65535"),
         (
             2,
             np.int64,
-            "the foreground is 2, where losses of masks take 1: divide by 2; if 2 is a class index, this is the only"
-            " class",
+            "the foreground is 2, but losses of masks need 1: divide by 2; if 2 is a class index, this is the only class",
         ),
     ],
 )
-def test_a_foreground_that_is_not_1(value, dtype, said):
+def test_a_foreground_that_is_not_1(value, dtype, expected):
     """As images are saved."""
     report = examine([disc(ones=5, value=value, dtype=dtype), disc(ones=0, dtype=dtype)])
-    assert message(report, "scaled") == said
+    assert message(report, "scaled") == expected
     assert report.maximum == value
 
 
 @pytest.mark.parametrize("classes", [[0, 1], [1], [0, 1, 2, 3], list(range(256)), [0, 254, 255]])
 def test_plain_classes_are_fine(classes):
-    """Also 256 of them, of which a mask has some."""
+    """Also 256 of them, with some in each mask."""
     rows = [np.array([[0, *classes[start : start + 63]]], np.uint8) for start in range(0, len(classes), 63)]
     assert examine([*rows, disc(ones=5)]).findings == ()
 
 
-def test_photographs_are_told_from_masks():
-    """The images given in place of the masks: nearly all pixels are above 0, and each has over 64 values."""
+def test_photographs_in_place_of_masks_are_found():
+    """Nearly all pixels are above 0, and each image has over 64 values."""
     photographs = [np.random.default_rng(number).integers(0, 255, (32, 32), np.uint8) for number in range(3)]
     report = examine(photographs)
     assert rules(report) == [("many values", "warning")]
@@ -273,47 +274,47 @@ def test_photographs_are_told_from_masks():
 
 
 def test_255_beside_classes_may_be_ignored_pixels():
-    """Said once; with --ignore-index there is nothing to say."""
+    """One finding; none with --ignore-index."""
     mask = np.array([[0, 1, 2, 255]], np.uint8)
     assert message(examine([mask]), "255 beside classes") == (
-        "255 occurs beside smaller values: if it marks pixels to ignore, say so with --ignore-index 255; if some masks"
-        " are 0 and 255 and others 0 and 1, divide the former by 255"
+        "255 occurs beside smaller values: if it marks pixels to ignore, pass --ignore-index 255; if some masks hold 0"
+        " and 255 and others 0 and 1, divide the former by 255"
     )
     assert examine([mask], ignore_index=255).findings == ()
 
 
 @pytest.mark.parametrize(
-    "value, rule, said",
+    "value, rule, expected",
     [
         (np.nan, "nan", "masks with NaN, which makes the loss NaN: 1; replace it, or ignore these pixels"),
         (-np.inf, "infinite", "masks with infinities, which make the loss infinite or NaN: 1; replace them"),
         (
             -1,
             "negative",
-            "masks with values below 0, which count as background here: 1; if they mark pixels to ignore, say so with"
+            "masks with values below 0, which count as background here: 1; if they mark pixels to ignore, pass"
             " --ignore-index",
         ),
         (
             0.5,
             "non-integer",
-            "masks with values that are no whole numbers, of which those above 0 count as foreground here: 1; resize"
-            " masks without interpolation (nearest), or use a loss that takes soft targets",
+            "masks with fractions, which count as foreground here if they are above 0: 1; resize masks without"
+            " interpolation (nearest), or use a loss for soft targets",
         ),
     ],
 )
-def test_odd_values_are_told(value, rule, said):
-    """Each with the mask that has them, and none of them stops the check."""
+def test_odd_values_are_reported(value, rule, expected):
+    """Each with the name of its mask, and none of them stops the check."""
     odd = disc(ones=5, dtype=np.float32)
     odd[9, 9] = value
     report = examine([disc(ones=5, dtype=np.float32), Mask("odd.png", odd)])
     assert rules(report) == [(rule, "warning")]
-    assert message(report, rule) == said
+    assert message(report, rule) == expected
     assert report.findings[0].examples[0].startswith("odd.png: ")
     assert report.masks == 2
 
 
 def test_only_whole_numbers_are_values():
-    """Soft masks have as many others as pixels; that there are any is said."""
+    """Soft masks have as many fractions as pixels; `more_values` reports them."""
     report = examine([np.array([[0.0, 0.25, 0.5, 1.0]], np.float32)])
     assert [(row.value, row.masks, row.pixels) for row in report.values] == [(0, 1, 0.25), (1, 1, 0.25)]
     assert report.more_values
@@ -334,7 +335,7 @@ def test_flags_say_whether_there_is_a_mask():
 
 
 def test_a_folder_is_read_at_any_depth(tmp_path):
-    """In order of names; hidden files and others are passed over."""
+    """In order of names; hidden files and other types are left out."""
     (tmp_path / "b").mkdir()
     Image.fromarray(disc(ones=2)).save(tmp_path / "b" / "z.tif")
     Image.fromarray(disc(ones=1)).save(tmp_path / "a.PNG")
@@ -376,10 +377,10 @@ def test_images_of_every_mode(tmp_path):
     assert int(found["palette.png"].values.max()) == 2
     assert int(found["sixteen.png"].values.max()) == 40_000
     assert {name: each.note for name, each in found.items() if each.note} == {
-        "rgb.png": "RGB of which the colours are alike: one of them is the value",
-        "rgba.png": "RGBA of which the colours are alike: one of them is the value",
-        "la.png": "its transparency is left out",
-        "palette.png": "the index into the palette is the value",
+        "rgb.png": "the channels of RGB are equal: the first is the value",
+        "rgba.png": "the channels of RGBA are equal: the first is the value",
+        "la.png": "the alpha channel is ignored",
+        "palette.png": "palette indices are the values",
     }
     report = examine(found.values())
     assert report.dtypes == {"uint8": 5, "bool": 1, "float32": 1, "int32": 1, "uint16": 1}
@@ -387,17 +388,17 @@ def test_images_of_every_mode(tmp_path):
 
 
 def test_colours_are_no_classes(tmp_path):
-    """Which colour is which class, nobody said."""
+    """The class of a colour is unknown."""
     Image.new("RGB", (4, 4), (200, 0, 0)).save(tmp_path / "a.png")
     Image.new("CMYK", (4, 4)).save(tmp_path / "b.tif")
     assert [each.reason for each in read(tmp_path)] == [
-        "a coloured image; save the class index of each pixel instead (one channel or a palette)",
-        "an image of mode CMYK is no mask; save it with one value per pixel",
+        "the image is coloured; save the class index of each pixel instead (one channel or a palette)",
+        "image mode CMYK is not supported; save the mask with one value per pixel",
     ]
 
 
-def test_every_page_of_a_tiff(tmp_path):
-    """Is a mask, by its number."""
+def test_every_page_of_a_tiff_is_a_mask(tmp_path):
+    """With its number."""
     pages = [Image.fromarray(disc(ones=ones)) for ones in (4, 5, 6)]
     pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
     found = read(tmp_path / "a.tif")
@@ -423,7 +424,7 @@ def test_broken_files_are_listed_and_stop_nothing(tmp_path):
     assert found["line.npy"].reason == "shape (4,); expected (H, W), (N, H, W) or (N, C, H, W)"
     assert "expected booleans, integers or floats" in found["words.npy"].reason
     assert "Python objects" in found["objects.npy"].reason
-    assert "without any pixel" in found["nothing.npy"].reason
+    assert "without pixels" in found["nothing.npy"].reason
 
 
 @pytest.mark.parametrize("shape", [(5, 4, 4), (5, 1, 4, 4)])
@@ -447,26 +448,26 @@ def test_one_mask_as_an_array(tmp_path):
     assert shares(read(tmp_path / "a.npy")) == [7]
 
 
-def test_sources_that_are_none(tmp_path):
-    """Say what is taken."""
-    taken = "a folder of PNG, TIFF or .npy files, one such file, a Parquet file with --column, or module:loader"
+def test_wrong_sources(tmp_path):
+    """The error lists the right ones."""
+    expected = "a folder of PNG, TIFF or .npy files, one such file, a Parquet file with --column, or module:loader"
     (tmp_path / "empty").mkdir()
     (tmp_path / "photos").mkdir()
     for name in ("a.jpg", "b.JPG", "c.json"):
         (tmp_path / "photos" / name).write_text("-")
-    for where, said in {
-        "gone": f"gone: there is no such file or folder; expected {taken}",
-        "empty": f"an empty folder; expected {taken}",
-        "photos": f"only .jpg, .json files there; expected {taken}",
-        "photos/a.jpg": f"cannot be read as masks; expected {taken}",
+    for where, text in {
+        "gone": f"gone: no such file or folder; expected {expected}",
+        "empty": f"empty: the folder is empty; expected {expected}",
+        "photos": f"photos: the folder holds only .jpg, .json files; expected {expected}",
+        "photos/a.jpg": f"cannot be read as masks; expected {expected}",
     }.items():
         with pytest.raises(LossregError) as caught:
             read_targets(str(tmp_path / where))
-        assert str(caught.value).endswith(said)
+        assert str(caught.value).endswith(text)
 
 
 @pytest.mark.parametrize("package", ["numpy", "PIL"])
-def test_without_the_extra_it_says_what_to_install(tmp_path, monkeypatch, package):
+def test_a_missing_extra_is_named(tmp_path, monkeypatch, package):
     """Before anything is read."""
     np.save(tmp_path / "a.npy", disc(ones=7))
     monkeypatch.setitem(sys.modules, package, None)
@@ -480,7 +481,7 @@ def test_without_the_extra_it_says_what_to_install(tmp_path, monkeypatch, packag
 
 @pytest.fixture
 def table(tmp_path):
-    """Writes the rows of a query as tmp_path/name.parquet."""
+    """A function that writes the rows of a query as tmp_path/name.parquet."""
     duckdb = pytest.importorskip("duckdb", reason="DuckDB is not installed, so no Parquet file can be read")
 
     def write(query, name="t", parameters=()):
@@ -511,14 +512,14 @@ def png(ones):
     ],
 )
 def test_a_column_of_flags(table, values, expected):
-    """As a column has_segmentation says it; NULL and NaN are no."""
+    """As in a column has_segmentation; NULL and NaN are false."""
     path = table(f'SELECT * FROM (VALUES {values}) v("has mask")')
     found = read(path, column="has mask")
     assert found == [Flag(f"row {number}", each) for number, each in enumerate(expected)]
 
 
 def test_a_column_of_encoded_images(table):
-    """As bytes, and as records of bytes and path; a row without any counts as empty; a broken one is told."""
+    """As bytes, and as records of bytes and path. A row without an image counts as empty, a broken one is reported."""
     path = table("SELECT unnest([?, ?, NULL, 'x'::BLOB]) AS mask", parameters=[png(3), png(0)])
     found = read(path, column="mask")
     assert shares(found[:2]) == [3, 0]
@@ -527,15 +528,15 @@ def test_a_column_of_encoded_images(table):
     report = examine(found)
     assert (report.masks, report.empty, report.missing, report.unreadable) == (3, 2, 1, 1)
     assert message(report, "missing") == (
-        "samples without a mask, which count as empty: 1; a loader that fills them with zeros teaches emptiness; leave"
-        " them out"
+        "samples without a mask, which count as empty: 1; leave them out: a loader that fills them with zeros teaches"
+        " the model to predict nothing"
     )
     path = table("SELECT {'bytes': ?::BLOB, 'path': 'a.png'} AS mask", "s", [png(3)])
     assert shares(read(path, column="mask")) == [3]
 
 
 def test_a_column_of_paths(table, tmp_path):
-    """From the folder of the table; one that is not there is told."""
+    """From the folder of the table; a missing file is reported."""
     Image.fromarray(disc(ones=6)).save(tmp_path / "m.png")
     path = table("SELECT unnest(['m.png', 'gone.png', '', NULL]) AS mask")
     found = read(path, column="mask")
@@ -545,7 +546,7 @@ def test_a_column_of_paths(table, tmp_path):
 
 
 def test_a_column_of_lists(table):
-    """Nested, of fixed size, flat; ragged ones and holes are told."""
+    """Nested, of fixed size, flat; ragged lists and NULL are reported."""
     path = table("SELECT unnest([[[0, 1], [1, 1]], [[0, 0], [0, 0]], NULL, [[1], [1, 1]], [[1, NULL]]]) AS mask")
     found = read(path, column="mask")
     assert shares(found[:2]) == [3, 0]
@@ -556,7 +557,7 @@ def test_a_column_of_lists(table):
 
 
 def test_a_folder_of_parquet_files(table, tmp_path):
-    """Whose name has characters that mean something in patterns."""
+    """Its name has characters with a meaning in patterns."""
     (tmp_path / "a[1]*").mkdir()
     table("SELECT true AS ok", "a[1]*/one")
     table("SELECT false AS ok", "a[1]*/two")
@@ -567,18 +568,18 @@ def test_columns_that_cannot_be_read(table, tmp_path):
     """No name, a wrong name, a type without meaning, no Parquet."""
     path = table("SELECT true AS has_mask, DATE '2020-01-01' AS day")
     (tmp_path / "no.parquet").write_text("no")
-    for where, column, said in [
-        (path, None, f"{path}: say which column holds the targets: --column, one of has_mask, day"),
-        (path, "has_msk", f"{path}: no column 'has_msk'; did you mean 'has_mask'?"),
-        (path, "zzz", f"{path}: no column 'zzz'; there are has_mask, day"),
-        (path, "day", f"{path}: column day is DATE, which is no mask; expected encoded images, paths, nested lists of"),
+    for where, column, text in [
+        (path, None, f"{path}: name the column of the targets with --column, one of has_mask, day"),
+        (path, "has_msk", f"{path}: unknown column 'has_msk'; did you mean 'has_mask'?"),
+        (path, "zzz", f"{path}: unknown column 'zzz'; the columns are has_mask, day"),
+        (path, "day", f"{path}: column 'day' has type DATE, which cannot hold masks; expected encoded images, paths, "),
         (tmp_path / "no.parquet", "x", f"{tmp_path / 'no.parquet'}: cannot be read as Parquet: "),
-        (tmp_path / "t:x", "x", f"{tmp_path / 't:x'}: there is no such file or folder; expected "),
-        ("t:x", "x", "--column is for Parquet files, and t:x is a loader; leave it out"),
+        (tmp_path / "t:x", "x", f"{tmp_path / 't:x'}: no such file or folder; expected "),
+        ("t:x", "x", "--column is for Parquet files, but t:x is a loader; leave it out"),
     ]:
         with pytest.raises(LossregError) as caught:
             read_targets(where, column=column)
-        assert str(caught.value).startswith(said)
+        assert str(caught.value).startswith(text)
 
 
 def test_parquet_needs_duckdb(table, monkeypatch):
@@ -594,7 +595,7 @@ def test_parquet_needs_duckdb(table, monkeypatch):
 
 
 class Masks(Dataset):
-    """Masks with 0, 1, 2, ... ones, each made an item by `item`."""
+    """Masks with 0, 1, 2, ... ones; `item` turns each into an item."""
 
     def __init__(self, item=lambda mask: mask, count=4):
         self.item, self.count = item, count
@@ -609,7 +610,7 @@ class Masks(Dataset):
 
 
 class Stream(IterableDataset):
-    """The same without an index; with a length, which must not mislead."""
+    """The same masks without an index, but with a length."""
 
     def __len__(self):
         return 4
@@ -620,7 +621,7 @@ class Stream(IterableDataset):
 
 @pytest.fixture
 def loader(monkeypatch, tmp_path):
-    """Reads what a name of a module of the user's leads to."""
+    """A function that reads an object of the user's own module."""
     module = type(sys)("acme_targets")
     monkeypatch.setitem(sys.modules, "acme_targets", module)
     monkeypatch.setattr(sys, "path", [*sys.path])
@@ -662,8 +663,8 @@ def loader(monkeypatch, tmp_path):
         DataLoader(Stream(), batch_size=3),
     ],
 )
-def test_everything_that_a_loader_may_be(loader, source):
-    """Gives masks of 0, 1, 2 and 3 ones."""
+def test_every_kind_of_loader(loader, source):
+    """Each has masks of 0, 1, 2 and 3 ones."""
     counts = shares(loader(source))
     planes = 2 if isinstance(source, DataLoader) and counts[1] == 2 else 1
     assert counts == [0, planes, 2 * planes, 3 * planes]
@@ -675,7 +676,7 @@ def test_the_rest_of_a_batch_and_its_names(loader):
     assert names == ["batch 0, item 0", "batch 0, item 1", "batch 0, item 2", "batch 1, item 0"]
 
 
-def test_batches_that_no_loader_made(loader):
+def test_batches_without_a_data_loader(loader):
     """(B, 1, H, W) cannot be one mask; (B, H, W) may be planes or slices, and counts as one."""
     batch = torch.stack([Masks()[index] for index in range(3)])
     assert shares(loader(lambda: iter([batch[:, None]]))) == [0, 1, 2]
@@ -694,7 +695,7 @@ def test_a_limit_of_a_loader(loader):
     assert len(loader(endless, limit=5)) == 5
 
 
-def test_a_broken_sample_is_told_and_passed_over(loader):
+def test_a_broken_sample_is_reported_and_the_others_are_read(loader):
     """With an index. An iteration ends with its error."""
 
     def item(mask):
@@ -705,26 +706,26 @@ def test_a_broken_sample_is_told_and_passed_over(loader):
     assert found[1] == Unreadable("item 1", "error: unpack requires a buffer of 4 bytes")
     found = loader(DataLoader(Masks(item), batch_size=1))
     assert (shares(found[:1]), len(found)) == ([0], 2)
-    assert found[1].reason == "error: unpack requires a buffer of 4 bytes; the iteration ended there"
+    assert found[1].reason == "error: unpack requires a buffer of 4 bytes; no later targets are read"
 
 
 @pytest.mark.parametrize(
-    "item, said",
+    "item, reason",
     [
         (
             {"image": 1, "id": 2},
-            "no mask under mask, masks, target, targets, label, labels; its keys are image, id; "
+            "no mask under mask, masks, target, targets, label, labels; the keys are image, id; "
             "name a function that returns the masks",
         ),
-        ((torch.rand(3, 4, 4), 7), "expected a mask (H, W), got the number 7; a class label is no mask"),
+        ((torch.rand(3, 4, 4), 7), "expected a mask (H, W), got the number 7; a class label is not a mask"),
         ((torch.rand(3, 4, 4), torch.ones(5)), "shape (5,); a mask is (H, W), (1, H, W) or (C, H, W)"),
         ("text", "expected booleans, integers or floats, got dtype <U4"),
     ],
 )
-def test_items_without_a_mask(loader, item, said):
-    """Each is told; nothing is guessed."""
+def test_items_without_a_mask(loader, item, reason):
+    """Each is reported; nothing is guessed."""
     found = loader([item, item])
-    assert found == [Unreadable("item 0", said), Unreadable("item 1", said)]
+    assert found == [Unreadable("item 0", reason), Unreadable("item 1", reason)]
 
 
 def test_batches_of_labels_are_no_masks(loader):
@@ -738,39 +739,39 @@ def raising():
 
 
 @pytest.mark.parametrize(
-    "value, said",
+    "value, text",
     [
-        ({"train": 1, "val": 2}, "a mapping of train, val; name a function that returns one of them"),
+        ({"train": 1, "val": 2}, "got a mapping with keys train, val; name a function that returns one of the values"),
         (
             3,
             "expected a Dataset, a DataLoader, an iterable or a function without arguments that returns one, got int",
         ),
         (lambda: "text", "a function without arguments that returns one, got str"),
-        (lambda root: root, "(root) needs arguments; name a function without any that returns the dataset"),
+        (lambda root: root, "(root) needs arguments; name a function without arguments that returns the dataset"),
         (raising, "calling it raised RuntimeError: no data disk"),
     ],
 )
-def test_what_is_no_loader(loader, value, said):
-    """Says so at once."""
+def test_objects_that_are_no_loader(loader, value, text):
+    """The error comes at once."""
     with pytest.raises(LossregError) as caught:
         loader(value)
     assert str(caught.value).startswith("acme_targets:it")
-    assert said in str(caught.value)
+    assert text in str(caught.value)
 
 
 def test_modules_of_the_current_directory(monkeypatch, tmp_path):
-    """As `python -m` finds them; what fails is told with its own error."""
+    """As `python -m` finds them; the message of a failure contains its own error."""
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.chdir(tmp_path)
     (tmp_path / "acme_data.py").write_text("class Here:\n    masks = [(None, [[1, 0], [0, 0]])]\n")
     (tmp_path / "acme_broken.py").write_text("import acme_gone_away\n")
     assert shares(read("acme_data:Here.masks")) == [1]
-    for name, said in {
-        "acme_data:there": "acme_data:there: there is no there; there are Here",
+    for name, text in {
+        "acme_data:there": "acme_data:there: unknown name 'there'; the public names are Here",
         "acme_nowhere:x": "acme_nowhere:x: importing acme_nowhere raised ModuleNotFoundError: No module named",
         "acme_broken:x": "importing acme_broken raised ModuleNotFoundError: No module named 'acme_gone_away'",
     }.items():
         with pytest.raises(LossregError) as caught:
             read_targets(name)
-        assert said in str(caught.value)
+        assert text in str(caught.value)
     sys.modules.pop("acme_data")

@@ -1,4 +1,4 @@
-"""Real trainings of a small network: the monitor is silent through sound ones, and tells of those that collapse."""
+"""Real trainings of a small network: sound ones are silent, collapses are reported."""
 
 import pytest
 import torch
@@ -33,7 +33,7 @@ def network(bias=0.0):
 
 
 def train(loss, *, share=1.0, rate=1e-2, bias=0.0, updates=4 * EPOCH, warm_up=0, every=10, seed=0, blind=False, **blob):
-    """The events of a training, watched with the default rules."""
+    """The events of a training, with the default rules."""
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     model, events = network(bias), []
@@ -45,7 +45,7 @@ def train(loss, *, share=1.0, rate=1e-2, bias=0.0, updates=4 * EPOCH, warm_up=0,
         images, masks = blobs(generator, share, **blob)
         logits = model(images * (not blind))
         output = lossreg.evaluate(loss, logits, masks)
-        monitor.update(output, logits, masks, step)
+        monitor.update(output, prediction=logits, target=masks, step=step)
         optimizer.zero_grad()
         output.total.backward()
         optimizer.step()
@@ -61,20 +61,20 @@ SOUND = {
     "a prior of 1 %": {"bias": -4.595},
     "a prior of 1 % and a long warm-up": {"bias": -4.595, "warm_up": 120},
     "until nothing is left to learn": {"updates": 400},
-    "a reading at every update": {"every": 1},
+    "a window at every update": {"every": 1},
 }
 
 
 @pytest.mark.parametrize("settings", SOUND.values(), ids=SOUND)
 def test_a_sound_training_is_silent(settings):
-    """From the first step to the last, with bce_dice_focal and the default rules; what is for information aside."""
+    """From the first step to the last, with bce_dice_focal and the default rules, except for information."""
     events = train(lossreg.build("bce_dice_focal"), **settings)
     assert [str(event) for event in events if event.severity != "info"] == []
     assert {event.rule for event in events} <= {"ZeroLoss"}  # of empty targets, late, when they are all right
 
 
-def test_a_network_that_sees_nothing_is_told():
-    """Images of zeros, read from the wrong key, say: it predicts the mean, but for the border, where padding shows."""
+def test_a_network_without_input_is_reported():
+    """Images of zeros, as from a wrong key: it predicts the mean, except at the border with its padding."""
     events = train(lossreg.build("bce"), updates=EPOCH, every=5, blind=True)
     (event,) = events
     assert (event.rule, event.severity) == ("ConstantPrediction", "error")
@@ -85,8 +85,8 @@ COLLAPSING = {"from a bias": {"bias": -8.0, "rate": 1e-5}, "by a learning rate t
 
 
 @pytest.mark.parametrize("settings", COLLAPSING.values(), ids=COLLAPSING)
-def test_a_collapse_is_told_within_an_epoch(settings):
-    """Cross-entropy on masks of which nine in ten are empty."""
+def test_a_collapse_is_reported_within_an_epoch(settings):
+    """Cross-entropy, and nine masks in ten empty."""
     events = train(lossreg.build("bce"), share=0.1, updates=EPOCH, every=5, **settings)
     (collapse,) = [event for event in events if event.rule == "Collapse"]
     assert (collapse.severity, collapse.kind, collapse.evidence["all"]) == ("error", "fault", "zeros")

@@ -1,4 +1,4 @@
-"""The rules: each a few thresholds, and a pure function from a window's statistics to what is found in it."""
+"""The rules: each is a few thresholds and a pure function from a window's statistics to findings."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = [
 
 
 def default_rules() -> list[Rule]:
-    """Every rule that a sound training keeps silent: all but Plateau, which a converged one breaks as well."""
+    """Return every rule that is silent in a sound training: all but Plateau, which reports convergence as well."""
     return [
         NonFinite(),
         ZeroLoss(),

@@ -1,4 +1,4 @@
-"""The parts of a loss: one that drowns the others, and one that does nothing."""
+"""Rules for the components of a loss: one that dominates, and one without effect."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from lossreg.health.window import Update, Window
 
 @dataclass(frozen=True, kw_only=True)
 class ComponentDominance(Rule):
-    """One component is nearly all of the total.
+    """A component that is nearly all of the total.
 
-    Needs the weights: give the monitor `loss=`. Without, it judges where the components simply add up to the total.
+    The weights come from the monitor's `loss=`. Without it, only components that add up to the total are judged.
 
     Args:
-        share: of the sum of magnitudes of the weighted components, in (0, 1]. Dice beside a cross-entropy that is
-            averaged over mostly empty pixels reaches 0.99 in a sound training.
+        share: of the sum of magnitudes of the weighted components, in (0, 1]. Dice beside the mean cross-entropy of
+            mostly empty pixels reaches 0.99 in a sound training.
+
     Reads: loss, components, weights.
     """
 
@@ -40,17 +41,17 @@ class ComponentDominance(Rule):
                 for name, part in parts.items():
                     shares.setdefault(name, []).append(part / whole)
         means = {name: fmean(values) for name, values in shares.items()}
-        return {name: self._judged(name, mean) for name, mean in means.items()}
+        return {name: self._verdict(name, mean) for name, mean in means.items()}
 
-    def _judged(self, name: str, mean: float) -> Finding | None:
+    def _verdict(self, name: str, mean: float) -> Finding | None:
         if mean <= self.share:
             return None
-        hint = f"the other components hardly count beside {name!r}: bring their weights to its scale, or leave them out"
+        hint = f"the other components are negligible beside {name!r}: raise their weights, or remove them"
         return Finding("info", {"component": name, "share": mean}, hint)
 
 
 def _weighted(update: Update, weights: Mapping[str, float]) -> dict[str, float]:
-    """Magnitude of each component that weighs; none where that is not known."""
+    """Return the magnitude of each component with a weight; nothing if the weights are unknown."""
     parts = update.components
     if weights:
         return {name: abs(weights[name] * value) for name, value in parts.items() if weights.get(name)}
@@ -60,14 +61,16 @@ def _weighted(update: Update, weights: Mapping[str, float]) -> dict[str, float]:
 
 @dataclass(frozen=True, kw_only=True)
 class DeadComponent(Rule):
-    """A component that weighs and does nothing: no gradient, always zero, or always the same value.
+    """A component that has a weight and no effect: no gradient, always zero, or always the same value.
 
-    Windows whose targets are all empty are not judged, since many components rightly have nothing to say there, nor are
-    those whose total is zero. Gradients need the loss: give the monitor `loss=`.
+    Updates with only empty targets are left out, because many components are rightly zero there. So are those with a
+    total of zero. The gradients come from the monitor's `loss=`.
 
     Args:
-        share: of the sum of the gradients' norms, below which a component has none, in (0, 1]. float32 has 1e-7.
-        updates: fewer in the window do not make a value constant, >= 2.
+        share: of the sum of the gradients' norms, in (0, 1]. A component below it has no gradient. The precision of
+            float32 is 1e-7.
+        updates: minimum in the window for a value to be called constant, >= 2.
+
     Reads: loss, components, weights, gradients, Example.empty.
     """
 
@@ -79,16 +82,16 @@ class DeadComponent(Rule):
     shares: ClassVar = frozenset({"share"})
 
     def check(self, window: Window) -> Verdicts:
-        taught = [update for update in window.updates if update.loss and not _is_empty(update)]
+        judged = [update for update in window.updates if update.loss and not _is_empty(update)]
         verdicts: dict[str, Finding | None] = {}
-        if len({update.loss for update in taught}) > 1:
-            for name in _names(taught, window):
-                values = [update.components[name] for update in taught if name in update.components]
+        if len({update.loss for update in judged}) > 1:
+            for name in _names(judged, window):
+                values = [update.components[name] for update in judged if name in update.components]
                 if len(values) >= self.updates:
                     same = len(set(values)) == 1
                     verdicts[name] = self._found(name, {"value": values[0]}) if same else None
         whole = sum(window.gradients.values())
-        if len(window.gradients) > 1 and 0 < whole < math.inf and taught and taught[-1] is window.updates[-1]:
+        if len(window.gradients) > 1 and 0 < whole < math.inf and judged and judged[-1] is window.updates[-1]:
             for name, norm in window.gradients.items():
                 if window.weights.get(name) and norm < self.share * whole:
                     verdicts[name] = self._found(name, {"gradient_share": norm / whole})
@@ -97,20 +100,19 @@ class DeadComponent(Rule):
         return verdicts
 
     def _found(self, name: str, evidence: dict[str, float]) -> Finding:
-        hint = (
-            f"{name!r} teaches nothing: check that it depends on the prediction, that it is not clipped or rounded, and"
-        )
-        hint += " that its masks leave something; set its weight to 0 to log it only"
+        hint = f"{name!r} has no effect on the training: check that it depends on the prediction, that it is not"
+        hint += " clipped or rounded, and that its masks leave some pixels; set its weight to 0 to log it only"
         return Finding("warning", {"component": name, **evidence}, hint)
 
 
-def _names(taught: list[Update], window: Window) -> list[str]:
-    """The components that weigh, as far as that is known. One alone is the total, which other rules judge."""
-    names = dict.fromkeys(name for update in taught for name in update.components)
-    weighing = [name for name in names if not window.weights or window.weights.get(name)]
-    return weighing if len(weighing) > 1 else []
+def _names(updates: list[Update], window: Window) -> list[str]:
+    """Return the components with a weight, or all if the weights are unknown. A single one is the total: none."""
+    names = dict.fromkeys(name for update in updates for name in update.components)
+    weighted = [name for name in names if not window.weights or window.weights.get(name)]
+    return weighted if len(weighted) > 1 else []
 
 
 def _is_empty(update: Update) -> bool:
+    """Return True if all known targets are empty."""
     known = [example.empty for example in update.examples if example.empty is not None]
     return bool(known) and all(known)

@@ -1,4 +1,4 @@
-"""Targets without foreground."""
+"""The rule for targets without foreground."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ CONFIDENCE = 1.96  # standard deviations, two-sided 95 %
 
 @dataclass(frozen=True, kw_only=True)
 class EmptyTargets(Rule):
-    """More of the targets are empty than a training can learn from; the classic cause is that masks were not loaded.
+    """Too many empty targets. The classic cause is masks that were not loaded.
 
     Args:
         share: of empty targets that is too many, in (0, 1]. Mostly empty masks are common where faults are rare, and
-            bce_dice_focal trains on them; beyond 95 %, batches without any foreground become the rule. Told only if the
-            window's number of examples makes it certain (lower end of Wilson's 95 % interval): 73 empty of 73.
+            bce_dice_focal trains on them. Above 95 % most batches have no foreground. The window must have enough
+            examples: the lower end of Wilson's 95 % interval must reach this share, as with 73 empty of 73.
+
     Reads: Example.empty.
     """
 
@@ -38,16 +39,14 @@ class EmptyTargets(Rule):
         if at_least(len(empty), len(known)) < self.share:
             return {"": None}
         every = len(empty) == len(known)
-        hint = (
-            "check the targets with `lossreg check-targets`: masks that are missing are often read as empty; otherwise"
-        )
-        hint += " draw more samples that have foreground"
+        hint = "check the targets with `lossreg check-targets`: missing masks are often read as empty; otherwise sample"
+        hint += " examples with foreground more often"
         evidence = {"empty": len(empty), "examples": len(known)}
         return {"": Finding("error" if every else "warning", evidence, hint, "data", ids(empty))}
 
 
 def at_least(found: int, of: int) -> float:
-    """Lower end of Wilson's interval for a share."""
+    """Return the lower end of Wilson's interval for a share."""
     share, squared = found / of, CONFIDENCE**2 / of
     margin = math.sqrt(share * (1 - share) * squared + squared**2 / 4)
     return (share + squared / 2 - margin) / (1 + squared)

@@ -1,4 +1,4 @@
-"""Predictions that have given up: all of one class, the same everywhere, or wrong beyond repair."""
+"""Rules for predictions: all of one class, constant, or wrong with full confidence."""
 
 from __future__ import annotations
 
@@ -13,32 +13,33 @@ from lossreg.health.rules.rule import Rule, Verdicts
 from lossreg.health.window import Example, Mask, Window, ids
 
 HINTS = {
-    "zeros": "the model predicts nothing where there is foreground: check the targets with `lossreg check-targets`; if"
-    " foreground is rare within masks, use bce_dice_focal or another loss with an overlap term; if most masks are"
-    " empty, draw more that are not, or leave empty ones out (absent='ignore'); lower the learning rate",
-    "ones": "the model predicts everything, background too: check with `lossreg check-targets` that masks are not"
-    " inverted or full; lower pos_weight and other weights of the foreground; lower the learning rate",
+    "zeros": "the model predicts no foreground where the target has it: check the targets with `lossreg check-targets`;"
+    " if foreground is rare within masks, use bce_dice_focal or another loss with an overlap term; if most masks are"
+    " empty, sample the others more often, or ignore empty masks (absent='ignore'); lower the learning rate",
+    "ones": "the model predicts foreground where the target has background: check with `lossreg check-targets` that"
+    " masks are not inverted or full; lower pos_weight and other weights of the foreground; lower the learning rate",
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Collapse(Rule):
-    """Nothing is predicted where there is foreground, or, the mirror, everything where there is background; per class.
+    """A prediction of no foreground on targets with foreground ("zeros"), or of no background ("ones"), per class.
 
-    Judged over the window's examples that have foreground of the class (the mirror: background), so that empty targets,
-    for which predicting nothing is right, say nothing. Classes that are absent are not judged. Where classes exclude
-    each other, their probabilities adding up to 1, there is no mirror. An error if all masks, or all classes but one,
-    have collapsed; a warning if some have.
+    "zeros" is judged over the examples with foreground of the class, because predicting nothing is right for empty
+    targets. "ones" is judged over the examples with background. Absent classes are not judged. Exclusive classes,
+    with probabilities that add up to 1, cannot be "ones". An error if all masks, or all exclusive classes but one, have
+    collapsed; a warning if some have.
 
     Args:
-        low: mean probability below which nothing is predicted, in (0, 1]. Half of 0.01, the prior that heads for rare
-            foreground are initialised with, and near which they stay while the learning rate warms up. Of C classes
-            that exclude each other each has 2 / C of it, since rare ones among many are long predicted at their rate.
-        target: mean of the target, over the same examples, that there must be at least, in (0, 1]. With tinier objects
-            sound trainings pass through a phase in which they predict nothing, for a hundred updates and more.
-        share: of the mean target, which the mean probability must be below as well, in (0, 1]. A right prediction of
-            small objects has a mean near 0.01, too; at a fifth of the target most of the foreground is missed.
-        examples: fewer than this with foreground in the window are not judged, >= 1.
+        low: mean probability below which no foreground is predicted, in (0, 1]. Half of 0.01, the initial prior of
+            heads for rare foreground, near which they stay while the learning rate warms up. Of C exclusive classes
+            each has 2 / C of it, because rare ones among many are long predicted at their frequency.
+        target: minimum mean of the target over the same examples, in (0, 1]. With tinier objects a sound training
+            predicts nothing for a hundred updates and more.
+        share: of the mean target, in (0, 1]; the mean probability must be below it as well. A right prediction of small
+            objects has a mean near 0.01, too. At a fifth of the target most of the foreground is missed.
+        examples: minimum number of such examples in the window, >= 1.
+
     Reads: Mask.predicted, target, foreground, valid.
     """
 
@@ -62,14 +63,14 @@ class Collapse(Rule):
             if foreground < 1 and not exclusive:
                 found[f"ones {number}"].append((example, 1 - predicted, 1 - target))
         verdicts = {
-            key: self._judged(key, rows, exclusive) for key, rows in found.items() if len(rows) >= self.examples
+            key: self._verdict(key, rows, exclusive) for key, rows in found.items() if len(rows) >= self.examples
         }
         return {
-            key: finding and replace(finding, severity=_gravity(key, verdicts, exclusive))
+            key: finding and replace(finding, severity=_severity(key, verdicts, exclusive))
             for key, finding in verdicts.items()
         }
 
-    def _judged(self, key: str, rows: Sequence[tuple[Example, float, float]], exclusive: bool) -> Finding | None:
+    def _verdict(self, key: str, rows: Sequence[tuple[Example, float, float]], exclusive: bool) -> Finding | None:
         predicted, target = fmean(row[1] for row in rows), fmean(row[2] for row in rows)
         low = self.low * 2 / len(rows[0][0].masks) if exclusive else self.low
         if target < self.target or predicted >= min(low, self.share * target):
@@ -93,32 +94,35 @@ class Collapse(Rule):
 
 
 def _exclude_each_other(judged: Sequence[tuple[int, Example, int, Mask]]) -> bool:
-    """Whether masks are classes, one of which is right at each pixel."""
+    """Return True if the masks are exclusive classes: their probabilities add up to 1."""
     examples = {place: example for place, example, *_ in judged}
     sums = [sum(mask.predicted or 0.0 for mask in example.masks) for example in examples.values()]
     several = any(len(example.masks) > 1 for example in examples.values())
     return several and all(abs(total - 1) < 0.01 for total in sums)
 
 
-def _gravity(key: str, verdicts: Verdicts, exclusive: bool) -> Severity:
-    """An error if nothing on this side lives; of classes that exclude each other one always does."""
+def _severity(key: str, verdicts: Verdicts, exclusive: bool) -> Severity:
+    """Return "error" if all masks of this side have collapsed. Of exclusive classes one never does."""
     side = [finding for other, finding in verdicts.items() if other.split()[0] == key.split()[0]]
-    living = sum(finding is None for finding in side)
-    return "error" if living <= exclusive else "warning"
+    alive = sum(finding is None for finding in side)
+    return "error" if alive <= exclusive else "warning"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConstantPrediction(Rule):
-    """The prediction does not depend on the image: the same at every pixel of examples whose targets vary, or the same
-    for all such examples of a batch, as where only the padding at the border shows. All masks of an example must be so.
+    """A prediction that does not depend on the image.
+
+    It is the same at every pixel of an example, in all of its masks. Or it is the same for all examples of a batch, as
+    when only the padding at the border shows. Judged are examples with both foreground and background.
 
     Args:
         spread: standard deviation over the pixels, as a share of p (1 - p) at the mean p, below which a prediction is
-            constant, >= 0. It is about that of the logits. Even a new network's logits vary by 0.01 and more over an
-            image, whatever its prior; rounding in float32 stays below 1e-5 for p between 0.01 and 0.99. Between the
-            examples of a batch, mean, lowest and highest prediction must differ by less as well.
-        share: of the examples whose targets vary, how many must be constant, in (0, 1].
-        examples: fewer than this whose targets vary are not judged, >= 1.
+            constant, >= 0. It is about that of the logits. Logits of a new network vary by 0.01 and more over an image,
+            with any prior; rounding in float32 stays below 1e-5 for p between 0.01 and 0.99. Constant over a batch are
+            predictions with means, lowest and highest values that differ by less.
+        share: of the judged examples that must be constant, in (0, 1].
+        examples: minimum number of judged examples in the window, >= 1.
+
     Reads: Mask.predicted, spread, lowest, highest, foreground, valid.
     """
 
@@ -147,7 +151,7 @@ class ConstantPrediction(Rule):
             return {"": None}
         evidence: dict[str, Any] = {"constant": len(constant), "examples": judged, "predicted": fmean(predicted)}
         hint = "the prediction does not depend on the image: look for dead activations, a learning rate that is too"
-        hint += " high, inputs that are all alike, and a head that gets no gradient"
+        hint += " high, identical inputs, and a head without gradient"
         return {"": Finding("error", evidence, hint, "fault", ids(constant))}
 
     def _is_constant(self, mask: Mask) -> bool:
@@ -155,7 +159,7 @@ class ConstantPrediction(Rule):
         return (mask.spread or 0.0) <= self.spread * _scale(mean)
 
     def _are_alike(self, examples: Sequence[Sequence[Mask]]) -> bool:
-        """Whether all were given the same prediction although their targets differ."""
+        """Return True if all examples have the same prediction, and their targets differ."""
         if len({tuple(mask.foreground for mask in masks) for masks in examples}) < 2:
             return False
         for masks in zip(*examples, strict=True):
@@ -169,22 +173,23 @@ class ConstantPrediction(Rule):
 
 
 def _scale(probability: float) -> float:
-    """What the spread is a share of; at 0 and 1 themselves there is none to compare with."""
+    """Return p (1 - p), at least 1e-12, because it is 0 at probabilities of 0 and 1."""
     return max(probability * (1 - probability), 1e-12)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Saturation(Rule):
-    """Wrong with full confidence: of the wrong pixels, most are off by more than 0.9999.
+    """Wrong pixels with full confidence: most of them are off by more than 0.9999.
 
-    There a sigmoid or softmax passes no gradient to Dice, focal and other losses of probabilities. Right pixels may be
-    as confident as they like.
+    There a sigmoid or softmax passes no gradient to Dice, focal and other losses of probabilities. Confidence at right
+    pixels is no fault.
 
     Args:
-        wrong: share of pixels off by more than 0.5 from which this is judged, in (0, 1]. Labels have errors, too: 1 %
-            is more than a model that fits has wrong.
-        share: of the wrong pixels, how many must be saturated, in (0, 1].
-        examples: fewer in the window are not judged, >= 1.
+        wrong: minimum share of wrong pixels, those off by more than 0.5, in (0, 1]. Labels have errors, too; a model
+            that fits has fewer than 1 % wrong.
+        share: of the wrong pixels that must be saturated, in (0, 1].
+        examples: minimum number of examples in the window, >= 1.
+
     Reads: Mask.wrong, stuck, valid.
     """
 
@@ -206,24 +211,29 @@ class Saturation(Rule):
         if wrong < self.wrong or stuck < self.share * wrong:
             return {"": None}
         worst = sorted(masks, key=lambda pair: -(pair[1].stuck or 0.0))
-        stuck_ones = ids([example for example, mask in worst if mask.stuck])
-        if any((mask.target or 0.0) > (mask.foreground or 0.0) + 0.5 for _, mask in masks):  # no values up to 1 can
-            hint = "targets go above 1: divide masks of 0 and 255 by 255, or give ignore_index= if 255 marks pixels"
+        samples = ids([example for example, mask in worst if mask.stuck])
+        if any((mask.target or 0.0) > (mask.foreground or 0.0) + 0.5 for _, mask in masks):  # impossible up to 1
+            hint = (
+                "targets exceed 1: divide masks of 0 and 255 by 255, or set ignore_index=255 if it marks pixels that do"
+            )
+            hint += " not count"
             evidence = {"wrong": wrong, "stuck": stuck, "target": max(mask.target or 0.0 for _, mask in masks)}
-            return {"": Finding("error", evidence, f"{hint} that do not count", "data", stuck_ones)}
-        hint = "the logits are far too large on the wrong side: lower the learning rate, warm it up, clip gradients,"
-        hint += " and use a loss on logits such as bce, whose gradient does not vanish there"
+            return {"": Finding("error", evidence, hint, "data", samples)}
+        hint = (
+            "the logits of wrong pixels are far too large: lower the learning rate, warm it up, clip gradients, and use"
+        )
+        hint += " a loss on logits such as bce, whose gradient does not vanish there"
         evidence = {"wrong": wrong, "stuck": stuck}
-        return {"": Finding("warning", evidence, hint, "fault", stuck_ones)}
+        return {"": Finding("warning", evidence, hint, "fault", samples)}
 
 
 def judged_masks(window: Window) -> Iterator[tuple[int, Example, int, Mask]]:
-    """Place of the example in the window, example, class and mask.
+    """Yield the index of the example in the window, the example, the class and the mask.
 
-    Wherever prediction and target were given and are numbers, and not all is ignored.
+    Masks without prediction or target, with NaN, or without valid pixels are left out.
     """
     for place, example in enumerate(window.examples()):
         for number, mask in enumerate(example.masks):
             known = mask.valid > 0 and mask.predicted is not None and mask.foreground is not None
-            if known and mask.predicted == mask.predicted:  # not NaN, which NonFinite tells
+            if known and mask.predicted == mask.predicted:  # not NaN, which NonFinite reports
                 yield place, example, number, mask

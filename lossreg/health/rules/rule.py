@@ -1,4 +1,4 @@
-"""What a rule is: thresholds, and a pure function from the statistics of a window to what is found in it."""
+"""The base of rules: thresholds, and a pure function from the statistics of a window to findings."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from lossreg.health.window import Window
 
 Verdicts = Mapping[str, Finding | None]
 
-LEAST = {"examples": 1, "updates": 2, "factor": 1}  # of thresholds; of all others 0
+LEAST = {"examples": 1, "updates": 2, "factor": 1}  # lower limits of thresholds; 0 for all others
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rule(ABC):
-    """Base of the rules. A subclass adds thresholds as fields, and writes `check`.
+    """Base class of rules. A subclass adds thresholds as fields, and implements `check`.
 
     Args:
-        needed: windows among the last `of` in which the same thing must be found, >= 1.
-        of: judged windows that are looked at, >= needed.
-        cooldown: windows of silence about the same thing after an event, >= 0; a graver severity is told at once.
+        needed: windows with the same finding, among the last `of`, that make an event, >= 1.
+        of: number of last windows with a verdict, >= needed.
+        cooldown: windows without a second event of the same finding, >= 0. A higher severity is reported at once.
         action: "warn", "raise", "stop" or a callable of the event; None for the monitor's.
     """
 
@@ -39,7 +39,7 @@ class Rule(ABC):
             name, value = threshold.name, getattr(self, threshold.name)
             if isinstance(threshold.default, (int, float)) and not _is_number(value, like=threshold.default):
                 kind = "an integer" if isinstance(threshold.default, int) else "a number"
-                self._refuse(f"{kind} as {name}", **{name: value})
+                self._refuse(f"{name} to be {kind}", **{name: value})
             if name in self.shares and not 0 < value <= 1:
                 self._refuse(f"0 < {name} <= 1", **{name: value})
             elif isinstance(value, (int, float)) and value < (least := LEAST.get(name, 0)):
@@ -47,26 +47,26 @@ class Rule(ABC):
         if not 1 <= self.needed <= self.of:
             self._refuse("1 <= needed <= of", needed=self.needed, of=self.of)
         if self.action is not None and self.action not in ("warn", "raise", "stop") and not callable(self.action):
-            self._refuse("action 'warn', 'raise', 'stop', a callable of the event, or None", action=self.action)
+            self._refuse("action to be 'warn', 'raise', 'stop', a callable of the event, or None", action=self.action)
 
     def _refuse(self, allowed: str, **given: object) -> None:
         shown = ", ".join(f"{name}={value!r}" for name, value in given.items())
-        raise InputError(f"{type(self).__name__} takes {allowed}, got {shown}", **given)
+        raise InputError(f"{type(self).__name__} requires {allowed}, got {shown}", **given)
 
     @property
     def history(self) -> int:
-        """How many totals before the window it reads."""
+        """Return the number of totals before the window that `check` reads."""
         return 0
 
     @abstractmethod
     def check(self, window: Window) -> Verdicts:
-        """What is found, or None, for each thing that this window has enough of to judge. The others are left out.
+        """Return a finding, or None if all is well, by key. Leave out keys with too little data for a verdict.
 
-        The keys tell things apart that persist each for itself, such as classes.
+        A key names something that persists by itself, such as a class; "" if there is only one.
         """
 
     def combine(self, found: Sequence[Finding]) -> Sequence[Finding]:
-        """What is told of the things that persist, one event each. A rule of many classes may make one of them."""
+        """Return the findings to report, one event each. A rule may merge those of several keys into one."""
         return found
 
 

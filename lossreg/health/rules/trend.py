@@ -1,4 +1,4 @@
-"""The course of the loss over the updates: it leaps, or it no longer moves."""
+"""Rules for the trend of the total: a spike, and a plateau."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ NORMAL = 1.4826  # standard deviation of a normal distribution in median absolut
 
 @dataclass(frozen=True, kw_only=True)
 class Spike(Rule):
-    """A total far above those before it. Compared backwards alone, so that the first steep fall is none.
+    """A total far above those before it. Later totals are not compared, so the first steep fall is no spike.
 
     Args:
-        deviations: standard deviations above the median of the totals before, estimated from their median absolute
+        deviations: standard deviations above the median of the earlier totals, estimated from their median absolute
             deviation, >= 0.
-        factor: times the largest magnitude among the totals before, >= 1. Losses of small batches have long tails, and
-            a gradient scaler doubles its scale; neither reaches 3.
-        span: totals before that are compared with, updates, >= 2.
-        least: fewer are not judged, updates.
+        factor: times the largest magnitude among the earlier totals, >= 1. Losses of small batches have long tails,
+            and a gradient scaler doubles its scale; neither reaches 3.
+        span: number of earlier totals, in updates, >= 2.
+        least: minimum number of them, in updates, in [2, span].
+
     Reads: loss, history.
     """
 
@@ -59,26 +60,27 @@ class Spike(Rule):
             return {"": None} if judged else {}
         value, usual, update = found
         worst = sorted(update.examples, key=lambda example: -(example.loss if example.loss is not None else -math.inf))
-        hint = "look at the samples of this update; lower the learning rate or clip gradients if it does not come back"
+        hint = "look at the samples of this update; if the loss stays high, lower the learning rate or clip gradients"
         return {"": Finding("warning", {"loss": value, "median": usual}, hint, "fault", ids(worst), update.step)}
 
     def _is_spike(self, loss: float, recent: Sequence[float]) -> bool:
         middle, largest = median(recent), max(map(abs, recent))
         deviation = NORMAL * median(abs(value - middle) for value in recent)
-        if min(recent) == max(recent):  # nothing to measure by: zeros, then the first foreground
+        if min(recent) == max(recent):  # no deviation to compare with: zeros, then the first foreground
             return False
         return loss > middle + self.deviations * deviation and loss > self.factor * largest
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plateau(Rule):
-    """The total has not fallen: the median of the later half of the last totals is as high as that of the earlier half.
+    """A total that no longer falls: the later half of the last totals has as high a median as the earlier half.
 
-    A training that has converged does this as well, so the rule is none of the defaults.
+    A converged training does this as well, so the rule is not among the defaults.
 
     Args:
-        span: totals that are looked at, updates, >= 4. Several epochs, so that neither half is of easier samples.
-        fall: least fall of the median, as a share of the earlier median, >= 0.
+        span: number of last totals, in updates, >= 4. Several epochs, so that both halves have similar samples.
+        fall: minimum fall of the median, as a share of the earlier median, >= 0.
+
     Reads: loss, history.
     """
 
@@ -102,8 +104,6 @@ class Plateau(Rule):
         before, after = median(losses[:half]), median(losses[-half:])
         if before - after > self.fall * abs(before) or max(map(abs, losses)) == 0:
             return {"": None}
-        hint = (
-            "if it has not converged: raise the learning rate or restart its schedule, and check that the optimizer has"
-        )
-        hint += " all parameters"
+        hint = "if the training has not converged: raise the learning rate or restart its schedule, and check that the"
+        hint += " optimizer has all parameters"
         return {"": Finding("info", {"before": before, "after": after, "updates": self.span}, hint)}

@@ -1,10 +1,12 @@
-"""Losses that are not numbers, and losses that are zero."""
+"""Rules for the values of losses: not finite, and zero."""
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import Enum
 from typing import ClassVar
 
 from lossreg.health.event import Finding, Kind, Severity
@@ -16,8 +18,9 @@ from lossreg.health.window import Example, Update, Window, ids
 class NonFinite(Rule):
     """A total, component or per-example loss that is NaN or infinite, or a prediction that is NaN or +inf.
 
-    A prediction of -inf is how models rule out a class, and no fault. Empty batches have no loss and are passed over.
-    Where a component alone is broken, it has no part in the total, and that is a warning; all else is an error.
+    A prediction of -inf rules out a class, which is no fault. Empty batches have no loss and are left out. A component
+    alone that is not finite has no part in the total, and is a warning; everything else is an error.
+
     Reads: loss, components, Example.loss, Mask.lowest and highest.
     """
 
@@ -36,10 +39,10 @@ class NonFinite(Rule):
             "updates": count,
             "loss": first.loss,
             "components": {name: value for name, value in first.components.items() if not math.isfinite(value)},
-            "predictions": any(_predicts_none(example) for example in examples),
+            "predictions": any(_has_broken_prediction(example) for example in examples),
         }
         if not trained:
-            hint = "the total is finite without this component, which is only logged: mend it before it is given weight"
+            hint = "the total is finite without this component, which is only logged: fix it before giving it a weight"
             return {"": Finding("warning", evidence, hint, "fault", (), first.step)}
         hint = "look at the samples and their targets for values that are not finite, lower the learning rate, clip"
         hint += " gradients, and under half precision compute the loss in float32"
@@ -51,30 +54,52 @@ def _values(update: Update) -> Iterable[float]:
 
 
 def _is_broken(example: Example) -> bool:
-    return (example.loss is not None and not math.isfinite(example.loss)) or _predicts_none(example)
+    return (example.loss is not None and not math.isfinite(example.loss)) or _has_broken_prediction(example)
 
 
-def _predicts_none(example: Example) -> bool:
+def _has_broken_prediction(example: Example) -> bool:
     masks = (mask for mask in example.masks if mask.lowest is not None and mask.highest is not None)
     return any(math.isnan(mask.lowest or 0) or not (mask.highest or 0) < math.inf for mask in masks)
 
 
+class _Unit(Enum):
+    """The state of something with a loss of its own: an example, or a batch without losses per example."""
+
+    EMPTY = "its target has no foreground"
+    RIGHT = "its target has foreground, and the prediction is right"
+    WRONG = "its target has foreground, and the prediction is wrong somewhere"
+    NO_PREDICTION = "its target has foreground, and there is no prediction"
+    NO_TARGET = "there is no target"
+    IGNORED = "all of its target is ignored"
+
+
+HINTS: dict[Kind, str] = {
+    "data": "these targets have no foreground, so there is nothing to learn from them: check them with"
+    " `lossreg check-targets`, and sample examples with foreground more often",
+    "fault": "the prediction is wrong, but the loss is zero: check the weights and masks of the loss, and that it gets"
+    " the right target",
+    "unknown": "pass prediction= and target= to the monitor, which distinguish right answers and empty targets from a"
+    " fault",
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class ZeroLoss(Rule):
-    """Losses that are zero: of empty targets a fact of the data, of others a fault.
+    """Losses that are zero. On empty targets this is a fact of the data, on others a fault.
 
-    Of empty targets beside others it is for information, since a sound training on mostly empty masks does so as well;
-    a warning where all targets are empty.
+    On empty targets beside others it is information, because a sound training on mostly empty masks has it as well. It
+    is a warning if all targets are empty.
 
-    A loss may be 0 for a right answer, so one with foreground counts only where the prediction is wrong somewhere.
-    Where there is no prediction or no target to tell, the event is of unknown kind.
+    A loss may be 0 for a right answer, so examples with foreground count only if the prediction is wrong somewhere.
+    Without prediction or target the kind of the event is "unknown".
 
     Args:
-        below: a loss of at most this magnitude is zero, units of the loss. 1e-6 is less than a mean cross-entropy or
-            focal loss has where one pixel in ten thousand is wrong, and what float32 loses beside 1.
-        wrong: share of pixels off by more than 0.5 from which an answer is not right, in (0, 1]. A tenth of a tiny
-            object of 0.1 % of the pixels.
-        share: of the examples that could be zero, how many must be, in (0, 1]. Below half it may be sample weights.
+        below: maximum magnitude of a zero loss, in units of the loss. 1e-6 is less than the mean cross-entropy or focal
+            loss with one wrong pixel in ten thousand; it is also what float32 loses beside 1.
+        wrong: share of pixels off by more than 0.5, above which a prediction is wrong, in (0, 1]. The default is a
+            tenth of a tiny object of 0.1 % of the pixels.
+        share: of the examples that could be zero, in (0, 1]. More must be zero; fewer may have sample weights of 0.
+
     Reads: Example.loss and empty, Mask.wrong; the batch's total where losses are not per example.
     """
 
@@ -85,48 +110,43 @@ class ZeroLoss(Rule):
     shares: ClassVar = frozenset({"wrong", "share"})
 
     def check(self, window: Window) -> Verdicts:
-        units = [unit for update in window.updates for unit in _units(update)]
-        known = [unit for unit in units if unit.empty is not None]
-        empty = [unit for unit in known if unit.empty]
-        filled = [unit for unit in known if not unit.empty and any(mask.wrong is not None for mask in unit.masks)]
+        units = [(unit, self._state(unit)) for update in window.updates for unit in _units(update)]
+        count = Counter(state for _, state in units)
+        zero = [(unit, state) for unit, state in units if unit.loss is not None and abs(unit.loss) <= self.below]
+
+        def verdict(kind: Kind, severity: Severity, states: set[_Unit], possible: int) -> Finding | None:
+            found = [unit for unit, state in zero if state in states]
+            if len(found) <= self.share * possible:
+                return None
+            return Finding(severity, {"zero": len(found), "examples": possible}, HINTS[kind], kind, ids(found))
+
+        seen = count[_Unit.RIGHT] + count[_Unit.WRONG]
+        known = count[_Unit.EMPTY] + seen + count[_Unit.NO_PREDICTION]
+        unseen = count[_Unit.NO_PREDICTION] + count[_Unit.NO_TARGET]
         verdicts: dict[str, Finding | None] = {}
         if known:
-            hint = "these targets have no foreground, so the loss has nothing to teach: check them with `lossreg "
-            hint += "check-targets`, and draw more samples that have foreground"
-            severity: Severity = "warning" if len(empty) == len(known) else "info"
-            verdicts["data"] = self._judged([u for u in empty if self._is_zero(u)], len(known), severity, "data", hint)
-        if filled:
-            zero = [unit for unit in filled if self._is_zero(unit) and self._is_wrong(unit)]
-            hint = "the prediction is wrong and the loss does not see it: check its weights and masks, and whether its"
-            hint += " target is the one that was meant"
-            verdicts["fault"] = self._judged(zero, len(filled), "error", "fault", hint)
-        rest = [] if filled else [unit for unit in units if _cannot_tell(unit)]
-        if rest:
-            hint = "give the monitor prediction= and target=, which tell a right answer and empty targets from a fault"
-            zero = [unit for unit in rest if self._is_zero(unit)]
-            verdicts["unknown"] = self._judged(zero, len(rest), "info", "unknown", hint)
+            severity: Severity = "warning" if count[_Unit.EMPTY] == known else "info"
+            verdicts["data"] = verdict("data", severity, {_Unit.EMPTY}, known)
+        if seen:
+            verdicts["fault"] = verdict("fault", "error", {_Unit.WRONG}, seen)
+        elif unseen:
+            verdicts["unknown"] = verdict("unknown", "info", {_Unit.NO_PREDICTION, _Unit.NO_TARGET}, unseen)
         return verdicts
 
-    def _is_zero(self, unit: Example) -> bool:
-        return unit.loss is not None and abs(unit.loss) <= self.below
-
-    def _is_wrong(self, unit: Example) -> bool:
-        return any(mask.wrong is not None and mask.wrong > self.wrong for mask in unit.masks)
-
-    def _judged(self, zero: list[Example], count: int, severity: Severity, kind: Kind, hint: str) -> Finding | None:
-        if len(zero) <= self.share * count:
-            return None
-        return Finding(severity, {"zero": len(zero), "examples": count}, hint, kind, ids(zero))
-
-
-def _cannot_tell(unit: Example) -> bool:
-    """No prediction to say whether zero is right, and a target that is not there or has foreground."""
-    ignored = bool(unit.masks) and all(mask.valid == 0 for mask in unit.masks)
-    return not unit.empty and not ignored and all(mask.wrong is None for mask in unit.masks)
+    def _state(self, unit: Example) -> _Unit:
+        wrong = [mask.wrong for mask in unit.masks if mask.wrong is not None]
+        if unit.empty:
+            return _Unit.EMPTY
+        if unit.empty is None:
+            is_ignored = bool(unit.masks) and all(mask.valid == 0 for mask in unit.masks)
+            return _Unit.IGNORED if is_ignored or wrong else _Unit.NO_TARGET
+        if not wrong:
+            return _Unit.NO_PREDICTION
+        return _Unit.WRONG if max(wrong) > self.wrong else _Unit.RIGHT
 
 
 def _units(update: Update) -> list[Example]:
-    """What has a loss of its own: the examples, or the batch as one, empty if all of them are."""
+    """Return the examples if they have losses, else the batch as one example, empty if all of its targets are."""
     if any(example.loss is not None for example in update.examples):
         return list(update.examples)
     if update.loss is None:

@@ -1,4 +1,4 @@
-"""What the masks of a data set are like: `lossreg check-targets`, and `examine` in Python."""
+"""Statistics of a data set's masks: `lossreg check-targets`, and `examine` in Python."""
 
 from lossreg.health.targets.examine import examine
 from lossreg.health.targets.picture import draw_targets

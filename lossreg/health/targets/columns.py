@@ -1,4 +1,4 @@
-"""Targets in a column of Parquet files: masks, where they lie, or only whether a sample has one."""
+"""Targets in a column of Parquet files: masks, paths of masks, or flags for the presence of a mask."""
 
 from __future__ import annotations
 
@@ -6,30 +6,30 @@ import glob
 import io
 import re
 from collections.abc import Callable, Iterator
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
 from lossreg.errors import LossregError, ShapeError
-from lossreg.health.targets.examine import as_array
+from lossreg.health.targets.arrays import as_array
 from lossreg.health.targets.images import read_file, read_image
 from lossreg.health.targets.report import Flag, Mask, Target, Unreadable
-from lossreg.messages import require
+from lossreg.messages import did_you_mean, require
 
 _NUMBER = re.compile(r"BOOLEAN|U?(TINY|SMALL|BIG|HUGE)INT|U?INTEGER|FLOAT|DOUBLE|DECIMAL\(\d+,\d+\)")
 _DECIMAL = re.compile(r"DECIMAL\(\d+,\d+\)")
-_IMAGE: Final = {"bytes", "path"}  # fields of an image in a data set of Hugging Face
+_IMAGE: Final = ("bytes", "path")  # fields of an image in a data set of Hugging Face
 
 
 def read_column(path: Path, column: str | None) -> Iterator[Target]:
-    """The targets of one column, row by row.
+    """Return the targets of one column, read row by row.
 
     Args:
         path: a Parquet file, or a folder of them at any depth.
         column: encoded PNG or TIFF, or a record of `bytes` and `path`; paths of PNG, TIFF or .npy files from the folder
-            of the Parquet file; nested lists of numbers; booleans or numbers, which tell whether there is a mask.
+            of the Parquet file; nested lists of numbers; booleans or numbers that are true if there is a mask.
+
     Raises:
-        LossregError: the files cannot be read, there is no such column, or its type says nothing about masks.
+        LossregError: the files cannot be read, there is no such column, or its type cannot hold masks.
     """
     require("duckdb", extra="records", use="check-targets of Parquet")
     require("numpy", "PIL", extra="targets", use="check-targets")
@@ -45,23 +45,22 @@ def read_column(path: Path, column: str | None) -> Iterator[Target]:
         raise LossregError(f"{path}: cannot be read as Parquet: {str(error).splitlines()[0]}") from error
     types = {name: kind for name, kind, *_ in described}
     if column is None:
-        raise LossregError(f"{path}: say which column holds the targets: --column, one of {', '.join(types)}")
+        raise LossregError(f"{path}: name the column of the targets with --column, one of {', '.join(types)}")
     if column not in types:
-        close = get_close_matches(column, types, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(types)}"
-        raise LossregError(f"{path}: no column {column!r}; {hint}")
+        hint = did_you_mean(column, types, otherwise=f"the columns are {', '.join(types)}")
+        raise LossregError(f"{path}: unknown column {column!r}; {hint}")
     reader = _reader(types[column], folder)
     if reader is None:
         raise LossregError(
-            f"{path}: column {column} is {types[column]}, which is no mask; expected encoded images, paths, nested"
-            " lists of numbers, or booleans or numbers that say whether there is a mask"
+            f"{path}: column {column!r} has type {types[column]}, which cannot hold masks; expected encoded images,"
+            " paths, nested lists of numbers, or booleans or numbers that are true if there is a mask"
         )
-    kind = _DECIMAL.sub("DOUBLE", types[column])  # which arrays lack
+    kind = _DECIMAL.sub("DOUBLE", types[column])  # NumPy has no decimals
     return _rows(connection, files, f'CAST("{column.replace(chr(34), chr(34) * 2)}" AS {kind})', reader)
 
 
 def _reader(kind: str, folder: Path) -> Callable[[Any, str], Iterator[Target]] | None:
-    """What makes targets of a value of this type and the name of its row."""
+    """Return a function from a value and the name of its row to targets; None if the type cannot hold masks."""
     if _NUMBER.fullmatch(kind):
         return lambda value, name: iter([Flag(name, value is not None and value == value and bool(value))])
     if kind.endswith("]"):

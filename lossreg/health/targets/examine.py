@@ -1,14 +1,14 @@
-"""Statistics of masks, to be looked at before training: how many are empty, how large is what they mark."""
+"""Statistics of a data set's masks, for a look before training: empty masks, foreground, values."""
 
 from __future__ import annotations
 
 from array import array
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from lossreg.errors import ShapeError
+from lossreg.health.targets.arrays import as_array
 from lossreg.health.targets.findings import Problems, findings
 from lossreg.health.targets.report import Bin, Flag, Mask, TargetReport, Unreadable, ValueCount
 from lossreg.messages import require
@@ -16,7 +16,7 @@ from lossreg.messages import require
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-# Of the foreground's share, between "empty" and "full". Evenly spaced in its logarithm: tiny objects matter.
+# Bins of the foreground's share, between "empty" and "full". Evenly spaced in its logarithm: tiny objects matter.
 EDGES: Final = (0.0, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
 QUANTILES: Final = {
     "minimum": 0.0,
@@ -27,24 +27,25 @@ QUANTILES: Final = {
     "95 %": 0.95,
     "maximum": 1.0,
 }
-MOST_VALUES: Final = 256  # that are counted apart; more are no classes
+MOST_VALUES: Final = 256  # values with their own count; classes are fewer
 MOST_IN_A_MASK: Final = 64  # values; masks of classes have fewer, photographs more
-MOST_SHAPES: Final = 10  # that are listed
+MOST_SHAPES: Final = 10  # in the report
 
 
 def examine(masks: Iterable[object], *, ignore_index: int | None = None) -> TargetReport:
-    """Look at every mask once, and at one at a time.
+    """Return statistics of masks. Each is read once, one at a time.
 
-    Foreground is every value above 0. A mask of several planes (C, H, W) counts as one; where its planes are one-hot,
-    it is read as class indices, of which 0 is the background.
+    Foreground is every value above 0. A mask of several planes (C, H, W) counts as one. One-hot planes are read as
+    class indices, with 0 for the background.
 
     Args:
         masks: arrays or tensors of any size, (H, W), (1, H, W), (C, H, W) or volumes, of booleans, integers or floats;
-            or `Mask`, `Flag` and `Unreadable`, as `read_targets` gives them.
-        ignore_index: a value whose pixels do not count.
+            or `Mask`, `Flag` and `Unreadable`, the results of `read_targets`.
+        ignore_index: value of pixels that do not count.
+
     Raises:
         MissingLibraryError: NumPy is not installed.
-        ShapeError: an array is a single number, or not of numbers.
+        ShapeError: an array is a single number, has no pixels, or does not hold numbers.
     """
     require("numpy", extra="targets", use="check-targets")
     tally = _Tally(ignore_index)
@@ -53,33 +54,9 @@ def examine(masks: Iterable[object], *, ignore_index: int | None = None) -> Targ
     return tally.report()
 
 
-def as_array(values: Any) -> npt.NDArray[Any]:
-    """A tensor, an array or nested lists as an array of numbers with at least one dimension.
-
-    Raises:
-        ShapeError: it is a single number, has no pixels, or is not made of numbers.
-    """
-    import numpy as np
-
-    if hasattr(values, "detach"):  # a tensor
-        values = values.detach().cpu()
-        values = values.float() if str(values.dtype) == "torch.bfloat16" else values  # which NumPy lacks
-    try:
-        found = np.asarray(values)
-    except (TypeError, ValueError) as error:  # lists of unequal length
-        raise ShapeError(f"expected an array of numbers: {error}") from error
-    if found.dtype.kind not in "biuf":
-        raise ShapeError(f"expected booleans, integers or floats, got dtype {found.dtype}")
-    if found.ndim == 0:
-        raise ShapeError(f"expected a mask (H, W), got the number {found.item()!r}; a class label is no mask")
-    if found.size == 0:
-        raise ShapeError(f"expected a mask (H, W), got shape {found.shape} without any pixel")
-    return found
-
-
 @dataclass
 class _Tally:
-    """What is known so far."""
+    """The counts and sums so far."""
 
     ignore_index: int | None
     masks: int = 0
@@ -92,14 +69,14 @@ class _Tally:
     value_masks: Counter[float] = field(default_factory=Counter)
     value_pixels: Counter[float] = field(default_factory=Counter)
     more_values: bool = False
-    extent: list[float] = field(default_factory=list)  # lowest and highest value
+    extent: list[float] = field(default_factory=list)  # minimum and maximum
     dtypes: Counter[str] = field(default_factory=Counter)
     shapes: Counter[str] = field(default_factory=Counter)
     problems: Problems = field(default_factory=Problems)
 
     def add(self, item: Mask | Flag | Unreadable) -> None:
         if isinstance(item, Unreadable):
-            self.problems.note("unreadable", f"{item.name}: {item.reason}")
+            self.problems.add("unreadable", f"{item.name}: {item.reason}")
             return
         self.masks += 1
         if isinstance(item, Flag):
@@ -107,21 +84,21 @@ class _Tally:
             self.empty += not item.present
         elif item.values is None:
             self.empty += 1
-            self.problems.note("missing", item.name)
+            self.problems.add("missing", item.name)
         else:
             if item.note:
-                self.problems.note("reading", f"{item.name}: {item.note}")
+                self.problems.add("reading", f"{item.name}: {item.note}")
             self._add_pixels(item.name, as_array(item.values))
 
     def report(self) -> TargetReport:
-        """The statistics, and what to say of them."""
+        """Return the statistics with their findings."""
         shapes = self.shapes.most_common(MOST_SHAPES)
         values = tuple(
             ValueCount(value, count, self.value_pixels[value] / max(self.pixels, 1))
             for value, count in sorted(self.value_masks.items())
         )
         counts = self.problems.counts
-        return TargetReport(
+        report = TargetReport(
             masks=self.masks,
             empty=self.empty,
             full=self.full,
@@ -139,10 +116,8 @@ class _Tally:
             dtypes=dict(self.dtypes.most_common()),
             shapes=dict(shapes),
             more_shapes=self.shapes.total() - sum(count for _, count in shapes),
-            findings=findings(
-                self.masks, self.empty, self.full, self.flags, [row.value for row in values], self.problems
-            ),
         )
+        return replace(report, findings=findings(report, self.problems))
 
     def _add_pixels(self, name: str, values: npt.NDArray[Any]) -> None:
         import numpy as np
@@ -154,7 +129,7 @@ class _Tally:
         if values.dtype.kind == "f":
             valid = self._finite(name, valid)
         if valid.size == 0:
-            self.problems.note("ignored", name)
+            self.problems.add("ignored", name)
             return
         foreground = int(np.count_nonzero(valid > 0))
         self.pixels += valid.size
@@ -166,11 +141,11 @@ class _Tally:
         low, high = float(valid.min()), float(valid.max())
         self.extent = [min([low, *self.extent[:1]]), max([high, *self.extent[1:]])]
         if low < 0:
-            self.problems.note("negative", f"{name}: {low:g}")
+            self.problems.add("negative", f"{name}: {low:g}")
         self._count_values(name, valid)
 
     def _finite(self, name: str, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """The finite ones; the others are noted."""
+        """Return the finite values, and add a problem for the others."""
         import numpy as np
 
         finite: npt.NDArray[np.bool_] = np.isfinite(values)
@@ -178,27 +153,27 @@ class _Tally:
             return values
         for rule, found in (("nan", np.isnan(values)), ("infinite", np.isinf(values))):
             if found.any():
-                self.problems.note(rule, f"{name}: {np.count_nonzero(found)} pixels")
+                self.problems.add(rule, f"{name}: {np.count_nonzero(found)} pixels")
         return values[finite]
 
     def _count_values(self, name: str, values: npt.NDArray[Any]) -> None:
-        """In how many masks each whole number is, and in how many pixels."""
+        """Count the masks and the pixels of each whole number."""
         import numpy as np
 
         if values.dtype.kind == "f":
             whole = values == np.floor(values)
             if not whole.all():
-                self.problems.note("non-integer", f"{name}: {values[~whole][0]:g}")
+                self.problems.add("non-integer", f"{name}: {values[~whole][0]:g}")
                 self.more_values = True
                 values = values[whole]
-        if values.dtype in (np.bool_, np.uint8):  # several times as fast as sorting them
+        if values.dtype in (np.bool_, np.uint8):  # several times faster than sorting
             counts = np.bincount(values, minlength=1)
             found = np.flatnonzero(counts)
             counts = counts[found]
         else:
             found, counts = np.unique(values, return_counts=True)
         if len(found) > MOST_IN_A_MASK:
-            self.problems.note("many values", f"{name}: {len(found)} values")
+            self.problems.add("many values", f"{name}: {len(found)} values")
         for value, count in zip(found.tolist(), counts.tolist(), strict=True):
             if value in self.value_masks or len(self.value_masks) < MOST_VALUES:
                 self.value_masks[value] += 1
@@ -208,7 +183,7 @@ class _Tally:
 
 
 def _class_indices(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """(C, H, W) of which exactly one plane is 1 everywhere: the number of that plane. Everything else as it is."""
+    """Return one-hot planes (C, H, W) as class indices (H, W), and any other array unchanged."""
     if values.ndim != 3 or values.shape[0] < 2:
         return values
     ones = values == 1

@@ -1,4 +1,4 @@
-"""Masks of PNG, TIFF and .npy files."""
+"""Readers of masks in PNG, TIFF and .npy files."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from lossreg.errors import ShapeError
-from lossreg.health.targets.examine import as_array
+from lossreg.health.targets.arrays import as_array
 from lossreg.health.targets.report import Mask, Target, Unreadable
 from lossreg.messages import one_line
 
@@ -24,12 +24,12 @@ _COLOUR = {"LA": "L", "PA": "P", "RGB": "RGB", "RGBA": "RGB"}  # mode -> without
 
 
 def read_file(path: Path, name: str, limit: int | None) -> Iterator[Target]:
-    """The masks of a PNG, TIFF or .npy file."""
+    """Yield the masks of a PNG, TIFF or .npy file. limit: of masks in an array; None for all."""
     return _read_array(path, name, limit) if path.suffix.lower() == ARRAY else read_image(path, name)
 
 
 def read_image(source: Any, name: str) -> Iterator[Target]:
-    """The mask of a PNG, or one for each page of a TIFF. source: a path or an open binary file."""
+    """Yield the mask of a PNG, or one per page of a TIFF. source: a path or an open binary file."""
     from PIL import Image
 
     try:
@@ -38,40 +38,42 @@ def read_image(source: Any, name: str) -> Iterator[Target]:
             for page in range(pages):
                 image.seek(page)
                 yield image_mask(image, name if pages == 1 else f"{name}, page {page + 1}")
-    except Exception as error:  # noqa: BLE001 - a decoder may raise anything of a broken file
+    except Exception as error:  # noqa: BLE001 - a decoder may raise any error for a broken file
         yield Unreadable(name, one_line(error))
 
 
 def image_mask(image: Image, name: str) -> Mask | Unreadable:
-    """A mask from an open image: the palette's index, and one value where the colours are alike."""
+    """Return the mask of an open image: one channel, palette indices, or equal colour channels."""
     import numpy as np
 
     if image.mode in _GREY:
-        note = "the index into the palette is the value" if image.mode == "P" else ""
+        note = "palette indices are the values" if image.mode == "P" else ""
         return Mask(name, np.asarray(image), note)
     if image.mode not in _COLOUR:
-        return Unreadable(name, f"an image of mode {image.mode} is no mask; save it with one value per pixel")
+        return Unreadable(name, f"image mode {image.mode} is not supported; save the mask with one value per pixel")
     plain = np.asarray(image if image.mode in ("RGB", "LA", "PA") else image.convert(_COLOUR[image.mode]))
     if image.mode in ("LA", "PA"):
-        return Mask(name, plain[..., 0], "its transparency is left out")
+        return Mask(name, plain[..., 0], "the alpha channel is ignored")
     if (plain == plain[..., :1]).all():
-        return Mask(name, plain[..., 0], f"{image.mode} of which the colours are alike: one of them is the value")
-    return Unreadable(name, "a coloured image; save the class index of each pixel instead (one channel or a palette)")
+        return Mask(name, plain[..., 0], f"the channels of {image.mode} are equal: the first is the value")
+    return Unreadable(
+        name, "the image is coloured; save the class index of each pixel instead (one channel or a palette)"
+    )
 
 
 def spread(items: Sequence[T], limit: int | None) -> Iterator[T]:
-    """At most `limit` of them, evenly spaced."""
+    """Return at most `limit` items, evenly spaced."""
     count = len(items) if limit is None else min(limit, len(items))
     return (items[index * len(items) // count] for index in range(count))
 
 
 def _read_array(path: Path, name: str, limit: int | None) -> Iterator[Target]:
-    """(H, W), (N, H, W) or (N, C, H, W), mapped: one mask is read at a time."""
+    """Yield the masks of an array (H, W), (N, H, W) or (N, C, H, W). The file is memory-mapped."""
     import numpy as np
 
     try:
         masks = np.load(path, mmap_mode="r", allow_pickle=False)
-        as_array(masks.flat[:1])  # of numbers, and any at all
+        as_array(masks.flat[:1])  # raises unless it has numbers
     except (OSError, ValueError, EOFError, ShapeError) as error:
         yield Unreadable(name, one_line(error))
         return

@@ -1,4 +1,4 @@
-"""Targets of a Dataset, a DataLoader or any iterable that the user names as `module:loader`."""
+"""Targets of a Dataset, a DataLoader or another iterable, named as `module:loader`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from lossreg.errors import LossregError, ShapeError
-from lossreg.health.targets.examine import as_array
+from lossreg.health.targets.arrays import as_array
 from lossreg.health.targets.images import image_mask, spread
 from lossreg.health.targets.report import Mask, Target, Unreadable
 from lossreg.messages import one_line, require
@@ -19,10 +19,10 @@ KEYS: Final = ("mask", "masks", "target", "targets", "label", "labels")  # of it
 
 
 def read_loader(name: str, limit: int | None) -> Iterator[Target]:
-    """Import what the user named, as `python -m` would from the current directory, and read its targets.
+    """Import a loader, as `python -m` does from the current directory, and return its targets.
 
-    Items are masks, pairs of image and mask, or mappings with one of `KEYS`. A DataLoader's batches, and items
-    (B, 1, H, W), are taken apart; every other item is one mask.
+    Items are masks, pairs of image and mask, or mappings with one of `KEYS`. Batches of a DataLoader, and items
+    (B, 1, H, W), are split into their masks. Every other item is one mask.
 
     Raises:
         LossregError: it cannot be imported, called without arguments, or iterated.
@@ -31,7 +31,9 @@ def read_loader(name: str, limit: int | None) -> Iterator[Target]:
     found = _called(name, _imported(name))
     if isinstance(found, Mapping):
         keys = ", ".join(map(str, found))
-        raise LossregError(f"{name}: a mapping of {keys:.200}; name a function that returns one of them")
+        raise LossregError(
+            f"{name}: got a mapping with keys {keys:.200}; name a function that returns one of the values"
+        )
     if isinstance(found, (str, bytes)) or not _iterable(found):
         raise LossregError(
             f"{name}: expected a Dataset, a DataLoader, an iterable or a function without arguments that returns one,"
@@ -54,19 +56,22 @@ def _imported(name: str) -> object:
             found = getattr(found, part)
         except AttributeError as error:
             public = [each for each in dir(found) if not each.startswith("_")]
-            raise LossregError(f"{name}: there is no {part}; there are {', '.join(public):.200}") from error
+            raise LossregError(
+                f"{name}: unknown name {part!r}; the public names are {', '.join(public):.200}"
+            ) from error
     return found
 
 
 def _called(name: str, found: object) -> object:
-    """What it returns, if it is a class or a function."""
+    """Call a class or a function, and return its result; return any other object unchanged."""
     if not (isinstance(found, type) or (callable(found) and not _iterable(found))):
         return found
     try:
         inspect.signature(found).bind()
     except TypeError as error:
         raise LossregError(
-            f"{name}{inspect.signature(found)} needs arguments; name a function without any that returns the dataset"
+            f"{name}{inspect.signature(found)} needs arguments; name a function without arguments that returns the"
+            " dataset"
         ) from error
     try:
         return found()
@@ -83,7 +88,7 @@ def _read(found: Any, limit: int | None) -> Iterator[Target]:
         for index in spread(range(len(found)), limit):
             try:
                 item = found[index]
-            except Exception as error:  # noqa: BLE001 - one broken sample is told and passed over
+            except Exception as error:  # noqa: BLE001 - a broken sample is reported; the others are read
                 yield Unreadable(f"item {index}", one_line(error))
             else:
                 yield from _targets(item, f"item {index}", batched=False)
@@ -93,18 +98,18 @@ def _read(found: Any, limit: int | None) -> Iterator[Target]:
     try:
         for index, item in enumerate(found):
             yield from _targets(item, f"{name} {index}", batched=batched)
-    except Exception as error:  # noqa: BLE001 - what was read before is worth telling
-        yield Unreadable(f"after {name} {index}", f"{one_line(error)}; the iteration ended there")
+    except Exception as error:  # noqa: BLE001 - the earlier targets are worth a report
+        yield Unreadable(f"after {name} {index}", f"{one_line(error)}; no later targets are read")
 
 
 def _is_torch(found: object, name: str) -> bool:
-    """Whether it is one of torch's; nothing is, where nobody imported torch."""
+    """Return True for an instance of a class of torch.utils.data, without importing torch."""
     data = sys.modules.get("torch.utils.data")
     return data is not None and isinstance(found, getattr(data, name))
 
 
 def _targets(item: object, name: str, *, batched: bool) -> Iterator[Target]:
-    """The masks of an item: one, or those of a batch."""
+    """Yield the masks of an item: one, or those of a batch."""
     try:
         mask = _mask_of(item)
         if batched and isinstance(mask, (list, tuple)):  # of samples of different sizes
@@ -129,8 +134,8 @@ def _mask_of(item: object) -> Any:
         if key in item:
             return item[key]
     raise LossregError(
-        f"no mask under {', '.join(KEYS)}; its keys are {', '.join(map(str, item)):.200}; name a"
-        " function that returns the masks"
+        f"no mask under {', '.join(KEYS)}; the keys are {', '.join(map(str, item)):.200}; name a function that returns"
+        " the masks"
     )
 
 

@@ -1,4 +1,4 @@
-"""What `examine` found, as a picture."""
+"""A picture of the result of `examine`."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from lossreg.records.atomic_write import write_figure
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-MOST_BARS: Final = 20  # of values; the most frequent ones are drawn
-FEWEST_BARS: Final = 6  # for which there is room, so that two are not as thick as walls
-# Okabe and Ito 2008: told apart with any colour vision.
+MOST_BARS: Final = 20  # values; the most frequent are drawn
+FEWEST_BARS: Final = 6  # bars that the axis has room for, so that two bars are not too thick
+# Okabe and Ito 2008: distinct with any colour vision.
 BETWEEN, EDGE = "#0072B2", "#D55E00"
 
 
 def draw_targets(report: TargetReport, path: Path, title: str = "") -> None:
-    """Write the distribution of foreground and the values that occur to a .png file.
+    """Write the distribution of foreground, and the values, to a .png file.
 
     Raises:
         LossregError: matplotlib is not installed, or the file cannot be written.
@@ -37,11 +37,11 @@ def draw_targets(report: TargetReport, path: Path, title: str = "") -> None:
 
 
 def check_png(path: Path) -> None:
-    """That a picture can be drawn at all, before anything is read.
+    """Check that a picture can be drawn, before reading any target.
 
     Raises:
         MissingLibraryError: matplotlib is not installed.
-        LossregError: the file's name ends otherwise.
+        LossregError: the file's name does not end in .png.
     """
     if path.suffix.lower() != ".png":
         raise LossregError(f"{path}: expected a file ending in .png, got {path.suffix!r}")
@@ -49,7 +49,7 @@ def check_png(path: Path) -> None:
 
 
 def bars(report: TargetReport) -> list[tuple[str, int]]:
-    """The distribution of foreground: empty, each bin, full, as label and number of masks."""
+    """Return the distribution of foreground as pairs of label and number of masks: empty, each bin, full."""
     between = [
         (f"to {_percent(each.high)}" if each.high < 1 else f"over {_percent(each.low)}", each.masks)
         for each in report.histogram
@@ -83,7 +83,7 @@ def _draw_values(axes: Axes, report: TargetReport) -> None:
     axes.set_yticks(range(len(rows)), [f"{row.value:g}" for row in rows])
     axes.set_ylim(max(len(rows), FEWEST_BARS) - 0.5, -0.5)  # from the top
     axes.margins(x=0.45)
-    axes.set(title="values" + (" (there are more)" if more else ""), xlabel="masks that have it", ylabel="value")
+    axes.set(title="values" + (" (there are more)" if more else ""), xlabel="masks with the value", ylabel="value")
     _grid(axes)
     if not rows:
         axes.text(0.5, 0.5, "no whole numbers", ha="center", transform=axes.transAxes)

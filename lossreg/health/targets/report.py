@@ -1,4 +1,4 @@
-"""What `examine` takes and what it finds."""
+"""The input and the result of `examine`."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ Severity = Literal["error", "warning", "note"]
 
 
 class Mask(NamedTuple):
-    """One target. values: its array or tensor, of any shape but a single number; None where there is no mask."""
+    """One target. values: an array or tensor with at least one dimension; None if the sample has no mask."""
 
     name: str
     values: Any
-    note: str = ""  # how it was read, where that is not plain
+    note: str = ""  # how it was read, unless it is a plain image
 
 
 class Flag(NamedTuple):
-    """Whether a sample has a mask, of which nothing else is known."""
+    """The presence of a mask, without its pixels."""
 
     name: str
     present: bool
 
 
 class Unreadable(NamedTuple):
-    """A target that could not be read."""
+    """A target that cannot be read."""
 
     name: str
     reason: str
@@ -34,7 +34,7 @@ Target = Mask | Flag | Unreadable
 
 
 class Bin(NamedTuple):
-    """How many masks have a share of foreground in (low, high], neither empty nor full."""
+    """A bin of the histogram: the number of masks with a share of foreground in (low, high], without full masks."""
 
     low: float
     high: float
@@ -42,7 +42,7 @@ class Bin(NamedTuple):
 
 
 class ValueCount(NamedTuple):
-    """A value: in how many masks it occurs, and the share of all pixels that have it."""
+    """A value of the masks. masks: number of masks with it. pixels: share of all pixels with it."""
 
     value: float
     masks: int
@@ -50,7 +50,7 @@ class ValueCount(NamedTuple):
 
 
 class TargetFinding(NamedTuple):
-    """One thing to know. rule: its name. masks: of how many it is true. examples: some of them, by name."""
+    """A finding about the targets. masks: number of masks with it. examples: names of the first of them."""
 
     rule: str
     severity: Severity
@@ -61,15 +61,15 @@ class TargetFinding(NamedTuple):
 
 @dataclass(frozen=True)
 class TargetReport:
-    """What `examine` found.
+    """The result of `examine`.
 
-    masks: how many were read. empty: without any foreground; `missing` of these have no mask at all. full: without any
-    background. ignored: without any pixel that counts; they are neither empty nor full. flags: how many of the masks
-    are only known to be there or not. unreadable: how many more could not be read.
-    foreground: its share of all pixels; None if there is no pixel.
-    quantiles: of the share of foreground of each mask that is not empty. histogram: of all masks that are neither empty
-    nor full. values: the whole numbers that occur; more_values: there are others than those listed.
-    minimum, maximum: of the finite values. dtypes, shapes: how many masks have each; more_shapes: masks of others.
+    masks: number of readable targets. empty: masks without foreground. missing: empty masks that are absent. full:
+    masks without background. ignored: masks without a valid pixel, neither empty nor full. flags: masks given by
+    `Flag`, without pixels. unreadable: targets that cannot be read, not among `masks`.
+    foreground: its share of all pixels; None without pixels.
+    quantiles: of the share of foreground, over the masks that are not empty. histogram: the masks that are neither
+    empty nor full. values: the whole numbers in the masks; more_values: True if there are other values.
+    minimum, maximum: of the finite values. dtypes, shapes: number of masks of each. more_shapes: masks of other shapes.
     """
 
     masks: int
@@ -89,15 +89,15 @@ class TargetReport:
     dtypes: dict[str, int]
     shapes: dict[str, int]
     more_shapes: int
-    findings: tuple[TargetFinding, ...]
+    findings: tuple[TargetFinding, ...] = ()
 
     @property
     def failed(self) -> bool:
-        """Whether nothing can be learned from these targets: all are empty, or none could be read."""
+        """Return True if there is nothing to learn from these targets: all are empty, ignored or unreadable."""
         return any(finding.severity == "error" for finding in self.findings)
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain data, ready for JSON."""
+        """Return plain data, ready for JSON."""
         plain = asdict(self)
         for name in ("histogram", "values", "findings"):
             plain[name] = [item._asdict() for item in getattr(self, name)]

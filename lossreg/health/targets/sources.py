@@ -1,4 +1,4 @@
-"""Where targets come from: files and folders. Each mask is read when it is asked for."""
+"""The sources of targets: files, folders, Parquet and loaders. Masks are read one by one."""
 
 from __future__ import annotations
 
@@ -17,30 +17,32 @@ from lossreg.health.targets.report import Target
 from lossreg.messages import require
 
 TABLE: Final = ".parquet"
-TAKEN: Final = "a folder of PNG, TIFF or .npy files, one such file, a Parquet file with --column, or module:loader"
+EXPECTED: Final = "a folder of PNG, TIFF or .npy files, one such file, a Parquet file with --column, or module:loader"
 
 _LOADER = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 
 def read_targets(where: str | Path, *, column: str | None = None, limit: int | None = None) -> Iterator[Target]:
-    """Every target of a source, one at a time.
+    """Yield the targets of a source, one at a time.
 
     Args:
         where: a folder of PNG, TIFF or .npy files, at any depth; one such file; a Parquet file or a folder of them,
             with `column`; or `module:loader`, which is imported and so runs its code.
         column: of Parquet: encoded PNG or TIFF, paths of such files, nested lists of numbers, or booleans or numbers
-            that say whether a sample has a mask.
-        limit: at most so many, spread evenly over files, arrays and datasets of known length; the first of others.
+            that are true if the sample has a mask.
+        limit: maximum number of targets. They are spread evenly over files, arrays and datasets of known length; of
+            other sources the first are read.
+
     Raises:
-        LossregError: there is no such source, or it holds no targets at all.
-        MissingLibraryError: what reads it is not installed.
+        LossregError: there is no such source, or it holds no targets.
+        MissingLibraryError: the library that reads it is not installed.
     """
     path = Path(where)
     if not path.exists():
         if not _LOADER.fullmatch(str(where)):
-            raise LossregError(f"{where}: there is no such file or folder; expected {TAKEN}")
+            raise LossregError(f"{where}: no such file or folder; expected {EXPECTED}")
         if column is not None:
-            raise LossregError(f"--column is for Parquet files, and {where} is a loader; leave it out")
+            raise LossregError(f"--column is for Parquet files, but {where} is a loader; leave it out")
         found = read_loader(str(where), limit)
     elif column is not None or path.suffix.lower() == TABLE:
         found = read_column(path, column)
@@ -53,17 +55,17 @@ def read_targets(where: str | Path, *, column: str | None = None, limit: int | N
 def _read_files(path: Path, limit: int | None) -> Iterator[Target]:
     if path.is_file():
         if path.suffix.lower() not in (*IMAGES, ARRAY):
-            raise LossregError(f"{path}: cannot be read as masks; expected {TAKEN}")
+            raise LossregError(f"{path}: cannot be read as masks; expected {EXPECTED}")
         return read_file(path, path.name, limit)
     files, others = _listed(path)
     if not files:
-        raise LossregError(f"{path}: {_nothing(others)}; expected {TAKEN}")
+        raise LossregError(f"{path}: {_reason(others)}; expected {EXPECTED}")
     named = [(file, file.relative_to(path).as_posix()) for file in spread(files, limit)]
     return (target for file, name in named for target in read_file(file, name, limit))
 
 
 def _listed(folder: Path) -> tuple[list[Path], list[str]]:
-    """The files that may be masks, by name, and the suffixes of all others. Hidden files are passed over."""
+    """Return the files with masks, by name, and the suffixes of all others. Hidden files are left out."""
     files, others = [], set()
     for root, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -78,5 +80,5 @@ def _listed(folder: Path) -> tuple[list[Path], list[str]]:
     return files, sorted(others)
 
 
-def _nothing(others: list[str]) -> str:
-    return f"only {', '.join(others[:5])} files there" if others else "an empty folder"
+def _reason(others: list[str]) -> str:
+    return f"the folder holds only {', '.join(others[:5])} files" if others else "the folder is empty"

@@ -1,4 +1,4 @@
-"""`lossreg plot`: the curves are the losses', and a picture shows them."""
+"""`lossreg plot`: curves equal formulas, and a picture shows them."""
 
 import json
 import math
@@ -24,7 +24,7 @@ FIRST_PARTY = [entry for entry in losses.entries() if entry.provider in ("lossre
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """Run the command in a folder of its own; returns its result."""
+    """Return a function that runs the command in a folder of its own."""
     monkeypatch.chdir(tmp_path)
 
     def command(*arguments):
@@ -38,7 +38,7 @@ def run(tmp_path, monkeypatch):
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """What is drawn, instead of drawing it: labels, curves and title."""
+    """Record labels, curves and title instead of drawing them."""
     seen = {}
 
     def instead(sampled, title, path):
@@ -79,7 +79,7 @@ def test_focal_without_focusing_is_half_the_cross_entropy():
     assert focal.background.gradients == near(tuple(1 / (1 + math.exp(-x)) / 2 for x in (-1.0, 3.0)))
 
 
-def test_two_classes_of_which_the_background_has_logit_0():
+def test_two_classes_where_the_background_has_logit_0():
     """Softmax of (0, x) is sigmoid of x; cross-entropy of class indices is that of a mask."""
     sampled = curves(nn.CrossEntropyLoss(), [0.0, 2.0], classes=2)
     assert sampled.foreground.values == near((math.log(2), math.log1p(math.exp(-2))))
@@ -87,7 +87,7 @@ def test_two_classes_of_which_the_background_has_logit_0():
 
 
 def test_predictions_are_the_sigmoid_of_the_logits():
-    """Where the empty mask is drawn; by default it spans nearly all of 0 to 1."""
+    """They are the axis of the empty mask; by default it spans nearly all of 0 to 1."""
     assert curves(nn.MSELoss(), [0.0, math.log(3)]).predictions == near((0.5, 0.75))
     whole = curves(nn.MSELoss()).predictions
     assert whole[0] < 0.001
@@ -95,8 +95,8 @@ def test_predictions_are_the_sigmoid_of_the_logits():
     assert list(whole) == sorted(whole)
 
 
-def test_a_gradient_that_is_not_there_is_0():
-    """Of a constant, and of a loss that only its own parameters move."""
+def test_a_missing_gradient_is_0():
+    """For a constant, and for a loss that depends on its own parameters only."""
 
     class Constant(nn.Module):
         def __init__(self, value):
@@ -128,8 +128,8 @@ def test_sampling_leaves_the_random_numbers_alone_and_repeats():
         assert curves(Noise(), [1.0, 2.0]) == first
 
 
-def test_a_loss_that_refuses_the_tensors_says_so():
-    """Its own error is chained, with the shapes that it was given."""
+def test_a_loss_that_raises_on_the_tensors_is_an_error():
+    """Its own error is the cause, and the message names the shapes."""
     with pytest.raises(LossregError) as caught:
         curves(nn.CosineEmbeddingLoss())
     assert str(caught.value).startswith(
@@ -138,7 +138,7 @@ def test_a_loss_that_refuses_the_tensors_says_so():
     assert isinstance(caught.value.__cause__, TypeError)
 
 
-def test_a_loss_without_reduction_says_so():
+def test_a_loss_without_reduction_is_an_error():
     """One value is drawn, not an image."""
     with pytest.raises(LossregError, match=r"MSELoss returned \(1, 1, 8, 8\), .* choose a reduction that gives one"):
         curves(nn.MSELoss(reduction="none"))
@@ -153,14 +153,14 @@ def test_the_command_writes_a_picture_and_prints_its_path(run, tmp_path):
 
 
 def test_an_svg_holds_the_labels(run, tmp_path):
-    """Titles, units and a legend that tells values and targets apart; matplotlib names each in a comment."""
+    """Titles, units and a legend of values and targets; matplotlib writes each into a comment."""
     result = run("focal", "--param", "gamma=0,2", "--params", '{"alpha": 0.5}', "--out", "new.SVG")
     assert result.output == "new.SVG\n"
     text = (tmp_path / "new.SVG").read_text()
     ElementTree.fromstring(text)
     for label in (
         "segmentation/focal   alpha = 0.5",
-        "Down-weight easy pixels by (1 - p_t)^gamma.",
+        "Cross-entropy with easy pixels down-weighted by (1 - p_t)^gamma.",
         "gamma = 0",
         "gamma = 2",
         "target 0",
@@ -175,7 +175,7 @@ def test_an_svg_holds_the_labels(run, tmp_path):
 
 
 def test_a_picture_shows_the_curves_and_no_formula(tmp_path):
-    """Dollars are text, of which `\\frac` alone would be an error; values that are not finite leave a gap."""
+    """Dollars are text, although `\\frac` alone would be an error; values that are not finite leave a gap."""
     sampled = curves(nn.MSELoss(), [0.0, 1.0])
     gap = sampled._replace(background=sampled.background._replace(values=(math.nan, math.inf)))
     draw({"cost = $5$": sampled, "_hidden": gap}, r"a $\frac$ title", tmp_path / "x.svg")
@@ -185,7 +185,7 @@ def test_a_picture_shows_the_curves_and_no_formula(tmp_path):
 
 
 def test_one_curve_for_each_value(run, drawn):
-    """Each is the loss with this value, and everything else as given."""
+    """Each is the loss with this value and the other parameters."""
     assert run("focal", "--param", "gamma=0,2", "--params", '{"alpha": 0.5}').exit_code == 0
     assert list(drawn["curves"]) == ["gamma = 0", "gamma = 2"]
     assert drawn["title"].splitlines()[0] == "segmentation/focal   alpha = 0.5"
@@ -195,7 +195,7 @@ def test_one_curve_for_each_value(run, drawn):
 
 
 def test_one_value_goes_into_the_title(run, drawn):
-    """A legend of one line says nothing."""
+    """A legend of one line would be useless."""
     run("dice", "--param", "smooth=2")
     assert drawn["title"].splitlines()[0] == "segmentation/dice   smooth = 2"
     run("dice")
@@ -234,7 +234,7 @@ def test_values_are_json_or_else_text(text, values):
     ],
 )
 def test_wrong_options(run, tmp_path, arguments, message):
-    """Exit code 1, what was given and what to write; no file."""
+    """Exit code 1, the value and the remedy; no file is written."""
     result = run("focal", *arguments)
     assert result.exit_code == 1
     assert isinstance(result.exception, LossregError)
@@ -243,13 +243,13 @@ def test_wrong_options(run, tmp_path, arguments, message):
 
 
 def test_parameters_are_validated(run):
-    """As those of any config are."""
+    """Like those of any config."""
     result = run("focal", "--param", "gama=1")
     assert isinstance(result.exception, InvalidConfigError)
     assert "params.gama: unknown parameter; did you mean 'gamma'?" in str(result.exception)
 
 
-def test_without_matplotlib_it_says_what_to_install(run, monkeypatch):
+def test_without_matplotlib_the_error_names_the_extra(run, monkeypatch):
     """Before anything is sampled."""
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     result = run("focal")
@@ -258,8 +258,8 @@ def test_without_matplotlib_it_says_what_to_install(run, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["sam", "sam2", "text_region_contrast", "deep_supervision"])
-def test_what_cannot_be_drawn_says_what_it_takes(run, name):
-    """And how to find what can."""
+def test_a_loss_of_other_inputs_raises_with_its_contract(run, name):
+    """And with the command that lists the losses that can be drawn."""
     contract = losses.entry(name).metadata["contract"]
     result = run(name, "--params", '{"loss": "dice"}' if name == "deep_supervision" else "{}")
     assert result.exit_code == 1
@@ -270,8 +270,8 @@ def test_what_cannot_be_drawn_says_what_it_takes(run, name):
     )
 
 
-def test_the_tags_of_what_can_be_drawn_find_it():
-    """Each first-party loss that they find, and no other but sums, is drawn by its contract."""
+def test_the_tags_find_every_loss_that_can_be_drawn():
+    """Each first-party loss that they find can be drawn by its contract, and no other except sums."""
     found = {losses.entry(name).full_name for name in losses.find(plotting.PLOTTABLE)}
     drawable = set()
     for entry in FIRST_PARTY:
@@ -286,8 +286,8 @@ def test_the_tags_of_what_can_be_drawn_find_it():
 
 
 @pytest.mark.parametrize("entry", FIRST_PARTY, ids=lambda entry: entry.full_name)
-def test_every_loss_is_sampled_or_refused_by_its_contract(entry):
-    """None that the contract lets through fails on the tensors, and what is sampled is finite."""
+def test_every_loss_is_sampled_or_raises_by_its_contract(entry):
+    """A loss with a suitable contract accepts the tensors, and its curves are finite."""
     if entry.metadata["contract"]["input"] not in ("logits", "as the terms"):
         with pytest.raises(
             LossregError, match=f"{entry.full_name} cannot be drawn: its input is '.*' and its target '"
@@ -319,7 +319,7 @@ def test_a_sum_is_drawn_by_its_terms(run, drawn):
 
 
 def test_a_loss_without_a_contract_is_tried_with_a_note(run, drawn, site):
-    """It may be a loss of a mask; if it is none, its own error tells."""
+    """It may be a loss of masks; otherwise it raises its own error."""
     site.loss("acme_plot", "Gap")
     with losses.scope():
         losses.register_lazy("gap", "acme_plot:Gap")
@@ -331,8 +331,8 @@ def test_a_loss_without_a_contract_is_tried_with_a_note(run, drawn, site):
     assert found.foreground.values[80:91:10] == near((1.0, 0.0))  # |x - 1| at logits 0 and 1
 
 
-def test_half_a_contract_is_refused(run):
-    """A package that writes its manifest by hand may leave keys out."""
+def test_half_a_contract_raises(run):
+    """A manifest that is written by hand may lack keys."""
     with losses.scope():
         losses.register_lazy("half", "acme_half:Half", contract={"input": "logits"})
         result = run("half")
@@ -341,7 +341,7 @@ def test_half_a_contract_is_refused(run):
     )
 
 
-def test_a_loss_that_depends_on_places_is_drawn_with_a_note(run, drawn):
+def test_a_loss_that_depends_on_positions_is_drawn_with_a_note(run, drawn):
     """Constant images have no boundary."""
     result = run("boundary")
     assert result.exit_code == 0
@@ -352,7 +352,7 @@ def test_a_loss_that_depends_on_places_is_drawn_with_a_note(run, drawn):
 
 @pytest.mark.tools
 def test_drawing_leaves_the_state_of_pyplot_alone(tmp_path):
-    """pyplot is not even imported, so that no backend is chosen for the caller."""
+    """pyplot is not imported, so that no backend is selected for the caller."""
     code = (
         "import sys\nfrom pathlib import Path\nfrom torch import nn\nfrom lossreg.authoring.plot import curves, draw\n"
         "sampled = {'': curves(nn.MSELoss(), [0.0, 1.0])}\n"

@@ -1,4 +1,4 @@
-"""The command line, as a person types it."""
+"""The command line: output, errors and exit codes."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from lossreg.cli import hook
 
 @pytest.fixture
 def run(monkeypatch, capsys):
-    """Run a command in this process; returns exit code, output and errors."""
+    """Return a function that runs a command in this process; it returns exit code, output and errors."""
 
     def command(*arguments):
         monkeypatch.setattr(sys, "argv", ["lossreg", *map(str, arguments)])
@@ -53,7 +53,7 @@ def test_list_by_tags(run):
 
 
 def test_list_with_a_bad_expression_points_at_the_column(run):
-    """Exit 1, with a caret under the place."""
+    """Exit 1, with a caret below the column."""
     code, _, err = run("list", "--tag", "sam &")
     assert code == 1
     assert "expected a tag, got the end at column 6" in err
@@ -61,7 +61,7 @@ def test_list_with_a_bad_expression_points_at_the_column(run):
 
 
 def test_list_as_json(run):
-    """--json is one array for other programs."""
+    """--json prints one array for other programs."""
     code, out, _ = run("list", "--json", "--tag", "sam & calibration & !mixture")
     rows = json.loads(out)
     assert code == 0
@@ -78,12 +78,12 @@ def test_control_characters_from_packages_do_not_reach_the_terminal(run):
     assert "red ?[31m?next" in out
 
 
-def test_show_prints_all_that_is_known(run):
+def test_show_prints_the_whole_description(run):
     """Formula, parameters with type, default and bounds, shapes, tags, contract, provider and version, target, file."""
     code, out, _ = run("show", "focal_loss")
     assert code == 0
     for text in (
-        "segmentation/focal  Down-weight easy pixels by (1 - p_t)^gamma.",
+        "segmentation/focal  Cross-entropy with easy pixels down-weighted by (1 - p_t)^gamma.",
         "    loss = -alpha_t (1 - p_t)^gamma log p_t",
         "    gamma = 2.0    a number >= 0",
         "focusing exponent, >= 0, dimensionless. 0 gives cross-entropy.",
@@ -100,8 +100,8 @@ def test_show_prints_all_that_is_known(run):
 
 
 @pytest.mark.parametrize("found, here", [(False, "not installed"), (True, "installed")])
-def test_show_says_what_would_compute_it_here(run, monkeypatch, found, here):
-    """In the order of preference, with the packages that are missing."""
+def test_show_lists_the_implementations(run, monkeypatch, found, here):
+    """In the order of preference, with missing packages."""
     monkeypatch.setattr("lossreg.cli.show.is_installed", lambda package: found)
     _, out, _ = run("show", "dice")
     section = out.partition("computed by the first that fits\n")[2].partition("\n\n")[0]
@@ -114,7 +114,7 @@ def test_show_says_what_would_compute_it_here(run, monkeypatch, found, here):
 
 
 def test_show_describes_a_loss_without_a_manifest_from_its_class(run, torch):
-    """What a manifest would say is read from the class."""
+    """Its docstring and signature replace the manifest."""
     with lossreg.losses.scope():
 
         @lossreg.losses.register("unmanifested", tags=["odd"])
@@ -137,8 +137,8 @@ def test_show_describes_a_loss_without_a_manifest_from_its_class(run, torch):
     assert "provider local (registered in code)" in out
 
 
-def test_show_of_an_unknown_loss_suggests(run):
-    """Exit 1 and a near name, without a traceback."""
+def test_show_of_an_unknown_loss_suggests_a_name(run):
+    """Exit 1 and a similar name, without a traceback."""
     code, _, err = run("show", "focl")
     assert code == 1
     assert err == "lossreg: 'focl' is not in losses; did you mean 'focal'?\n"
@@ -178,21 +178,21 @@ def test_validate_reports_every_problem_with_its_place_in_the_file(run, tmp_path
     ],
 )
 def test_validate_of_an_unreadable_file(run, tmp_path, name, text, at, message):
-    """Exit 1, and what is wrong with the file."""
+    """Exit 1, with the error in the file."""
     code, _, err = run("validate", write(tmp_path / name, text), "--at", at)
     assert code == 1
     assert message in err
 
 
 def test_validate_of_a_missing_file(run, tmp_path):
-    """Exit 1, naming it."""
+    """Exit 1, with its name."""
     code, _, err = run("validate", tmp_path / "none.yaml")
     assert code == 1
     assert "none.yaml: cannot be read: No such file or directory" in err
 
 
 def test_schema_prints_json_schema(run):
-    """Of the named losses only."""
+    """For the named losses only."""
     code, out, _ = run("schema", "dice")
     assert code == 0
     variants = json.loads(out)["$defs"]["loss"]["$defs"]["open"]["else"]["allOf"]
@@ -201,7 +201,7 @@ def test_schema_prints_json_schema(run):
 
 @pytest.mark.parametrize("arguments", [["nonsense"], ["show"], ["list", "--nope"], ["manifest", "burn"]])
 def test_wrong_usage_is_exit_2(run, arguments):
-    """Unknown commands, options and missing arguments are told apart from invalid configs."""
+    """Unknown commands, unknown options and missing arguments have another exit code than invalid configs."""
     code, _, err = run(*arguments)
     assert code == 2
     assert "Usage:" in err
@@ -224,7 +224,7 @@ def test_the_version(run):
 
 
 def test_manifest_build_and_check(run, tmp_path, monkeypatch, torch):
-    """Build writes the file and says how to declare it; check passes, and fails with the difference after a change."""
+    """Build writes the file and prints how to declare it; check passes, and fails with the difference after a change."""
     package = tmp_path / "cli_acme"
     package.mkdir()
     (package / "__init__.py").write_text(
@@ -248,7 +248,7 @@ def test_manifest_build_and_check(run, tmp_path, monkeypatch, torch):
 
 @pytest.mark.tools
 def test_list_and_show_import_no_torch():
-    """What a manifest describes is shown without the second that importing torch takes."""
+    """A described loss is shown without importing torch, which takes a second."""
     code = (
         "import sys\nfrom lossreg import cli\n"
         "for arguments in (['list'], ['show', 'dice'], ['list', '--tag', 'sam']):\n"

@@ -1,4 +1,4 @@
-"""What is refused, and that the message says what was given and what to do; the debug switch."""
+"""Invalid inputs, with messages that name the input and the remedy; the debug switch."""
 
 from __future__ import annotations
 
@@ -46,7 +46,9 @@ def test_the_number_of_tensors_and_their_dimensions_are_checked(name):
 @each_name
 def test_types_are_checked(name):
     x, t, iou = step()
-    with pytest.raises(lossreg.DTypeError, match=r"must be a floating tensor, got torch.int64; use input.float\(\)"):
+    with pytest.raises(
+        lossreg.DTypeError, match=r"must be a floating tensor of logits, got torch.int64; use input.float\(\)"
+    ):
         build(name)(x.long(), t, iou)
     with pytest.raises(lossreg.DTypeError, match=r"predicted_iou must be a floating tensor, got torch.int64"):
         build(name)(x, t, iou.long())
@@ -64,7 +66,7 @@ def test_an_empty_batch_and_no_masks_are_refused(name):
 
 @each_name
 def test_mask_values_outside_zero_and_one_are_named(name):
-    """A mask of 0 and 255 is divided, or its 255 is the mark of ignored pixels."""
+    """The message has both remedies: divide a mask of 0 and 255, or mark ignored pixels by 255."""
     x, t, iou = step()
     with pytest.raises(lossreg.InputError, match=r"target contains 255, .* divide by 255, or set ignore_index=255"):
         build(name)(x, t * 255, iou)
@@ -95,7 +97,7 @@ def test_nan_logits_are_named_under_the_debug_switch(name):
 
 @each_name
 def test_nan_is_never_repaired(name):
-    """Off the switch, what is NaN gives NaN wherever it enters the formula."""
+    """Without the switch, a NaN in any input of the formula makes the loss NaN."""
     x, t, iou = step()
     iou[0, 0] = float("nan")
     assert build(name)(x, t, iou).isnan()

@@ -1,4 +1,4 @@
-"""What the loss of SAM 2 refuses, and that the message says where it is and what is allowed."""
+"""Invalid inputs of the loss of SAM 2, with messages that name their place and the allowed values."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .oracles_sam2 import (
     video,
 )
 
-# What is refused.
+# Invalid inputs.
 
 KEY = r"outs_per_frame\[1\]"
 
@@ -24,10 +24,14 @@ KEY = r"outs_per_frame\[1\]"
     [
         (lambda o, t: (o, t.numpy()), lossreg.DTypeError, "target_masks must be a tensor, got ndarray"),
         (lambda o, t: (o, t[0]), lossreg.ShapeError, r"target_masks has shape \(3, 4, 5\), expected \(T, N, H, W\)"),
-        (lambda o, t: (o[0], t), lossreg.InputError, "outs_per_frame is a list with one dict per frame, got dict"),
+        (lambda o, t: (o[0], t), lossreg.InputError, "outs_per_frame must be a list with one dict per frame, got dict"),
         (lambda o, t: (o[:1], t), lossreg.ShapeError, "outs_per_frame has 1 frames, target_masks 2"),
         (lambda o, t: ([], t[:0]), lossreg.ShapeError, "has 0 frames, target_masks 0.*give at least one frame"),
-        (lambda o, t: ([o[0], o[1][MASKS]], t), lossreg.InputError, KEY + " is a dict of lists over steps, got list"),
+        (
+            lambda o, t: ([o[0], o[1][MASKS]], t),
+            lossreg.InputError,
+            KEY + " must be a dict of lists over steps, got list",
+        ),
         (lambda o, t: o[1].pop(IOUS) and None, lossreg.InputError, KEY + " lacks multistep_pred_ious$"),
         (
             lambda o, t: o[1].pop(SCORES) and None,
@@ -37,9 +41,13 @@ KEY = r"outs_per_frame\[1\]"
         (
             lambda o, t: o[1].update({IOUS: 3}),
             lossreg.InputError,
-            r"\['multistep_pred_ious'\] is a list over .*, got int",
+            r"\['multistep_pred_ious'\] must be a list over .*, got int",
         ),
-        (lambda o, t: o[1].update({MASKS: o[1][MASKS][0]}), lossreg.InputError, "is a list over steps, got Tensor"),
+        (
+            lambda o, t: o[1].update({MASKS: o[1][MASKS][0]}),
+            lossreg.InputError,
+            "must be a list over steps, got Tensor",
+        ),
         (
             lambda o, t: o[1][IOUS].pop() is None,
             lossreg.ShapeError,
@@ -51,17 +59,17 @@ KEY = r"outs_per_frame\[1\]"
         (
             lambda o, t: (o, t[:, :1]),
             lossreg.ShapeError,
-            r"step 0 of outs_per_frame\[0\].*= \(1, 'M', 4, 5\) as target",
+            r"step 0 of outs_per_frame\[0\].*= \(1, 'M', 4, 5\) to fit target",
         ),
         (lambda o, t: (o, t[..., :2]), lossreg.ShapeError, "upsample the masks to the size of the target"),
         (lambda o, t: o[1][MASKS].__setitem__(0, o[1][MASKS][0][:, :0]), lossreg.ShapeError, "at least one mask"),
         (lambda o, t: o[1][IOUS].__setitem__(0, o[1][IOUS][1]), lossreg.ShapeError, r"\(3, 1\), expected \(3, 3\)"),
         (lambda o, t: o[1][SCORES].__setitem__(1, o[1][SCORES][1][:, 0]), lossreg.ShapeError, r"expected \(3, 1\)"),
-        (lambda o, t: (o, t * 255), lossreg.InputError, "target holds 255, .* divide by 255"),
+        (lambda o, t: (o, t * 255), lossreg.InputError, "target contains 255, .* divide by 255"),
     ],
 )
 def test_wrong_inputs_are_named(change, error, message):
-    """Where it is, what was given, what is allowed."""
+    """By place, given value and allowed values."""
     outs, targets = video()
     given = change(outs, targets)
     with pytest.raises(error, match=message):

@@ -21,9 +21,9 @@ class Boundary(DistanceLoss):
 
         loss = mean_i p_i phi_i,  phi < 0 inside the target and > 0 outside
 
-    It is negative where the prediction is right and has no lower bound of its own. Alone it may settle on an empty
-    prediction: mix it with an overlap loss, with a weight that rises from near 0 as training goes on. A call may pass
-    the map: `loss(input, target, distance=signed_distance(masks))`.
+    It is negative where the prediction is right and has no fixed lower bound. Alone it may converge to an empty
+    prediction: mix it with an overlap loss and let its weight rise from near 0 during training. A call may pass the
+    map: `loss(input, target, distance=signed_distance(masks))`.
 
     Args:
         spacing: size of a pixel along each axis, > 0; None for 1, which gives distances in pixels.
@@ -42,7 +42,7 @@ class Boundary(DistanceLoss):
         super().__init__(spacing=spacing, **options)
 
     def distance_formula(self, pixels: Pixels, distance: Tensor) -> dict[str, Term]:
-        """Mean over the pixels of each mask."""
+        """Return the mean over the pixels of each mask."""
         statistics = self.counted(pixels)
         weighed = (pixels.probabilities() * distance).flatten(2).sum(2)
         return {"boundary": self.class_term(pixel_mean(weighed, statistics), statistics)}

@@ -23,11 +23,11 @@ class CLDice(DenseLoss):
         loss = 1 - 2 Tprec Tsens / (Tprec + Tsens)
         Tprec = (sum S_p t + smooth) / (sum S_p + smooth),  Tsens = (sum S_t p + smooth) / (sum S_t + smooth)
 
-    S is the soft skeleton. A gap in a vessel costs as much as its length, however thin the vessel. It says little of
-    the width: mix it with an overlap loss. Every class counts; class_weight=[0, 1, 1] leaves a background out.
+    S is the soft skeleton. The cost of a gap in a vessel depends on its length, not on the vessel's width. Mix it with
+    an overlap loss, which penalises a wrong width. Every class counts; class_weight=[0, 1, 1] excludes a background.
 
     Args:
-        iterations: of the skeleton, 1 to 64: half of the widest structure's width in pixels, or more.
+        iterations: number of erosions of the skeleton, 1 to 64: at least half of the widest structure's width, pixels.
         smooth: added to numerators and denominators, pixels, >= 0.
     Shapes:
         input (N, C, *) logits; target (N, *) class index or (N, C, *) masks.
@@ -36,8 +36,8 @@ class CLDice(DenseLoss):
         ShapeError: sizes differ; nothing is broadcast.
     Numerics: float32 or wider; finite for any finite logit; all ignored gives 0. Ignored pixels are background in both
         masks before the skeletons. With smooth=0, masks without a centre line, empty or full, cost 1 even where equal.
-        Keeps 8 bytes per logit and iteration for the gradient and computes the rest anew.
-    Source: Shit et al. 2021, eq. 1 to 3; peers that leave the first class out are constant 0 with one class.
+        Stores 8 bytes per logit and iteration for the gradient and recomputes the rest.
+    Source: Shit et al. 2021, eq. 1 to 3; peers that exclude the first class are constant 0 with one class.
     """
 
     positional = True
@@ -54,7 +54,7 @@ class CLDice(DenseLoss):
         self.smooth = smooth
 
     def formula(self, pixels: Pixels, task: str) -> dict[str, Term]:
-        """One minus the harmonic mean of precision and sensitivity of each mask's centre line."""
+        """Return one minus the harmonic mean of precision and sensitivity of each mask's centre line."""
         p = torch.where(pixels.valid, pixels.probabilities(), 0.0)
         precision = self._covered(soft_skeleton(p, self.iterations), pixels.target)
         sensitivity = self._covered(soft_skeleton(pixels.target, self.iterations), p)
@@ -62,6 +62,6 @@ class CLDice(DenseLoss):
         return {"cldice": self.class_term(values, self.counted(pixels))}
 
     def _covered(self, skeleton: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """The share of a skeleton that lies on a mask, (B, C)."""
+        """Return the share of a skeleton that is inside a mask, (B, C)."""
         inside, whole = (values.flatten(2).sum(2) for values in (skeleton * mask, skeleton))
         return ratio(inside + self.smooth, whole + self.smooth, self.smooth)

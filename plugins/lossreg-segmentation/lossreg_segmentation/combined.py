@@ -1,4 +1,4 @@
-"""The mixture that resists collapse on mostly empty masks: every pixel, the overlap, and the hard pixels."""
+"""The mixture of binary cross-entropy, Dice and focal, which resists collapse on mostly empty masks."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class BCEDiceFocal(MaskLoss):
         loss = bce_weight bce + dice_weight dice + focal_weight focal
 
     Args:
-        bce_weight: factor of the binary cross-entropy, >= 0. A component of weight 0 is only logged.
+        bce_weight: factor of the binary cross-entropy, >= 0. A component of weight 0 is logged but adds nothing.
         dice_weight: factor of the Dice loss, >= 0.
         focal_weight: factor of the focal loss, >= 0.
-        alpha: focal weight of positive pixels in [0, 1], negative ones weigh 1 - alpha; None weighs neither.
+        alpha: focal weight of positive pixels in [0, 1]; negative pixels have weight 1 - alpha. None: both have 1.
         gamma: focal exponent, >= 0, dimensionless.
         smooth: added to numerator and denominator of Dice, pixels, >= 0.
     Shapes:
@@ -67,7 +67,7 @@ class BCEDiceFocal(MaskLoss):
         self.smooth = smooth
 
     def formula(self, statistics: MaskStatistics, task: str) -> dict[str, Term]:
-        """The three parts, each before its weight."""
+        """Return the three parts, each before its weight."""
         positive, negative = required(statistics, "cross_entropy_positive", "cross_entropy_negative")
         bce = pixel_mean(positive + negative, statistics)
         focal = pixel_mean(binary_focal(statistics, self.alpha), statistics)

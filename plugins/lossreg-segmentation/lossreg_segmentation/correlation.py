@@ -1,4 +1,4 @@
-"""The correlation of prediction and target, which sees the background as well as the mask."""
+"""The Matthews correlation of prediction and target, which depends on the background as well as on the mask."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class MCC(MaskLoss):
         ShapeError: sizes differ; nothing is broadcast.
     Numerics: float32 or wider, each product divided by V before the next: four sums multiplied overflow. Finite for any
         finite logit; all ignored gives 0. A target that is empty or full correlates with nothing: 1 without a gradient;
-        for an empty one, `absent` says otherwise. A mask that leaves a few pixels of a large image is known to V 1e-7.
+        for an empty one, `absent` changes the value. The background of an almost full mask is exact to V 1e-7 pixels.
     Source: Abhishek and Hamarneh 2021, eq. 3 to 5; a variance is at least 1e-7 pixels under its root.
     """
 
@@ -44,12 +44,12 @@ class MCC(MaskLoss):
         self.smooth = smooth
 
     def formula(self, statistics: MaskStatistics, task: str) -> dict[str, Term]:
-        """One minus the correlation of each mask."""
+        """Return one minus the correlation of each mask."""
         return {"mcc": self.class_term(1 - correlation(statistics, self.smooth), statistics)}
 
 
 def correlation(statistics: MaskStatistics, smooth: float) -> Tensor:
-    """The Matthews correlation of each mask, (B, C)."""
+    """Return the Matthews correlation of each mask, (B, C)."""
     overlap, predicted, actual, valid = required(statistics, "intersection", "predicted", "actual", "valid")
     pixels = valid.clamp_min(1)
     extra, missed = predicted - overlap, actual - overlap
@@ -59,6 +59,6 @@ def correlation(statistics: MaskStatistics, smooth: float) -> Tensor:
 
 
 def _deviation(counted: Tensor, valid: Tensor, smooth: float) -> Tensor:
-    """Square root of the variance, summed over pixels; away from 0, where its slope is infinite."""
+    """Return the square root of the variance, summed over pixels; bounded away from 0, where its slope is infinite."""
     variance = counted * ((valid - counted) / valid.clamp_min(1))
     return torch.sqrt(variance.clamp_min(EPSILON) + smooth)

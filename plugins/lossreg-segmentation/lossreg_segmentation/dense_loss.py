@@ -1,4 +1,4 @@
-"""Losses that see every pixel, since they are no formula over sums."""
+"""The base of losses that read every pixel, because they are not a formula over sums."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ POSITIONAL_CONTRACT = contract(
 
 
 class Pixels(NamedTuple):
-    """Logits and target of every pixel, (B, C, *) each, float32 or wider. Ignored positions hold 0 in both.
+    """Logits and target of every pixel, (B, C, *) each, float32 or wider. Ignored positions are 0 in both.
 
-    A class index comes as one-hot masks. `valid` is (B, C, *) for independent masks, (B, 1, *) for classes, whose
-    pixels are ignored whole.
+    Class indices are converted to one-hot masks. `valid` is (B, C, *) for independent masks, (B, 1, *) for classes: a
+    pixel is ignored in all classes or in none.
     """
 
     logits: Tensor
@@ -35,11 +35,11 @@ class Pixels(NamedTuple):
     multiclass: bool
 
     def probabilities(self) -> Tensor:
-        """p, (B, C, *): softmax over classes, sigmoid of independent masks; 1/C or 1/2 at ignored positions."""
+        """Return p, (B, C, *): softmax over classes, sigmoid of independent masks; 1/C or 1/2 at ignored positions."""
         return self.logits.softmax(1) if self.multiclass else self.logits.sigmoid()
 
     def statistics(self, *, predicted: bool = True) -> MaskStatistics:
-        """The sums that the policy for absent classes is about; all but one policy do without `predicted`."""
+        """Return the sums that the policy for absent classes reads; only "false_positives" needs `predicted`."""
         actual = self.target.flatten(2).sum(2)
         return MaskStatistics(
             predicted=torch.where(self.valid, self.probabilities(), 0.0).flatten(2).sum(2) if predicted else None,
@@ -51,13 +51,13 @@ class Pixels(NamedTuple):
 class DenseLoss(SegmentationLoss):
     """Base of losses over pixels. A subclass turns `Pixels` into terms, in float32 or wider and without autocast.
 
-    One that is `positional` looks at where pixels lie, so that there must be an axis of them.
+    A `positional` loss uses the positions of pixels, so its input needs at least one axis after (N, C).
     """
 
     positional: ClassVar[bool] = False
 
     def terms(self, input: Tensor, target: Tensor) -> dict[str, Term]:
-        """The terms, by the formula."""
+        """Compute the terms by the formula."""
         task = self.task_of(input, target)
         if input.ndim == 2 and not self.positional:  # each example is one pixel
             input, target = input.unsqueeze(2), target.unsqueeze(-1)
@@ -65,7 +65,7 @@ class DenseLoss(SegmentationLoss):
             return self.formula(read_pixels(input, target, task, self.ignore_index), task)
 
     def counted(self, pixels: Pixels) -> MaskStatistics:
-        """The sums that a term of these pixels needs for the policy for absent classes."""
+        """Return the sums that a term of these pixels needs for the policy for absent classes."""
         return pixels.statistics(predicted=self.absent == "false_positives")
 
     def formula(self, pixels: Pixels, task: str) -> dict[str, Term]:
@@ -74,7 +74,7 @@ class DenseLoss(SegmentationLoss):
 
 
 def read_pixels(input: Tensor, target: Tensor, task: str, ignore_index: int | None) -> Pixels:
-    """Logits and target as `Pixels`, checked."""
+    """Check logits and target and return them as `Pixels`."""
     multiclass = task == "multiclass"
     if not multiclass and target.ndim < input.ndim:
         target = target.unsqueeze(1)

@@ -1,4 +1,4 @@
-"""Dice with squares, under a smooth outer function, and over all classes at once."""
+"""Variants of Dice: with squares, under log-cosh, and over all classes at once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Weighting = Literal["square", "simple", "uniform"]
 
 @losses.register("squared_dice", aliases=("squared_dice_loss", "vnet_dice"), tags=TAGS, contract=CONTRACT)
 class SquaredDice(MaskLoss):
-    """Dice with squared probabilities in the denominator, as V-Net has it.
+    """Dice with squared probabilities in the denominator, as in V-Net.
 
         loss = 1 - (2 sum p t + smooth) / (sum p^2 + sum t^2 + smooth)
 
@@ -34,7 +34,7 @@ class SquaredDice(MaskLoss):
     Raises:
         ShapeError: sizes differ; nothing is broadcast.
     Numerics: float32 or wider; finite for any finite logit; all ignored gives 0. With smooth=0, empty on empty is 1.
-        A float target, which may be soft, costs a second look at the pixels: its product p t is no shared sum.
+        A float target, which may be soft, needs a second read of the pixels: its product p t is not a shared sum.
     Source: Milletari et al. 2016, eq. 3.
     """
 
@@ -45,14 +45,14 @@ class SquaredDice(MaskLoss):
         self.smooth = smooth
 
     def terms_from(self, results: Iterator[MaskStatistics], input: Tensor, target: Tensor) -> dict[str, Term]:
-        """The terms, with the product for soft targets: over squares, min(p, t) would give less than 0."""
+        """Compute the terms, with the product p t for soft targets: over squares, min(p, t) would give less than 0."""
         statistics = next(results)
-        if target.is_floating_point() and len(input) > 0:  # one rank of several may have no example
+        if target.is_floating_point() and len(input) > 0:  # the batch of a rank may be empty
             statistics = statistics._replace(intersection=self._product(input, target))
         return super().terms_from(iter([statistics]), input, target)
 
     def formula(self, statistics: MaskStatistics, task: str) -> dict[str, Term]:
-        """One minus the score of each mask."""
+        """Return one minus the score of each mask."""
         overlap, predicted, actual = required(statistics, "intersection", "predicted_squared", "actual_squared")
         score = ratio(2 * overlap + self.smooth, predicted + (actual + self.smooth), self.smooth)
         return {"squared_dice": self.class_term(1 - score, statistics)}
@@ -87,7 +87,7 @@ class LogCoshDice(Dice):
     """
 
     def formula(self, statistics: MaskStatistics, task: str) -> dict[str, Term]:
-        """Log-cosh of the Dice loss of each mask."""
+        """Return the log-cosh of the Dice loss of each mask."""
         values = torch.log1p(torch.sinh(dice(statistics, self.smooth)).square()) / 2
         return {"log_cosh_dice": self.class_term(values, statistics)}
 
@@ -101,9 +101,9 @@ class GeneralizedDice(OverlapLoss):
         loss = 1 - (2 sum_c w_c TP_c + smooth) / (sum_c w_c (P_c + T_c) + smooth)
         w_c = (T_min / T_c)^k
 
-    T_min is the volume of the smallest class that is present, so that the largest weight is 1: a common factor of the
-    weights changes nothing but what `smooth` is measured in. A class without target pixels has the largest weight,
-    or with absent="ignore" none. class_weight multiplies w.
+    T_min is the volume of the smallest class that is present, so that the largest weight is 1. A common factor of the
+    weights changes only the unit of `smooth`. A class without target pixels has the largest weight; with
+    absent="ignore" it has weight 0. class_weight multiplies w.
 
     Args:
         weighting: "square" is k = 2, "simple" k = 1, "uniform" k = 0.
@@ -114,8 +114,8 @@ class GeneralizedDice(OverlapLoss):
     Raises:
         ShapeError: sizes differ; nothing is broadcast.
         InputError: absent="zero" or "false_positives": no class has a value of its own.
-    Numerics: float32 or wider; finite for any finite logit; all ignored gives 0, as does an example of which no class
-        weighs.
+    Numerics: float32 or wider; finite for any finite logit; all ignored gives 0, and so does an example in which every
+        class has weight 0.
     Source: Sudre et al. 2017, eq. 2.
     """
 
@@ -138,7 +138,7 @@ class GeneralizedDice(OverlapLoss):
         self.smooth = smooth
 
     def formula(self, statistics: MaskStatistics, task: str) -> dict[str, Term]:
-        """One minus the score over the classes of each example."""
+        """Return one minus the score over the classes of each example."""
         overlap, predicted, actual = required(statistics, "intersection", "predicted", "actual")
         weights = self._weights(statistics)
         numerator = 2 * (weights * overlap).sum(1) + self.smooth
@@ -148,7 +148,7 @@ class GeneralizedDice(OverlapLoss):
         return {"generalized_dice": Term(values, "batch" if self.batch else "example")}
 
     def _weights(self, statistics: MaskStatistics) -> Tensor:
-        """(B, C), the largest of each example 1 before class_weight; 0 for what does not count."""
+        """Return the weights w, (B, C): at most 1 before class_weight, and 0 for classes that do not count."""
         (actual,) = required(statistics, "actual")
         present = actual > 0
         counted = torch.ones_like(present) if self.absent == "score" else present

@@ -1,4 +1,4 @@
-"""Distances to the boundary of a mask, and the base of the losses that weigh pixels by them."""
+"""Distances to the boundary of a mask, and the base of the losses that weight pixels by them."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ Spacing = Annotated[Sequence[Annotated[float, Field(gt=0)]], Field(min_length=1)
 def signed_distance(
     target: Tensor, *, spacing: Sequence[float] | None = None, ignore_index: int | None = None
 ) -> Tensor:
-    """Euclidean distance to the boundary of each mask: negative inside, positive outside; float32, (N, C, *).
+    """Compute the distance to the boundary of each mask: negative inside, positive outside; float32, (N, C, *).
 
-    From a pixel to the nearest one on the other side, centre to centre: at least one pixel. A mask without a boundary,
-    empty or full, is 0 everywhere. A target's map never changes: computed once, in the data set, it saves the losses
-    that take it as `distance=` that time.
+    It is Euclidean, from a pixel to the nearest one on the other side, centre to centre: at least one pixel. A mask
+    without a boundary, empty or full, is 0 everywhere. Compute the map once per target, in the data set, and pass it to
+    the losses as `distance=`: they then need not compute it in every step.
 
     Args:
         target: masks (N, C, *), bool or values from 0 to 1; above 1/2 is inside.
@@ -39,8 +39,8 @@ def signed_distance(
         ShapeError: target has no axes after (N, C), or spacing not one number for each.
         InputError: values outside [0, 1], a spacing that is not positive.
         ImplementationError: SciPy is not installed.
-    Numerics: exact but for rounding. SciPy computes it on the CPU, whatever the device: a target on a GPU is copied
-        there and the map back, which waits for the device.
+    Numerics: exact up to rounding. SciPy always computes on the CPU: a target on a GPU is copied to it and the map
+        copied back, which synchronises with the device.
     Source: Maurer et al. 2003, as scipy.ndimage.distance_transform_edt.
     """
     if not isinstance(target, Tensor) or target.is_complex():
@@ -58,7 +58,7 @@ def _signed(inside: Tensor, sizes: Sequence[float] | None) -> Tensor:
 
 
 def pixel_sizes(masks: Tensor, spacing: Sequence[float] | None) -> list[float] | None:
-    """The size of a pixel along each axis of masks (N, C, *); None where all are 1, which takes SciPy less time."""
+    """Return the size of a pixel along each axis of masks (N, C, *); None if all are 1, which is faster in SciPy."""
     axes = masks.ndim - 2
     if axes < 1:
         raise ShapeError(f"masks have shape {tuple(masks.shape)}, expected (N, C, *): distances need an axis after C")
@@ -67,14 +67,14 @@ def pixel_sizes(masks: Tensor, spacing: Sequence[float] | None) -> list[float] |
     if len(spacing) != axes:
         raise ShapeError(f"spacing has {len(spacing)} sizes, masks have {axes} axes after (N, C); give one per axis")
     if not all(0 < size < math.inf for size in spacing):
-        raise InputError(f"spacing holds the sizes of a pixel, positive and finite, got {list(spacing)}")
+        raise InputError(f"spacing must be the sizes of a pixel, positive and finite, got {list(spacing)}")
     return [float(size) for size in spacing]
 
 
-# An operator of torch, so that a compiler need not look into SciPy.
+# A custom operator, so that torch.compile does not trace SciPy.
 @torch.library.custom_op("lossreg::boundary_distance", mutates_args=())
 def boundary_distance(inside: Tensor, spacing: Sequence[float] | None) -> Tensor:
-    """Distance of each pixel of bool masks (N, C, *) to the nearest one on the other side, float32, >= 0."""
+    """Return the distance of each pixel of bool masks (N, C, *) to the nearest one on the other side, float32, >= 0."""
     ndimage = _scipy_ndimage()
     if inside.numel() == 0:
         return torch.zeros(inside.shape, device=inside.device)
@@ -83,7 +83,7 @@ def boundary_distance(inside: Tensor, spacing: Sequence[float] | None) -> Tensor
     threads = min(len(masks), torch.get_num_threads())  # 1 in the workers of a data loader
     if threads == 1:
         found = [distance(mask) for mask in masks]
-    else:  # SciPy lets other threads run while it searches
+    else:  # SciPy releases the interpreter's lock while it searches
         with ThreadPoolExecutor(threads) as pool:
             found = list(pool.map(distance, masks))
     return torch.stack(found).view(inside.shape).to(inside.device)
@@ -95,11 +95,11 @@ def _(inside: Tensor, spacing: Sequence[float] | None) -> Tensor:
 
 
 def _mask_distance(ndimage: Any, spacing: Sequence[float] | None, mask: Any) -> Tensor:
-    """The distances of one mask, an array (*)."""
+    """Return the distances of one mask, an array (*)."""
     if mask.all() or not mask.any():
         return torch.zeros(mask.shape)
     found = ndimage.distance_transform_edt(~mask, spacing)
-    # What is nearest to the inside lies in its box or one pixel beyond: no need to search the rest.
+    # The nearest outside pixel of any inside pixel is in its bounding box or one pixel beyond: search only there.
     (box,) = ndimage.find_objects(mask.view("int8"))
     box = tuple(slice(max(side.start - 1, 0), side.stop + 1) for side in box)
     found[box] += ndimage.distance_transform_edt(mask[box], spacing)
@@ -107,7 +107,7 @@ def _mask_distance(ndimage: Any, spacing: Sequence[float] | None, mask: Any) -> 
 
 
 def _scipy_ndimage() -> Any:
-    """Imported on first use: only these losses need it."""
+    """Import scipy.ndimage on first use, because only these losses need it."""
     try:
         ndimage: Any = import_module("scipy.ndimage")
     except ImportError as error:
@@ -120,14 +120,14 @@ def _scipy_ndimage() -> Any:
 
 
 class DistanceLoss(DenseLoss):
-    """Base of losses that weigh pixels by the distance to the target's boundary.
+    """Base of losses that weight pixels by the distance to the target's boundary.
 
-    Called as `loss(input, target)` or, with a map from `signed_distance`, `loss(input, target, distance=map)`. Ignored
-    pixels count as outside where it is computed here.
+    Call it as `loss(input, target)` or, with a map from `signed_distance`, as `loss(input, target, distance=map)`.
+    Without a map, ignored pixels count as outside.
 
     Args:
         spacing: size of a pixel along each axis, > 0; None for 1.
-        **options: those of `SegmentationLoss`.
+        **options: the options of `SegmentationLoss`.
     """
 
     def __init__(self, *, spacing: Spacing | None = None, **options: Unpack[SegmentationOptions]) -> None:
@@ -135,7 +135,7 @@ class DistanceLoss(DenseLoss):
         self.spacing = spacing
 
     def terms(self, input: Tensor, target: Tensor, distance: Tensor | None = None) -> dict[str, Term]:
-        """The terms, by the formula; `distance` is (N, C, *), from `signed_distance`."""
+        """Compute the terms by the formula; `distance` is (N, C, *), from `signed_distance`."""
         task = self.task_of(input, target)
         with torch.autocast(input.device.type, enabled=False):
             pixels = read_pixels(input, target, task, self.ignore_index)
@@ -144,7 +144,7 @@ class DistanceLoss(DenseLoss):
                 distance = _signed(pixels.target > 0.5, sizes)
             else:
                 check_map(distance, input)
-            # In its own type a power may overflow. Before the product: a NaN under an ignored pixel would survive it.
+            # Cast first, because a power in the map's own type may overflow. Mask before the product: NaN * 0 is NaN.
             distance = distance.detach().to(pixels.logits.dtype)
             return self.distance_formula(pixels, torch.where(pixels.valid, distance, 0.0))
 
@@ -154,7 +154,7 @@ class DistanceLoss(DenseLoss):
 
 
 def check_map(distance: Tensor, input: Tensor) -> None:
-    """Refuse a map that is not one of these masks."""
+    """Check that a distance map has the type, shape and device of these logits."""
     if not isinstance(distance, Tensor) or not distance.is_floating_point():
         given = distance.dtype if isinstance(distance, Tensor) else type(distance).__name__
         raise DTypeError(f"distance must be a floating tensor, from signed_distance(target), got {given}")

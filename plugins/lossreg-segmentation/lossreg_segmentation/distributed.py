@@ -1,7 +1,7 @@
-"""Losses of a batch that lies on several ranks, as one process would compute them of the whole batch.
+"""Losses of a batch that is spread over several ranks, equal to the loss of one process with the whole batch.
 
-DDP averages the ranks' gradients. What is written here makes that average the gradient of the whole batch, whatever the
-share of each rank, an empty one included.
+DDP averages the ranks' gradients. These functions make the average equal to the gradient of the whole batch, for any
+number of examples per rank, 0 included.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Distributed = Literal["local", "global"]
 
 
 def check_distributed(distributed: str, reduction: str) -> None:
-    """Refuse what no average over ranks can give."""
+    """Check `distributed`, and that "global" comes with the mean, the one reduction that averaging ranks can give."""
     if distributed not in ("local", "global"):
         raise InputError(f"distributed is 'local' or 'global', got {distributed!r}")
     if distributed == "global" and reduction != "mean":
@@ -31,7 +31,7 @@ def check_distributed(distributed: str, reduction: str) -> None:
 
 
 def sums_over_ranks(statistics: MaskStatistics) -> MaskStatistics:
-    """The sums over the batches of all ranks, by one collective."""
+    """Add the sums of all ranks, in one collective."""
     if not has_ranks():
         return statistics
     given = {name: field for name, field in statistics._asdict().items() if field is not None}
@@ -40,7 +40,7 @@ def sums_over_ranks(statistics: MaskStatistics) -> MaskStatistics:
 
 
 def means_over_ranks(terms: Mapping[str, Term], input: Tensor) -> dict[str, Term]:
-    """Terms whose mean over examples is that of all ranks once the ranks are averaged, by one collective."""
+    """Set the number of examples so that the average over ranks is the mean over all examples; one collective."""
     examples = torch.full((), float(input.shape[0]), dtype=sums_dtype(input), device=input.device)
     if has_ranks():
         dist.all_reduce(examples)
@@ -49,7 +49,7 @@ def means_over_ranks(terms: Mapping[str, Term], input: Tensor) -> dict[str, Term
 
 
 def has_ranks() -> bool:
-    """Whether this process is one of several."""
+    """Return True if torch.distributed is initialised."""
     return dist.is_available() and dist.is_initialized()
 
 
@@ -62,5 +62,5 @@ class _SumOverRanks(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
-        # Every rank has the loss of the whole batch: DDP would take the mean of what has to be added.
+        # Every rank has the loss of the whole batch: its gradients must be added, and DDP averages them.
         return grad * dist.get_world_size()

@@ -1,4 +1,4 @@
-"""Cross-entropy of the hardest pixels alone: those the model is least right about."""
+"""Cross-entropy of the hardest pixels alone: the pixels with the lowest probability of their true class."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ TAGS = ("segmentation", "pixelwise", "binary", "multilabel", "multiclass", "logi
 
 
 class HardPixelLoss(DenseLoss):
-    """Base of means over the hardest pixels. A subclass says which those are."""
+    """Base of means over the hardest pixels. A subclass chooses them."""
 
     def chosen(self, cross_entropy: Tensor, valid: Tensor) -> Tensor:
-        """Weights in [0, 1] of the pixels in the last dimension."""
+        """Return weights in [0, 1] of the pixels in the last dimension."""
         raise NotImplementedError(f"{type(self).__name__} must define chosen(cross_entropy, valid)")
 
     def mean_of_hardest(self, pixels: Pixels) -> Term:
-        """The mean over the chosen pixels of each mask, or of each example of a multiclass task."""
+        """Return the mean over the chosen pixels of each mask, or of each example of a multiclass task."""
         cross_entropy, valid = pixel_cross_entropy(pixels).flatten(2), pixels.valid.flatten(2)
         with torch.no_grad():
             weights = self.chosen(cross_entropy, valid)
@@ -51,8 +51,8 @@ class OHEMCrossEntropy(HardPixelLoss):
 
     Args:
         threshold: probability of the true class below which a pixel is kept, in (0, 1].
-        min_share: share of the valid pixels, the hardest, that is kept in any case, in [0, 1]; rounded down. 0 lets the
-            loss be 0 once no pixel is below the threshold.
+        min_share: share of the valid pixels that is always kept, the hardest first, in [0, 1]; rounded down. With 0 the
+            loss is 0 once no pixel is below the threshold.
     Shapes:
         input (N, C, *) logits; target (N, *) class index or (N, C, *) soft classes or masks; p_t of a soft target is
         exp(-cross-entropy).
@@ -61,8 +61,8 @@ class OHEMCrossEntropy(HardPixelLoss):
     Raises:
         ShapeError: sizes differ; nothing is broadcast.
         InputError: absent= with multiclass, where a class without pixels adds nothing.
-    Numerics: float32 or wider; finite for any finite logit; all ignored gives 0. Equally hard pixels share what is left
-        of the minimum.
+    Numerics: float32 or wider; finite for any finite logit; all ignored gives 0. Equally hard pixels share the last
+        places of the minimum.
     Source: Shrivastava et al. 2016, section 4, for pixels as in Wu et al. 2016 (arXiv 1605.06885).
     """
 
@@ -78,13 +78,13 @@ class OHEMCrossEntropy(HardPixelLoss):
         self.min_share = min_share
 
     def chosen(self, cross_entropy: Tensor, valid: Tensor) -> Tensor:
-        """Those below the threshold, or the least share if that is more."""
+        """Choose the pixels below the threshold, or the minimal share if that is more."""
         hard = (valid & (cross_entropy > -math.log(self.threshold))).to(cross_entropy.dtype)
         least = hardest(cross_entropy, valid, self.min_share)
         return torch.where(hard.sum(-1, keepdim=True) >= least.sum(-1, keepdim=True), hard, least)
 
     def formula(self, pixels: Pixels, task: str) -> dict[str, Term]:
-        """Mean over the chosen pixels."""
+        """Return the mean over the chosen pixels."""
         return {"ohem_cross_entropy": self.mean_of_hardest(pixels)}
 
 
@@ -118,25 +118,25 @@ class TopK(HardPixelLoss):
         self.k = k
 
     def chosen(self, cross_entropy: Tensor, valid: Tensor) -> Tensor:
-        """The share of the valid pixels."""
+        """Choose the share k of the valid pixels."""
         return hardest(cross_entropy, valid, self.k, minimum=1)
 
     def formula(self, pixels: Pixels, task: str) -> dict[str, Term]:
-        """Mean over the chosen pixels."""
+        """Return the mean over the chosen pixels."""
         return {"topk": self.mean_of_hardest(pixels)}
 
 
 def pixel_cross_entropy(pixels: Pixels) -> Tensor:
-    """Cross-entropy of each pixel: (B, 1, *) of classes, (B, C, *) of independent masks."""
+    """Return the cross-entropy of each pixel: (B, 1, *) of classes, (B, C, *) of independent masks."""
     if pixels.multiclass:
         return -(pixels.target * pixels.logits.log_softmax(1)).sum(1, keepdim=True)
     return binary_cross_entropy_with_logits(pixels.logits, pixels.target, reduction="none")
 
 
 def hardest(values: Tensor, valid: Tensor, share: float, *, minimum: int = 0) -> Tensor:
-    """Weights that choose the floor(share n) largest of n valid values; ties share the last places."""
+    """Return weights that choose the floor(share n) largest of n valid values; ties share the last places."""
     pixels = valid.sum(-1, keepdim=True, dtype=values.dtype)
-    most = max(1, math.ceil(share * values.shape[-1]))  # known without a look at what is ignored
+    most = max(1, math.ceil(share * values.shape[-1]))  # independent of the ignored positions
     count = torch.minimum(part_of(share, pixels).clamp(minimum, most), pixels)
     ranked = values.masked_fill(~valid, -torch.inf)
     top = ranked.topk(most).values
@@ -147,16 +147,16 @@ def hardest(values: Tensor, valid: Tensor, share: float, *, minimum: int = 0) ->
 
 
 def part_of(share: float, count: Tensor) -> Tensor:
-    """A share of so many pixels, rounded down, as in exact numbers: 0.29 of 100 is 29."""
+    """Return a share of `count` pixels, rounded down as in exact arithmetic: 0.29 of 100 is 29."""
     return (share * count.double() + 1e-6).floor().to(count.dtype)
 
 
 def weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
-    """Mean over the last dimension; 0 where nothing weighs."""
+    """Return the weighted mean over the last dimension; 0 where all weights are 0."""
     return ratio_of_sums(values * weights, weights)
 
 
 def ratio_of_sums(values: Tensor, weights: Tensor) -> Tensor:
-    """The sum of values over that of weights, along the last dimension; 0 where nothing weighs."""
+    """Return the sum of values divided by the sum of weights, over the last dimension; 0 where all weights are 0."""
     total = weights.sum(-1)
     return values.sum(-1) / torch.where(total > 0, total, 1.0)

@@ -1,4 +1,4 @@
-"""Hausdorff losses: squared errors that weigh more the further they lie from a boundary."""
+"""Hausdorff losses: squared errors whose weight grows with the distance from a boundary."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Alpha = Annotated[float, Field(gt=0, le=4)]
 
 @losses.register("hausdorff_dt", aliases=("hausdorff_dt_loss", "hausdorff"), tags=TAGS, contract=POSITIONAL_CONTRACT)
 class HausdorffDT(DistanceLoss):
-    """Squared errors weighed by their distance to both boundaries.
+    """Squared errors weighted by their distance to both boundaries.
 
         loss = mean_i (p_i - t_i)^2 (d_p^alpha + d_t^alpha)
 
@@ -32,8 +32,8 @@ class HausdorffDT(DistanceLoss):
     either. A call may pass the target's map: `loss(input, target, distance=signed_distance(masks))`.
 
     Args:
-        alpha: power of the distances, in (0, 4], dimensionless. More weighs far errors more; the paper finds 1 to 3
-            alike.
+        alpha: power of the distances, in (0, 4], dimensionless. A larger one gives far errors more weight; the paper
+            finds 1 to 3 equally good.
         spacing: size of a pixel along each axis, > 0; None for 1, which gives distances in pixels.
     Shapes:
         input (N, C, *) logits; target (N, *) class index or (N, C, *) masks; distance (N, C, *) or None.
@@ -42,8 +42,8 @@ class HausdorffDT(DistanceLoss):
         ShapeError: sizes differ; nothing is broadcast.
         ImplementationError: SciPy is not installed.
     Numerics: float32 or wider; finite for any finite logit; all ignored gives 0. A mask without a boundary, empty or
-        full, has distance 0; where prediction and target have none, the loss is 0 whatever they are. Ignored pixels
-        count as outside in both maps. SciPy computes the maps on the CPU.
+        full, has distance 0; if neither prediction nor target has a boundary, the loss is 0 even where they differ.
+        Ignored pixels count as outside in both maps. SciPy computes the maps on the CPU.
     Source: Karimi and Salcudean 2019, eq. 8.
     """
 
@@ -54,9 +54,9 @@ class HausdorffDT(DistanceLoss):
         self.alpha = alpha
 
     def distance_formula(self, pixels: Pixels, distance: Tensor) -> dict[str, Term]:
-        """Mean over the pixels of each mask."""
+        """Return the mean over the pixels of each mask."""
         p = pixels.probabilities()
-        # Ignored pixels hold logits of 0, so p <= 1/2: outside.
+        # Ignored pixels have logits of 0, so p <= 1/2: outside.
         predicted = boundary_distance(p.detach() > 0.5, pixel_sizes(p, self.spacing))
         weights = torch.where(pixels.valid, predicted.pow(self.alpha) + distance.abs().pow(self.alpha), 0.0)
         statistics = self.counted(pixels)
@@ -66,22 +66,22 @@ class HausdorffDT(DistanceLoss):
 
 @losses.register("hausdorff_er", aliases=("hausdorff_er_loss",), tags=TAGS, contract=POSITIONAL_CONTRACT)
 class HausdorffER(DenseLoss):
-    """Squared errors that weigh more the more erosions they survive.
+    """Squared errors whose weight grows with the number of erosions that they survive.
 
         loss = mean_i sum_k e_k k^alpha,  e_0 = (p - t)^2,  e_k = 2 max(B * e_(k-1) - 1/2, 0),  k = 1 .. erosions
 
-    B is the mean over a pixel and its neighbours along the axes, those beyond the border being 0. Errors that the
-    first erosion removes, single pixels and squares up to 1/2, have no gradient: mix it with an overlap loss.
+    B is the mean over a pixel and its neighbours along the axes; neighbours beyond the border are 0. Errors that the
+    first erosion removes, single pixels and squared errors up to 1/2, have no gradient: mix it with an overlap loss.
 
     Args:
         alpha: power of the number of erosions, in (0, 4], dimensionless.
-        erosions: how many, 1 to 20. Errors wider than twice that weigh no more.
+        erosions: number of erosions, 1 to 20. The weight of an error stops growing at a width of twice this number.
     Shapes:
         input (N, C, *) logits; target (N, *) class index or (N, C, *) masks.
         terms: {"hausdorff_er": (N, C)}, dimensionless, mean over valid pixels.
     Raises:
         ShapeError: sizes differ; nothing is broadcast.
-    Numerics: float32 or wider; finite for any finite logit; all ignored gives 0. Ignored pixels hold no error,
+    Numerics: float32 or wider; finite for any finite logit; all ignored gives 0. The error of ignored pixels is 0
         before and after each erosion.
     Source: Karimi and Salcudean 2019, eq. 9 and 10, by convolution and a soft threshold at 1/2; the factor 2 keeps an
         error of 1 at 1, where kornia divides by the range in the image, which jumps as the largest error passes 1/2.
@@ -101,7 +101,7 @@ class HausdorffER(DenseLoss):
         self.erosions = erosions
 
     def formula(self, pixels: Pixels, task: str) -> dict[str, Term]:
-        """Mean over the pixels of each mask."""
+        """Return the mean over the pixels of each mask."""
         valid = pixels.valid.to(pixels.target.dtype)
         error = (pixels.probabilities() - pixels.target).square() * valid
         eroded = torch.zeros_like(error)
@@ -114,7 +114,7 @@ class HausdorffER(DenseLoss):
 
 
 def soft_erosion(error: Tensor) -> Tensor:
-    """What the mean over a cross has beyond 1/2, twice; values in [0, 1], (B, C, *)."""
+    """Return 2 max(mean - 1/2, 0), the mean being over a cross of pixels; values in [0, 1], (B, C, *)."""
     axes = range(2, error.ndim)
     if not axes:
         raise ShapeError(f"input has shape {tuple(error.shape)}, expected (N, C, *): erosions need an axis after C")

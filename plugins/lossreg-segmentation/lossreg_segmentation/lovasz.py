@@ -18,16 +18,16 @@ RADIX_LENGTH = 32768
 
 
 class LovaszLoss(DenseLoss):
-    """Base of the Lovasz losses: from the errors of the pixels to a term."""
+    """Base of the Lovasz losses: a term from the errors of the pixels."""
 
     def __init__(self, *, batch: bool = False, **options: Unpack[SegmentationOptions]) -> None:
         super().__init__(**options)
         self.batch = batch
 
     def extension(self, errors: Tensor, pixels: Pixels) -> Term:
-        """The Lovasz extension of the Jaccard loss at errors (B, C, *) >= 0, as a term."""
+        """Return the Lovasz extension of the Jaccard loss at errors (B, C, *) >= 0, as a term."""
         if self.ignore_index is not None:
-            errors = torch.where(pixels.valid, errors, 0.0)  # behind all that have an error
+            errors = torch.where(pixels.valid, errors, 0.0)  # sorted after all pixels with an error
         errors, masks = errors.flatten(2), pixels.target.flatten(2)
         if self.batch:
             errors, masks = (each.transpose(0, 1).flatten(1).unsqueeze(0) for each in (errors, masks))
@@ -53,7 +53,7 @@ class LovaszHinge(LovaszLoss):
     Raises:
         ShapeError: sizes differ; nothing is broadcast.
     Numerics: float32 or wider; the increments of J have no cancellation; finite for any finite logit; all ignored
-        gives 0. An empty mask is its largest error.
+        gives 0. The value of an empty mask is its largest error.
     Source: Berman et al. 2018, eq. 8, 9 and algorithm 1, at the margins of section 3; batch=True is the
         authors' per_image=False.
     """
@@ -61,8 +61,8 @@ class LovaszHinge(LovaszLoss):
     tasks = ("binary", "multilabel")
 
     def formula(self, pixels: Pixels, task: str) -> dict[str, Term]:
-        """The extension at the hinge errors."""
-        # A margin has one sign or the other: between them there is nothing for a soft target to mean.
+        """Return the extension at the hinge errors."""
+        # A margin is positive or negative: a soft target between the two has no meaning.
         pixels = pixels._replace(target=(pixels.target > 0.5).to(pixels.logits.dtype))
         errors = torch.relu(1 - pixels.logits * (2 * pixels.target - 1))
         return {"lovasz_hinge": self.extension(errors, pixels)}
@@ -77,7 +77,8 @@ class LovaszSoftmax(LovaszLoss):
         loss = mean_c sum_i |t_ci - p_ci| (J_i - J_{i-1}), largest error first
         J_i = 1 - IoU of class c with the mask in which the first i pixels are wrong
 
-    A class without pixels is its largest p; absent="ignore" leaves it out, which is the "present" of the authors' code.
+    The value of a class without pixels is its largest p; absent="ignore" excludes it, like "present" in the authors'
+    code.
 
     Args:
         batch: sort the pixels of the batch as one large image; otherwise each example by itself.
@@ -95,18 +96,18 @@ class LovaszSoftmax(LovaszLoss):
     tasks = ("multiclass",)
 
     def formula(self, pixels: Pixels, task: str) -> dict[str, Term]:
-        """The extension at the errors of the probabilities."""
+        """Return the extension at the errors of the probabilities."""
         errors = torch.abs(pixels.target - pixels.probabilities())
         return {"lovasz_softmax": self.extension(errors, pixels)}
 
 
 @torch.no_grad()
 def jaccard_increments(errors: Tensor, masks: Tensor) -> Tensor:
-    """What each pixel adds to the Jaccard loss as pixels turn wrong, from the largest error down.
+    """Return each pixel's increment of the Jaccard loss as pixels become wrong, from the largest error down.
 
-    errors (B, C, L) >= 0; masks (B, C, L) in [0, 1]. It is the gradient to the errors: their order is constant almost
-    everywhere, so that a product with the errors is all that autograd needs to see. A pixel without error may lie
-    anywhere behind the others and changes none of theirs.
+    errors (B, C, L) >= 0; masks (B, C, L) in [0, 1]. The increments are the gradient to the errors: their order is
+    constant almost everywhere, so autograd needs only the product with the errors. Pixels without an error come last,
+    in any order, and do not change the increments of the others.
     """
     in_rows = errors.device.type == "cpu" and errors.shape[2] >= RADIX_LENGTH and not torch.compiler.is_compiling()
     if not in_rows:
@@ -116,8 +117,8 @@ def jaccard_increments(errors: Tensor, masks: Tensor) -> Tensor:
 
 
 def _increments(errors: Tensor, masks: Tensor) -> Tensor:
-    """The increments along the last dimension."""
-    # The bits of floats >= 0 order as the floats do.
+    """Return the increments along the last dimension."""
+    # Floats >= 0 and their bits, read as integers, have the same order.
     bits = errors.contiguous().view(torch.int64 if errors.dtype == torch.float64 else torch.int32)
     order = torch.sort(-bits, dim=-1).indices
     t = masks.gather(-1, order)
@@ -125,7 +126,7 @@ def _increments(errors: Tensor, masks: Tensor) -> Tensor:
     intersection = found[..., -1:] - found
     rank = torch.arange(1, t.shape[-1] + 1, dtype=t.dtype, device=t.device)
     union = intersection + rank
-    # J = rank / union, and this is J minus its neighbour, which would lose most of its digits where J is close to 1.
+    # J = rank / union; J - J_previous as one fraction, since the difference loses most digits where J is close to 1.
     steps = torch.addcmul(intersection, t, rank).div_(union * (intersection + t).add_(rank - 1))
     steps[..., 0] = 1 / union[..., 0]  # from J = 0; a mask without pixels has no neighbour to divide by
     return torch.empty_like(steps).scatter_(-1, order, steps)

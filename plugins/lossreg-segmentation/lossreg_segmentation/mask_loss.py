@@ -1,4 +1,4 @@
-"""Losses that are formulas over sums: the way from tensors to sums to a term."""
+"""The base of losses that are formulas over sums: from tensors to sums, and from sums to terms."""
 
 from __future__ import annotations
 
@@ -33,21 +33,22 @@ INDEPENDENT_CONTRACT = contract(
 
 
 class MaskOptions(SegmentationOptions, total=False):
-    """The shared options of losses over sums. Defaults and meaning: `MaskLoss`."""
+    """Options shared by the losses over sums. `MaskLoss` documents them and their defaults."""
 
     batch: bool
     distributed: Distributed
 
 
 class MaskLoss(SegmentationLoss):
-    """Base of losses over sums. A subclass names the sums that it `needs` and turns them into terms.
+    """Base of losses over sums. A subclass lists the sums that it `needs` and turns them into terms.
 
     Args:
         batch: sum over the batch before the formula, as if it were one large image.
-        distributed: "global" treats the batches of all ranks as one: under DDP, which averages gradients, uneven and
-            empty batches give the gradient of the whole batch. With batch=True every rank has its loss; otherwise the
-            ranks' losses have it as their mean. One all-reduce of less than 4 KB. "local": each rank by itself.
-        **options: those of `SegmentationLoss`.
+        distributed: "global" treats the batches of all ranks as one batch: under DDP, which averages gradients, uneven
+            and empty batches give the gradient of the whole batch. With batch=True every rank returns the loss of the
+            whole batch; otherwise the mean over ranks is that loss. One all-reduce of less than 4 KB. "local": each
+            rank by itself.
+        **options: the options of `SegmentationLoss`.
     """
 
     needs: ClassVar[frozenset[str]]
@@ -62,7 +63,7 @@ class MaskLoss(SegmentationLoss):
         self.distributed = distributed
 
     def passes(self, input: Tensor, target: Tensor) -> list[MaskPass]:
-        """The sums over logits (N, C, *) and their target that the formula needs."""
+        """Return the pass that computes the sums of logits (N, C, *) and target for the formula."""
         task = self.task_of(input, target, empty_batch=self.distributed == "global")
         multiclass = task == "multiclass"
         needs = self.needs - NEGATIVES if multiclass else self.needs
@@ -76,7 +77,7 @@ class MaskLoss(SegmentationLoss):
         return [MaskPass(input, target, activation, needs, self.gamma, self.ignore_index)]
 
     def terms_from(self, results: Iterator[MaskStatistics], input: Tensor, target: Tensor) -> dict[str, Term]:
-        """The terms, by the formula."""
+        """Compute the terms by the formula."""
         shared = self.distributed == "global"
         statistics, task = next(results), self.task_of(input, target, empty_batch=shared)
         if self.batch:
@@ -90,7 +91,7 @@ class MaskLoss(SegmentationLoss):
         raise NotImplementedError(f"{type(self).__name__} must define formula(statistics, task)")
 
     def pixel_term(self, summed: Tensor, statistics: MaskStatistics, weight: float = 1.0) -> Term:
-        """Sums (B, C) over the pixels of each softmax class as a term: their mean over pixels, weighted by class."""
+        """Return sums (B, C) over the pixels of each softmax class as a term: the mean over pixels, class-weighted."""
         self.no_policy_for_absent_classes()
         per: Per = "batch" if self.batch else "example"
         if self.class_weight is None:

@@ -1,4 +1,4 @@
-"""One pass over logits and target, as the losses of a sum share it."""
+"""One pass over logits and target, which the terms of a weighted sum can share."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lossreg_segmentation.statistics.request import FOCAL, HARD, Activation
 
 @dataclass(eq=False, slots=True)
 class MaskPass:
-    """What `mask_statistics` is asked for. A target (N, *) beside independent masks is that of one channel."""
+    """Arguments of `mask_statistics`. A target (N, *) of independent masks is the target of their one channel."""
 
     input: Tensor
     target: Tensor
@@ -23,12 +23,12 @@ class MaskPass:
     threshold: float = 0.0
 
     def merged(self, other: object) -> MaskPass | None:
-        """One pass for both, if they read the same tensors in the same way."""
+        """Return one pass for both, if they read the same tensors in the same way; otherwise None."""
         if not isinstance(other, MaskPass) or self.input is not other.input or self.target is not other.target:
             return None
         if (self.activation, self.ignore_index) != (other.activation, other.ignore_index):
             return None
-        # What a pass does not need, it takes from the other.
+        # A pass that does not use gamma or the threshold accepts the other's.
         gamma = self._common(other, FOCAL, self.gamma, other.gamma)
         threshold = self._common(other, HARD, self.threshold, other.threshold)
         if gamma is None or threshold is None:
@@ -36,7 +36,7 @@ class MaskPass:
         return replace(self, needs=self.needs | other.needs, gamma=gamma, threshold=threshold)
 
     def compute(self) -> MaskStatistics:
-        """The sums."""
+        """Compute the sums."""
         target = self.target
         if self.activation == "sigmoid" and target.ndim < self.input.ndim:
             target = target.unsqueeze(1)

@@ -13,21 +13,22 @@ from lossreg_segmentation.mask_loss import CONTRACT, MaskLoss, MaskOptions
 from lossreg_segmentation.segmentation_loss import required
 from lossreg_segmentation.statistics import MaskStatistics
 
-# Keeps 0 / 0 at a finite score when smooth is 0, and the power of focal Tversky away from its infinite slope at 0.
+# Lower bound of denominators, so that 0 / 0 gives a finite score when smooth is 0. Also the lower bound under the power
+# of focal Tversky, whose slope at 0 is infinite.
 EPSILON = 1e-7
 
 TAGS = ("segmentation", "overlap", "binary", "multilabel", "multiclass", "logits", "imbalance")
 
 
 def tversky_score(statistics: MaskStatistics, alpha: float, beta: float, smooth: float) -> Tensor:
-    """(TP + smooth) / (TP + alpha FP + beta FN + smooth), (B, C)."""
+    """Return (TP + smooth) / (TP + alpha FP + beta FN + smooth), (B, C)."""
     overlap, predicted, actual = required(statistics, "intersection", "predicted", "actual")
     wrong = alpha * (predicted - overlap) + beta * (actual - overlap)
     return ratio(overlap + smooth, overlap + wrong + smooth, smooth)
 
 
 def ratio(numerator: Tensor, denominator: Tensor, smooth: float) -> Tensor:
-    """A score; `smooth` is a part of the denominator, and alone keeps it from 0 where it is large enough."""
+    """Divide, with a denominator >= EPSILON. It contains `smooth`, so a large enough `smooth` needs no clamp."""
     return numerator / (denominator if smooth >= EPSILON else denominator.clamp_min(EPSILON))
 
 
@@ -59,14 +60,14 @@ class Dice(OverlapLoss):
         self.smooth = smooth
 
     def formula(self, statistics: MaskStatistics, task: str) -> dict[str, Term]:
-        """One minus the Dice score of each mask."""
+        """Return one minus the Dice score of each mask."""
         return {"dice": self.class_term(dice(statistics, self.smooth), statistics)}
 
 
 def dice(statistics: MaskStatistics, smooth: float) -> Tensor:
-    """The Dice loss of each mask, (B, C)."""
+    """Return the Dice loss of each mask, (B, C)."""
     overlap, predicted, actual = required(statistics, "intersection", "predicted", "actual")
-    # The smallest masks take as long as these steps: what has no gradient is added first, which saves one.
+    # These steps dominate on the smallest masks: add the numbers without a gradient first, which saves a step.
     return 1 - ratio(2 * overlap + smooth, predicted + (actual + smooth), smooth)
 
 
@@ -92,13 +93,13 @@ class Jaccard(OverlapLoss):
         self.smooth = smooth
 
     def formula(self, statistics: MaskStatistics, task: str) -> dict[str, Term]:
-        """One minus intersection over union of each mask."""
+        """Return one minus intersection over union of each mask."""
         return {"jaccard": self.class_term(1 - tversky_score(statistics, 1.0, 1.0, self.smooth), statistics)}
 
 
 @losses.register("tversky", aliases=("tversky_loss",), tags=TAGS, contract=CONTRACT)
 class Tversky(OverlapLoss):
-    """Overlap that weighs false positives against false negatives. Dice is .5/.5, Jaccard 1/1.
+    """Overlap with separate weights of false positives and false negatives. Dice is .5/.5, Jaccard 1/1.
 
         loss = 1 - (TP + smooth) / (TP + alpha FP + beta FN + smooth)
 
@@ -129,14 +130,14 @@ class Tversky(OverlapLoss):
         self.smooth = smooth
 
     def formula(self, statistics: MaskStatistics, task: str) -> dict[str, Term]:
-        """One minus the Tversky score of each mask."""
+        """Return one minus the Tversky score of each mask."""
         score = tversky_score(statistics, self.alpha, self.beta, self.smooth)
         return {"tversky": self.class_term(1 - score, statistics)}
 
 
 @losses.register("focal_tversky", aliases=("focal_tversky_loss",), tags=TAGS, contract=CONTRACT)
 class FocalTversky(Tversky):
-    """Tversky with an exponent for each class, taken before any mean.
+    """Tversky loss of each class raised to a power, before any mean.
 
         loss = (1 - (TP + smooth) / (TP + alpha FP + beta FN + smooth))^gamma
 
@@ -165,7 +166,7 @@ class FocalTversky(Tversky):
         self.gamma = gamma
 
     def formula(self, statistics: MaskStatistics, task: str) -> dict[str, Term]:
-        """The power of one minus the Tversky score of each mask."""
+        """Return the power of one minus the Tversky score of each mask."""
         score = tversky_score(statistics, self.alpha, self.beta, self.smooth)
         values = torch.pow((1 - score).clamp_min(EPSILON), self.gamma)
         return {"focal_tversky": self.class_term(values, statistics)}

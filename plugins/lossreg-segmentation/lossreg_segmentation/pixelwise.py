@@ -1,4 +1,4 @@
-"""Pixelwise losses: a mean over pixels of a function of p_t, the probability given to what the pixel is."""
+"""Pixelwise losses: a mean over pixels of a function of p_t, the probability of the pixel's true class."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ Weight = Annotated[float, Field(ge=0)]
 BINARY_TAGS = ("segmentation", "pixelwise", "binary", "multilabel", "logits")
 TAGS = (*BINARY_TAGS, "multiclass")
 
-# What binary cross-entropy is made of: of pixels in the mask, and of those outside.
+# The two parts of binary cross-entropy: of pixels inside the mask and of pixels outside.
 SIDES = frozenset({"cross_entropy_positive", "cross_entropy_negative"})
 
 
 def pixel_mean(summed: Tensor, statistics: MaskStatistics) -> Tensor:
-    """(B, C) sums over pixels as means over the pixels that are not ignored."""
+    """Divide sums over pixels, (B, C), by the number of pixels that are not ignored."""
     (valid,) = required(statistics, "valid")
     return summed / valid.clamp_min(1)
 
@@ -67,7 +67,7 @@ class BCE(MaskLoss):
         self.class_values("pos_weight", pos_weight)
 
     def formula(self, statistics: MaskStatistics, task: str) -> dict[str, Term]:
-        """Mean over the pixels of each mask."""
+        """Return the mean over the pixels of each mask."""
         positive, negative = required(statistics, "cross_entropy_positive", "cross_entropy_negative")
         if self.pos_weight is not None:
             positive = positive * per_class("pos_weight", self.pos_weight, positive)
@@ -76,17 +76,17 @@ class BCE(MaskLoss):
 
 @losses.register("cross_entropy", aliases=("cross_entropy_loss", "ce"), tags=TAGS, contract=CONTRACT)
 class CrossEntropy(MaskLoss):
-    """Cross-entropy of classes that exclude each other; of independent masks, the sum of both sides.
+    """Cross-entropy of mutually exclusive classes, or of independent masks (both sides added).
 
         loss = -sum_c t_c log p_c
 
     Args:
-        label_smoothing: share s of the target that goes to all classes alike, t (1 - s) + s / C, in [0, 1); of masks
-            to both sides, t (1 - s) + s / 2.
+        label_smoothing: share s of the target that is spread evenly over all classes, t (1 - s) + s / C, in [0, 1); for
+            masks over both sides, t (1 - s) + s / 2.
     Shapes:
         input (N, C, *) logits; target (N, *) class index or (N, C, *) soft classes or masks.
         terms: {"cross_entropy": (N,) multiclass, (N, C) otherwise}, nats, mean over valid pixels; with class_weight
-        sum_i w l / sum_i w, as torch weighs class indices.
+        sum_i w l / sum_i w, like torch with class indices.
     Raises:
         ShapeError: sizes differ; nothing is broadcast.
         InputError: absent= with multiclass, where a class without pixels adds nothing.
@@ -107,7 +107,7 @@ class CrossEntropy(MaskLoss):
         self.label_smoothing = label_smoothing
 
     def passes(self, input: Tensor, target: Tensor) -> list[MaskPass]:
-        """The sums; those of smoothed masks by a pass of their own, since no sum has log p outside a mask."""
+        """Return the passes; smoothed masks need a second one, because no sum contains log p outside a mask."""
         (plain,) = super().passes(input, target)
         if self.label_smoothing == 0:
             return [plain]
@@ -117,9 +117,9 @@ class CrossEntropy(MaskLoss):
         return [replace(plain, needs=plain.needs - SIDES), smoothed]
 
     def terms_from(self, results: Iterator[MaskStatistics], input: Tensor, target: Tensor) -> dict[str, Term]:
-        """The terms, by the formula."""
+        """Compute the terms by the formula."""
         statistics = next(results)
-        # Not whether the sums are missing: a pass that is shared may have those of the plain target.
+        # Decide by the task, not by missing sums: a shared pass may contain the sums of the plain target.
         task = self.task_of(input, target, empty_batch=self.distributed == "global")
         if self.label_smoothing > 0 and task != "multiclass":
             positive, negative = required(next(results), "cross_entropy_positive", "cross_entropy_negative")
@@ -127,7 +127,7 @@ class CrossEntropy(MaskLoss):
         return super().terms_from(iter([statistics]), input, target)
 
     def formula(self, statistics: MaskStatistics, task: str) -> dict[str, Term]:
-        """Mean over the pixels of each example, or of each independent mask."""
+        """Return the mean over the pixels of each example, or of each independent mask."""
         if task == "multiclass":
             (positive,) = required(statistics, "cross_entropy_positive")
             if self.label_smoothing > 0:
@@ -137,7 +137,7 @@ class CrossEntropy(MaskLoss):
         return {"cross_entropy": self.class_term(pixel_mean(positive + negative, statistics), statistics)}
 
     def _uniform(self, statistics: MaskStatistics) -> Tensor:
-        """The part of the classes alike, (B, C); none where no pixel is of a class that weighs."""
+        """Return the evenly spread part, (B, C); 0 in examples where no pixel belongs to a class of weight > 0."""
         (uniform,) = required(statistics, "cross_entropy_uniform")
         if self.class_weight is not None:
             (actual,) = required(statistics, "actual")
@@ -146,7 +146,7 @@ class CrossEntropy(MaskLoss):
         return uniform * (self.label_smoothing / uniform.shape[1])
 
     def _smoothed(self, input: Tensor, target: Tensor) -> Tensor:
-        """Masks t as t (1 - s) + s / 2; ignored values stay as they are."""
+        """Return t (1 - s) + s / 2 for masks t; ignored values are unchanged."""
         masks = target.to(sums_dtype(input))
         smoothed = masks * (1 - self.label_smoothing) + self.label_smoothing / 2
         return torch.where(is_ignored(target, self.ignore_index), masks, smoothed)
@@ -154,13 +154,13 @@ class CrossEntropy(MaskLoss):
 
 @losses.register("focal", aliases=("focal_loss",), tags=(*TAGS, "imbalance"), contract=CONTRACT)
 class Focal(MaskLoss):
-    """Down-weight easy pixels by (1 - p_t)^gamma.
+    """Cross-entropy with easy pixels down-weighted by (1 - p_t)^gamma.
 
         loss = -alpha_t (1 - p_t)^gamma log p_t
 
     Args:
-        alpha: weight of positive pixels in [0, 1], negative ones weigh 1 - alpha; None weighs neither. Softmax has no
-            negatives: there a list gives one factor per class, and a number, the default included, does not apply.
+        alpha: weight of positive pixels in [0, 1]; negative pixels have weight 1 - alpha. None: both have weight 1.
+            Softmax has no negatives: there a list gives one factor per class, and the default has no effect.
         gamma: focusing exponent, >= 0, dimensionless. 0 gives cross-entropy.
     Shapes:
         input (N, C, *) logits; target (N, *) class index or (N, C, *) masks.
@@ -188,7 +188,7 @@ class Focal(MaskLoss):
         self.class_values("alpha_per_class", alpha if isinstance(alpha, Sequence) else None)
 
     def formula(self, statistics: MaskStatistics, task: str) -> dict[str, Term]:
-        """Mean over the pixels of each example, or of each independent mask."""
+        """Return the mean over the pixels of each example, or of each independent mask."""
         if task == "multiclass":
             (positive,) = required(statistics, "focal_positive")
             return {"focal": self.pixel_term(self._weigh_classes(positive), statistics)}
@@ -209,13 +209,13 @@ class Focal(MaskLoss):
 
 
 def binary_focal(statistics: MaskStatistics, alpha: float | None) -> Tensor:
-    """Focal sums over pixels, (B, C), weighted by alpha."""
+    """Return focal sums over pixels, (B, C), weighted by alpha."""
     positive, negative = required(statistics, "focal_positive", "focal_negative")
     return positive + negative if alpha is None else alpha * positive + (1 - alpha) * negative
 
 
 def per_class(name: str, values: Tensor, like: Tensor) -> Tensor:
-    """One number, or one for each of the C classes of `like` (B, C)."""
+    """Check that there is one number, or one for each of the C classes of `like` (B, C); convert to its dtype."""
     if values.ndim == 1 and len(values) != like.shape[1]:
         raise ShapeError(f"{name} has {len(values)} values, input has {like.shape[1]} classes; give one per class")
     return values.to(like)

@@ -1,4 +1,4 @@
-"""Cross-entropy as a polynomial of 1 - p_t, with its first coefficient free."""
+"""Cross-entropy as a polynomial of 1 - p_t, with a free first coefficient."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lossreg_segmentation.statistics import MaskStatistics
 
 @losses.register("poly1", aliases=("poly1_loss", "poly1_cross_entropy"), tags=TAGS, contract=CONTRACT)
 class Poly1(MaskLoss):
-    """Cross-entropy with another weight of 1 - p_t, its first power.
+    """Cross-entropy with an adjustable coefficient of 1 - p_t.
 
         loss = -log p_t + epsilon (1 - p_t)
 
@@ -28,8 +28,8 @@ class Poly1(MaskLoss):
         ShapeError: sizes differ; nothing is broadcast.
         InputError: absent= with multiclass, where a class without pixels adds nothing.
     Numerics: float32 or wider; finite for any finite logit; all ignored gives 0.
-    Source: Leng et al. 2022, Poly-1. Of soft targets 1 - p_t is the total variation distance of p and t: |p - t|, of
-        classes half its sum; least at p = t, and the same on hard ones.
+    Source: Leng et al. 2022, Poly-1. For soft targets, 1 - p_t becomes the total variation distance of p and t: |p - t|
+        for masks, half its sum over classes. It is minimal at p = t and equals 1 - p_t for hard targets.
     """
 
     needs = frozenset(
@@ -41,7 +41,7 @@ class Poly1(MaskLoss):
         self.epsilon = epsilon
 
     def formula(self, statistics: MaskStatistics, task: str) -> dict[str, Term]:
-        """Mean over the pixels of each example, or of each independent mask."""
+        """Return the mean over the pixels of each example, or of each independent mask."""
         overlap, actual, positive = required(statistics, "intersection", "actual", "cross_entropy_positive")
         missed = actual - overlap  # sum of 1 - p_t over the pixels of a mask or class
         if task == "multiclass":

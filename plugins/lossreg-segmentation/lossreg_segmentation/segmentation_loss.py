@@ -1,4 +1,4 @@
-"""What losses of logits and their masks or classes share: the task, the options, and values per class as a term."""
+"""The base of all losses of logits and masks or classes: the task, shared options, and terms from values per class."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ClassWeights = Annotated[Sequence[Annotated[float, Field(ge=0)]], Field(min_leng
 
 
 class SegmentationOptions(TypedDict, total=False):
-    """The shared options, for the signatures of subclasses. Defaults and meaning: `SegmentationLoss`."""
+    """Shared options, for the signatures of subclasses. `SegmentationLoss` documents them and their defaults."""
 
     task: Task
     ignore_index: int | None
@@ -35,13 +35,13 @@ class SegmentationLoss(Loss):
 
     Args:
         task: "binary" (C = 1), "multilabel" (C independent masks, sigmoid), "multiclass" (softmax over C), or "auto":
-            binary for C = 1, multiclass for integer targets (N, *); anything else is an error that names the choice.
-        ignore_index: target value of the pixels that leave both the sums and the counts; None for none.
+            binary for C = 1, multiclass for integer targets (N, *); anything else is an error that lists the choices.
+        ignore_index: target value of pixels that are excluded from the sums and the counts; None for none.
         class_weight: one weight >= 0 per class, of a weighted mean over classes (over pixels in multiclass
-            cross-entropy and focal); at least two classes. None weighs all alike.
-        absent: value of each term for a class without target pixels in its example. "score": what the formula gives.
-            "ignore": the class leaves the mean over classes. "zero": 0. "false_positives": the mean of p, whose
-            gradient does not vanish.
+            cross-entropy and focal); at least two classes. None: all have the same weight.
+        absent: value of each term for a class without target pixels in its example. "score": the value of the formula.
+            "ignore": the class is excluded from the mean over classes. "zero": 0. "false_positives": the mean of p,
+            whose gradient does not vanish.
         reduction: over examples: "mean", "sum", or "none" for (N,).
     """
 
@@ -60,26 +60,26 @@ class SegmentationLoss(Loss):
     ) -> None:
         super().__init__(reduction=reduction)
         if class_weight is not None and not any(class_weight):
-            raise ValueError("class_weight is zero for every class; at least one class must weigh")
+            raise ValueError("class_weight is zero for every class; give at least one class a weight above 0")
         self.task = task
         self.ignore_index = ignore_index
         self.absent = absent
         self.class_values("class_weight", class_weight)
 
     def class_values(self, name: str, values: Sequence[float] | float | None) -> None:
-        """Keep numbers per class as a buffer: moved by .to(), absent from checkpoints."""
+        """Register numbers per class as a buffer, which .to() moves and checkpoints do not contain."""
         tensor = None if values is None else torch.tensor(values, dtype=torch.float32)
         self.register_buffer(name, tensor, persistent=False)
 
     def task_of(self, input: Tensor, target: Tensor, *, empty_batch: bool = False) -> str:
-        """The task of these tensors; what they cannot be is refused."""
+        """Return the task of these tensors; raise an error if they fit no task of this loss."""
         check_logits(input, empty_batch=empty_batch)
         if not isinstance(target, Tensor):
             raise DTypeError(f"target must be a tensor, got {type(target).__name__}")
         return task_of(input, target, self.task, name=type(self).__name__, allowed=self.tasks)
 
     def class_term(self, values: Tensor, statistics: MaskStatistics, weight: float = 1.0) -> Term:
-        """Values (B, C) as a term: the policy for absent classes, class weights, and no class that is all ignored."""
+        """Return values (B, C) as a term: apply the policy for absent classes and the weights, drop ignored masks."""
         values, count = apply_absent(values, statistics, self.absent, ignoring=self.ignore_index is not None)
         if self.class_weight is not None:
             weights = weights_of_classes(self.class_weight, values)
@@ -87,7 +87,7 @@ class SegmentationLoss(Loss):
         return Term(values, "batch" if self.batch else "pair", weight, count)
 
     def no_policy_for_absent_classes(self) -> None:
-        """Refuse `absent` where a class without pixels adds nothing."""
+        """Raise InputError if `absent` is set, for losses to which a class without pixels adds nothing."""
         if self.absent != "score":
             raise InputError(
                 f"absent={self.absent!r} has no meaning for softmax {type(self).__name__}: a class without pixels adds"
@@ -96,12 +96,12 @@ class SegmentationLoss(Loss):
 
 
 def weights_of_classes(class_weight: Tensor, like: Tensor) -> Tensor:
-    """(C,): the class weights, in the dtype of `like` (B, C, ...)."""
+    """Return the class weights, (C,), in the dtype of `like` (B, C, ...); check their number."""
     classes = like.shape[1]
     if len(class_weight) != classes:
         raise ShapeError(
             f"class_weight has {len(class_weight)} weights, input has {classes} classes; give one per class"
-            + (" (one class leaves nothing to weigh: leave it out)" if classes == 1 else "")
+            + (" (remove class_weight: a single class needs none)" if classes == 1 else "")
         )
     return class_weight.to(like)
 
@@ -109,9 +109,9 @@ def weights_of_classes(class_weight: Tensor, like: Tensor) -> Tensor:
 def apply_absent(
     values: Tensor, statistics: MaskStatistics, absent: Absent, *, ignoring: bool
 ) -> tuple[Tensor, Tensor | None]:
-    """Values (B, C) under the policy for masks without target pixels, and how much each counts; None: all alike.
+    """Apply the policy for masks without target pixels to values (B, C); return them and their counts, or None for 1.
 
-    A mask that is all ignored counts under no policy; `ignoring` tells whether there can be one.
+    A fully ignored mask has count 0 under every policy. Pass ignoring=False if no mask can be ignored.
     """
     count = required(statistics, "valid")[0] > 0 if ignoring else None
     if absent != "score":
@@ -129,7 +129,7 @@ def apply_absent(
 
 
 def required(statistics: MaskStatistics, *names: str) -> tuple[Tensor, ...]:
-    """The named sums, which the loss must have listed in `needs`."""
+    """Return the named sums, which the loss must list in `needs`."""
     found: list[Any] = [getattr(statistics, name) for name in names]
     if missing := [name for name, field in zip(names, found, strict=True) if field is None]:
         raise ValueError(f"statistics {missing} are missing; name them in `needs`")

@@ -1,4 +1,4 @@
-"""The soft skeleton of a mask: centre lines by erosions and dilations that have a gradient."""
+"""The soft skeleton of a mask: centre lines from differentiable erosions and dilations."""
 
 from __future__ import annotations
 
@@ -15,28 +15,29 @@ MAX_ITERATIONS = 64
 
 
 def soft_skeleton(p: Tensor, iterations: int) -> Tensor:
-    """What openings take away from p while it is eroded: its centre lines, in [0, 1], shaped like p (N, C, *).
+    """Compute the centre lines of p, in [0, 1], shaped like p (N, C, *): the parts that openings remove, per erosion.
 
         s_0 = max(p - open(p), 0),  s_k = s_(k-1) + (1 - s_(k-1)) max(p_k - open(p_k), 0),  p_k = erode(p_(k-1))
 
     Args:
         p: probabilities or masks, float, values in [0, 1].
-        iterations: 1 to 64; half of the widest structure's width in pixels, since wider ones have no centre line yet.
+        iterations: number of erosions, 1 to 64; at least half of the widest structure's width in pixels, because wider
+            structures get no centre line.
     Raises:
         ShapeError: no axes after (N, C).
         InputError: iterations outside 1 to 64.
-    Numerics: float32 or wider. Where neighbours are equal the pixel itself takes the gradient. An iteration keeps two
-        maps for the gradient and computes the others anew.
+    Numerics: float32 or wider. Where neighbours are equal the pixel itself receives the gradient. An iteration stores
+        two maps for the gradient and recomputes the others.
     Source: Shit et al. 2021, algorithm 1; erosion is the minimum over a cross and dilation the maximum over a square,
         as in their code.
     """
     if not isinstance(p, Tensor) or not p.is_floating_point():
         given = p.dtype if isinstance(p, Tensor) else type(p).__name__
-        raise DTypeError(f"a skeleton is of a floating tensor, got {given}; use mask.float()")
+        raise DTypeError(f"p must be a floating tensor, got {given}; use mask.float()")
     if p.ndim < 3:
         raise ShapeError(f"masks have shape {tuple(p.shape)}, expected (N, C, *): a skeleton needs an axis after C")
     if not 1 <= iterations <= MAX_ITERATIONS:
-        raise InputError(f"iterations is 1 to {MAX_ITERATIONS}, got {iterations}")
+        raise InputError(f"iterations must be from 1 to {MAX_ITERATIONS}, got {iterations}")
     p = p if p.dtype == torch.float64 else p.float()
     skeleton = torch.zeros_like(p)
     for _ in range(iterations + 1):
@@ -48,37 +49,37 @@ def soft_skeleton(p: Tensor, iterations: int) -> Tensor:
 
 
 def _step(p: Tensor, skeleton: Tensor) -> tuple[Tensor, Tensor]:
-    """p eroded once more, and the skeleton with what an opening of p takes away."""
+    """Return p eroded once, and the skeleton with the part of p that an opening removes."""
     eroded = erosion(p)
     lost = torch.relu(p - dilation(eroded))
     return eroded, skeleton + (1 - skeleton) * lost
 
 
 def erosion(p: Tensor) -> Tensor:
-    """Minimum over each pixel and its neighbours along the axes, (B, C, *)."""
+    """Return the minimum over each pixel and its neighbours along the axes, (B, C, *)."""
     eroded: Tensor = extremum(p, list(range(2, p.ndim)), False)
     return eroded
 
 
 def dilation(p: Tensor) -> Tensor:
-    """Maximum over each pixel and all its neighbours, diagonal ones too, (B, C, *)."""
+    """Return the maximum over each pixel and all its neighbours, also diagonal ones, (B, C, *)."""
     for axis in range(2, p.ndim):
         p = extremum(p, [axis], True)
     return p
 
 
 def shifted(x: Tensor, axis: int, by: int, fill: float) -> Tensor:
-    """x moved by one pixel, up for by=1 and down for by=-1; `fill` moves in at the border."""
+    """Shift x by one pixel, up for by=1 and down for by=-1, with `fill` at the border."""
     size = x.shape[axis]
     border = torch.full_like(x.narrow(axis, 0, 1), fill)
     kept = x.narrow(axis, 0 if by > 0 else 1, size - 1)
     return torch.cat([border, kept] if by > 0 else [kept, border], axis)
 
 
-# torch's pooling keeps an int64 index for each value and takes ten times as long on one channel.
+# torch's pooling stores an int64 index for each value and takes ten times as long on one channel.
 @torch.library.custom_op("lossreg::extremum", mutates_args=())
 def extremum(x: Tensor, axes: Sequence[int], largest: bool) -> Tensor:
-    """Minimum or maximum of each pixel and its two neighbours along each of the axes."""
+    """Return the minimum or maximum of each pixel and its two neighbours along each of the axes."""
     best, fill = (torch.maximum, -torch.inf) if largest else (torch.minimum, torch.inf)
     found = x
     for axis in axes:
@@ -98,7 +99,7 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 
 def _gradient(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-    """The gradient goes to the pixel itself where it holds the value, to the first neighbour that does otherwise."""
+    """Route the gradient to the pixel itself if it has the result's value, else to the first neighbour that has it."""
     x, found = ctx.saved_tensors
     gradient = grad * (x == found)
     rest = grad - gradient

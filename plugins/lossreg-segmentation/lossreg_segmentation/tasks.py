@@ -1,4 +1,4 @@
-"""The task of a loss: what its channels mean, asked for or inferred from logits and target."""
+"""The task of a loss, which is the meaning of its channels: given by the user or inferred from logits and target."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ Task = Literal["auto", "binary", "multilabel", "multiclass"]
 
 
 def task_of(input: Tensor, target: Tensor, task: str, *, name: str, allowed: Collection[str]) -> str:
-    """The task that was asked for or, where only one fits, inferred; refused where shapes do not fit it.
+    """Return the given task, or for "auto" the only one that fits; check that the shapes fit it.
 
     Args:
-        name: of the loss, for messages.
-        allowed: the tasks that it is for.
+        name: name of the loss, for messages.
+        allowed: tasks of the loss.
     """
     found = task if task != "auto" else _inferred(input, target, allowed)
     if found not in allowed:
         raise InputError(
             f"{name} is for {' and '.join(allowed)}, got a {found} target; "
             + (
-                "for classes that exclude each other use cross_entropy, focal or an overlap loss"
+                "for mutually exclusive classes use cross_entropy, focal or an overlap loss"
                 if found == "multiclass"
                 else "for independent masks use bce, focal or an overlap loss"
             )
@@ -33,7 +33,7 @@ def task_of(input: Tensor, target: Tensor, task: str, *, name: str, allowed: Col
     if found == "binary" and classes != 1:
         raise ShapeError(
             f"task='binary' takes one channel, got C={classes}; use task='multilabel' for independent masks,"
-            " 'multiclass' for classes that exclude each other"
+            " 'multiclass' for mutually exclusive classes"
         )
     if found == "multiclass" and classes == 1:
         raise ShapeError("task='multiclass' with one channel is constant 1 after softmax; use task='binary'")
@@ -50,7 +50,7 @@ def task_of(input: Tensor, target: Tensor, task: str, *, name: str, allowed: Col
 
 
 def _inferred(input: Tensor, target: Tensor, allowed: Collection[str]) -> str:
-    """The task, if shapes, types and what the loss is for leave only one."""
+    """Return the task if shapes and the tasks of the loss allow only one."""
     if input.shape[1] == 1:
         return "binary"
     if target.ndim < input.ndim:

@@ -1,4 +1,4 @@
-"""Asymmetric focal losses: rare classes keep every pixel's weight, the background's easy ones lose it."""
+"""Asymmetric focal losses: easy pixels of the background are down-weighted, pixels of rare classes are not."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _TVERSKY_NEEDS = frozenset({"intersection", "predicted", "actual", "valid"})
 
 
 class _Asymmetric(MaskLoss):
-    """Base of the three losses: what is rare, and the two terms.
+    """Base of the three losses: the two terms, for rare classes and for the background.
 
-    Of independent masks the mask is rare and the rest is its background. Of classes channel 0 is the background, and
+    For independent masks, the mask is rare and the rest is its background. For classes, channel 0 is the background and
     all others are rare.
     """
 
@@ -36,7 +36,7 @@ class _Asymmetric(MaskLoss):
         self.gamma = gamma
 
     def focal_term(self, statistics: MaskStatistics, task: str, weight: float = 1.0) -> Term:
-        """Cross-entropy of what is rare, focal of the background."""
+        """Return the cross-entropy of the rare classes and the focal loss of the background."""
         rare, focal = required(statistics, "cross_entropy_positive", "focal_positive")
         if task == "multiclass":
             values = torch.cat([(1 - self.delta) * focal[:, :1], self.delta * rare[:, 1:]], 1)
@@ -46,7 +46,7 @@ class _Asymmetric(MaskLoss):
         return self.class_term(values, statistics, weight)
 
     def tversky_term(self, statistics: MaskStatistics, task: str, smooth: float, weight: float = 1.0) -> Term:
-        """Tversky of the background, focal Tversky of what is rare."""
+        """Return the Tversky loss of the background and the focal Tversky loss of the rare classes."""
         overlap, predicted, actual = required(statistics, "intersection", "predicted", "actual")
         extra, missed = predicted - overlap, actual - overlap
         values = self._tversky(overlap, extra, missed, smooth)
@@ -54,8 +54,8 @@ class _Asymmetric(MaskLoss):
             values = torch.cat([values[:, :1], self._enhanced(values[:, 1:])], 1)
         else:
             (valid,) = required(statistics, "valid")
-            neither = (valid - predicted - missed).clamp_min(0)  # rounding may leave less than nothing
-            # What the mask has beyond its target, its background lacks.
+            neither = (valid - predicted - missed).clamp_min(0)  # rounding may give a small negative number
+            # False positives of the mask are false negatives of its background.
             values = (self._enhanced(values) + self._tversky(neither, missed, extra, smooth)) / 2
         return self.class_term(values, statistics, weight)
 
@@ -71,14 +71,14 @@ class _Asymmetric(MaskLoss):
     "asymmetric_focal", aliases=("asymmetric_focal_loss",), tags=(*PIXELWISE_TAGS, "imbalance"), contract=CONTRACT
 )
 class AsymmetricFocal(_Asymmetric):
-    """Focal loss that down-weights easy pixels of the background alone.
+    """Focal loss that down-weights only the easy pixels of the background.
 
         loss = -delta t log p - (1 - delta) (1 - t) p^gamma log(1 - p)
 
-    Of classes, channel 0 is the background, weighed (1 - delta) (1 - p_0)^gamma, and the others weigh delta.
+    For classes, channel 0 is the background with weight (1 - delta) (1 - p_0)^gamma; the others have weight delta.
 
     Args:
-        delta: weight of the rare pixels in [0, 1]; those of the background weigh 1 - delta.
+        delta: weight of the rare pixels in [0, 1]; background pixels have weight 1 - delta.
         gamma: focusing exponent of the background, >= 0, dimensionless.
     Shapes:
         input (N, C, *) logits; target (N, *) class index or (N, C, *) masks.
@@ -87,7 +87,7 @@ class AsymmetricFocal(_Asymmetric):
         ShapeError: sizes differ; nothing is broadcast.
         InputError: absent= with multiclass, where a class without pixels adds nothing.
     Numerics: float32 or wider, the power in log space; finite for any finite logit; all ignored gives 0.
-    Source: Yeung et al. 2022, modified asymmetric focal loss. Soft masks take their background's part of `focal`.
+    Source: Yeung et al. 2022, modified asymmetric focal loss. Soft masks use the background part of `focal`.
     """
 
     needs = _FOCAL_NEEDS
@@ -102,7 +102,7 @@ class AsymmetricFocal(_Asymmetric):
         super().__init__(delta, gamma, **options)
 
     def formula(self, statistics: MaskStatistics, task: str) -> dict[str, Term]:
-        """Mean over the pixels of each example, or of each independent mask."""
+        """Return the mean over the pixels of each example, or of each independent mask."""
         return {"asymmetric_focal": self.focal_term(statistics, task)}
 
 
@@ -110,16 +110,16 @@ class AsymmetricFocal(_Asymmetric):
     "asymmetric_focal_tversky", aliases=("asymmetric_focal_tversky_loss",), tags=OVERLAP_TAGS, contract=CONTRACT
 )
 class AsymmetricFocalTversky(_Asymmetric):
-    """Tversky of mask and background, raised where the mask is nearly right.
+    """Tversky loss of mask and background, raised where the mask is nearly right.
 
         loss = ((1 - TI)^(1 - gamma) + 1 - TI_background) / 2
         TI = (TP + smooth) / (TP + delta FN + (1 - delta) FP + smooth)
 
-    Of classes, channel 0 is the background, and each other class has (1 - TI)^(1 - gamma).
+    For classes, channel 0 is the background, and each other class has the term (1 - TI)^(1 - gamma).
 
     Args:
-        delta: weight of false negatives in [0, 1]; false positives weigh 1 - delta.
-        gamma: how much a nearly right mask is raised, in [0, 1), dimensionless. 0 raises none.
+        delta: weight of false negatives in [0, 1]; false positives have weight 1 - delta.
+        gamma: raises the loss of nearly right masks by the exponent 1 - gamma, in [0, 1), dimensionless. 0 raises none.
         smooth: added to numerator and denominator, pixels, >= 0.
     Shapes:
         input (N, C, *) logits; target (N, *) class index or (N, C, *) masks.
@@ -128,8 +128,8 @@ class AsymmetricFocalTversky(_Asymmetric):
         ShapeError: sizes differ; nothing is broadcast.
     Numerics: float32 or wider; 1 - TI is at least 1e-7 before the power, so a perfect mask has a finite gradient;
         all ignored gives 0.
-    Source: Yeung et al. 2022, modified asymmetric focal Tversky loss, the mean over classes. One channel stands for
-        their two: its background is what the mask leaves.
+    Source: Yeung et al. 2022, modified asymmetric focal Tversky loss, the mean over classes. One channel replaces their
+        two: its background is the complement of the mask.
     """
 
     needs = _TVERSKY_NEEDS
@@ -146,7 +146,7 @@ class AsymmetricFocalTversky(_Asymmetric):
         self.smooth = smooth
 
     def formula(self, statistics: MaskStatistics, task: str) -> dict[str, Term]:
-        """One value of each class, or of each mask with its background."""
+        """Return one value of each class, or of each mask with its background."""
         return {"asymmetric_focal_tversky": self.tversky_term(statistics, task, self.smooth)}
 
 
@@ -157,13 +157,13 @@ class AsymmetricFocalTversky(_Asymmetric):
     contract=CONTRACT,
 )
 class UnifiedFocal(_Asymmetric):
-    """Asymmetric focal and asymmetric focal Tversky, with delta and gamma in common.
+    """Mixture of asymmetric focal and asymmetric focal Tversky with common delta and gamma.
 
         loss = weight asymmetric_focal + (1 - weight) asymmetric_focal_tversky
 
     Args:
         weight: share of the asymmetric focal loss in [0, 1] (lambda in the paper).
-        delta: weight of rare pixels and of false negatives in [0, 1]; background and false positives weigh 1 - delta.
+        delta: weight of rare pixels and false negatives in [0, 1]; background and false positives have 1 - delta.
         gamma: in [0, 1), dimensionless: suppresses the easy background and raises the nearly right mask.
         smooth: added to numerator and denominator of the Tversky score, pixels, >= 0.
     Shapes:
@@ -172,7 +172,7 @@ class UnifiedFocal(_Asymmetric):
     Raises:
         ShapeError: sizes differ; nothing is broadcast.
         InputError: absent= with multiclass, where a class without pixels adds nothing to the focal part.
-    Numerics: as its two parts.
+    Numerics: as in its two parts.
     Source: Yeung et al. 2022, asymmetric Unified Focal loss, with the defaults of its authors.
     """
 
@@ -192,7 +192,7 @@ class UnifiedFocal(_Asymmetric):
         self.smooth = smooth
 
     def formula(self, statistics: MaskStatistics, task: str) -> dict[str, Term]:
-        """The two parts, each before its weight."""
+        """Return the two parts, each before its weight."""
         return {
             "asymmetric_focal": self.focal_term(statistics, task, self.weight),
             "asymmetric_focal_tversky": self.tversky_term(statistics, task, self.smooth, 1 - self.weight),

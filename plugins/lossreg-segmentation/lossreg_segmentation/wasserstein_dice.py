@@ -1,4 +1,4 @@
-"""Dice for classes that are more or less far from each other."""
+"""Dice for classes with distances between them."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ Weighting = Literal["default", "GDL"]
     contract=CLASSES_CONTRACT,
 )
 class WassersteinDice(DenseLoss):
-    """Dice in which a mistake counts by the distance between the two classes.
+    """Dice in which the distance between two classes is the cost of confusing them.
 
         loss = 1 - (2 TP + smooth) / (2 TP + E + smooth)
         TP = sum_i alpha_i (1 - W_i), E = sum_i W_i, W_i = sum_c M[y_i, c] p_ci
 
     Args:
         distances: M, C rows of C distances between classes, >= 0, symmetric, 0 on the diagonal; divided by the largest.
-            Class 0 is the background, which should be the farthest from each other class. None: 1 between any two.
-        weighting: "default": alpha is 1 of foreground pixels, 0 of the background. "GDL": alpha is
-            1 / (pixels of the class + 1), for the background as well, and weighs E too.
+            Class 0 is the background, which should be farthest from every other class. None: 1 between any two.
+        weighting: "default": alpha is 1 for foreground pixels, 0 for the background. "GDL": alpha is
+            1 / (pixels of the class + 1), for the background as well, and the terms of E have the same weights.
         smooth: added to numerator and denominator, >= 0; pixels, with "GDL" in units of one whole class.
     Shapes:
-        input (N, C, *) logits; target (N, *) class index or (N, C, *) soft classes, of which W is the mean over the
-        class that the pixel may have; that is least at a single class, not at p = t.
+        input (N, C, *) logits; target (N, *) class index or (N, C, *) soft classes. For soft classes, W is the expected
+        distance to the class of the pixel; its minimum is at a single class, not at p = t.
         terms: {"wasserstein_dice": (N,)}, in [0, 1].
     Raises:
-        ShapeError: sizes differ; nothing is broadcast. Distances of another number of classes than input has.
-        InputError: distances that are none. class_weight=, absent=, which have no meaning: classes are not averaged.
+        ShapeError: sizes differ; nothing is broadcast. The number of classes of distances and input differs.
+        InputError: invalid distances. class_weight= and absent=, which have no meaning: classes are not averaged.
     Numerics: float32 or wider; finite for any finite logit; all ignored gives 0.
     Source: Fidon et al. 2017, section 2, W its eq. 6; "GDL": Tilborghs et al. 2020, appendix.
     """
@@ -62,7 +62,7 @@ class WassersteinDice(DenseLoss):
         super().__init__(**options)
         if self.class_weight is not None:
             raise InputError(
-                "class_weight has no meaning for WassersteinDice, which has no mean over classes; weigh mistakes by"
+                "class_weight has no meaning for WassersteinDice, which has no mean over classes; weight mistakes by"
                 " distances=, or rare classes by weighting='GDL'"
             )
         if weighting not in ("default", "GDL"):
@@ -74,10 +74,10 @@ class WassersteinDice(DenseLoss):
         self.register_buffer("distances", matrix, persistent=False)
 
     def formula(self, pixels: Pixels, task: str) -> dict[str, Term]:
-        """One minus the Wasserstein Dice score of each example."""
+        """Return one minus the Wasserstein Dice score of each example."""
         p, t = pixels.probabilities().flatten(2), pixels.target.flatten(2)
-        distance = ((self._matrix(p) @ t) * p).sum(1)  # W, (B, L); without a target, ignored pixels are at 0
-        # alpha has no part of ignored pixels either.
+        distance = ((self._matrix(p) @ t) * p).sum(1)  # W, (B, L); 0 for ignored pixels, whose target is 0
+        # alpha is 0 for ignored pixels too.
         if self.weighting == "GDL":
             alpha = (t / (t.sum(2, keepdim=True) + 1)).sum(1)
             errors = (alpha * distance).sum(1)
@@ -90,7 +90,7 @@ class WassersteinDice(DenseLoss):
         return {"wasserstein_dice": Term(values, "example")}
 
     def _matrix(self, like: Tensor) -> Tensor:
-        """The distances between the classes of `like` (B, C, L)."""
+        """Return the distances between the classes of `like` (B, C, L)."""
         classes = like.shape[1]
         if self.distances is None:
             return 1 - torch.eye(classes, dtype=like.dtype, device=like.device)
@@ -103,15 +103,15 @@ class WassersteinDice(DenseLoss):
 
 
 def distance_matrix(distances: Sequence[Sequence[float]]) -> Tensor:
-    """(C, C), the largest distance being 1; refused if they are no distances."""
+    """Check the distances and return them, (C, C), divided by the largest."""
     sizes = [len(row) for row in distances]
     if set(sizes) != {len(sizes)}:
-        raise ShapeError(f"distances is C rows of C numbers, got {len(sizes)} rows of {sizes} numbers")
+        raise ShapeError(f"distances must be C rows of C numbers, got {len(sizes)} rows of {sizes} numbers")
     matrix = torch.tensor(distances, dtype=torch.float64)
     if not (matrix.isfinite().all() and (matrix >= 0).all()):
-        raise InputError("distances holds negative or infinite numbers; the distance of two classes is finite and >= 0")
+        raise InputError("distances contains negative or infinite numbers; give finite numbers >= 0")
     if matrix.diagonal().any():
-        raise InputError(f"distances has {matrix.diagonal().tolist()} on its diagonal; a class is at 0 from itself")
+        raise InputError(f"distances has {matrix.diagonal().tolist()} on its diagonal, which must be 0")
     if not torch.equal(matrix, matrix.T):
         first, second = (matrix != matrix.T).nonzero()[0].tolist()
         raise InputError(
@@ -119,5 +119,5 @@ def distance_matrix(distances: Sequence[Sequence[float]]) -> Tensor:
             f" [{second}][{first}] is {distances[second][first]}; make them equal"
         )
     if not matrix.any():
-        raise InputError("distances is 0 between all classes, so that no prediction is wrong; leave it out for 1")
+        raise InputError("distances is 0 between all classes, so no prediction is wrong; remove it to use 1 for all")
     return (matrix / matrix.max()).float()

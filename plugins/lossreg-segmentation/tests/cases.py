@@ -1,4 +1,4 @@
-"""Losses, the tasks they take, and tensors that fit: shared by the tests of this package."""
+"""Losses, their tasks, and matching tensors: shared by the tests of this package."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 
 import lossreg
 
-# Those over sums, and those that see every pixel.
+# The losses over sums, and the losses over pixels.
 NAMES = (
     "bce",
     "cross_entropy",
@@ -35,16 +35,16 @@ OVERLAP = ("dice", "squared_dice", "log_cosh_dice", "jaccard", "tversky", "focal
 PIXELWISE = ("cross_entropy", "poly1", "focal", "asymmetric_focal", *HARD)
 INDEPENDENT = ("bce", "bce_dice_focal", "lovasz_hinge")
 CLASSES = ("lovasz_softmax", "wasserstein_dice")
-# Their classes have no mean, or no value of their own.
+# Losses without a mean over classes, or without a value per class.
 WITHOUT_POLICY = (*PIXELWISE, "unified_focal", "wasserstein_dice")
 
 TASKS = ("binary", "multilabel", "multiclass")
 CHANNELS = {"binary": 1, "multilabel": 3, "multiclass": 3}
 
-# One of each way to read tensors. What those of a way share is tested once for it; the conformance kit takes them all.
+# One loss per way to read tensors: shared code is tested once per way. The conformance kit tests all losses.
 FAMILIES = ("cross_entropy", "dice", "bce_dice_focal", *SORTED, "topk", "wasserstein_dice", "boundary", "cldice")
 
-# None of these is a default, so that a parameter that is dropped changes the value.
+# No value is a default, so that a dropped parameter changes the result.
 OWN = {
     "bce": {"pos_weight": 3.0},
     "cross_entropy": {"label_smoothing": 0.2},
@@ -80,7 +80,7 @@ OWN = {
     "cldice": {"iterations": 2, "smooth": 0.5},
 }
 
-# Where a formula written plainly divides by 0, or has an infinite slope.
+# Logits at which a naive formula divides by 0 or has an infinite slope.
 SHARP = {
     "poly1": {"epsilon": -1.0},
     "focal": {"gamma": 0.25},
@@ -104,7 +104,7 @@ SHARP = {
 
 
 def tasks_of(name):
-    """The tasks of a loss."""
+    """Return the tasks of a loss."""
     return TASKS[:2] if name in INDEPENDENT else TASKS[2:] if name in CLASSES else TASKS
 
 
@@ -122,14 +122,14 @@ every_name = pytest.mark.parametrize("name", (*NAMES, *DENSE))
 
 
 def own(name, task):
-    """Parameters that differ from every default."""
+    """Return parameters that differ from every default."""
     if (name, task) == ("focal", "multiclass"):
         return {"alpha": [0.5, 2.0, 1.0], "gamma": 1.5}
     return OWN[name]
 
 
 def fits(name, task, options):
-    """Whether shared options have a meaning for the loss; where they have none, the error is read elsewhere."""
+    """Return True if shared options have a meaning for the loss; other tests read the error where they have none."""
     if "class_weight" in options and (CHANNELS[task] == 1 or name == "wasserstein_dice"):
         return False
     if "batch" in options and name not in (*NAMES, *SORTED):
@@ -140,7 +140,7 @@ def fits(name, task, options):
 
 
 def build(name, task="auto", **params):
-    """The loss from its config, as a user builds it."""
+    """Build the loss from its config, as a user does."""
     return lossreg.build({"name": name, "params": {"task": task, **params}})
 
 
@@ -151,7 +151,7 @@ def logits(task, batch=4, size=(3, 5), dtype=torch.float64, seed=0, scale=2.0):
 
 
 def hard_target(task, batch=4, size=(3, 5), seed=1):
-    """Class index (N, *) for multiclass, masks (N, C, *) of 0 and 1 otherwise; int64."""
+    """Return class indices (N, *) for multiclass, masks (N, C, *) of 0 and 1 otherwise; int64."""
     generator = torch.Generator().manual_seed(seed)
     if task == "multiclass":
         return torch.randint(0, CHANNELS[task], (batch, *size), generator=generator)
@@ -159,7 +159,7 @@ def hard_target(task, batch=4, size=(3, 5), seed=1):
 
 
 def soft_target(task, batch=4, size=(3, 5), seed=1):
-    """Masks strictly between 0 and 1; for multiclass they sum to 1 over the classes."""
+    """Return masks strictly between 0 and 1; for multiclass they sum to 1 over the classes."""
     x = logits(task, batch, size, seed=seed)
     return x.softmax(1) if task == "multiclass" else x.sigmoid()
 
@@ -169,7 +169,7 @@ def target_of(task, kind, **sizes):
 
 
 def without_class(target, task):
-    """The first example loses its class 0."""
+    """Remove class 0 from the first example."""
     target = target.clone()
     if task == "multiclass" and target.ndim == 3:
         target[0][target[0] == 0] = 1
@@ -179,7 +179,7 @@ def without_class(target, task):
 
 
 def arrays(x, t):
-    """Logits and target as (N, C, L) float64 arrays for the oracles."""
+    """Return logits and target as (N, C, L) float64 arrays for the oracles."""
     masks = t.double()
     if t.ndim < x.ndim:
         masks = torch.stack([t == c for c in range(x.shape[1])], 1).double() if x.shape[1] > 1 else masks.unsqueeze(1)
@@ -187,7 +187,7 @@ def arrays(x, t):
 
 
 def value_and_gradient(loss, x, *others):
-    """The loss and its gradient to the logits."""
+    """Return the loss and its gradient to the logits."""
     leaf = x.detach().clone().requires_grad_()
     value = loss(leaf, *others)
     (gradient,) = torch.autograd.grad(value, leaf)

@@ -1,4 +1,4 @@
-"""Fixtures that several files share, and what the conformance kit is told of this package."""
+"""Fixtures that several files share, and the settings of the conformance kit for this package."""
 
 import pytest
 
@@ -10,12 +10,12 @@ from .oracles import oracle
 
 
 def reference():
-    """Sums in plain torch: to test formulas takes no compiled kernel, and test_implementations.py holds those equal."""
+    """Use plain torch: formulas need no compiled kernel, and test_implementations.py compares the kernels with it."""
     return implementation("reference")
 
 
 def tiles():
-    """What a plain installation computes by, for the conformance kit."""
+    """Use tiles, as a plain installation does, for the conformance kit."""
     return implementation("tiled")
 
 

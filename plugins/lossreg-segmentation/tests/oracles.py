@@ -1,4 +1,4 @@
-"""Every loss of the package a second time, in numpy float64: from logits and target to one value per example."""
+"""Independent implementations of every loss in numpy float64: from logits and target to one value per example."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MIXTURE = {"bce_weight": 0.4, "dice_weight": 0.4, "focal_weight": 0.2}
 
 
 def oracle(name):
-    """Of a loss: `oracle(name)(input, target, task=..., **params)` is (N,), or (1,) with batch=True."""
+    """Return a loss's oracle: `oracle(name)(input, target, task=..., **params)` is (N,), or (1,) with batch=True."""
     return partial(per_example, name)
 
 
@@ -29,7 +29,7 @@ def softmax(x, axis):
 
 
 def per_example(name, input, target, *, task, valid=None, batch=False, **params):
-    """`valid` (N, *) is False where a pixel is ignored, whatever the target holds there."""
+    """Compute one value per example; `valid` (N, *) is False at ignored pixels, where the target may have any value."""
     if input.ndim == 2:
         input, target = input.unsqueeze(-1), target.unsqueeze(-1)
     shape = input.shape
@@ -43,7 +43,7 @@ def per_example(name, input, target, *, task, valid=None, batch=False, **params)
 
 
 def of_example(name, rows, task, class_weight=None, absent="score", **own):
-    """The masks [(p, t, valid), ...] of one example."""
+    """Compute the value of one example from its masks [(p, t, valid), ...]."""
     if name == "generalized_dice":
         return generalized_dice([(p[v], t[v]) for p, t, v in rows], class_weight, absent, **own)
     if task == "multiclass" and name == "unified_focal":
@@ -59,14 +59,14 @@ def of_example(name, rows, task, class_weight=None, absent="score", **own):
 
 
 def of_masks(name, rows, task, class_weight, absent, own):
-    """The weighted mean over masks."""
+    """Return the weighted mean over masks."""
     total, weight = 0.0, 0.0
     for c, (p, t, v) in enumerate(rows):
         if not v.any() or (absent == "ignore" and t[v].sum() == 0):
             continue
         value = of_mask(name, c, (p, t, v), task, own)
         if t[v].sum() == 0:
-            # Each component of the mixture takes the value of the policy, so that it has the sum of their weights.
+            # Each component of the mixture has the policy's value, so the mixture has it times the sum of the weights.
             parts = sum(value for key, value in (MIXTURE | own).items() if key in MIXTURE)
             whole = parts if name == "bce_dice_focal" else 1.0
             value = {"zero": 0.0, "false_positives": whole * p[v].mean()}.get(absent, value)
@@ -76,7 +76,7 @@ def of_masks(name, rows, task, class_weight, absent, own):
 
 
 def of_mask(name, c, row, task, own):
-    """Mask c of an example."""
+    """Compute the value of mask c of an example."""
     p, t, v = row
     if name in SHAPES:
         return SHAPES[name](p, t, v, **own)

@@ -1,4 +1,4 @@
-"""The formulas of one example whose classes depend on each other: loops over the pixels that count, numpy float64."""
+"""The formulas of one example whose classes depend on each other: loops over valid pixels, numpy float64."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from .oracles_masks import of_ohem, of_topk, overlap
 
 
 def pixel_mean(p, t, class_weight, element):
-    """sum w l / sum w over the pixels of (C, L), the weights those of the target; the plain mean without weights.
+    """Return sum w l / sum w over the pixels of (C, L), with the weights of the target's classes, or the plain mean.
 
-    `element(c, p, t)` is what class c of a pixel adds.
+    `element(c, p, t)` is the summand of class c of a pixel.
     """
     classes, pixels = p.shape
     w = [1.0] * classes if class_weight is None else class_weight
@@ -33,12 +33,12 @@ def focal(p, t, class_weight=None, alpha=None, gamma=2.0):
 
 
 def poly1(p, t, class_weight=None, epsilon=1.0):
-    """What a class of a pixel lacks is max(t - p, 0), which is 1 - p_t for a hard one."""
+    """Use max(t - p, 0) as the missing probability of a class, which is 1 - p_t for a hard target."""
     return pixel_mean(p, t, class_weight, lambda c, p, t: -t * np.log(p) + epsilon * max(t - p, 0))
 
 
 def asymmetric_focal(p, t, class_weight=None, delta=0.7, gamma=2.0):
-    """Class 0 is the background."""
+    """Use class 0 as the background."""
 
     def element(c, p, t):
         return -t * np.log(p) * (delta if c > 0 else (1 - delta) * (1 - p) ** gamma)
@@ -55,7 +55,7 @@ def ohem_cross_entropy(p, t, class_weight=None, **own):
 
 
 def costs_and_weights(p, t, class_weight):
-    """Per pixel: the cost that ranks it, the same with each class weighed, and the weight of its classes."""
+    """Return, per pixel, the cost that ranks it, the cost with class weights, and the weight of its classes."""
     costs = -t * np.log(p)
     if class_weight is None:
         return costs.sum(0), costs.sum(0), np.ones(p.shape[1])
@@ -63,7 +63,7 @@ def costs_and_weights(p, t, class_weight):
 
 
 def wasserstein_dice(p, t, class_weight=None, distances=None, weighting="default", smooth=1.0):
-    """Loops over pixels and pairs of classes."""
+    """Loop over pixels and pairs of classes."""
     classes = range(len(p))
     largest = 1.0 if distances is None else np.max(distances)
     volume = t.sum(1)
@@ -85,9 +85,9 @@ CLASSES = {
 
 
 def generalized_dice(rows, class_weight=None, absent="score", weighting="square", smooth=1.0):
-    """Over the masks [(p, t), ...] of one example; weights as Sudre et al. write them, 1 / T^k.
+    """Compute the loss of the masks [(p, t), ...] of one example, with the weights of Sudre et al., 1 / T^k.
 
-    Their scale is free: `smooth` is in pixels of the smallest class, so the weights are divided by the largest.
+    Their scale is arbitrary: `smooth` is in pixels of the smallest class, so the weights are divided by the largest.
     """
     kept = [c for c, (p, t) in enumerate(rows) if p.size and not (absent == "ignore" and t.sum() == 0)]
     kept = [c for c in kept if class_weight is None or class_weight[c] > 0]

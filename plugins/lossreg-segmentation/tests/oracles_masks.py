@@ -1,4 +1,4 @@
-"""The formulas of one mask in numpy float64, from the probabilities and the target of the pixels that count."""
+"""The formulas of one mask in numpy float64, from the probabilities and the target of the valid pixels."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 def overlap(p, t):
-    """True positives as half of what P and T have beyond their L1 distance."""
+    """Return the true positives as (P + T - L1 distance) / 2."""
     return (p.sum() + t.sum() - np.abs(p - t).sum()) / 2
 
 
@@ -39,7 +39,7 @@ def focal_tversky(p, t, gamma=0.75, **others):
 
 
 def mcc(p, t, smooth=1e-5):
-    """From the four soft counts; a variance is at least 1e-7."""
+    """Compute the loss from the four soft counts; a variance is at least 1e-7."""
     tp, n = overlap(p, t), p.size
     fp, fn = p.sum() - tp, t.sum() - tp
     tn = n - tp - fp - fn
@@ -64,7 +64,7 @@ def poly1(p, t, epsilon=1.0):
 
 
 def focal(p, t, alpha=0.25, gamma=2.0):
-    """Element: BCE times (1 - p_t)^gamma times alpha_t, as Lin et al. write it."""
+    """Multiply BCE by (1 - p_t)^gamma and alpha_t, as Lin et al. do."""
     p_t = p * t + (1 - p) * (1 - t)
     alpha_t = 1 if alpha is None else alpha * t + (1 - alpha) * (1 - t)
     return np.mean(alpha_t * (1 - p_t) ** gamma * pixel_costs(p, t))
@@ -75,13 +75,13 @@ def bce_dice_focal(p, t, bce_weight=0.4, dice_weight=0.4, focal_weight=0.2, alph
 
 
 def asymmetric_focal(p, t, delta=0.7, gamma=2.0):
-    """-delta t log p - (1 - delta) (1 - t) p^gamma log(1 - p); a soft background has its part of `focal`."""
+    """Return -delta t log p - (1 - delta) (1 - t) p^gamma log(1 - p); soft backgrounds use their part of `focal`."""
     wrong = p * (1 - t) + (1 - p) * t
     return np.mean(-delta * t * np.log(p) + (1 - delta) * (1 - t) * wrong**gamma * pixel_costs(p, t))
 
 
 def background_tversky(p, t, delta=0.7, gamma=0.75, smooth=1.0):
-    """One minus the modified Tversky index, in which delta weighs false negatives."""
+    """Return one minus the modified Tversky index, with delta as the weight of false negatives."""
     return tversky(p, t, alpha=1 - delta, beta=delta, smooth=smooth)
 
 
@@ -90,7 +90,7 @@ def rare_tversky(p, t, delta=0.7, gamma=0.75, smooth=1.0):
 
 
 def asymmetric_focal_tversky(p, t, **own):
-    """The two classes of the paper's binary form, the background as the complement."""
+    """Average the two classes of the paper's binary form; the background is the complement."""
     return (background_tversky(1 - p, 1 - t, **own) + rare_tversky(p, t, **own)) / 2
 
 
@@ -100,7 +100,7 @@ def unified_focal(p, t, weight=0.5, delta=0.6, gamma=0.5, smooth=1.0):
 
 
 def extension(errors, t):
-    """The integral over thresholds of 1 - IoU of the target with the mask in which larger errors are mistakes."""
+    """Integrate 1 - IoU over thresholds, of the target and the mask in which larger errors are mistakes."""
     order = sorted(range(len(errors)), key=lambda i: -errors[i])
     levels = [*(errors[i] for i in order), 0.0]
     value = 0.0
@@ -113,7 +113,7 @@ def extension(errors, t):
 
 
 def lovasz_hinge(p, t):
-    """Margins of the logits; a soft target counts as the mask t > 1/2."""
+    """Use the margins of the logits; a soft target counts as the mask t > 1/2."""
     t = (t > 0.5).astype(float)
     return extension(np.maximum(0, 1 - np.log(p / (1 - p)) * (2 * t - 1)), t)
 
@@ -123,7 +123,7 @@ def lovasz_softmax(p, t):
 
 
 def hardest(costs, weighed, weights, count):
-    """Of that many of the largest costs, the sum with class weights over the sum of those weights."""
+    """Return sum w l / sum w over the given number of the largest costs, with class weights w."""
     chosen = sorted(range(len(costs)), key=lambda i: -costs[i])[:count]
     total = sum(weights[i] for i in chosen)
     return sum(weighed[i] for i in chosen) / total if total else 0.0

@@ -1,4 +1,4 @@
-"""The formulas of one mask that look at its shape, pixel by pixel in numpy float64; what is ignored is outside."""
+"""The formulas of one mask that depend on its shape, pixel by pixel in numpy float64; ignored pixels are outside."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 def brute_force(mask, spacing=None):
-    """Distance of each pixel of a bool array to the nearest one of the other value, by all pairs; negative inside."""
+    """Return the distance of each pixel to the nearest one of the other value, by all pairs; negative inside."""
     found = np.zeros(mask.shape)
     size = np.ones(mask.ndim) if spacing is None else np.array(spacing)
     if mask.all() or not mask.any():
@@ -30,7 +30,7 @@ def hausdorff_dt(p, t, valid, alpha=2.0, spacing=None):
 
 
 def hausdorff_er(p, t, valid, alpha=2.0, erosions=10):
-    """What is ignored or beyond the border is no error."""
+    """Compute the loss with an error of 0 at ignored pixels and beyond the border."""
     error, total = (p - t) ** 2 * valid, 0.0
     for k in range(1, erosions + 1):
         eroded = np.zeros_like(error)
@@ -43,7 +43,7 @@ def hausdorff_er(p, t, valid, alpha=2.0, erosions=10):
 
 
 def neighbours(p, at, square):
-    """The values of a pixel and those beside it: along the axes, or of the whole square around it."""
+    """Return the values of a pixel and its neighbours: along the axes, or of the whole square around it."""
     for step in product((-1, 0, 1), repeat=p.ndim):
         beside = tuple(a + s for a, s in zip(at, step, strict=True))
         inside = all(0 <= b < n for b, n in zip(beside, p.shape, strict=True))
@@ -59,7 +59,7 @@ def extremum(p, best, square):
 
 
 def skeleton(p, iterations):
-    """Algorithm 1 of Shit et al."""
+    """Compute algorithm 1 of Shit et al."""
     found = np.zeros_like(p)
     for _ in range(iterations + 1):
         eroded = extremum(p, min, square=False)

@@ -52,7 +52,7 @@ def test_ignore_and_zero_are_zero_with_a_zero_gradient(name, absent):
 
 @pytest.mark.parametrize("name", SCORES)
 def test_false_positives_is_the_mean_of_p_with_a_real_gradient(name):
-    """p = 1/2 everywhere: 0.5, and p'/4096 for each pixel, where the overlap score gives some 6e-8."""
+    """p = 1/2 everywhere: 0.5, and p'/4096 for each pixel, while the overlap score gives about 6e-8."""
     value, gradient = value_and_gradient(build(name, absent="false_positives"), HALF, EMPTY)
     assert value.item() == pytest.approx(0.5, rel=1e-12)
     assert gradient[0, 0, 5, 6].item() == pytest.approx(0.25 / 4096, rel=1e-12)
@@ -79,7 +79,7 @@ def test_ignore_takes_the_class_out_of_the_mean_and_zero_keeps_it(name):
 
 @pytest.mark.parametrize("name", OVERLAP)
 def test_ignore_takes_an_absent_class_out_beside_ignored_pixels_too(name):
-    """Of three classes one is absent where it counts, and one is ignored whole: the value of the third."""
+    """Of three classes one is absent at the valid pixels and one is fully ignored: the value of the third."""
     x, t = logits("multilabel"), hard_target("multilabel")
     t[:, 0, 0], t[:, 1], t[:, 1, 0], t[:, 2] = 9, 0, 9, 9
     alone = build(name, "binary", ignore_index=9)(x[:, :1], t[:, :1]).item()

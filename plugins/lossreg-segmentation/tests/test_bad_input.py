@@ -1,4 +1,4 @@
-"""What is refused, and that the message says what was given and what to do."""
+"""Refused input: each message names the given value and the remedy."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ MULTICLASS = [name for name, task in CASES if task == "multiclass"]
 
 @each_family
 def test_a_batch_of_one_is_not_broadcast_against_two(name, task):
-    """Either way round, and the sizes of both are named."""
+    """In both directions; the message names both shapes."""
     x, t = logits(task, batch=2), hard_target(task, batch=2)
     for pair in ((x[:1], t), (x, t[:1])):
         shape = tuple(pair[1].shape)
@@ -62,7 +62,9 @@ def test_one_mask_is_not_broadcast_over_channels(name):
 @each_name
 def test_input_that_is_not_floating_is_refused(name, dtype):
     x, t = logits("binary").to(dtype), hard_target("binary")
-    with pytest.raises(lossreg.DTypeError, match=rf"must be a floating tensor of logits, got {dtype}; use input.float\(\)"):
+    with pytest.raises(
+        lossreg.DTypeError, match=rf"must be a floating tensor of logits, got {dtype}; use input.float\(\)"
+    ):
         build(name)(x, t)
 
 
@@ -103,10 +105,12 @@ def test_an_empty_batch_is_refused(name, task):
 @pytest.mark.parametrize("wrong", [-1, 3, 255])
 @pytest.mark.parametrize("name", MULTICLASS)
 def test_a_class_index_out_of_range_is_named(name, wrong):
-    """With what to do if it marks pixels to ignore; and doing so helps."""
+    """With the remedy for pixels to ignore; and the remedy works."""
     x, t = logits("multiclass"), hard_target("multiclass")
     t[1, 2, 3] = wrong
-    message = rf"target contains class index {wrong}, input has 3 classes \(0 to 2\); set ignore_index={wrong} if it marks"
+    message = (
+        rf"target contains class index {wrong}, input has 3 classes \(0 to 2\); set ignore_index={wrong} if it marks"
+    )
     with pytest.raises(lossreg.InputError, match=message):
         build(name)(x, t)
     assert build(name, ignore_index=wrong)(x, t).isfinite()
@@ -134,7 +138,7 @@ def test_mask_values_outside_zero_and_one_are_named(name, task, wrong, hint):
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.int64])
 @pytest.mark.parametrize("name", MULTICLASS)
 def test_masks_with_one_channel_per_class_need_a_task(name, dtype):
-    """One-hot or independent: only the user knows, so nothing is guessed from the values."""
+    """One-hot and independent masks look alike, so nothing is guessed from the values."""
     with pytest.raises(lossreg.InputError, match=r"set task='multilabel'.* or task='multiclass'"):
         build(name, "auto")(logits("multilabel"), hard_target("multilabel").to(dtype))
 
@@ -188,7 +192,7 @@ def test_class_weight_has_one_weight_per_class(name, task):
     expected = f"class_weight has {len(wrong)} weights, input has {CHANNELS[task]} classes; give one per class"
     with pytest.raises(lossreg.ShapeError, match=expected) as caught:
         build(name, task, class_weight=wrong)(logits(task), hard_target(task))
-    assert ("leave it out" in str(caught.value)) == (task == "binary")
+    assert ("remove class_weight" in str(caught.value)) == (task == "binary")
 
 
 @pytest.mark.parametrize("weights", [[0.0, 0.0], []])

@@ -1,4 +1,4 @@
-"""How the values of examples become one: averages over them, one large image, components and classes."""
+"""The reduction of the values of examples: averages over them, one large image, components and classes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MIXTURES = {
 
 
 def ragged(task):
-    """A target whose examples have 15, 8, 0 and 1 pixels that count."""
+    """Return a target whose examples have 15, 8, 0 and 1 valid pixels."""
     t = hard_target(task)
     flat = t.view(4, -1, 15)
     flat[1, :, 8:], flat[2], flat[3, :, 1:] = 7, 7, 7
@@ -37,7 +37,7 @@ def ragged(task):
 
 @pytest.mark.parametrize("name, task", [case for case in EVERY_CASE if case[0] in (*NAMES, *SORTED)])
 def test_batch_true_is_one_large_image(name, task):
-    """The same pixels laid side by side in one example give the same value, and the order of examples is nothing."""
+    """The same pixels side by side in one example give the same value; the order of examples has no effect."""
     x, t = logits(task), ragged(task)
     wide = torch.cat(list(x), -1).unsqueeze(0), torch.cat(list(t), -1).unsqueeze(0)
     loss = build(name, task, batch=True, ignore_index=7)
@@ -60,7 +60,7 @@ def test_components_are_detached_and_weigh_up_to_the_total(name):
 
 
 def test_the_components_of_the_mixture_are_the_three_losses():
-    """Whatever its weights: weight 0 keeps a component that is only logged."""
+    """For any weights: a component of weight 0 is still logged."""
     x, t = logits("multilabel"), hard_target("multilabel")
     loss = build("bce_dice_focal", "multilabel", bce_weight=0.0, dice_weight=3.0)
     components = loss.evaluate(x, t).components

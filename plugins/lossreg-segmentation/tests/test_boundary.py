@@ -1,4 +1,4 @@
-"""The boundary loss, and what it shares with the other losses that look at shapes: Hausdorff and clDice."""
+"""The boundary loss, and code shared with the other losses that depend on shapes: Hausdorff and clDice."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ each_task = pytest.mark.parametrize("task", TASKS)
 
 
 def tensors(task, **options):
-    """Logits and hard targets of connected shapes: large errors, which erosions leave."""
+    """Return logits and hard targets of connected shapes: large errors, which survive erosions."""
     x, t = logits(task, size=SIZE, scale=6.0, **options), hard_target(task, size=SIZE)
     t[..., 1:6, 1:5] = 1
     return x - 4 * (t if t.ndim == x.ndim else 0), t
 
 
 def ignoring(task):
-    """Target with 9 at its ignored pixels, and where those are in the logits."""
+    """Return the target with 9 at its ignored pixels, and a mask of these pixels in the logits."""
     x, t = tensors(task)
     t[0, ..., 2, :], t[1, ..., :, 3] = 9, 9
     ignored = t == 9 if t.ndim == x.ndim else (t == 9).unsqueeze(1).expand_as(x)

@@ -1,4 +1,4 @@
-"""Which implementation computes: the choice, each refusal's reason, and what none of the fast ones can do."""
+"""The choice of an implementation, the reason of each refusal, and the limits of the fast implementations."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def fields(x, t):
 
 @pytest.fixture
 def installed(monkeypatch):
-    """Pretend that nothing else is installed, or some of it."""
+    """Pretend that only these packages are installed."""
 
     def pretend(**which):
         there = {"numba": False, "triton": False} | which
@@ -31,7 +31,7 @@ def installed(monkeypatch):
 
 
 def test_the_first_that_can_is_taken(installed):
-    """Compiled kernels where they are installed, tiles elsewhere, plain torch for what neither takes."""
+    """Compiled kernels where they are installed, otherwise tiles; plain torch for tensors that neither supports."""
     x, t = logits("binary", dtype=torch.float32), hard_target("binary")
     installed(numba=True)
     assert chosen(x, t, "sigmoid") == "numba"
@@ -42,7 +42,7 @@ def test_the_first_that_can_is_taken(installed):
 
 
 def test_a_choice_holds_inside_and_is_undone_after_an_error():
-    """Nested as well."""
+    """Also when nested."""
     x, t = logits("binary"), hard_target("binary")
     before = chosen(x, t, "sigmoid")
 
@@ -69,13 +69,13 @@ def test_a_choice_holds_inside_and_is_undone_after_an_error():
             "cpu",
             torch.float8_e5m2,
             {},
-            "its logits are float32, bfloat16, float16 or float64, got torch.float8_e5m2",
+            "it supports logits in float32, bfloat16, float16 and float64, got torch.float8_e5m2",
         ),
         ("triton", "cpu", torch.float32, {"triton": True}, "it is for CUDA tensors, got cpu"),
     ],
 )
 def test_an_explicit_choice_that_cannot_compute_says_why(monkeypatch, installed, name, device, dtype, having, reason):
-    """And what to do."""
+    """With the remedy."""
     monkeypatch.setattr(choice, "_INTERPRETED", False)
     installed(**having)
     x, t = logits("binary").to(dtype).to(device), hard_target("binary").to(device)
@@ -88,7 +88,7 @@ def test_an_explicit_choice_that_cannot_compute_says_why(monkeypatch, installed,
 
 @pytest.fixture
 def forgotten(compiled):
-    """What is known of installed kernels, before the test and after it."""
+    """Clear the cache of usable kernels, before the test and after it."""
     choice._unusable.cache_clear()
     yield
     choice._unusable.cache_clear()
@@ -96,7 +96,7 @@ def forgotten(compiled):
 
 @pytest.mark.parametrize("name", ["numba", "triton"])
 def test_a_folder_of_that_name_beside_a_script_is_no_package(forgotten, monkeypatch, tmp_path, name):
-    """Python finds it as a package without code, from which nothing can be imported."""
+    """Python finds it as an empty package, from which nothing can be imported."""
     (tmp_path / name).mkdir()
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
     monkeypatch.delitem(sys.modules, name, raising=False)
@@ -109,7 +109,7 @@ def test_a_folder_of_that_name_beside_a_script_is_no_package(forgotten, monkeypa
     [ImportError("Numba needs NumPy 2.3 or less"), OSError("libcuda.so"), AttributeError("no attribute 'njit'")],
 )
 def test_kernels_that_cannot_be_imported_are_passed_over_with_one_warning(forgotten, monkeypatch, name, error):
-    """A Numba that does not know this NumPy is common; the next implementation computes the same."""
+    """A Numba that does not support the installed NumPy is common; the next implementation computes the same."""
 
     def fail(module):
         raise error
@@ -130,12 +130,12 @@ def test_kernels_that_cannot_be_imported_are_passed_over_with_one_warning(forgot
 @pytest.mark.parametrize(
     "target, classes, reason",
     [
-        (torch.uint16, 3, "its targets are bool, uint8, signed integers or floats, got torch.uint16"),
-        (torch.int64, 257, "softmax over 257 classes, at most 256 fit"),
+        (torch.uint16, 3, "it supports targets in bool, uint8, signed integers and floats, got torch.uint16"),
+        (torch.int64, 257, "it supports softmax over at most 256 classes, got 257"),
     ],
 )
 def test_the_limits_of_triton(monkeypatch, installed, target, classes, reason):
-    """Asked without a device."""
+    """Checked without a device."""
     monkeypatch.setattr(choice, "_INTERPRETED", True)
     installed(triton=True)
     x, t = torch.zeros(1, classes, 4), torch.zeros(1, 4, dtype=target)
@@ -144,8 +144,8 @@ def test_the_limits_of_triton(monkeypatch, installed, target, classes, reason):
 
 
 def test_an_unknown_implementation_is_refused_by_name():
-    """With those that there are."""
-    message = "implementation is one of auto, triton, numba, tiled, reference, got 'cuda'"
+    """With the known names."""
+    message = "implementation must be one of auto, triton, numba, tiled, reference, got 'cuda'"
     with pytest.raises(ImplementationError, match=message), implementation("cuda"):
         pass
 
@@ -175,7 +175,7 @@ def test_a_second_derivative_names_the_implementation_that_has_one(name):
 @pytest.mark.usefixtures("compiled")
 @pytest.mark.parametrize("name", ["numba", "tiled", "reference"])
 def test_a_compiled_loss_follows_the_choice(name):
-    """And is the same as the one that is not compiled, in value and gradient."""
+    """And equals the loss that is not compiled, in value and gradient."""
     x, t = logits("binary", dtype=torch.float32).requires_grad_(), hard_target("binary")
     loss = build("bce_dice_focal")
     compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
@@ -197,16 +197,16 @@ def test_a_compiled_loss_follows_the_choice(name):
         (
             torch.tensor([[[0, 1, 255]]], dtype=torch.uint8),
             "sigmoid",
-            "target holds 255, masks hold values from 0 to 1",
+            "target contains 255, masks must have values from 0 to 1",
         ),
-        (torch.tensor([[[0.5, 1.5, 0.0]]]), "sigmoid", "target holds 1.5, masks hold values from 0 to 1"),
-        (torch.tensor([[[0.5, torch.nan, 0.0]]]), "sigmoid", "target holds nan"),
-        (torch.tensor([[0, 1, 2]]), "softmax", "target holds class index 2, input has 2 classes"),
-        (torch.tensor([[0, -1, 1]]), "softmax", "target holds class index -1, input has 2 classes"),
+        (torch.tensor([[[0.5, 1.5, 0.0]]]), "sigmoid", "target contains 1.5, masks must have values from 0 to 1"),
+        (torch.tensor([[[0.5, torch.nan, 0.0]]]), "sigmoid", "target contains nan"),
+        (torch.tensor([[0, 1, 2]]), "softmax", "target contains class index 2, input has 2 classes"),
+        (torch.tensor([[0, -1, 1]]), "softmax", "target contains class index -1, input has 2 classes"),
     ],
 )
 def test_wrong_target_values_are_seen_in_passing(name, target, activation, message):
-    """The same errors as the reference has, without another pass over the target."""
+    """The same errors as in the reference, without another pass over the target."""
     x = torch.zeros(1, 2, 3) if activation == "softmax" else torch.zeros_like(target, dtype=torch.float32)
     for way in (name, "reference"):
         with implementation(way), pytest.raises(lossreg.InputError, match=message):
@@ -217,7 +217,7 @@ def test_wrong_target_values_are_seen_in_passing(name, target, activation, messa
 @pytest.mark.parametrize("name", ["numba", "tiled", "reference"])
 @pytest.mark.parametrize("learns", [False, True])
 def test_a_target_that_asks_for_a_gradient_gets_none(name, learns):
-    """Gradients reach the input alone."""
+    """Only the input gets a gradient."""
     x = torch.zeros(1, 1, 3, requires_grad=learns)
     t = torch.full((1, 1, 3), 0.25, requires_grad=True)
     with implementation(name):

@@ -1,4 +1,4 @@
-"""Soft skeletons, equal to loops over pixels, and clDice: values by hand, and a peer where it is right."""
+"""Soft skeletons, equal to loops over pixels, and clDice: values by hand, and a peer where it is correct."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .oracles_shapes import skeleton
 
 
 def line(length=9, gap=()):
-    """A horizontal line of one pixel."""
+    """Return a horizontal line, one pixel wide."""
     t = torch.zeros(1, 1, 5, 11)
     t[..., 2, 1 : 1 + length] = 1
     t[..., 2, list(gap)] = 0
@@ -82,7 +82,7 @@ def test_where_neighbours_are_equal_the_pixel_itself_has_the_gradient(largest):
 
 @pytest.mark.parametrize("axes", [[2], [3], [2, 3]], ids=str)
 def test_the_gradient_of_an_extremum_goes_where_it_was_found(axes):
-    """First and second derivative, and what torch checks of an operator."""
+    """First and second derivative, and torch's own checks of an operator."""
     x = logits("multilabel", batch=1, size=(4, 5)).requires_grad_()
     assert torch.autograd.gradcheck(lambda x: extremum(x, axes, True), x)
     assert torch.autograd.gradgradcheck(lambda x: extremum(x, axes, False) ** 2, x)
@@ -91,7 +91,7 @@ def test_the_gradient_of_an_extremum_goes_where_it_was_found(axes):
 
 
 def test_the_memory_for_the_gradient_is_two_maps_an_iteration():
-    """The rest is computed anew."""
+    """The rest is recomputed."""
     kept = 0
 
     def count(tensor):
@@ -114,14 +114,14 @@ def test_a_gap_costs_its_share_of_the_line():
 
 
 def test_one_class_has_a_loss_and_a_gradient():
-    """A peer left the first class out and was constant 0 with one class."""
+    """A peer excluded the first class and was constant 0 with one class."""
     value, gradient = value_and_gradient(CLDice(), hard(1 - line()) / 60, line())
     assert value > 0.5
     assert gradient.count_nonzero() > 0
 
 
 def test_ignored_pixels_are_background_in_both_masks():
-    """The prediction's skeleton sees a hole there, whatever is predicted."""
+    """The prediction's skeleton has a hole there, for any prediction."""
     x, t = logits("binary", size=(8, 9)), hard_target("binary", size=(8, 9))
     t[..., 3:5, 2:7] = 9
     out = t == 9
@@ -166,8 +166,8 @@ def test_it_equals_monai_for_one_class(size):
         (torch.zeros(2, 3), 3, ShapeError, "masks have shape (2, 3), expected (N, C, *): a skeleton needs an axis"),
         (torch.zeros(1, 1, 4, dtype=torch.bool), 3, DTypeError, "floating tensor, got torch.bool; use mask.float()"),
         (None, 3, DTypeError, "floating tensor, got NoneType"),
-        (torch.zeros(1, 1, 4), 0, InputError, "iterations is 1 to 64, got 0"),
-        (torch.zeros(1, 1, 4), 65, InputError, "iterations is 1 to 64, got 65"),
+        (torch.zeros(1, 1, 4), 0, InputError, "iterations must be from 1 to 64, got 0"),
+        (torch.zeros(1, 1, 4), 65, InputError, "iterations must be from 1 to 64, got 65"),
     ],
     ids=["no axes", "bool", "none", "no iteration", "too many"],
 )

@@ -1,4 +1,4 @@
-"""Matthews correlation: its values, its range, and where a product of sums would lose it."""
+"""Matthews correlation: its values, its range, and the precision that a product of sums would lose."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from lossreg_segmentation.statistics import MaskStatistics
 from .cases import TASKS, hard_target, logits, value_and_gradient
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # what MONAI's imports deprecate is not ours to fix
+    warnings.simplefilter("ignore")  # deprecation warnings from MONAI's own imports
     monai = pytest.importorskip("monai.losses", reason="MONAI is not installed: parity with it is not checked")
 
 pytestmark = pytest.mark.usefixtures("on_reference")
 
 
 def sixteen(hits, misses, extras):
-    """Sixteen certain pixels: logits and target."""
+    """Return logits and target of sixteen certain pixels."""
     t = torch.tensor([1.0] * (hits + misses) + [0.0] * (16 - hits - misses), dtype=torch.float64)
     p = torch.tensor([1.0] * hits + [0.0] * misses + [1.0] * extras + [0.0] * (16 - hits - misses - extras))
     return ((p * 2 - 1) * 60).double().view(1, 1, 4, 4), t.view(1, 1, 4, 4)
@@ -42,7 +42,7 @@ def test_literal_counts(counts, value):
 
 
 def test_a_target_without_variance_costs_one_and_gets_its_gradient_from_the_policy():
-    """Nothing correlates with a constant, whatever is predicted."""
+    """No prediction correlates with a constant."""
     for value in (0.0, 1.0):
         found, gradient = value_and_gradient(MCC(), logits("binary"), torch.full((4, 1, 3, 5), value).double())
         assert found.item() == pytest.approx(1.0, abs=1e-12)
@@ -59,7 +59,7 @@ def test_mask_and_background_count_alike():
 
 @pytest.mark.parametrize("side", [1.0, -1.0])
 def test_a_large_image_but_for_a_few_pixels_is_near_float64(side):
-    """The sums round at 262144 pixels by some 0.02; what the formula adds must be no more."""
+    """The sums round at 262144 pixels by about 0.02; the formula must add no more than that."""
     t = torch.ones(1, 1, 512, 512)
     t[..., :9, 0] = 0
     x = (t * 2 - 1) * 14 + torch.rand(512, 512, generator=torch.Generator().manual_seed(0))
@@ -89,7 +89,7 @@ def test_sums_of_a_large_half_precision_image_do_not_overflow(dtype):
 @pytest.mark.parametrize("batch", [False, True], ids=["per example", "batch"])
 @pytest.mark.parametrize("task", TASKS)
 def test_monai_agrees_without_smooth(task, batch):
-    """Its smooth_dr is added to the product of four sums, so the two agree where neither smooths."""
+    """Its smooth_dr is added to the product of four sums, so the two agree only without smoothing."""
     x, t = logits(task), hard_target(task)
     activation = {"softmax": True, "to_onehot_y": True} if task == "multiclass" else {"sigmoid": True}
     theirs = monai.MCCLoss(**activation, smooth_nr=0.0, smooth_dr=0.0, batch=batch)

@@ -1,4 +1,4 @@
-"""The debug switch: it names NaN logits and empty steps, repairs nothing, and is off by default."""
+"""The debug switch: it reports NaN logits and empty steps, repairs nothing, and is disabled by default."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from .cases import build, each_case, hard_target, logits
 
 @each_case
 def test_nan_logits_are_named_under_the_switch_and_never_repaired(name, task):
-    """Off, the loss is NaN, as the logits say. On, the first of them is named with its place."""
+    """Disabled, the loss is NaN like the logits. Enabled, the error names the first NaN and its position."""
     x, t = logits(task), hard_target(task)
     x[1, 0, 2, 3] = float("nan")
     loss = build(name, task)
     assert loss(x, t).isnan()
-    message = r"input holds 1 NaN or infinite logits, the first at \(1, 0, 2, 3\): nan; look for the layer"
+    message = r"input contains 1 NaN or infinite logits, the first at \(1, 0, 2, 3\): nan; find the layer"
     with lossreg.debug_checks(), pytest.raises(lossreg.InputError, match=message):
         loss(x, t)
     assert loss(x, t).isnan()
@@ -36,7 +36,7 @@ def test_infinite_logits_are_counted():
 
 @each_case
 def test_nan_under_an_ignored_pixel_is_no_error(name, task):
-    """Whatever the logits of pixels that do not count, they are not complained of."""
+    """Logits of ignored pixels may have any value."""
     x, t = logits(task), hard_target(task)
     x[1, :, 2, 3], t[1, ..., 2, 3] = float("nan"), 9
     with lossreg.debug_checks():
@@ -52,7 +52,7 @@ def test_a_batch_that_is_ignored_whole_warns_under_the_switch_alone(name, task):
         assert loss(x, t).item() == 0
     with lossreg.debug_checks(), pytest.warns(UserWarning, match=r"every pixel .* \(ignore_index=255\)") as caught:
         value = loss(x, t)
-    assert "look at how the targets are made, or leave such batches out" in str(caught[0].message)
+    assert "check how the targets are made, or skip such batches" in str(caught[0].message)
     assert value.item() == 0
     assert value.requires_grad
 
@@ -67,7 +67,7 @@ def test_a_healthy_batch_is_the_same_under_the_switch(name, task):
 
 
 def test_the_environment_is_a_switch_too(monkeypatch):
-    """LOSSREG_DEBUG=1 for the process; debug_checks(False) takes a part of it out."""
+    """LOSSREG_DEBUG=1 for the process; debug_checks(False) disables it for a block."""
     x, t = logits("binary") * float("nan"), hard_target("binary")
     monkeypatch.setenv("LOSSREG_DEBUG", "1")
     with pytest.raises(lossreg.InputError, match="NaN or infinite logits"):
@@ -79,7 +79,7 @@ def test_the_environment_is_a_switch_too(monkeypatch):
 
 
 def test_target_values_off_the_cpu_are_read_under_the_switch_alone(monkeypatch):
-    """Reading them costs a device sync. The meta device stands for one: it has no values, so to read them raises."""
+    """Reading them costs a device sync. The meta device replaces a GPU: it has no values, so reading them raises."""
     monkeypatch.setattr(torch, "autocast", lambda *args, **kwargs: nullcontext())  # which meta lacks
     monkeypatch.setattr(statistics, "check_counted", lambda *args: None)
     x, t = logits("binary").to("meta"), hard_target("binary").to("meta")

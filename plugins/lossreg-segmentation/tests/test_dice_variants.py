@@ -15,7 +15,7 @@ from lossreg_segmentation.statistics import implementation
 from .cases import TASKS, hard_target, logits, soft_target, value_and_gradient, without_class
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # what MONAI's imports deprecate is not ours to fix
+    warnings.simplefilter("ignore")  # deprecation warnings from MONAI's own imports
     monai = pytest.importorskip("monai.losses", reason="MONAI is not installed: parity with it is not checked")
 
 pytestmark = pytest.mark.usefixtures("on_reference")
@@ -48,7 +48,7 @@ def test_generalized_dice_of_two_classes_by_hand():
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64, torch.uint8, torch.bool])
 @each_task
 def test_squared_dice_of_a_mask_is_the_same_in_every_type(task, dtype):
-    """A float target takes the way of soft ones."""
+    """A float target takes the code path of soft targets."""
     x, t = logits(task), hard_target(task)
     masks = torch.nn.functional.one_hot(t, 3).movedim(-1, 1) if task == "multiclass" else t
     loss = SquaredDice(task=task)
@@ -56,7 +56,7 @@ def test_squared_dice_of_a_mask_is_the_same_in_every_type(task, dtype):
 
 
 def test_squared_dice_is_least_where_prediction_and_soft_target_agree():
-    """Sum (p - t)^2 over the squares, so 0 there; with min(p, t) it would be below."""
+    """Sum (p - t)^2 over the squares, so 0 there; with min(p, t) it would be negative."""
     t = torch.full((1, 1, 4, 4), 0.3, dtype=torch.float64)
     loss = SquaredDice(smooth=0.0)
     value, gradient = value_and_gradient(loss, torch.logit(t), t)
@@ -76,7 +76,7 @@ def test_autocast_leaves_the_product_of_soft_targets_in_float32():
 @pytest.mark.parametrize("dtype", [torch.int64, torch.float32])
 @each_loss
 def test_a_rank_without_examples_adds_nothing_to_a_global_batch(name, dtype):
-    """Its gradient has the shape of nothing, and the way there raises no error."""
+    """Its gradient has the shape of its empty batch, and no error is raised."""
     with implementation("tiled"):
         loss = LOSSES[name](batch=True, distributed="global")
         value, gradient = value_and_gradient(loss, torch.zeros(0, 1, 4, 4), torch.zeros(0, 1, 4, 4, dtype=dtype))
@@ -95,7 +95,7 @@ def test_log_cosh_keeps_its_digits_near_zero():
 
 
 def test_squared_dice_equals_that_of_monai():
-    """squared_pred=True with its smooth in both places."""
+    """squared_pred=True with the smooth in numerator and denominator."""
     for task in TASKS:
         x, t = logits(task), hard_target(task)
         activation = {"softmax": True, "to_onehot_y": True} if task == "multiclass" else {"sigmoid": True}
@@ -108,7 +108,7 @@ def test_squared_dice_equals_that_of_monai():
 @pytest.mark.parametrize("weighting", ["square", "simple", "uniform"])
 @pytest.mark.parametrize("task", ["multilabel", "multiclass"])
 def test_generalized_dice_equals_that_of_monai_without_smooth(task, weighting, batch):
-    """An absent class included. Its smooth is added to sums of 1 / T^k; ours to sums of (T_min / T)^k."""
+    """With an absent class. MONAI's smooth is added to sums of 1 / T^k; ours to sums of (T_min / T)^k."""
     x, t = logits(task), without_class(hard_target(task), task)
     activation = {"softmax": True, "to_onehot_y": True} if task == "multiclass" else {"sigmoid": True}
     smooth = 0.5 if weighting == "uniform" else 0.0  # there the weights are the same
@@ -123,7 +123,7 @@ def test_generalized_dice_equals_that_of_monai_without_smooth(task, weighting, b
 
 
 def test_smooth_does_not_swamp_large_volumes():
-    """All wrong in 512 x 512 pixels costs 1; with 1e-5 beside weights of 1 / T^2 = 6e-11 a peer says 0.43."""
+    """All wrong in 512 x 512 pixels costs 1; a peer, with 1e-5 next to weights of 1 / T^2 = 6e-11, gives 0.43."""
     t = torch.zeros(1, 512, 512, dtype=torch.int64)
     t[:, :256] = 1
     x = torch.where(torch.stack([t, 1 - t], 1) > 0, 30.0, -30.0)
@@ -132,7 +132,7 @@ def test_smooth_does_not_swamp_large_volumes():
 
 
 def test_a_class_without_pixels_has_the_largest_weight_or_none():
-    """False positives of an absent class cost what those of the smallest class do; under "ignore" nothing."""
+    """False positives of an absent class cost as much as in the smallest class; under "ignore" nothing."""
     x, t = logits("multilabel"), hard_target("multilabel")
     t[:, 1] = 0
     _, gradient = value_and_gradient(GeneralizedDice(task="multilabel"), x, t)
@@ -146,14 +146,14 @@ def test_a_class_without_pixels_has_the_largest_weight_or_none():
 
 
 def test_generalized_dice_of_no_class_present_weighs_all_alike():
-    """No weight is finite: each is 1."""
+    """No 1 / T^k is finite, so each weight is 1."""
     x = logits("multilabel")
     value = GeneralizedDice(task="multilabel", reduction="none")(x, torch.zeros_like(x))
     torch.testing.assert_close(value, 1 - 1 / (x.sigmoid().sum((1, 2, 3)) + 1))
 
 
 def test_a_class_of_weight_zero_leaves_generalized_dice():
-    """Its volume scales nothing either."""
+    """Its volume has no effect on the scale either."""
     x, t = logits("multilabel"), hard_target("multilabel")
     t[:, 0, 1:] = 0
     value, gradient = value_and_gradient(GeneralizedDice(task="multilabel", class_weight=[0.0, 1.0, 1.0]), x, t)
@@ -176,7 +176,7 @@ def test_a_misspelled_weighting_is_refused():
 @pytest.mark.parametrize("weighting", ["square", "simple", "uniform"])
 @pytest.mark.parametrize("absent", ["score", "ignore"])
 def test_an_example_of_which_no_present_class_weighs_is_finite(weighting, absent):
-    """Background alone, and the background weighs nothing: an infinite least volume times 0 was NaN."""
+    """Only background, whose weight is 0: an infinite smallest volume times 0 was NaN."""
     x, t = logits("multiclass"), hard_target("multiclass")
     t[0] = 0
     loss = GeneralizedDice(class_weight=[0.0, 1.0, 1.0], absent=absent, weighting=weighting)
@@ -187,6 +187,6 @@ def test_an_example_of_which_no_present_class_weighs_is_finite(weighting, absent
 
 
 def test_squared_dice_takes_rows_without_pixels():
-    """(N, C), of float targets as well."""
+    """(N, C), with float targets too."""
     x, t = torch.randn(4, 1), torch.tensor([[0.0], [1.0], [1.0], [0.0]])
     torch.testing.assert_close(SquaredDice()(x, t), SquaredDice()(x, t.long()))

@@ -53,7 +53,7 @@ def test_a_disc_is_as_deep_as_its_radius():
 @pytest.mark.parametrize("density", [0.05, 0.5, 0.95])
 @pytest.mark.parametrize("size", [(7,), (6, 9), (1, 8), (4, 3, 5)], ids=str)
 def test_it_equals_a_search_through_all_pairs(size, density):
-    """Several masks at once, each in its place."""
+    """Several masks at once, each with its own result."""
     t = masks(3, 2, *size, density=density)
     expected = np.stack([brute_force(m.numpy()) for m in t.flatten(0, 1)]).reshape(t.shape)
     found = signed_distance(t)
@@ -63,7 +63,7 @@ def test_it_equals_a_search_through_all_pairs(size, density):
 
 @pytest.mark.parametrize("where", [(0, 0), (7, 0), (3, 9), (7, 9), (4, 4)], ids=str)
 def test_an_object_at_any_border_has_its_distances(where):
-    """The search within its box sees every pixel that can be the nearest."""
+    """The search within its bounding box covers every pixel that can be the nearest."""
     t = torch.zeros(1, 1, 8, 10, dtype=torch.bool)
     y, x = where
     t[..., max(y - 2, 0) : y + 2, max(x - 1, 0) : x + 3] = True
@@ -79,7 +79,7 @@ def test_spacing_is_the_size_of_a_pixel_along_each_axis(spacing):
 
 
 def test_a_mask_without_a_boundary_is_zero_everywhere():
-    """Empty and full; the masks beside them keep theirs."""
+    """Empty and full masks; the distances of other masks in the batch are unchanged."""
     t = masks(1, 3, 5, 5)
     t[0, 0], t[0, 2] = False, True
     found = signed_distance(t)
@@ -122,7 +122,7 @@ def test_ignored_pixels_count_as_outside():
         (torch.zeros(1, 1, 4, 4), {"spacing": [1.0]}, ShapeError, "spacing has 1 sizes, masks have 2 axes after"),
         (torch.zeros(1, 1, 4), {"spacing": [0.0]}, InputError, "sizes of a pixel, positive and finite, got [0.0]"),
         (torch.zeros(1, 1, 4), {"spacing": [float("inf")]}, InputError, "positive and finite, got [inf]"),
-        (torch.full((1, 1, 4), 255), {}, InputError, "target holds 255, masks hold values from 0 to 1"),
+        (torch.full((1, 1, 4), 255), {}, InputError, "target contains 255, masks must have values from 0 to 1"),
         (torch.zeros(1, 1, 4, dtype=torch.complex64), {}, DTypeError, "bool, integer or float, got torch.complex64"),
         ([[1]], {}, DTypeError, "target must be a tensor of masks, bool, integer or float, got list"),
     ],
@@ -135,7 +135,7 @@ def test_what_is_no_mask_is_refused(target, options, error, message):
 
 
 def test_without_scipy_the_error_names_the_extra(monkeypatch):
-    """None in sys.modules is what an import finds of a package that is not there."""
+    """None in sys.modules makes an import fail as if the package were missing."""
     monkeypatch.setitem(sys.modules, "scipy.ndimage", None)
     with pytest.raises(ImplementationError, match=r"pip install 'lossreg-segmentation\[boundary\]'") as caught:
         signed_distance(torch.zeros(1, 1, 4, 4))
@@ -144,7 +144,7 @@ def test_without_scipy_the_error_names_the_extra(monkeypatch):
 
 
 def test_the_operator_is_what_it_tells_compilers():
-    """Its schema, its fake and its tracing, as torch checks them."""
+    """Torch's own checks of its schema, its fake and its tracing."""
     for spacing in (None, [1.0, 2.0]):
         torch.library.opcheck(boundary_distance, (masks(2, 2, 4, 5), spacing))
 

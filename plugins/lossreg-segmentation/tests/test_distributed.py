@@ -1,4 +1,4 @@
-"""distributed="global": under DDP, uneven and empty batches train as one process does with the whole batch."""
+"""distributed="global": under DDP, uneven and empty batches train like one process with the whole batch."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ COLLECTIVES = {"weighted_sum": 2}  # one for each loss that is global
 
 
 def model():
-    """Small, and the same on every rank."""
+    """Build a small model, the same on every rank."""
     torch.manual_seed(0)
     return nn.Conv2d(2, 3, 3, padding=1).double()
 
 
 def batch(name):
-    """Images and targets of the whole batch."""
+    """Return images and targets of the whole batch."""
     generator = torch.Generator().manual_seed(1)
     images = torch.randn(5, 2, 6, 7, generator=generator, dtype=torch.float64)
     if CONFIGS[name]["params"].get("task") == "multiclass":
@@ -54,7 +54,7 @@ def batch(name):
 
 
 def gradients(module, loss, images, target):
-    """The loss, and its gradient to each parameter of the model."""
+    """Return the loss and its gradient to each parameter of the model."""
     module.zero_grad()
     value = loss(module(images), target)
     value.backward()
@@ -62,7 +62,7 @@ def gradients(module, loss, images, target):
 
 
 def rank_main(rank, shares, folder):
-    """What each process does."""
+    """Run one rank."""
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=len(shares))
     original, sizes, results = dist.all_reduce, [], {}
 
@@ -87,7 +87,7 @@ def rank_main(rank, shares, folder):
 @pytest.mark.tools  # over 10 s: each rank imports torch
 @pytest.mark.parametrize("ranks", SHARES)
 def test_ranks_train_as_one_process_does(ranks, tmp_path):
-    """The average of the gradients is that of the whole batch, that of the losses too; by one small collective."""
+    """The averages of gradients and losses equal those of the whole batch, with one small collective."""
     multiprocessing.spawn(rank_main, (SHARES[ranks], tmp_path), nprocs=ranks)
     found = [torch.load(tmp_path / f"{rank}.pt") for rank in range(ranks)]
     for name, config in CONFIGS.items():
@@ -103,7 +103,7 @@ def test_ranks_train_as_one_process_does(ranks, tmp_path):
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_two_ranks_of_one_batch_train_as_one_process_does_with_both_halves(name, monkeypatch):
-    """Without processes: the other rank has the same batch, so that what is summed over ranks doubles."""
+    """Without processes: the other rank has the same batch, so every sum over ranks doubles."""
     images, target = batch(name)
     both = torch.cat([images, images]), torch.cat([target, target])
     value, expected = gradients(model(), lossreg.build(CONFIGS[name]), *both)
@@ -117,7 +117,7 @@ def test_two_ranks_of_one_batch_train_as_one_process_does_with_both_halves(name,
 
 
 def test_the_mean_of_local_losses_is_another_where_batches_are_uneven():
-    """So the test above would notice ranks that do not share."""
+    """So the test above would fail if ranks did not share their sums."""
     config = {"name": "dice", "params": {"batch": True, "task": "multilabel"}}
     images, target = batch("dice of the batch")
     loss = lossreg.build(config)
@@ -127,7 +127,7 @@ def test_the_mean_of_local_losses_is_another_where_batches_are_uneven():
 
 
 def test_without_a_process_group_global_is_local():
-    """The same config runs on one machine."""
+    """The same config runs in one process."""
     images, target = batch("cross_entropy")
     config = CONFIGS["cross_entropy"]
     local = {"name": "cross_entropy", "params": {"task": "multiclass"}}
@@ -137,7 +137,7 @@ def test_without_a_process_group_global_is_local():
 
 
 def test_an_empty_batch_of_one_process_is_refused_but_of_a_rank_it_is_not():
-    """Only where other ranks may have the examples."""
+    """An empty batch is allowed only if other ranks may have examples."""
     x, t = torch.zeros(0, 3, 4, 4), torch.zeros(0, 3, 4, 4)
     with pytest.raises(lossreg.ShapeError, match="the batch is empty; skip empty batches in the loader"):
         lossreg.build({"name": "dice", "params": {"task": "multilabel"}})(x, t)
@@ -145,7 +145,7 @@ def test_an_empty_batch_of_one_process_is_refused_but_of_a_rank_it_is_not():
 
 @pytest.mark.parametrize("reduction", ["sum", "none"])
 def test_global_is_a_mean(reduction):
-    """DDP averages, so nothing else can be shared."""
+    """DDP averages, so no other reduction is possible."""
     with pytest.raises(
         lossreg.InvalidConfigError, match="distributed='global' is a mean over all ranks, got reduction="
     ):

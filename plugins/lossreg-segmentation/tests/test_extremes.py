@@ -22,7 +22,7 @@ DTYPES = [torch.float32, torch.bfloat16, torch.float16]
 
 
 def extreme_targets(task):
-    """Zeros, ones (every class in turn) and mixed; hard and soft."""
+    """Return targets of zeros, of ones (every class in turn) and mixed ones; hard and soft."""
     mixed = hard_target(task)
     top = CHANNELS[task] if task == "multiclass" else 2
     return [*(torch.full_like(mixed, value) for value in range(top)), mixed, soft_target(task).float()]
@@ -32,7 +32,7 @@ def extreme_targets(task):
 @pytest.mark.parametrize("name, task", [(name, task) for name in SHARP for task in tasks_of(name)])
 @pytest.mark.usefixtures("on_reference")
 def test_logits_of_ten_thousand_have_finite_value_and_gradient(name, task, dtype):
-    """All of one sign, of both, 0, right and wrong, where a formula written plainly fails. The kit: elsewhere."""
+    """One sign, both, 0, right and wrong: cases in which naive formulas fail. The conformance kit has the others."""
     signs = logits(task, seed=3).sign()
     loss = build(name, task, **SHARP[name])
     for t in extreme_targets(task):

@@ -1,4 +1,4 @@
-"""Gradients: equal to finite differences, present, and finite where formulas written plainly are not."""
+"""Gradients: equal to finite differences, present, and finite where naive formulas are not."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_gradients_through_the_options_equal_finite_differences(name, task, labe
 
 @each_case
 def test_the_result_is_connected_and_every_pixel_gets_a_gradient(name, task):
-    """No argmax, one-hot or detach of the prediction stands between loss and logits."""
+    """No argmax, one-hot or detach of the prediction cuts the graph between loss and logits."""
     x, t = logits(task).requires_grad_(), hard_target(task)
     loss = build(name, task)(x, t)
     assert loss.requires_grad

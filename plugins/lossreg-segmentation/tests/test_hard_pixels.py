@@ -1,4 +1,4 @@
-"""Means over the hardest pixels: values by hand, what they contain, and fair to equally hard pixels."""
+"""Means over the hardest pixels: values by hand, special cases, and ties of equally hard pixels."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ each_loss = pytest.mark.parametrize("loss", [TopK, OHEMCrossEntropy])
 
 
 def test_values_by_hand():
-    """Costs -log of .9, .6, .3 and .2 of a mask that is full."""
+    """Costs of -log of .9, .6, .3 and .2 in a full mask."""
     x, t = torch.logit(torch.tensor([[[0.9, 0.6, 0.3, 0.2]]], dtype=torch.float64)), torch.ones(1, 1, 4)
     hard = -(math.log(0.3) + math.log(0.2)) / 2
     assert TopK(k=0.5)(x, t).item() == pytest.approx(hard, rel=1e-12)
@@ -54,7 +54,7 @@ def test_all_pixels_are_cross_entropy(task):
 
 @pytest.mark.parametrize("ours", [TopK(k=0.5), OHEMCrossEntropy(threshold=0.1, min_share=0.5)], ids=["topk", "ohem"])
 def test_equally_hard_pixels_share_the_last_places(ours):
-    """Two places, one for the hardest pixel and a third of the other for each of three: no order decides."""
+    """Two places: one for the hardest pixel and a third of the other for each of three, in any order."""
     x = torch.tensor([[[-1.0, 0.5, 0.5, 0.5]]], dtype=torch.float64)
     value, gradient = value_and_gradient(ours, x, torch.ones(1, 1, 4))
     slopes = -(1 - x.sigmoid()) / 2
@@ -74,7 +74,7 @@ def test_only_the_hardest_pixels_have_a_gradient(loss, task):
 @each_task
 @each_loss
 def test_a_nan_that_counts_is_seen(loss, task):
-    """It is no hard pixel, and must not be left out as an easy one."""
+    """NaN does not rank as hard, but must not be dropped as easy either."""
     x = logits(task)
     x[0, 0, 0, 0] = torch.nan
     assert loss(task=task)(x, hard_target(task)).isnan()
@@ -92,7 +92,7 @@ def test_an_ignored_pixel_is_never_among_the_hardest(loss):
 
 
 def test_all_soft_pixels_under_class_weights_are_weighted_cross_entropy():
-    """The weights stand inside the sum over classes, as torch has them."""
+    """The weights are inside the sum over classes, as in torch."""
     x, t = logits("multiclass"), logits("multiclass", seed=5).softmax(1)
     weights = [0.5, 2.0, 0.25]
     expected = CrossEntropy(task="multiclass", class_weight=weights)(x, t)
@@ -102,7 +102,7 @@ def test_all_soft_pixels_under_class_weights_are_weighted_cross_entropy():
 @pytest.mark.parametrize("k, kept", [(0.29, 29), (0.57, 57), (0.58, 58), (0.295, 29)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_a_share_is_that_of_exact_numbers(k, kept, dtype):
-    """0.29 * 100 is 28.999... in binary: it keeps 29 pixels, whatever the type of the logits."""
+    """0.29 * 100 is 28.999... in binary: 29 pixels are kept, for every dtype of the logits."""
     x = torch.arange(100, dtype=dtype).view(1, 1, 100)
     x.requires_grad_()
     TopK(k=k)(x, torch.zeros(1, 1, 100)).backward()

@@ -1,4 +1,4 @@
-"""The Hausdorff losses: values by hand, wide errors, and peers where those are right."""
+"""The Hausdorff losses: values by hand, wide errors, and peers where these are correct."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_an_erosion_of_a_wrong_square_by_hand():
 
 
 def wide_errors(task, size):
-    """Logits and a target of a connected shape: errors that erosions leave."""
+    """Return logits and a target of a connected shape: errors that survive erosions."""
     x, t = logits(task, size=size, scale=8.0), hard_target(task, size=size)
     t[..., 1:4, :] = 1
     return (x - 6 if task != "multiclass" else x), t
@@ -126,7 +126,7 @@ def test_empty_and_full_masks(fill):
 
 @pytest.mark.parametrize("size", [(12, 10), (5, 6, 7)], ids=str)
 def test_it_equals_monai(size):
-    """MONAI's masks without a boundary have distance 0 too; it wants the background named."""
+    """MONAI's masks without a boundary have distance 0 too; it needs an explicit background."""
     monai = pytest.importorskip("monai.losses")
     x, t = logits("multilabel", size=size), hard_target("multilabel", size=size)
     peer = monai.HausdorffDTLoss(sigmoid=True, include_background=True, alpha=1.5)
@@ -141,7 +141,7 @@ def test_it_equals_monai(size):
 
 @pytest.mark.filterwarnings("ignore")  # of the peer's imports
 def test_it_equals_kornia_while_an_error_of_one_is_left():
-    """There the range by which kornia divides is 1: hard errors, wide enough for the erosions."""
+    """kornia divides by the range, which is 1 for hard errors that are wide enough for the erosions."""
     kornia = pytest.importorskip("kornia.losses")
     t = torch.zeros(1, 1, 20, 20, dtype=torch.int64)
     t[..., 3:14, 3:14] = 1

@@ -54,7 +54,7 @@ def test_an_ignored_pixel_gets_a_gradient_of_exactly_zero(name, task, kind, inde
     ],
 )
 def test_a_batch_that_is_ignored_whole_costs_zero_with_a_zero_gradient(name, task, options):
-    """Connected to the graph, so that backward runs as on any other step; smp's focal is NaN here."""
+    """The loss is connected to the graph, so that backward runs as in any other step; smp's focal is NaN here."""
     t = torch.full_like(hard_target(task), 255)
     for params in ({}, own(name, task), SHARP.get(name, {})):
         x = torch.full_like(logits(task), float("nan")).requires_grad_()
@@ -87,7 +87,7 @@ def test_masks_may_be_ignored_one_by_one_in_multilabel():
 
 @pytest.mark.parametrize("name", ["dice", "cross_entropy", "focal"])
 def test_soft_classes_with_one_ignored_channel_ignore_the_pixel(name):
-    """Softmax ties the classes of a pixel together; the other logits of that pixel must not count either."""
+    """The classes of a pixel share one softmax, so the other logits of that pixel must not count either."""
     x, t = logits("multiclass"), soft_target("multiclass")
     t[0, 1, 0, 0] = 9
     partly, gradient = value_and_gradient(build(name, "multiclass", ignore_index=9), x, t)

@@ -39,7 +39,7 @@ TARGETS = ("bool", "uint8", "int64", "uint16", "soft", "shared", "index", "one-h
 
 
 class Case(NamedTuple):
-    """One draw."""
+    """One random case."""
 
     input: torch.Tensor
     target: torch.Tensor
@@ -53,7 +53,7 @@ class Case(NamedTuple):
 
 
 def make_logits(draw, shape, dtype):
-    """Ordinary ones, with runs of extremes; half of them not contiguous."""
+    """Draw ordinary logits with runs of extremes; half of them not contiguous."""
     generator = torch.Generator().manual_seed(draw(st.integers(0, 99)))
     x = torch.randn(shape, generator=generator) * draw(st.sampled_from([0.5, 4.0, 30.0]))
     for value in draw(st.lists(st.sampled_from([0.0, 1e4, -1e4, 60.0, -60.0]), max_size=3)):
@@ -83,7 +83,7 @@ def make_target(draw, kind, shape, dtype):
 
 @st.composite
 def kernels(draw):
-    """What decides on the kernel, as in KERNELS."""
+    """Draw the properties that decide on the kernel, as in KERNELS."""
     activation = draw(st.sampled_from(["sigmoid", "softmax"]))
     dtype = draw(st.sampled_from([torch.float32, torch.float32, torch.bfloat16, torch.float16, torch.float64]))
     kind = draw(st.sampled_from([k for k in TARGETS if k != ("index" if activation == "sigmoid" else "shared")]))
@@ -107,18 +107,18 @@ def cases(draw, kernel):
             st.sampled_from([0.0, 0.3, 1.0])
         )
         t = counting(t).masked_fill(hidden, ignored).to(t.dtype)
-        if t.shape == x.shape:  # what is ignored may be anything
+        if t.shape == x.shape:  # ignored positions may have any value
             x = x.masked_fill(hidden, torch.nan)
     weights = torch.rand(len(needs), *shape[:2], generator=torch.Generator().manual_seed(7), dtype=torch.float64)
     if shape[0] > 1 and draw(st.booleans()):
-        weights[:, 0] = 0  # a mask that nothing is asked of
+        weights[:, 0] = 0  # a mask without any requested gradient
     threshold = draw(st.sampled_from([0.0, 0.7]))
     autocast = draw(st.sampled_from([None, torch.bfloat16, torch.float16]))
     return Case(x, t, activation, tuple(needs), gamma, ignored, threshold, weights, autocast)
 
 
 def compute(case, name, x, t):
-    """The sums (K, B, C) in float64, and the gradient to x of their weighted sum."""
+    """Return the sums (K, B, C) in float64, and the gradient to x of their weighted sum."""
     leaf = x.detach().clone(memory_format=torch.preserve_format).requires_grad_()
     options = case._asdict()
     for key in ("input", "target", "weights", "autocast"):
@@ -135,7 +135,7 @@ def compute(case, name, x, t):
 
 
 def on_a_kink(case, x, t):
-    """Where p is so near to a soft target that rounding decides which of the two is their minimum."""
+    """Return True where p is so near to a soft target that rounding decides which of the two is the minimum."""
     if not t.is_floating_point():
         return torch.zeros_like(x, dtype=torch.bool)
     p = x.double().softmax(1) if case.activation == "softmax" else x.double().sigmoid()
@@ -144,7 +144,7 @@ def on_a_kink(case, x, t):
 
 
 def check(case, name):
-    """One case against the reference."""
+    """Compare one case with the reference."""
     x, t = case.input.to(DEVICE), case.target.to(DEVICE)
     expected, slope = compute(case, "reference", x.double(), t.double() if t.is_floating_point() else t)
     sums, gradient = compute(case, name, x, t)
@@ -163,14 +163,14 @@ def check(case, name):
 
 
 def skip_unless_it_runs(name):
-    """Here, on tensors of this device."""
+    """Skip the test unless the implementation runs here, on tensors of this device."""
     reason = refusal(name, torch.zeros(1, 1, 1, device=DEVICE), torch.zeros(1, 1, 1), "sigmoid")
     if reason:
         pytest.skip(f"{name}: {reason}")
 
 
 def hold(name, kernel, examples):
-    """Check one implementation on so many examples."""
+    """Check one implementation on a number of examples."""
 
     @settings(max_examples=examples, deadline=None, derandomize=not MORE, suppress_health_check=list(HealthCheck))
     @given(cases(kernel))
@@ -183,7 +183,7 @@ def hold(name, kernel, examples):
 
 @pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: "-".join(map(str, kernel[:3])))
 def test_a_compiled_kernel_equals_the_reference(kernel):
-    """Whatever the sizes, strides, ignored positions, extreme logits, thresholds and autocast."""
+    """For any sizes, strides, ignored positions, extreme logits, thresholds and autocast."""
     skip_unless_it_runs("numba")
     hold("numba", st.just(kernel), 20)
 
@@ -199,7 +199,7 @@ def test_an_implementation_equals_the_reference(name):  # over 10 s: Numba compi
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_a_tie_of_prediction_and_soft_target_shares_the_gradient(name):
-    """min(p, t) at p = t: half of the slope of p, as torch.minimum has it."""
+    """min(p, t) at p = t: half of the slope of p, as in torch.minimum."""
     skip_unless_it_runs(name)
     x = torch.zeros(1, 1, 3, device=DEVICE, requires_grad=True)
     t = torch.tensor([[[0.25, 0.5, 0.75]]], device=DEVICE)

@@ -1,4 +1,4 @@
-"""Label smoothing of cross-entropy: torch where it has it, and what smoothing must not touch."""
+"""Label smoothing of cross-entropy: equal to torch's, and without effect on other terms."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ each_kind = pytest.mark.parametrize("kind", ["hard", "soft"])
 
 
 def some_valid():
-    """A mask of pixels, the third example without any."""
+    """Return a mask of valid pixels; the third example has none."""
     valid = torch.rand(4, 3, 5, generator=torch.Generator().manual_seed(5)) < 0.6
     valid[2] = False
     return valid
 
 
 def marked(t, valid, index=7):
-    """The target with `index` where nothing is valid."""
+    """Return the target with `index` at the pixels that are not valid."""
     return t.masked_fill(~(valid if t.ndim == 3 else valid.unsqueeze(1)), index)
 
 
@@ -78,7 +78,7 @@ def test_literal_values():
 @each_kind
 @each_task
 def test_nan_under_ignored_pixels_leaves_value_and_gradient_alone(task, kind, index):
-    """Even where 0 or 1 is what marks them: smoothed values are neither."""
+    """Even if they are marked by 0 or 1: smoothed values are neither."""
     x, t = logits(task), marked(target_of(task, kind), some_valid(), index)
     ignored = t == index
     if ignored.ndim == x.ndim and task == "multiclass":
@@ -94,7 +94,7 @@ def test_nan_under_ignored_pixels_leaves_value_and_gradient_alone(task, kind, in
 
 
 def test_an_ignored_value_that_a_type_cannot_hold_marks_nothing():
-    """uint8 156 is -100 where a number is wrapped; as a target it is no mask value either way."""
+    """Wrapping turns -100 into 156 in uint8, which is not a valid mask value."""
     x, t = logits("multilabel"), hard_target("multilabel").to(torch.uint8)
     loss = CrossEntropy(task="multilabel", label_smoothing=0.2)
     ignoring = CrossEntropy(task="multilabel", label_smoothing=0.2, ignore_index=-100)
@@ -102,7 +102,7 @@ def test_an_ignored_value_that_a_type_cannot_hold_marks_nothing():
 
 
 def test_an_example_of_classes_without_weight_is_zero():
-    """Its share of the uniform part has no weights to be divided by."""
+    """Its uniform part would be divided by a sum of weights of 0."""
     x, t = logits("multiclass"), hard_target("multiclass")
     t[0] = 0
     loss = CrossEntropy(class_weight=[0.0, 1.0, 1.0], label_smoothing=0.2, reduction="none")
@@ -111,7 +111,7 @@ def test_an_example_of_classes_without_weight_is_zero():
 
 
 def test_a_weighted_sum_gives_each_loss_its_own_target():
-    """The others share the pass over the plain target, with whatever sums of it."""
+    """The others share the pass over the plain target."""
     x, t = logits("multilabel"), hard_target("multilabel")
     parts = [
         CrossEntropy(task="multilabel", label_smoothing=0.2),
@@ -126,5 +126,5 @@ def test_a_weighted_sum_gives_each_loss_its_own_target():
 
 def test_the_target_is_checked_before_it_is_smoothed():
     x = logits("multilabel")
-    with pytest.raises(lossreg.InputError, match=r"target holds 2, masks hold values from 0 to 1"):
+    with pytest.raises(lossreg.InputError, match=r"target contains 2, masks must have values from 0 to 1"):
         CrossEntropy(task="multilabel", label_smoothing=0.2)(x, torch.full(x.shape, 2))

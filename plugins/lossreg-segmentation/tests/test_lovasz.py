@@ -1,4 +1,4 @@
-"""Lovasz losses: values by hand, those of the authors and of kornia, sorted by rows or in one go."""
+"""Lovasz losses: values by hand, values of the authors and of kornia, sorted by rows or in one call."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ each_case = pytest.mark.parametrize("loss, task", CASES, ids=[f"{loss.__name__}-
 
 
 def authors_increments(t):
-    """The gradient of the Jaccard loss as the authors' code, and those who copied it, have it."""
+    """Compute the gradient of the Jaccard loss as in the authors' code and its copies."""
     total = t.sum()
     jaccard = 1 - (total - t.cumsum(0)) / (total + (1 - t).cumsum(0))
     return torch.cat([jaccard[:1], jaccard[1:] - jaccard[:-1]])
@@ -31,7 +31,7 @@ def test_a_hinge_by_hand():
 
 
 def test_a_softmax_by_hand_counts_the_pixels_of_a_class_not_its_number():
-    """Two pixels of class 2. A peer took the class as the mask, so that they counted as 4: .367 for this .55."""
+    """Two pixels of class 2. A peer used the class number as the mask, so they counted as 4: .367 instead of .55."""
     p = torch.tensor([[[0.7, 0.1], [0.2, 0.3], [0.1, 0.6]]], dtype=torch.float64)
     # Class 2 errs by .9 and .4, each half of its union; the others have no pixel, so that their largest error counts.
     assert LovaszSoftmax()(p.log(), torch.tensor([[2, 2]])).item() == pytest.approx(
@@ -50,7 +50,7 @@ def test_a_wrong_pixel_of_sixteen():
 
 
 def assert_same(ours, peer, x, t):
-    """In value and gradient."""
+    """Compare value and gradient."""
     for found, expected in zip(value_and_gradient(ours, x, t), value_and_gradient(peer, x, t), strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-14)
 

@@ -57,7 +57,7 @@ ALIASES = {
     ],
 )
 def test_numbers_per_class_travel_with_a_copy_and_its_config(name, task, params):
-    """They are buffers that no checkpoint has: a DataLoader worker or a spawned rank gets them by pickle."""
+    """They are buffers that are in no checkpoint: a DataLoader worker or a spawned rank gets them by pickle."""
     loss = build(name, task, **params)
     x, t = logits(task), hard_target(task)
     for twin in (pickle.loads(pickle.dumps(loss)), copy.deepcopy(loss)):
@@ -77,7 +77,7 @@ def test_a_loss_leaves_nothing_in_a_checkpoint(name):
 
 @every_name
 def test_a_call_changes_nothing_in_the_loss_and_in_its_tensors(name):
-    """Stateless: the second step sees what the first saw."""
+    """Stateless: a second step gives the same result."""
     task = tasks_of(name)[0]
     loss, x, t = build(name, task, ignore_index=9), logits(task), hard_target(task)
     t[0, ..., 0, 0] = 9

@@ -1,4 +1,4 @@
-"""Half precision in the CPU kernels, which Numba does not know: read and written by their bits, as torch does it."""
+"""Half precision in the CPU kernels, which Numba does not support: read and written by bits, equal to torch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ EDGES += [65504.0, 65519.0, 65520.0, 3.3895e38, 3.4e38, np.inf, -np.inf, np.nan]
 
 
 def test_halves_are_rounded_to_the_nearest_and_read_exactly():
-    """Rounding that cuts off would shrink every gradient a little; all 65,536 patterns of bits are read."""
+    """Truncation would shrink every gradient a little; all 65,536 bit patterns are read."""
     from lossreg_segmentation.statistics.numba_math import narrow, widen
 
     @numba.njit

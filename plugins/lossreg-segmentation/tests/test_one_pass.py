@@ -1,4 +1,4 @@
-"""One forward and one backward pass over the pixels, that keep nothing but input and target."""
+"""One forward and one backward pass over the pixels; only input and target are saved between them."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ class Counting:
 
 @pytest.fixture
 def calls(monkeypatch):
-    """How often any implementation computed."""
+    """Count the calls of all implementations."""
     found, original = Counter(), op._module
     monkeypatch.setattr(op, "_module", lambda name: Counting(original(name), found))
     return found
 
 
 def parts(config, weight=1.0):
-    """The losses of nested sums, each with the product of its weights."""
+    """Return the losses of nested sums, each with the product of its weights."""
     if config["name"] != "weighted_sum":
         yield weight, {"name": config["name"], "params": config["params"]}
         return
@@ -101,14 +101,14 @@ def test_a_sum_evaluates_in_one_pass(calls):
     ids=["the same", "another ignored value", "another gamma"],
 )
 def test_terms_that_read_otherwise_take_a_pass_of_their_own(calls, params, passes):
-    """What pixels count, and with which exponent, is decided inside the pass."""
+    """The ignored pixels and the exponent belong to the pass."""
     terms = [{"name": "focal", "params": MULTILABEL}, {"name": "focal", "params": MULTILABEL | params}]
     lossreg.build({"name": "weighted_sum", "params": {"terms": terms}})(logits("multilabel"), hard_target("multilabel"))
     assert calls == {"forward": passes}
 
 
 def test_a_loss_without_focal_shares_the_pass_of_one_with_any_gamma(calls):
-    """Either one first."""
+    """In either order."""
     x, t = logits("multilabel"), hard_target("multilabel")
     for names in (("dice", "focal"), ("focal", "dice")):
         terms = [{"name": n, "params": MULTILABEL | ({"gamma": 3.0} if n == "focal" else {})} for n in names]
@@ -120,7 +120,7 @@ def test_a_loss_without_focal_shares_the_pass_of_one_with_any_gamma(calls):
 
 @pytest.mark.tools
 def test_a_sum_is_one_operator_to_a_compiler():
-    """In the graph that it gets, forward and backward."""
+    """In the traced graph, forward and backward."""
     graphs = []
 
     def backend(graph, inputs):
@@ -151,7 +151,7 @@ def test_nothing_but_input_and_target_is_kept_for_backward(name):
 
 
 def test_needs_is_exact():
-    """A kernel is compiled for what is needed: dice computes no logarithm, a gradient no count."""
+    """A kernel is compiled for the needed sums: dice computes no logarithm, a gradient no count."""
 
     def variant(*needs, gradient=False):
         request = Request("sigmoid", tuple(f for f in FIELDS if f in needs), 2.0, None, 0.0)
@@ -171,7 +171,7 @@ def test_needs_is_exact():
 
 
 def test_a_mask_that_nothing_is_asked_of_is_not_read_in_backward():
-    """Its gradient is 0 even where its logits are NaN by then."""
+    """Its gradient is 0 even if its logits have become NaN."""
     x = torch.randn(2, 3, 8, 8)
     leaf = x.clone().requires_grad_()
     t = torch.randint(0, 2, (2, 1, 8, 8), dtype=torch.uint8)
@@ -185,7 +185,7 @@ def test_a_mask_that_nothing_is_asked_of_is_not_read_in_backward():
 
 @pytest.mark.tools
 def test_importing_the_losses_imports_no_kernels():
-    """Numba takes a second, Triton another: when they are first used."""
+    """Numba and Triton take a second each, so they are imported on first use."""
     code = "import sys, lossreg_segmentation; print([m for m in ('numba', 'triton', 'llvmlite') if m in sys.modules])"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
@@ -193,7 +193,7 @@ def test_importing_the_losses_imports_no_kernels():
 
 @pytest.mark.tools
 def test_kernels_compile_where_nothing_can_be_written():
-    """A read-only installation without a home: compiled in each process, rather than not at all."""
+    """A read-only installation without a home: kernels are compiled in each process."""
     code = """
 from numba.core import dispatcher
 

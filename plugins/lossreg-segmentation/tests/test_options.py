@@ -11,7 +11,7 @@ from .cases import CLASSES, DENSE, INDEPENDENT, NAMES, SHAPES, SORTED, hard_targ
 
 pytestmark = pytest.mark.usefixtures("on_reference")
 
-# Parameter -> two values, of which each result differs from the other.
+# Parameter -> two values with different results.
 OWN = {
     "bce": {"pos_weight": (None, 2.0)},
     "cross_entropy": {"label_smoothing": (0.0, 0.2)},
@@ -58,7 +58,7 @@ SHARED = {
     "absent": ("score", "zero"),
     "reduction": ("mean", "sum"),
 }
-# A value that is refused, and what is said of it.
+# A refused value and its message.
 REFUSED = {
     **{(name, "task"): ("multiclass", "is for binary and multilabel, got a multiclass target") for name in INDEPENDENT},
     **{(name, "task"): ("multilabel", "is for multiclass, got a multilabel target") for name in CLASSES},
@@ -68,7 +68,7 @@ REFUSED = {
 
 
 def row(name):
-    """The parameters of a loss."""
+    """Return the parameters of a loss."""
     batch = {"batch": (False, True)} if name in (*NAMES, *SORTED) else {}
     ignored = {"ignore_index": (None, 0)} if name in (*CLASSES, *SHAPES) else {}
     return SHARED | batch | ignored | OWN[name]
@@ -78,7 +78,7 @@ ROWS = [pytest.param(name, key, id=f"{name}-{key}") for name in OWN for key in r
 
 
 def tensors(name):
-    """Three masks or classes of several examples; no example has a pixel of class 1."""
+    """Return three masks or classes of several examples; no example has a pixel of class 1."""
     if name in SHAPES:
         return squares()
     if name in CLASSES:
@@ -92,7 +92,7 @@ def tensors(name):
 
 
 def squares():
-    """Wide enough for several erosions: one that is nearly found, one where nothing is, and one that is missed."""
+    """Return squares wide enough for several erosions: one nearly found, one false positive, one missed."""
     t = torch.zeros(2, 3, 13, 13, dtype=torch.int64)
     t[:, ::2, 2:11, 2:11] = 1
     x = torch.where(t > 0, 1.0, -1.5).double()
@@ -119,7 +119,7 @@ def test_the_table_has_every_loss():
 
 @pytest.mark.parametrize("name, key", ROWS)
 def test_changing_a_parameter_changes_the_result(name, key):
-    """No parameter is accepted and dropped: another value, or a refusal."""
+    """No parameter is accepted and dropped: the value changes, or it is refused."""
     if (name, key) in REFUSED:
         wrong, message = REFUSED[name, key]
         with pytest.raises(lossreg.LossregError, match=message):
@@ -142,7 +142,7 @@ def test_each_policy_for_absent_classes_is_another_value(name):
 
 @pytest.mark.parametrize("name, key, value", [("tversky", "alpha", 0.9), ("tversky", "beta", 0.9)])
 def test_tversky_weighs_false_positives_by_alpha_and_false_negatives_by_beta(name, key, value):
-    """Alpha and beta apart, not their sum alone: on false positives only alpha counts."""
+    """Alpha and beta separately, not only their sum: on false positives only alpha counts."""
     x = torch.full((1, 1, 4, 4), 30.0)
     mask = torch.ones(1, 1, 4, 4)
     mask[..., 2:] = 0
@@ -157,7 +157,7 @@ def test_tversky_weighs_false_positives_by_alpha_and_false_negatives_by_beta(nam
 
 
 def test_tversky_contains_dice_and_jaccard():
-    """alpha = beta = 1/2 with half the smooth is Dice, 1/1 is Jaccard, and gamma 1 takes the power off."""
+    """alpha = beta = 1/2 with half the smooth is Dice, 1/1 is Jaccard, and gamma 1 removes the power."""
     x, t = logits("binary"), hard_target("binary")
 
     def value(name, **params):
@@ -178,7 +178,7 @@ def test_focal_contains_cross_entropy():
 
 
 def test_one_number_for_all_channels_is_the_list_of_equal_numbers():
-    """pos_weight as a number and per channel; alpha per class of one everywhere is none."""
+    """pos_weight as a number and per channel; an alpha of one for every class has no effect."""
     x, t = logits("multilabel"), hard_target("multilabel")
     number, numbers = (
         lossreg.build({"name": "bce", "params": {"task": "multilabel", "pos_weight": p}})(x, t)

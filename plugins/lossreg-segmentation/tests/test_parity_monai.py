@@ -10,14 +10,14 @@ import torch
 from .cases import build, hard_target, logits, soft_target
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # what MONAI's imports deprecate is not ours to fix
+    warnings.simplefilter("ignore")  # deprecation warnings from MONAI's own imports
     monai = pytest.importorskip("monai.losses", reason="MONAI is not installed: parity with it is not checked")
 
 close = {"rtol": 1e-5, "atol": 1e-8}
 
 
 def channels(task):
-    """Logits and target, and the target with the channel that MONAI wants."""
+    """Return logits, target, and the target with the channel that MONAI needs."""
     x, t = logits(task), hard_target(task)
     return x, t, t.unsqueeze(1) if task == "multiclass" else t
 
@@ -27,7 +27,7 @@ def activation(task):
 
 
 def assert_same(ours, theirs, task, factor=1.0):
-    """Value and gradient; `factor` where MONAI divides by more."""
+    """Compare value and gradient; `factor` corrects for MONAI's larger divisor."""
     x, t, with_channel = channels(task)
     one, other = x.clone().requires_grad_(), x.clone().requires_grad_()
     value, expected = ours(one, t), theirs(other, with_channel) * factor
@@ -67,7 +67,7 @@ def test_jaccard(task):
 @pytest.mark.parametrize("alpha, beta", [(0.5, 0.5), (0.3, 0.7), (0.9, 0.1)])
 @pytest.mark.parametrize("task", ["binary", "multilabel", "multiclass"])
 def test_tversky(task, alpha, beta):
-    """alpha weighs false positives there too."""
+    """alpha is the weight of false positives there too."""
     theirs = monai.TverskyLoss(**activation(task), alpha=alpha, beta=beta)
     assert_same(build("tversky", task, alpha=alpha, beta=beta, smooth=1e-5), theirs, task)
 

@@ -1,4 +1,4 @@
-"""Formulas of other libraries written out, and what went wrong in them: never in ours."""
+"""Formulas of other libraries written out, and mistakes found in them that these losses do not have."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .cases import CASES, build, hard_target, logits
 
 
 def sigmoid_focal(x, t, alpha, gamma):
-    """As fvcore and torchvision compute it, unreduced; a negative alpha weighs neither side."""
+    """Compute focal as fvcore and torchvision do, unreduced; a negative alpha gives both sides weight 1."""
     p = torch.sigmoid(x)
     cross_entropy = F.binary_cross_entropy_with_logits(x, t, reduction="none")
     p_t = p * t + (1 - p) * (1 - t)
@@ -51,7 +51,7 @@ def test_class_weights_never_push_a_perfect_prediction_below_zero(name, task, we
 
 @pytest.mark.parametrize("name", ["cross_entropy", "focal", "dice"])
 def test_scaling_all_class_weights_changes_nothing(name):
-    """They weigh a mean: only their ratios count."""
+    """They are weights of a mean: only their ratios count."""
     x, t = logits("multiclass"), hard_target("multiclass")
     one, ten = (build(name, class_weight=[1.0 * k, 2.0 * k, 4.0 * k])(x, t) for k in (1, 10))
     assert one.item() == pytest.approx(ten.item(), rel=1e-12)

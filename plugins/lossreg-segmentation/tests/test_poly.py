@@ -1,4 +1,4 @@
-"""Poly-1 cross-entropy: values by hand, soft targets, and what it contains."""
+"""Poly-1 cross-entropy: values by hand, soft targets, and special cases."""
 
 from __future__ import annotations
 

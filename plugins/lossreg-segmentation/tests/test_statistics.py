@@ -1,4 +1,4 @@
-"""mask_statistics: every sum against numpy, exactly those that were asked for, and which positions count."""
+"""mask_statistics: every sum against numpy, exactly the requested sums, and only the valid positions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TARGETS = {"hard": hard_target, "soft": soft_target}
 
 
 def sums(x, t, valid, activation, gamma, threshold=0.0):
-    """Every field, (B, C), from (B, C, L) float64 arrays."""
+    """Compute every field, (B, C), from (B, C, L) float64 arrays."""
     p = sigmoid(x) if activation == "sigmoid" else softmax(x, 1)
     hit = x > threshold if activation == "sigmoid" else x == x.max(1, keepdims=True)
     if activation == "sigmoid":
@@ -79,7 +79,7 @@ def test_the_threshold_moves_the_hard_sums_alone():
 
 @pytest.mark.parametrize("activation, names", [("sigmoid", SIGMOID), ("softmax", SOFTMAX)])
 def test_needs_gives_exactly_what_was_asked(activation, names):
-    """The other fields are None; asked for alone, a field has the value it has among all."""
+    """The other fields are None; a field has the same value requested alone and with all others."""
     x, t = logits("multilabel"), hard_target("multilabel")
     everything = mask_statistics(x, t, activation=activation, needs=names)
     for name in names:
@@ -104,9 +104,11 @@ def test_softmax_has_no_negatives(name):
 
 
 def test_a_mask_has_no_uniform_cross_entropy():
-    """Its mean would be over classes, of which an independent mask is the only one."""
+    """Its mean would be over classes, but an independent mask is the only class."""
     x, t = logits("binary"), hard_target("binary")
-    with pytest.raises(lossreg.InputError, match=r"\['cross_entropy_uniform'\] need activation='softmax': a mask has"):
+    with pytest.raises(
+        lossreg.InputError, match=r"\['cross_entropy_uniform'\] need activation='softmax': independent masks"
+    ):
         mask_statistics(x, t, activation="sigmoid", needs={"valid", "cross_entropy_uniform"})
 
 
@@ -145,10 +147,10 @@ def test_the_type_is_float32_or_wider_and_the_shape_is_one_number_per_mask():
 
 
 def test_an_ignore_index_that_the_type_cannot_hold_ignores_nothing():
-    """torch compares uint8 255 with -1 as equal, having wrapped the -1."""
+    """torch wraps -1 to 255 in uint8, so uint8 255 == -1."""
     t = torch.tensor([[[0, 1, 255]]], dtype=torch.uint8)
     x = torch.zeros(1, 1, 3)
-    with pytest.raises(lossreg.InputError, match="target holds 255"):
+    with pytest.raises(lossreg.InputError, match="target contains 255"):
         mask_statistics(x, t, activation="sigmoid", needs={"valid"}, ignore_index=-1)
     t = t.clamp_max(1)
     assert mask_statistics(x, t, activation="sigmoid", needs={"valid"}, ignore_index=-1).valid.item() == 3
@@ -176,7 +178,7 @@ def test_one_target_is_shared_by_all_masks():
 
 
 def test_one_ignored_class_ignores_the_pixel_of_softmax():
-    """The probabilities of a pixel share one sum, so its logits count together or not at all."""
+    """The probabilities of a pixel share one sum, so all of its logits count or none."""
     x = logits("multiclass").requires_grad_()
     t = soft_target("multiclass")
     t[0, 1, 2, 3] = 7

@@ -17,7 +17,7 @@ CPU = pytest.mark.parametrize("name", ["numba", "tiled"])
 
 
 def batch(seed=0):
-    """Large enough for several threads."""
+    """Return a batch large enough for several threads."""
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(2, 1, 300, 400, generator=generator)
     return x, torch.randint(0, 2, x.shape, generator=generator, dtype=torch.uint8)
@@ -39,7 +39,7 @@ def two_threads():
 
 @pytest.fixture(params=["of torch", "of our own"])
 def pool(request, monkeypatch, two_threads):
-    """Both ways to run in threads."""
+    """Set one of the two ways to run in threads."""
     if request.param == "of our own":
         monkeypatch.setattr(threads, "_openmp", None)
     elif threads._openmp is None:
@@ -61,7 +61,7 @@ def test_several_callers_at_once_get_what_each_gets_alone(pool, name):
 
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_as_many_threads_as_torch_may_use(monkeypatch, count):
-    """Read at each call; never more than there is work, or than was allowed."""
+    """Read at each call; never more threads than tasks or than the given limit."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -88,7 +88,7 @@ def test_an_error_in_a_thread_is_raised(pool):
 
 
 def child(queue, name):
-    """What a forked worker does: torch itself may use one thread there, the kernels more."""
+    """Run a forked worker: torch itself may use one thread there, the kernels more."""
     with implementation(name):
         torch.set_num_threads(1)
         alone = gradient(*batch())
@@ -108,7 +108,7 @@ def child(queue, name):
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 @CPU
 def test_a_forked_worker_computes(pool, name):
-    """After the parent has used its threads, which the child does not have."""
+    """After the parent has used its threads, which the child does not inherit."""
     with implementation(name):
         expected = gradient(*batch()).sum().item()
     context = multiprocessing.get_context("fork")

@@ -1,4 +1,4 @@
-"""The GPU kernels where there is no GPU: run by Triton's interpreter, which is chosen before Triton is imported."""
+"""The GPU kernels without a GPU, run by Triton's interpreter, which must be selected before Triton is imported."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.tools
 @pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not installed")
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU, on which test_implementations.py runs them")
 def test_the_kernels_equal_the_reference_in_the_interpreter():  # over 10 s: one operation after another
-    """The property test, in a process of its own."""
+    """The property test, in a separate process."""
     tests = Path(__file__).with_name("test_implementations.py")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "triton", str(tests)]
     environment = os.environ | {"TRITON_INTERPRET": "1"}

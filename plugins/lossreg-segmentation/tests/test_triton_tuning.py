@@ -1,4 +1,4 @@
-"""Which launch of a kernel is taken: measured once, where it can matter, and never one that changes a result."""
+"""The choice of a kernel's launch: measured once, only where it matters, and without effect on results."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TIMES = {"table": 3.0, "half": 1.0, "double": 2.0}
 
 
 class Clock:
-    """A timer that launches, and reads the time off a table."""
+    """A timer that launches and takes the times from a table."""
 
     def __init__(self, times):
         self.times, self.launched = times, []
@@ -35,7 +35,7 @@ class Clock:
 
 @pytest.fixture
 def choose(monkeypatch):
-    """`fastest` on a GPU that is none: what it chose, and which candidates it measured."""
+    """Call `fastest` on a simulated GPU; return the chosen and the measured candidates."""
     monkeypatch.setattr(triton_tuning, "_places", {})
     monkeypatch.setattr(choice, "_INTERPRETED", False)
     monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
@@ -48,13 +48,13 @@ def choose(monkeypatch):
 
 
 def test_the_smallest_time_wins(choose):
-    """Every candidate is launched; of equal ones the first, which is the table's, is kept."""
+    """Every candidate is launched; of equal times the first wins, which is the table's."""
     assert choose() == ("half", ["table", "half", "double"])
     assert choose({"table": 1.0, "half": 1.0}, variant="focal")[0] == "table"
 
 
 def test_a_variant_is_measured_once(choose):
-    """Another time for another variant, another device, and work of another power of two."""
+    """And again for another variant, another device, and work of another power of two."""
     assert choose() == ("half", list(TIMES))
     slow = TIMES | {"half": 9.0}
     assert choose(slow) == ("half", [])
@@ -66,7 +66,7 @@ def test_a_variant_is_measured_once(choose):
 
 @pytest.mark.parametrize("case", ["small", "cpu", "interpreted", "capturing", "alone"])
 def test_where_it_cannot_be_measured_the_first_is_taken(choose, monkeypatch, case):
-    """And nothing is remembered, so that a later pass that can be measured is."""
+    """And nothing is cached, so that a later measurable pass is measured."""
     with monkeypatch.context() as here:
         if case == "interpreted":
             here.setattr(choice, "_INTERPRETED", True)
@@ -107,7 +107,7 @@ class Event:
 
 
 def test_the_timer_takes_the_median_and_leaves_out_the_first_launch(monkeypatch):
-    """The first compiles. The events are of the stream of the tensors' device, whichever is current."""
+    """The first compiles. The events use the stream of the tensors' device, not of the current device."""
     events, runs = [], []
     monkeypatch.setattr(torch.cuda, "Event", lambda enable_timing: Event(events, enable_timing))
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: ("stream of", device))
@@ -118,7 +118,7 @@ def test_the_timer_takes_the_median_and_leaves_out_the_first_launch(monkeypatch)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("length", [1, 3, 16, 100, 2048, 5000, 1 << 20])
 def test_candidates_are_few_and_cover_every_position(length, dtype):
-    """The table's first; no block that is mostly empty, no launch twice."""
+    """The table's first; no block that is mostly empty, no duplicate."""
     x = torch.empty(2, 3, length, dtype=dtype, device="meta")
     table = triton_driver._tiles(x, Request("sigmoid", FIELDS, 2.0, None, 0.0))
     candidates = triton_driver._candidates(table, length)
@@ -149,7 +149,7 @@ def test_a_variant_tells_code_apart_and_not_numbers():
 
 
 def gradient_of(x, t):
-    """Of every sum together, by the GPU kernels."""
+    """Return the gradient of all sums together, by the GPU kernels."""
     leaf = x.clone().requires_grad_()
     with implementation("triton"):
         found = mask_statistics(leaf, t, activation="sigmoid", needs=set(FIELDS) - UNIFORM, gamma=1.5, ignore_index=-1)
@@ -162,7 +162,7 @@ def gradient_of(x, t):
 @pytest.mark.parametrize("soft", [False, True], ids=["hard", "soft"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
 def test_every_candidate_gives_the_same_bits(monkeypatch, dtype, soft):
-    """Which of them a process measures as the fastest, its gradient cannot tell."""
+    """The gradient does not depend on the candidate that a process measures as the fastest."""
     x = torch.randn(1, 2, 2100, generator=torch.Generator().manual_seed(0)).to(dtype).to(DEVICE)
     if reason := refusal("triton", x, x, "sigmoid"):
         pytest.skip(f"triton: {reason}")
@@ -181,7 +181,7 @@ def test_every_candidate_gives_the_same_bits(monkeypatch, dtype, soft):
 
 
 def test_what_is_added_in_an_order_keeps_to_the_table(monkeypatch):
-    """The sums, and the gradient of classes: another launch would be other bits."""
+    """The sums, and the gradient of classes: another launch would give other bits."""
     x, t = torch.randn(1, 3, 50, device=DEVICE, requires_grad=True), torch.zeros(1, 50, dtype=torch.int64).to(DEVICE)
     if reason := refusal("triton", x, t, "softmax"):
         pytest.skip(f"triton: {reason}")
@@ -198,7 +198,7 @@ def test_what_is_added_in_an_order_keeps_to_the_table(monkeypatch):
 @pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not installed")
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU, on which the tests above run")
 def test_the_launches_in_the_interpreter():
-    """The tests above, in a process of its own."""
+    """The tests above, in a separate process."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     command += ["-k", "same_bits or keeps_to_the_table", str(Path(__file__))]
     environment = os.environ | {"TRITON_INTERPRET": "1"}

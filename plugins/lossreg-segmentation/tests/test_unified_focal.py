@@ -15,7 +15,7 @@ from lossreg_segmentation.unified_focal import AsymmetricFocal, AsymmetricFocalT
 from .cases import TASKS, hard_target, logits, value_and_gradient
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # what MONAI's imports deprecate is not ours to fix
+    warnings.simplefilter("ignore")  # deprecation warnings from MONAI's own imports
     monai = pytest.importorskip("monai.losses.unified_focal_loss", reason="MONAI is not installed: no parity with it")
 
 pytestmark = pytest.mark.usefixtures("on_reference")
@@ -33,7 +33,7 @@ def test_literal_values():
 
 
 def test_the_unified_loss_weighs_its_parts():
-    """Components are before their weights, and are the two losses with delta and gamma in common."""
+    """Components are before their weights, and equal the two losses with common delta and gamma."""
     for task in TASKS:
         x, t = logits(task), hard_target(task)
         total, components = UnifiedFocal(task=task, weight=0.3, delta=0.8, gamma=0.25).evaluate(x, t)
@@ -56,7 +56,7 @@ def test_focal_and_focal_tversky_are_the_symmetric_relatives():
 
 
 def test_only_the_background_is_suppressed():
-    """gamma moves what a pixel of the background costs, and never what a pixel of the mask does."""
+    """gamma changes the cost of a background pixel, and never the cost of a pixel of the mask."""
     x = torch.full((1, 1, 2, 2), 1.5)
     low, high = AsymmetricFocal(gamma=0.5), AsymmetricFocal(gamma=4.0)
     assert low(x, torch.ones_like(x)) == high(x, torch.ones_like(x))
@@ -68,7 +68,7 @@ def test_only_the_background_is_suppressed():
 
 
 def test_one_channel_has_a_gradient():
-    """A peer takes logits of one channel, clamps them to [0, 1] as probabilities, and says 0 for each gradient."""
+    """A peer clamps logits of one channel to [0, 1] as probabilities, so that each gradient is 0."""
     t = torch.zeros(1, 1, 8, 8)
     t[..., 4:] = 1
     for x in ((t * 2 - 1) * 3, (1 - 2 * t) * 3):
@@ -80,7 +80,7 @@ def test_one_channel_has_a_gradient():
 
 
 def test_a_background_that_rounding_leaves_less_than_nothing_of():
-    """float32 sums of a large mask may make it a millionth of a pixel below 0, which nothing else outweighs here."""
+    """float32 sums of a large mask may make it a millionth of a pixel below 0, which is the largest term here."""
     predicted, actual, valid = (torch.full((1, 1), value) for value in (4.000001, 3.0, 4.0))
     sums = MaskStatistics(intersection=actual, predicted=predicted, actual=actual, valid=valid)
     terms = AsymmetricFocalTversky(delta=0.0, smooth=0.0).formula(sums, "binary")
@@ -89,7 +89,7 @@ def test_a_background_that_rounding_leaves_less_than_nothing_of():
 
 @pytest.mark.parametrize("delta, gamma", [(0.7, 2.0), (0.6, 0.5)])
 def test_asymmetric_focal_is_twice_that_of_monai(delta, gamma):
-    """Of two classes. It takes probabilities, and its mean over pixels and classes; the authors sum the classes."""
+    """With two classes. MONAI takes probabilities and a mean over pixels and classes; the authors sum the classes."""
     x, t = logits("multiclass")[:, :2], hard_target("multiclass") % 2
     one_hot = torch.nn.functional.one_hot(t, 2).movedim(-1, 1)
     theirs = monai.AsymmetricFocalLoss(delta=delta, gamma=gamma)(x.softmax(1), one_hot)
@@ -104,7 +104,7 @@ def test_asymmetric_focal_is_twice_that_of_monai(delta, gamma):
 
 @pytest.mark.parametrize("delta, gamma", [(0.7, 0.75), (0.6, 0.5)])
 def test_asymmetric_focal_tversky_equals_that_of_monai(delta, gamma):
-    """Of two classes, given as probabilities; its epsilon of 1e-7 is our smooth."""
+    """With two classes, given as probabilities; its epsilon of 1e-7 is our smooth."""
     theirs = monai.AsymmetricFocalTverskyLoss(delta=delta, gamma=gamma)
     loss = AsymmetricFocalTversky(delta=delta, gamma=gamma, smooth=1e-7)
     x, t = logits("multiclass")[:, :2], hard_target("multiclass") % 2

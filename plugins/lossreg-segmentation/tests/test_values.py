@@ -37,7 +37,7 @@ OPTIONS = {
     "absent-ignore-class_weight": {"absent": "ignore", "class_weight": WEIGHTS},
     "absent-false_positives-batch": {"absent": "false_positives", "batch": True},
 }
-# Below the defaults, in a part of the formula that is its own: the power of 0, no smoothing, a choice of pixels.
+# Values below the defaults, for branches of the formulas: the power of 0, no smoothing, a choice of pixels.
 OTHER = {
     "cross_entropy": [{"label_smoothing": 0.9}],
     "poly1": [{"epsilon": -1.0}, {"epsilon": 0.0}],
@@ -77,19 +77,19 @@ def combinations(*labels):
 
 
 def close(name):
-    """Distances are float32 whatever comes in."""
+    """Compare with the tolerance of float32, because distances are always float32."""
     return {"rtol": 1e-5 if name in ("boundary", "hausdorff_dt") else 1e-10, "atol": 1e-12}
 
 
 def some_valid():
-    """A mask of pixels, the third example without any."""
+    """Return a mask of valid pixels; the third example has none."""
     valid = torch.rand(4, 3, 5, generator=torch.Generator().manual_seed(5)) < 0.6
     valid[2] = False
     return valid
 
 
 def assert_values(loss, name, x, t, expected):
-    """The total and, where there are any, the values per example."""
+    """Compare the total and, if there are any, the values per example."""
     output = loss.evaluate(x, t)
     np.testing.assert_allclose(output.total.item(), expected.mean(), **close(name))
     if getattr(loss, "batch", False):
@@ -112,7 +112,7 @@ def test_a_loss_equals_its_formula_under_every_option(name, task, label, kind):
     "name, task, label", combinations("plain", "batch", "class_weight", "absent-ignore", "absent-false_positives")
 )
 def test_ignored_pixels_are_left_out_of_sums_and_counts(name, task, label, kind):
-    """The oracle never sees them, and their logits are NaN. One example is ignored whole."""
+    """The oracle does not get them, and their logits are NaN. One example is fully ignored."""
     x, t, valid = logits(task), without_class(target_of(task, kind), task), some_valid()
     given = own(name, task) | OPTIONS[label]
     expected = oracle(name)(x, t, task=task, valid=valid, **given)
@@ -123,7 +123,7 @@ def test_ignored_pixels_are_left_out_of_sums_and_counts(name, task, label, kind)
 
 @every_case
 def test_defaults_are_those_of_the_documentation(name, task):
-    """Built by its bare name, a loss has the parameters that the oracle's signatures state."""
+    """Built by name alone, a loss has the defaults of the oracle's signatures."""
     x, t = logits(task), hard_target(task)
     assert_values(build(name, task), name, x, t, oracle(name)(x, t, task=task))
 
@@ -131,7 +131,7 @@ def test_defaults_are_those_of_the_documentation(name, task):
 @pytest.mark.parametrize("kind", ["hard", "soft"])
 @every_case
 def test_other_branches_of_the_formula(name, task, kind):
-    """With ignored pixels, where one value must not pass for another."""
+    """With ignored pixels, whose values must not be mistaken for valid ones."""
     x, t, valid = logits(task), target_of(task, kind), some_valid()
     marked = t.masked_fill(~(valid if t.ndim == 3 else valid.unsqueeze(1)), 7)
     for given in OTHER.get(name, []):

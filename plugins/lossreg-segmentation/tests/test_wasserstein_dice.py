@@ -1,4 +1,4 @@
-"""Wasserstein Dice: values by hand and of MONAI, and fed with distances that are some."""
+"""Wasserstein Dice: values by hand and of MONAI, and checks of the distances."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_monai_agrees(weighting, scale):
     matrix = np.array(TREE) * scale
     monai = GeneralizedWassersteinDiceLoss(matrix, weighting_mode=weighting, smooth_nr=0.5, smooth_dr=0.5)
     ours = WassersteinDice(distances=matrix.tolist(), weighting=weighting, smooth=0.5)
-    # Its weights are float32 whatever comes in.
+    # Its weights are always float32.
     tolerance = 1e-10 if weighting == "default" else 1e-6
     for found, expected in zip(value_and_gradient(ours, x, t), value_and_gradient(monai, x, t), strict=True):
         torch.testing.assert_close(found, expected, rtol=tolerance, atol=1e-9)
@@ -44,7 +44,7 @@ def test_a_value_by_hand():
 
 
 def test_two_classes_are_the_dice_of_the_foreground():
-    """Distance 1: TP is the sum of p over the mask, E all that is wrong."""
+    """Distance 1: TP is the sum of p over the mask, E the sum of all errors."""
     x, t = logits("binary"), hard_target("binary")
     two = torch.cat([torch.zeros_like(x), x], 1)
     p, mask = x.sigmoid().flatten(1), t.flatten(1)
@@ -61,7 +61,7 @@ def test_a_near_mistake_costs_less_than_a_far_one():
 
 
 def test_false_positives_on_an_empty_image_have_a_gradient():
-    """All background: E counts what is predicted as something else."""
+    """All background: E counts the probability of other classes."""
     x = torch.zeros(1, 3, 4, 4)
     value, gradient = value_and_gradient(WassersteinDice(), x, torch.zeros(1, 4, 4, dtype=torch.int64))
     assert value.item() == pytest.approx(1 - 1 / (1 + 16 * 2 / 3), rel=1e-6)
@@ -79,14 +79,14 @@ def test_distances_move_with_the_module_and_stay_out_of_checkpoints():
 @pytest.mark.parametrize(
     "distances, message",
     [
-        ([[0, 1], [1, 0, 1]], r"distances is C rows of C numbers, got 2 rows of \[2, 3\] numbers"),
+        ([[0, 1], [1, 0, 1]], r"distances must be C rows of C numbers, got 2 rows of \[2, 3\] numbers"),
         ([[0, 1, 1], [1, 0, 1]], r"C rows of C numbers, got 2 rows of \[3, 3\] numbers"),
-        ([[0, -1], [-1, 0]], "holds negative or infinite numbers; the distance of two classes is finite and >= 0"),
-        ([[0, float("inf")], [float("inf"), 0]], "holds negative or infinite numbers"),
-        ([[0, float("nan")], [float("nan"), 0]], "holds negative or infinite numbers"),
-        ([[0.5, 1], [1, 0]], r"has \[0.5, 0.0\] on its diagonal; a class is at 0 from itself"),
+        ([[0, -1], [-1, 0]], "contains negative or infinite numbers; give finite numbers >= 0"),
+        ([[0, float("inf")], [float("inf"), 0]], "contains negative or infinite numbers"),
+        ([[0, float("nan")], [float("nan"), 0]], "contains negative or infinite numbers"),
+        ([[0.5, 1], [1, 0]], r"has \[0.5, 0.0\] on its diagonal, which must be 0"),
         ([[0, 1], [0.5, 0]], r"not symmetric: \[0\]\[1\] is 1, \[1\]\[0\] is 0.5; make them equal"),
-        ([[0, 0], [0, 0]], "0 between all classes, so that no prediction is wrong"),
+        ([[0, 0], [0, 0]], "0 between all classes, so no prediction is wrong"),
     ],
 )
 def test_a_matrix_that_is_no_distance_is_refused(distances, message):
@@ -113,7 +113,7 @@ def test_what_has_no_meaning_is_refused():
 
 
 def test_autocast_changes_nothing():
-    """The product of the distances with the target is one that autocast would do in bfloat16."""
+    """Autocast would compute the product of distances and target in bfloat16."""
     x, t = logits("multiclass", dtype=torch.float32), hard_target("multiclass")
     ours = WassersteinDice(distances=[[0.0, 1.0, 0.9], [1.0, 0.0, 0.3], [0.9, 0.3, 0.0]])
     expected = ours(x, t)

@@ -1,4 +1,21 @@
-"""One pass over logits and target: the few sums per mask that overlap and pixelwise losses are functions of."""
+"""The statistics: one pass over logits and target computes the sums per mask of the overlap and pixelwise losses.
+
+A call of `mask_statistics` passes these files in this order:
+
+    checks.py      types, devices, shapes and target values
+    request.py     `Request`: everything about a pass except its tensors
+    choice.py      the implementation: the first that supports the tensors, or the one set by `implementation(...)`
+    op.py          the torch operator with its gradient; calls forward and backward of the implementation
+
+The implementations; each but the reference has forward(x, t, request) and backward(x, t, grads, request):
+
+    reference.py   plain torch, the oracle for the others; differentiated by autograd, without op.py
+    tiled*.py      torch over tiles that fit the cache, on CPU: tiles.py reads them, threads.py distributes them
+    numba_*.py     compiled CPU kernels: the driver calls sigmoid or softmax, compiled per numba_variant.py
+    triton_*.py    GPU kernels: the driver cuts a pass into launches, triton_tuning.py chooses the fastest
+
+The result is the sums, `MaskStatistics`.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +37,10 @@ __all__ = ["NEGATIVES", "UNIFORM", "Activation", "MaskStatistics", "chosen", "im
 
 
 class MaskStatistics(NamedTuple):
-    """Sums over the valid positions of each mask, (B, C), float32 or wider; None where not asked for.
+    """Sums over the valid positions of each mask, (B, C), float32 or wider; None if not requested.
 
     p is the activated input, t the target, p_t = p t + (1 - p)(1 - t). Nats. Only the sums of p, p^2 and min(p, t) and
-    the five losses carry a gradient, and to the input alone.
+    the five losses have a gradient, and only to the input.
     """
 
     intersection: Tensor | None = None  # sum of min(p, t); p t for hard targets
@@ -38,10 +55,10 @@ class MaskStatistics(NamedTuple):
     hard_union: Tensor | None = None  # positions of either
     predicted_squared: Tensor | None = None  # sum of p^2
     actual_squared: Tensor | None = None  # sum of t^2; that of t for hard targets
-    cross_entropy_uniform: Tensor | None = None  # sum of -log p, whatever the target; softmax only
+    cross_entropy_uniform: Tensor | None = None  # sum of -log p, independent of the target; softmax only
 
     def over_batch(self) -> MaskStatistics:
-        """The sums over the whole batch, (1, C)."""
+        """Return the sums over the whole batch, (1, C)."""
         return MaskStatistics(*(None if field is None else field.sum(0, keepdim=True) for field in self))
 
 
@@ -60,16 +77,16 @@ def mask_statistics(
     Args:
         activation: "sigmoid" for independent masks, "softmax" over C for classes.
         gamma: focusing exponent of the focal sums, >= 0.
-        ignore_index: target value of the positions that count nowhere; their logits may be anything, NaN included,
-            and receive a gradient of exactly zero. With softmax, one ignored class ignores the pixel.
+        ignore_index: target value of positions that are in no sum; their logits may have any value, NaN included, and
+            receive a gradient of exactly zero. With softmax, one ignored class ignores the pixel.
         threshold: logit above which a position counts as predicted in the hard sums (sigmoid); softmax takes argmax.
     Shapes:
         input (B, C, *) logits; target (B, C, *), or (B, *) class index with softmax, or (B, 1, *) shared by all C masks
         with sigmoid. bool, integer (0 and 1) or float in [0, 1].
     Raises:
         ShapeError, DTypeError, InputError: sizes, types or target values that do not fit.
-        InputError: under lossreg.debug_checks(), NaN or infinite logits that count. A batch of which nothing counts
-            warns there.
+        InputError: under lossreg.debug_checks(), NaN or infinite logits at valid positions. There, a batch without
+            valid positions causes a warning.
     Numerics: float32 inside, float64 for float64 input; autocast is off; finite for any finite logit.
     """
     wanted = frozenset(needs)
@@ -79,12 +96,12 @@ def mask_statistics(
     if activation == "softmax" and (undefined := wanted & NEGATIVES):
         raise InputError(f"statistics {sorted(undefined)} need activation='sigmoid': softmax has no negatives")
     if activation == "sigmoid" and (undefined := wanted & UNIFORM):
-        raise InputError(f"statistics {sorted(undefined)} need activation='softmax': a mask has no other classes")
+        raise InputError(f"statistics {sorted(undefined)} need activation='softmax': independent masks have no classes")
     check_tensors(input, target, activation)
     name = chosen(input, target, activation)
-    if not torch.compiler.is_compiling():  # asked first: a compiler can trace neither the switch nor the checks
+    if not torch.compiler.is_compiling():  # checked first: a compiler can trace neither the switch nor the checks
         debug = debugging()
-        # The reference on CPU, where it costs no device sync; the other implementations for CPU look as they pass.
+        # For the reference on CPU, where it needs no device sync. The other CPU implementations check during the pass.
         if debug or (name == "reference" and target.device.type == "cpu"):
             check_values(target, input.shape[1], target.ndim < input.ndim, ignore_index)
         if debug:

@@ -1,4 +1,4 @@
-"""What can be wrong with logits and target: each with its own message."""
+"""Checks of logits and target: types, shapes, devices and values, each with its own message."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from lossreg.errors import DTypeError, InputError, ShapeError
 
 
 def check_tensors(input: Tensor, target: Tensor, activation: str) -> None:
-    """Refuse types, devices and shapes that `mask_statistics` does not define."""
+    """Check that `mask_statistics` supports the types, devices and shapes of these tensors."""
     check_logits(input, empty_batch=True)
     if not isinstance(target, Tensor):
         raise DTypeError(f"target must be a tensor, got {type(target).__name__}")
     if target.is_complex():
-        raise DTypeError(f"target is bool, integer or float, got {target.dtype}")
+        raise DTypeError(f"target must be bool, integer or float, got {target.dtype}")
     if target.device != input.device:
         raise InputError(f"input is on {input.device} and target on {target.device}; move one with .to()")
     index_shape = (input.shape[0], *input.shape[2:])
@@ -26,7 +26,7 @@ def check_tensors(input: Tensor, target: Tensor, activation: str) -> None:
     if activation == "softmax" and target.shape == index_shape:
         if target.is_floating_point() or target.dtype == torch.bool:
             raise DTypeError(
-                f"a target of shape {index_shape} holds class indices, which are integers, got {target.dtype};"
+                f"a target of shape {index_shape} must contain class indices, which are integers, got {target.dtype};"
                 f" use target.long(), or a soft target of shape {tuple(input.shape)}"
             )
         return
@@ -38,19 +38,19 @@ def check_tensors(input: Tensor, target: Tensor, activation: str) -> None:
 
 
 def check_logits(input: Tensor, *, empty_batch: bool = False) -> None:
-    """Refuse what is no (B, C, *) floating tensor, of at least one example unless an empty batch is allowed."""
+    """Check that logits are a (B, C, *) floating tensor, with at least one example unless an empty batch is allowed."""
     if not isinstance(input, Tensor):
         raise DTypeError(f"input must be a tensor of logits, got {type(input).__name__}")
     if not input.is_floating_point():
-        raise DTypeError(f"input holds logits and must be a floating tensor, got {input.dtype}; use input.float()")
+        raise DTypeError(f"input must be a floating tensor of logits, got {input.dtype}; use input.float()")
     if input.ndim < 2:
-        raise ShapeError(f"input has shape {tuple(input.shape)}, expected (N, C, *): add the dimensions it lacks")
+        raise ShapeError(f"input has shape {tuple(input.shape)}, expected (N, C, *): add the missing dimensions")
     if 0 in (input.shape[1:] if empty_batch else input.shape):
         raise ShapeError(f"input has shape {tuple(input.shape)}: the batch is empty; skip empty batches in the loader")
 
 
 def check_values(target: Tensor, classes: int, is_index: bool, ignore_index: int | None) -> None:
-    """Refuse class indices outside 0..classes-1 and mask values outside [0, 1]. Reads the values: syncs on a device."""
+    """Check class indices for 0..classes-1, mask values for [0, 1]. Reading the values synchronises with a device."""
     if target.dtype == torch.bool or target.numel() == 0:
         return
     target = counting(target)
@@ -62,28 +62,28 @@ def check_values(target: Tensor, classes: int, is_index: bool, ignore_index: int
     wrong = high if not high <= top else low
     if is_index:
         raise InputError(
-            f"target holds class index {wrong}, input has {classes} classes (0 to {top});"
+            f"target contains class index {wrong}, input has {classes} classes (0 to {top});"
             f" set ignore_index={wrong} if it marks pixels to ignore"
         )
     hint = "divide by 255" if wrong == 255 else "scale it"
     mark = f", or set ignore_index={int(wrong)} if it marks pixels to ignore" if float(wrong).is_integer() else ""
-    raise InputError(f"target holds {wrong}, masks hold values from 0 to 1; {hint}{mark}")
+    raise InputError(f"target contains {wrong}, masks must have values from 0 to 1; {hint}{mark}")
 
 
 def counting(target: Tensor) -> Tensor:
-    """A target in a type that torch computes with; it stores uint16, which 16-bit PNGs give, and no more."""
+    """Convert a target to a type that torch can compute with. uint16, as in 16-bit PNGs, can only be stored."""
     return target.long() if target.dtype in (torch.uint16, torch.uint32, torch.uint64) else target
 
 
 def is_ignored(target: Tensor, ignore_index: int | None) -> Tensor:
-    """Where the target holds `ignore_index`."""
+    """Return True at the positions where the target equals `ignore_index`."""
     if ignore_index is None or not holds(target.dtype, ignore_index):
         return torch.zeros_like(target, dtype=torch.bool)
     return target == ignore_index
 
 
 def holds(dtype: torch.dtype, ignore_index: int | None) -> bool:
-    """Whether a number can be an element of this dtype. torch would wrap it: uint8 == -1 would find 255."""
+    """Return True if this dtype can represent the number. torch would wrap it: uint8 == -1 would find 255."""
     if ignore_index is None or dtype.is_floating_point:
         return True
     if dtype == torch.bool:
@@ -93,7 +93,7 @@ def holds(dtype: torch.dtype, ignore_index: int | None) -> bool:
 
 
 def check_counted(input: Tensor, target: Tensor, activation: str, ignore_index: int | None) -> None:
-    """What the debug switch asks for: logits that count are finite, and some of them count."""
+    """Check, for lossreg.debug_checks(), that valid logits are finite; warn if no position is valid."""
     valid = ~is_ignored(target, ignore_index)
     if target.ndim < input.ndim:
         valid = valid.unsqueeze(1)
@@ -103,19 +103,19 @@ def check_counted(input: Tensor, target: Tensor, activation: str, ignore_index: 
     if not valid.any():
         warnings.warn(
             f"every pixel of the batch is ignored (ignore_index={ignore_index}): the loss and its gradient are 0;"
-            " look at how the targets are made, or leave such batches out in the loader",
+            " check how the targets are made, or skip such batches in the loader",
             UserWarning,
             stacklevel=2,
         )
 
 
 def check_logit_values(input: Tensor, valid: Tensor) -> None:
-    """Refuse NaN and infinite logits at valid positions. Reads the values: syncs on a device."""
+    """Check that logits are finite at valid positions. Reading the values synchronises with a device."""
     wrong = ~torch.isfinite(input) & valid
     count = int(wrong.sum())
     if count:
         first = tuple(wrong.nonzero()[0].tolist())
         raise InputError(
-            f"input holds {count} NaN or infinite logits, the first at {first}: {input[first].item()};"
-            f" look for the layer that made them with torch.autograd.set_detect_anomaly(True)"
+            f"input contains {count} NaN or infinite logits, the first at {first}: {input[first].item()};"
+            f" find the layer that produces them with torch.autograd.set_detect_anomaly(True)"
         )

@@ -1,4 +1,4 @@
-"""Which implementation computes a pass: the first that can, or the one that was asked for."""
+"""The choice of an implementation for a pass: the first that supports its tensors, or the one that the user set."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from lossreg.authoring import Implementation, is_installed
 from lossreg.errors import ImplementationError
 
-# In the order in which "auto" asks them.
+# In the order in which "auto" tries them.
 IMPLEMENTATIONS: dict[str, Implementation] = {
     "triton": {"device": "cuda", "package": "triton"},
     "numba": {"device": "cpu", "package": "numba"},
@@ -23,7 +23,7 @@ IMPLEMENTATIONS: dict[str, Implementation] = {
     "reference": {"device": "", "package": ""},
 }
 
-MAX_CLASSES = 256  # of softmax in a triton kernel: all classes of a pixel lie in one program's registers
+MAX_CLASSES = 256  # of softmax in a triton kernel: one program has all classes of a pixel in its registers
 
 _LOGITS = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 _UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)
@@ -34,54 +34,54 @@ _MISSING = {
 }
 _INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 
-# No ContextVar: a compiler cannot trace one, while it guards on a global and compiles anew when it changes.
-_asked_for = "auto"
+# A global instead of a ContextVar: a compiler cannot trace a ContextVar, but recompiles when a global changes.
+_selected = "auto"
 
 
 @contextmanager
 def implementation(name: str) -> Iterator[None]:
-    """Compute by this implementation inside: "triton", "numba", "tiled", "reference", or "auto" for the first that can.
+    """Use one implementation inside: "triton", "numba", "tiled", "reference", or "auto" for the first that can.
 
-    Of the whole process, as torch's own backend switches are. "reference" is plain torch: it alone has second
+    It applies to the whole process, like torch's own backend switches. "reference" is plain torch: it alone has second
     derivatives, forward-mode derivatives and vmap.
 
     Raises:
-        ImplementationError: no such implementation. A pass that it cannot take raises too, with the reason.
+        ImplementationError: unknown implementation. A pass that it does not support raises it too, with the reason.
     """
-    global _asked_for
+    global _selected
     if name not in ("auto", *IMPLEMENTATIONS):
         allowed = ", ".join(("auto", *IMPLEMENTATIONS))
-        raise ImplementationError(f"implementation is one of {allowed}, got {name!r}", implementation=name)
-    before, _asked_for = _asked_for, name
+        raise ImplementationError(f"implementation must be one of {allowed}, got {name!r}", implementation=name)
+    before, _selected = _selected, name
     try:
         yield
     finally:
-        _asked_for = before
+        _selected = before
 
 
 def chosen(input: Tensor, target: Tensor, activation: str) -> str:
-    """The implementation of a pass over these tensors.
+    """Return the name of the implementation for a pass over these tensors.
 
     Raises:
-        ImplementationError: the one that was asked for cannot take them.
+        ImplementationError: the selected implementation does not support them.
     """
-    if _asked_for != "auto":
-        reason = refusal(_asked_for, input, target, activation)
+    if _selected != "auto":
+        reason = refusal(_selected, input, target, activation)
         if reason:
             raise ImplementationError(
-                f"implementation {_asked_for!r} cannot compute this: {reason}; use 'auto' for the first that can",
-                implementation=_asked_for,
+                f"implementation {_selected!r} cannot compute this: {reason}; use 'auto' for the first that can",
+                implementation=_selected,
             )
-        return _asked_for
+        return _selected
     return next(name for name in IMPLEMENTATIONS if not refusal(name, input, target, activation))
 
 
 def refusal(name: str, input: Tensor, target: Tensor, activation: str) -> str:
-    """Why an implementation cannot take these tensors; empty if it can."""
+    """Return the reason why an implementation does not support these tensors; empty if it does."""
     if name == "reference":
         return ""
     if input.dtype not in _LOGITS:
-        return f"its logits are float32, bfloat16, float16 or float64, got {input.dtype}"
+        return f"it supports logits in float32, bfloat16, float16 and float64, got {input.dtype}"
     device = input.device.type
     if name == "triton":
         return _refusal_of_triton(device, input.shape[1], target.dtype, activation)
@@ -91,15 +91,16 @@ def refusal(name: str, input: Tensor, target: Tensor, activation: str) -> str:
 
 
 def unusable(name: str) -> str:
-    """Say why the kernels of "numba" or "triton" cannot be used at all; empty if they can. Imports them, once.
+    """Return the reason why the kernels of "numba" or "triton" are unusable; empty if usable. Imports them once.
 
-    What is installed may be broken, as a Numba that does not know this NumPy is. Other implementations compute then.
+    An installed package may be broken, for example a Numba that does not support this NumPy. Other implementations
+    then compute.
     """
     return _unusable(name)
 
 
-# For compilers, which cannot trace an import. As torch.compiler.assume_constant_result does, which takes a second to
-# import what it needs.
+# For compilers, which cannot trace an import. torch.compiler.assume_constant_result does the same, but its own imports
+# take a second.
 unusable._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
@@ -117,7 +118,7 @@ def _unusable(name: str) -> str:
 
 
 def interpreted() -> bool:
-    """Whether Triton's interpreter runs the kernels, on any device."""
+    """Return True if Triton's interpreter runs the kernels, on any device."""
     return _INTERPRETED
 
 
@@ -127,7 +128,7 @@ def _refusal_of_triton(device: str, classes: int, target: torch.dtype, activatio
     if reason := unusable("triton"):
         return reason
     if target in _UNSIGNED:
-        return f"its targets are bool, uint8, signed integers or floats, got {target}"
+        return f"it supports targets in bool, uint8, signed integers and floats, got {target}"
     if activation == "softmax" and classes > MAX_CLASSES:
-        return f"softmax over {classes} classes, at most {MAX_CLASSES} fit"
+        return f"it supports softmax over at most {MAX_CLASSES} classes, got {classes}"
     return ""

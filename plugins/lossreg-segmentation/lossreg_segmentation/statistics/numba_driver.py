@@ -1,4 +1,4 @@
-"""The statistics by compiled CPU kernels: one loop forward, one backward, over as many threads as torch may use."""
+"""The statistics by compiled CPU kernels: one loop forward and one backward, in as many threads as torch may use."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from lossreg_segmentation.statistics.threads import in_threads
 
 Array = npt.NDArray[Any]
 
-CHUNK = 2048  # positions of a partial sum: of more, all alike, float32 would round each addition the same way
+CHUNK = 2048  # positions per partial sum: over more equal values, float32 would round each addition the same way
 PER_THREAD = 65536  # logits below which another thread costs more than it saves
 
-# Numba cannot read these as numbers; its kernels tell them by the integer that holds their bits.
+# Numba has no numbers of these types; its kernels identify them by the integer type of their bits.
 _BITS = {torch.bfloat16: torch.uint16, torch.float16: torch.int16}
 _NUMPY = {torch.float32: np.float32, torch.float64: np.float64}
 
 
 class _Plan(NamedTuple):
-    """What a pass over tensors of some types comes to, whatever their sizes."""
+    """The kernel and its arguments for a request and tensor types, independent of the tensors' sizes."""
 
     kernel: Any
-    real: Any  # NumPy's type of what is computed
-    columns: list[int]  # of FIELDS
-    numbers: tuple[Any, ...]  # that the kernel takes last
-    target: torch.dtype  # that the kernel reads
+    real: Any  # NumPy's type of the computation
+    columns: list[int]  # indices into FIELDS
+    numbers: tuple[Any, ...]  # the kernel's last arguments
+    target: torch.dtype  # the target's type that the kernel reads
 
 
 def forward(x: Tensor, t: Tensor, request: Request) -> Tensor:
-    """The sums of logits (B, C, L), (K, B, C) in the order of `request.needs`."""
+    """Compute the sums of logits (B, C, L), (K, B, C) in the order of `request.needs`."""
     batch, classes, size = x.shape
     plan = _plan(request, x.dtype, t.dtype, is_index(x, t), False)
     chunks = -(-size // CHUNK)
@@ -60,7 +60,7 @@ def forward(x: Tensor, t: Tensor, request: Request) -> Tensor:
 
 
 def backward(x: Tensor, t: Tensor, grads: Tensor, request: Request) -> Tensor:
-    """dL/dx, as x is, from dL/dsums (K, B, C)."""
+    """Compute dL/dx, with the shape and dtype of x, from dL/dsums (K, B, C)."""
     batch, classes, size = x.shape
     plan = _plan(request, x.dtype, t.dtype, is_index(x, t), True)
     factors = np.zeros((batch * classes, len(FIELDS)), plan.real)
@@ -96,7 +96,7 @@ def _plan(request: Request, logits: torch.dtype, target: torch.dtype, index: boo
 
 
 def _empty_like(x: Tensor) -> Tensor:
-    """By NumPy, which asks for huge pages: to touch small ones for the first time took half of the time of backward."""
+    """Allocate by NumPy, which requests huge pages: the page faults of small ones took half of the time of backward."""
     dtype = _BITS.get(x.dtype, x.dtype)
     return torch.from_numpy(np.empty(x.shape, str(dtype).removeprefix("torch."))).view(x.dtype)
 

@@ -1,8 +1,8 @@
-"""Scalar functions that LLVM vectorises: arithmetic and selects, since it does not vectorise calls of libm.
+"""Scalar functions that LLVM vectorises: arithmetic and selects, because it does not vectorise calls of libm.
 
-float32 by polynomials of Cephes, within a few ulp; float64 by libm, unvectorised. Each takes its type from its
-argument. Constants are float32, which a float32 keeps and a float64 widens. Comparisons are written so that NaN
-gets through.
+float32 by polynomials of Cephes, within a few ulp; float64 by libm, unvectorised. The argument's type decides.
+Constants are float32: an operation with a float32 stays float32, one with a float64 is widened. Comparisons are written
+so that NaN propagates.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ I32 = np.int32
 U32 = np.uint32
 ZERO, HALF, ONE = F32(0.0), F32(0.5), F32(1.0)
 
-# How kernels are compiled. Not nnan and ninf: NaN logits must stay visible. Sums over lanes have to be rearranged, and
-# nothing else may be: log s - (x - max) as (log s + max) - x loses the digits of a confident pixel.
+# Options for compiling kernels. Without nnan and ninf: NaN logits must stay visible. Only sums over lanes may be
+# reordered: log s - (x - max) as (log s + max) - x loses the digits of a confident pixel.
 EXACT = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz", "arcp"}}
 SUMMING = EXACT | {"fastmath": {"contract", "nsz", "arcp", "reassoc"}}
 ELEMENT = EXACT | {"forceinline": True}
@@ -28,39 +28,39 @@ OPTIONS = {"fastmath": EXACT["fastmath"]}
 
 
 def kept_on_disk(function, options):
-    """A kernel that is compiled once for all processes, or in each where no folder for that can be written."""
+    """Compile a kernel and cache it on disk for all processes; without the cache if no folder is writable."""
     try:
         return njit(cache=True, **options)(function)
-    except RuntimeError:  # Numba finds no place: a read-only installation, and no home
+    except RuntimeError:  # Numba finds no folder: a read-only installation and no home
         return njit(**options)(function)
 
 
-_ROUND = F32(1.5 * 2**23)  # added to a small number, it leaves no bits for a fraction
+_ROUND = F32(1.5 * 2**23)  # added to a small number, it rounds to an integer: no bits are left for a fraction
 
 
 def widen(value):
-    """A logit as the kernels compute with it; uint16 holds the bits of a bfloat16, int16 those of a float16."""
+    """Convert a logit to the kernels' type; uint16 is the bits of a bfloat16, int16 the bits of a float16."""
 
 
 def narrow(value, like):
-    """A float as the bits of what `like` is, rounded to nearest even; the inverse of `widen`."""
+    """Convert a float to the type of `like`, as bits, rounded to nearest even; the inverse of `widen`."""
 
 
 def exp_nonpositive(value):
-    """e^value for value <= 0; at least e^-87 in float32."""
+    """Return e^value for value <= 0; at least e^-87 in float32."""
 
 
 def log1p_unit(value):
-    """log(1 + value) for 0 <= value <= 1, with the relative precision of value."""
+    """Return log(1 + value) for 0 <= value <= 1, to full relative precision for small values too."""
 
 
 def log_positive(value):
-    """log(value) for a positive normal number; of anything smaller, that of the smallest one."""
+    """Return log(value); numbers below the smallest positive normal one are replaced by it."""
 
 
 @intrinsic
 def select(context, condition, yes, no):
-    """`yes if condition else no` of two numbers of one type, without a branch that would stop vectorisation."""
+    """Return `yes if condition else no` for two numbers of one type, without a branch, which stops vectorisation."""
 
     def generate(context, builder, signature, arguments):
         return builder.select(*arguments)
@@ -71,13 +71,13 @@ def select(context, condition, yes, no):
 
 @intrinsic
 def wide_vectors(context):
-    """Let the function in which this stands use vectors of 512 bits where the processor has them.
+    """Let the calling function use vectors of 512 bits if the processor has them.
 
-    LLVM takes 256 by itself, for the sake of clock rates of 2017; the kernels took half as long again.
+    LLVM's default is 256 bits, because of clock rates of 2017; with it the kernels took half as long again.
     """
 
     def generate(context, builder, signature, arguments):
-        # llvmlite knows no attributes but those with names of one word.
+        # llvmlite's own method accepts only attributes whose names are one word.
         set.add(builder.function.attributes, '"prefer-vector-width"="512"')
         return context.get_dummy_value()
 
@@ -107,7 +107,7 @@ def _from_bfloat16(bits):
 
 @register_jitable(**OPTIONS)
 def _from_float16(bits):
-    """Shifted to a float32's fields, a factor of 2^112 makes up for the other bias, subnormals included."""
+    """Shift the bits to a float32's fields; the factor 2^112 corrects the exponent's bias, also for subnormals."""
     pattern = U32(np.uint16(bits))
     magnitude = pattern & U32(0x7FFF)
     value = _float_of(magnitude << U32(13)) * F32(2.0**112)
@@ -127,9 +127,9 @@ def _to_bfloat16(value):
 def _to_float16(value):
     bits = _bits_of(value)
     magnitude = bits & U32(0x7FFFFFFF)
-    # Normal: the other bias, and half a unit of the last place less one bit if that is even already.
+    # Normal: change the bias and add half a unit of the last place, less one bit if the last place is even.
     normal = (magnitude + U32(0xC8000FFF) + ((magnitude >> U32(13)) & U32(1))) >> U32(13)
-    # Subnormal: the addition of 0.5 rounds at the place that the smallest subnormal has.
+    # Subnormal: adding 0.5 rounds at the place of the smallest subnormal.
     small = _bits_of(_float_of(magnitude) + F32(0.5)) - U32(0x3F000000)
     found = select(magnitude < U32(0x38800000), small, normal)
     found = select(magnitude >= U32(0x477FF000), U32(0x7C00), found)
@@ -162,7 +162,7 @@ def _exp_nonpositive(value):
 
     def single(value):
         x = select(value < F32(-87.0), F32(-87.0), value)
-        shifted = x * F32(1.44269504) + _ROUND  # the nearest integer stands in the last bits
+        shifted = x * F32(1.44269504) + _ROUND  # the last bits are the nearest integer
         n = shifted - _ROUND
         r = x - n * F32(0.693359375) + n * F32(2.12194440e-4)
         p = F32(1.9875691500e-4)
@@ -229,7 +229,7 @@ def _log_positive(value):
 
 @njit(**ELEMENT)
 def power_of(base, log_base, gamma, power):
-    """base^gamma for 0 <= base <= 1, `power` being gamma where it is 0, 1 or 2; elsewhere the logarithm is used."""
+    """Return base^gamma for 0 <= base <= 1; `power` is gamma if that is 0, 1 or 2; otherwise use the logarithm."""
     if power == 0:
         return ONE
     if power == 1:
@@ -241,7 +241,7 @@ def power_of(base, log_base, gamma, power):
 
 @njit(**EXACT)
 def any_wrong(ts, ignored, soft, ignore):
-    """Whether a target that counts is outside of [0, 1], NaN, or between 0 and 1 though it is hard."""
+    """Return True if a valid target is outside [0, 1], NaN, or, for hard targets, between 0 and 1."""
     wrong = False
     for i in range(ts.size):
         t = ts[i]

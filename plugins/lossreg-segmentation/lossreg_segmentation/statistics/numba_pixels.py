@@ -1,4 +1,4 @@
-"""The softmax of a tile of pixels, whose exponentials of all classes stay in cache."""
+"""The softmax of a tile of pixels; the exponentials of all classes of a tile stay in cache."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TILE = 256  # pixels
 
 @njit(**EXACT)  # compiled once for all variants
 def normalise(x, low, high, weight, ignore, e, top, highest, others, inverse, log_total):
-    """Of each pixel: the top class, e^(x - highest) of each, their sum without that one; 1 and log over the sum."""
+    """Write, per pixel, the top class, e^(x - highest) per class, their sum without the top, 1/total, log total."""
     wide_vectors()
     classes, n = len(x), high - low
     xs = x[0, low:high]
@@ -51,14 +51,14 @@ def normalise(x, low, high, weight, ignore, e, top, highest, others, inverse, lo
     for i in range(n):
         total = others[i] + ONE
         inverse[i] = ONE / total
-        # 1 + a small rest would round the rest away, and with it the loss of a confident pixel.
+        # Adding 1 to a small sum would round it away, and with it the loss of a confident pixel.
         near = log1p_unit(select(others[i] < ONE, others[i], ONE))
         log_total[i] = select(others[i] < ONE, near, log_positive(total))
 
 
 @njit(**ELEMENT)
 def one_class(value, e, is_top, highest, others, inverse, log_total, gamma, power):
-    """p, -log p, 1 - p and (1 - p)^gamma of one class of one pixel."""
+    """Return p, -log p, 1 - p and (1 - p)^gamma of one class of one pixel."""
     p = e * inverse
     rest = select(is_top, others * inverse, ONE - p)
     return p, log_total - (value - highest), rest, power_of(rest, log_positive(rest), gamma, power)

@@ -29,7 +29,7 @@ from lossreg_segmentation.statistics.numba_variant import Variant
 
 @njit(**ELEMENT)
 def _hard(value, positive, gamma, power):
-    """p, -log p_t, q = 1 - p_t, p_t, dp/dx and q^gamma of one position, whose target is 0 or 1."""
+    """Return p, -log p_t, q = 1 - p_t, p_t, dp/dx and q^gamma of one position with a target of 0 or 1."""
     y = select(positive, -value, value)  # q = sigmoid(y)
     e = exp_nonpositive(-abs(value))
     inverse = ONE / (ONE + e)
@@ -43,7 +43,7 @@ def _hard(value, positive, gamma, power):
 
 @njit(**ELEMENT)
 def _soft(value, t, gamma, power):
-    """p, -log p, -log(1 - p), 1 - p, 1 - p_t and (1 - p_t)^gamma of one position, whose target is between 0 and 1."""
+    """Return p, -log p, -log(1 - p), 1 - p, 1 - p_t and (1 - p_t)^gamma of one position with a target in [0, 1]."""
     e = exp_nonpositive(-abs(value))
     inverse = ONE / (ONE + e)
     p = select(value >= ZERO, inverse, e * inverse)
@@ -57,7 +57,7 @@ def _soft(value, t, gamma, power):
 
 @cache
 def sums_kernel(variant: Variant):
-    """sums(x, t, shared, part, chunk, first, last, gamma, ignored, threshold) -> whether a target value is wrong.
+    """Compile sums(x, t, shared, part, chunk, first, last, gamma, ignored, threshold) -> True if a target is invalid.
 
     x (R, L); t (R / shared, L); part (R, chunks, 13), in the order of FIELDS. Does tasks first..last of R * chunks.
     """
@@ -118,7 +118,7 @@ def sums_kernel(variant: Variant):
 
 @cache
 def gradient_kernel(variant: Variant):
-    """gradient(x, t, shared, g, k, chunk, first, last, gamma, ignored): g = dL/dx, from k (R, 13) = dL/dsums.
+    """Compile gradient(x, t, shared, g, k, chunk, first, last, gamma, ignored): g = dL/dx from k (R, 13) = dL/dsums.
 
     A row whose k are all zero is not read.
     """

@@ -1,6 +1,6 @@
-"""Kernels for classes that exclude each other: the sums over pixels of (C, L) logits, and their gradient.
+"""Kernels for mutually exclusive classes: the sums over pixels of (C, L) logits, and their gradient.
 
-Pixels are taken a tile at a time. The inner loops run over the pixels of one class, which are contiguous.
+They process one tile of pixels at a time. The inner loops run over the pixels of one class, which are contiguous.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from lossreg_segmentation.statistics.numba_variant import Variant
 
 @cache
 def sums_kernel(variant: Variant):
-    """sums(x, t, part, chunk, first, last, gamma, ignored) -> whether a target value is wrong.
+    """Compile sums(x, t, part, chunk, first, last, gamma, ignored) -> True if a target value is invalid.
 
     x (B, C, L); t (B, L) class indices or (B, C, L); part (B, chunks, C, 13). Does tasks first..last of B * chunks.
     """
@@ -119,7 +119,7 @@ def sums_kernel(variant: Variant):
 
 @cache
 def gradient_kernel(variant: Variant):
-    """gradient(x, t, g, k, chunk, first, last, gamma, ignored): g = dL/dx, from k (B, C, 13) = dL/dsums.
+    """Compile gradient(x, t, g, k, chunk, first, last, gamma, ignored): g = dL/dx from k (B, C, 13) = dL/dsums.
 
     With u = dL/dp and v = dL/dlog p of each class, g = p (u - sum p u) + v - p sum v. An example whose k are all zero
     is not read.
@@ -206,7 +206,7 @@ def gradient_kernel(variant: Variant):
                     gs, es, us, vs = g[b, c, low:high], e[c], u[c], v[c]
                     for i in range(n):
                         p = es[i]
-                        # v - p sum v, in the order that keeps the digits of 1 - p
+                        # v - p sum v, in an order that keeps the digits of 1 - p
                         rest = select(top[i] == c, others[i] * inverse[i], ONE - p)
                         slope = vs[i] * rest - p * (sum_v[i] - vs[i])
                         if overlap or squared:

@@ -1,4 +1,4 @@
-"""What a compiled kernel is for."""
+"""The variants of the compiled kernels."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from lossreg_segmentation.statistics.request import (
 
 
 class Variant(NamedTuple):
-    """One kernel is compiled for each, and for the dtypes it meets; it computes nothing else than what is named here.
+    """The features of a kernel. One kernel is compiled per variant and dtypes; it computes only these features.
 
-    overlap: intersection and predicted. hard: the thresholded sums. squared: those of p^2 and t^2. uniform: the
-    cross-entropy whatever the target. soft: targets between 0 and 1. class_index: targets that are class indices.
-    ignore: some target value is ignored. power: gamma where it is 0, 1 or 2, and 3 for others.
+    overlap: intersection and predicted. hard: the thresholded sums. squared: the sums of p^2 and t^2. uniform: the
+    cross-entropy of all classes. soft: targets between 0 and 1. class_index: targets that are class indices.
+    ignore: some target value is ignored. power: gamma if it is 0, 1 or 2, and 3 otherwise.
     """
 
     overlap: bool
@@ -37,7 +37,7 @@ class Variant(NamedTuple):
 
 
 def variant_of(request: Request, *, soft: bool, index: bool, gradient: bool) -> Variant:
-    """The variant that a pass needs; a gradient needs nothing for counts."""
+    """Return the variant for a pass; counts have no gradient, so a gradient's variant excludes them."""
     needs = frozenset(request.needs)
     focal = bool(needs & FOCAL)
     return Variant(

@@ -1,4 +1,4 @@
-"""The pass as one operator of torch: what autograd and compilers see of it is two calls."""
+"""The pass as one torch operator: autograd and compilers see two calls, forward and backward."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ _MODULES = {"triton": "triton_driver", "numba": "numba_driver", "tiled": "tiled"
 
 
 def mask_sums(input: Tensor, target: Tensor, request: Request, implementation: str) -> Tensor:
-    """The sums, (K, B, C) in the order of `request.needs`. Keeps nothing but input and target for its gradient."""
+    """Compute the sums, (K, B, C) in the order of `request.needs`. Only input and target are saved for the gradient."""
     if torch.compiler.is_compiling():
         sums: Tensor = torch.ops.lossreg.mask_sums(input, target, *request, implementation)
         return sums
     if not (input.requires_grad and torch.is_grad_enabled()):
         return _forward(input, target, request, implementation)
-    # Past the dispatcher, whose way through an operator written in Python takes longer than a small mask.
+    # Without the dispatcher: its overhead for an operator written in Python is longer than a small mask takes.
     sums = _Sums.apply(input, target, request, implementation)  # type: ignore[no-untyped-call]
     return sums
 
@@ -77,14 +77,14 @@ def _backward(grads: Tensor, input: Tensor, target: Tensor, request: Request, im
 
 
 def _outside_autocast(input: Tensor) -> AbstractContextManager[object]:
-    """Keep products in the type that the pass computes in; backward, too, may be called under autocast."""
+    """Disable autocast, so that products keep the pass's own type; backward, too, may be called under autocast."""
     device = input.device.type
-    # Asked first, since the context alone takes microseconds.
+    # Checked first, because the context alone takes microseconds.
     return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()
 
 
 def _flat(input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """(B, C, L) and (B, C or 1, L) or (B, L), contiguous: copies where they were not."""
+    """Return input (B, C, L) and target (B, C or 1, L) or (B, L), contiguous; copies them only if they are not."""
     batch, classes, *size = input.shape
     length = 1
     for extent in size:
@@ -95,7 +95,7 @@ def _flat(input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _fitting(request: Request, target: Tensor) -> Request:
-    """Without an ignored value that the target's dtype cannot hold: as a number of that dtype it would be another."""
+    """Drop an ignored value that the target's dtype cannot represent: a cast would turn it into another number."""
     return request if holds(target.dtype, request.ignore_index) else request._replace(ignore_index=None)
 
 
@@ -113,7 +113,7 @@ def _backward_op(grads: Tensor, input: Tensor, target: Tensor, *call: Any) -> Te
 
 
 def _request(activation: Activation, needs: Sequence[str], *others: Any) -> tuple[Request, str]:
-    """A request and the implementation, from what an operator can be given."""
+    """Return the request and the implementation from an operator's flat arguments."""
     *numbers, implementation = others
     return Request(activation, tuple(needs), *numbers), implementation
 

@@ -1,4 +1,4 @@
-"""The statistics in plain torch: the oracle that every faster implementation is held to."""
+"""The statistics in plain torch: the oracle for every faster implementation."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def reference(
     ignore_index: int | None,
     threshold: float,
 ) -> dict[str, Tensor]:
-    """The sums named in `needs`, (B, C) each. Arguments as `mask_statistics` has checked them."""
+    """Compute the sums in `needs`, (B, C) each. `mask_statistics` has checked the arguments."""
     x = input.flatten(2) if input.ndim > 2 else input.unsqueeze(2)
     x = x if x.dtype == torch.float64 else x.float()
     t, valid, soft = read_target(input, target, ignore_index, x.dtype)
-    if activation == "softmax":  # the classes of a pixel share one sum, so it is ignored whole
+    if activation == "softmax":  # the classes of a pixel share one sum, so one ignored class ignores the pixel
         valid = valid.all(1, keepdim=True)
     # Before the activation: a NaN logit under an ignored position would survive a product with zero.
     x = torch.where(valid, x, 0.0)
@@ -44,7 +44,7 @@ def reference(
 def read_target(
     input: Tensor, target: Tensor, ignore_index: int | None, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor, bool]:
-    """Target as (B, C or 1, L) in `dtype`, where it is valid, and whether it is soft."""
+    """Return the target as (B, C or 1, L) in `dtype`, a mask of its valid positions, and True if it is soft."""
     soft = target.is_floating_point()
     is_index = target.ndim < input.ndim
     t = counting(target.detach()).reshape(target.shape[0], 1 if is_index else target.shape[1], -1)
@@ -87,7 +87,7 @@ def _softmax(x: Tensor, t: Tensor, gamma: float, needs: frozenset[str]) -> dict[
 
 
 def _log_rest(x: Tensor, log_p: Tensor) -> Tensor:
-    """log(1 - p) for each class. The likeliest class sums the others, since 1 - p rounds to 0 there."""
+    """Return log(1 - p) for each class. For the likeliest class, add the others, because 1 - p rounds to 0 there."""
     top = torch.zeros_like(x, dtype=torch.bool).scatter_(1, x.argmax(1, keepdim=True), True)
     others = x.masked_fill(top, -torch.inf).logsumexp(1, keepdim=True) - x.logsumexp(1, keepdim=True)
     # p <= 1/2 for every class but the likeliest.

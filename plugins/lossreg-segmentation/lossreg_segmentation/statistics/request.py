@@ -1,4 +1,4 @@
-"""What one pass computes: which sums, of which activation, with which ignored value."""
+"""The request of a pass: its sums, activation, exponent, ignored value and threshold."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ HARD = frozenset({"hard_intersection", "hard_union"})
 SQUARED = frozenset({"predicted_squared", "actual_squared"})
 # Defined for independent masks alone.
 NEGATIVES = frozenset({"cross_entropy_negative", "focal_negative"})
-# Defined for classes that exclude each other alone.
+# Defined for mutually exclusive classes alone.
 UNIFORM = frozenset({"cross_entropy_uniform"})
 # The others are counts, and the gradient of a count is zero.
 DIFFERENTIABLE = OVERLAP | CROSS_ENTROPY | FOCAL | UNIFORM | {"predicted_squared"}
 
 
 class Request(NamedTuple):
-    """Everything about a pass but its tensors. Hashable.
+    """Everything about a pass except its tensors. Hashable.
 
-    needs: names out of FIELDS, in their order. ignore_index: None where the target's dtype cannot hold it.
+    needs: names from FIELDS, in their order. ignore_index: None where the target's dtype cannot represent it.
     """
 
     activation: Activation
@@ -52,10 +52,10 @@ class Request(NamedTuple):
 
 
 def sums_dtype(input: Tensor) -> torch.dtype:
-    """float32, or float64 for float64 input."""
+    """Return float32, or float64 for float64 input."""
     return torch.float64 if input.dtype == torch.float64 else torch.float32
 
 
 def is_index(x: Tensor, t: Tensor) -> bool:
-    """Whether a target holds class indices (B, L), beside logits (B, C, L)."""
+    """Return True if a target is class indices (B, L), for logits (B, C, L)."""
     return t.ndim < x.ndim

@@ -1,4 +1,4 @@
-"""Work in threads, for what lets go of the interpreter while it computes."""
+"""Work in threads, for code that releases the interpreter's lock while it computes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _pool: ThreadPoolExecutor | None = None
 
 
 def in_threads(tasks: int, most: int, work: Callable[[int, int], Part]) -> list[Part]:
-    """The results of work(first, last) over shares of the tasks, in as many threads as torch may use and `most` allows.
+    """Run work(first, last) over shares of the tasks in threads, at most torch's number and `most`; return the results.
 
     Safe for several callers at once and in forked processes.
     """
@@ -34,21 +34,21 @@ def in_threads(tasks: int, most: int, work: Callable[[int, int], Part]) -> list[
 
 
 def in_torch_threads() -> bool:
-    """Whether `in_threads` uses those of torch, in which its operators do not split their work again."""
+    """Return True if `in_threads` uses torch's own threads, in which its operators do not split their work again."""
     return _openmp is not None
 
 
 def _in_openmp(shares: list[tuple[int, int]], work: Callable[[int, int], Part]) -> list[Part]:
-    """By the threads that torch's own operators run in.
+    """Run the shares in the threads that run torch's own operators.
 
-    After an operator they wait for the next one in a busy loop, for milliseconds. A thread of ours would share its core
-    with one of them, which was measured to double the time of a loss.
+    After an operator these threads wait for the next one in a busy loop, for milliseconds. A separate thread would
+    share its core with one of them, which doubled the measured time of a loss.
     """
     results: list[Any] = [None] * len(shares)
     waiting = list(enumerate(shares))
 
     def region(_: object) -> None:
-        while waiting:  # a team may be smaller than was asked for
+        while waiting:  # the team may be smaller than requested
             try:
                 number, share = waiting.pop()
             except IndexError:  # another thread was quicker
@@ -71,7 +71,7 @@ class _Raised:
 
 
 def _loaded_openmp() -> Any:
-    """The OpenMP library that torch has loaded; None where there is none with this entry point."""
+    """Return the OpenMP library that torch has loaded; None if there is none with this entry point."""
     try:
         library = ctypes.CDLL(None)
         library.GOMP_parallel.argtypes = [_REGION, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
@@ -89,11 +89,11 @@ def _threads() -> ThreadPoolExecutor:
 
 
 def _after_fork() -> None:
-    # A forked process has the bookkeeping of pools and none of their threads: it would wait for them for ever.
+    # A forked process copies the state of the pools but not their threads, and would wait for them forever.
     global _pool, _openmp
     _pool = _openmp = None
 
 
 _openmp: Any = _loaded_openmp()
-if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
+if hasattr(os, "register_at_fork"):  # missing on Windows, which does not fork
     os.register_at_fork(after_in_child=_after_fork)

@@ -1,7 +1,7 @@
-"""The statistics on a CPU: torch over tiles that stay in cache, and a gradient that recomputes what it needs.
+"""The statistics on a CPU: torch over tiles that stay in cache, and a gradient that recomputes intermediate values.
 
-Over whole tensors each of some twenty steps reads and writes every position in memory. Here one tile goes through all
-steps before the next is read, and backward needs nothing but input and target.
+Over whole tensors, each of about twenty steps would read and write every position in memory. Here all steps process one
+tile before the next is read, and backward needs only input and target.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from lossreg_segmentation.statistics.threads import in_threads
 from lossreg_segmentation.statistics.tiled_softmax import class_gradient, class_sums
 from lossreg_segmentation.statistics.tiles import Tile, overlap_slope, read_tile, rows_of, span, sum_of, tiles
 
-# More would wait for the interpreter.
+# More threads would wait for the interpreter's lock.
 THREADS = 4
 
 
 def forward(x: Tensor, t: Tensor, request: Request) -> Tensor:
-    """The sums of `request.needs`, (K, B, C), of logits (B, C, L). InputError for target values that do not fit."""
+    """Compute the sums of `request.needs`, (K, B, C), of logits (B, C, L). InputError for invalid target values."""
     logits, differentiable = rows_of(x, request), DIFFERENTIABLE.intersection(request.needs)
 
     places = tiles(torch.arange(len(logits)), *logits.shape[1:])
 
-    @torch.no_grad()  # which is not inherited by threads
+    @torch.no_grad()  # threads do not inherit it
     def add(first: int, last: int) -> Tensor:
         # In float64: a large mask is many tiles.
         sums = torch.zeros(len(request.needs), *logits.shape[:2], dtype=torch.float64)
@@ -44,7 +44,7 @@ def forward(x: Tensor, t: Tensor, request: Request) -> Tensor:
 
 
 def backward(x: Tensor, t: Tensor, grads: Tensor, request: Request) -> Tensor:
-    """dL/dx from dL/dsums (K, B, C). Rows whose sums have no gradient are not read."""
+    """Compute dL/dx from dL/dsums (K, B, C). Rows whose sums have no gradient are not read."""
     gradient = torch.empty_like(x)
     into = rows_of(gradient, request)
     grads = grads.to(sums_dtype(x)).reshape(len(grads), *into.shape[:2], 1)
@@ -67,7 +67,7 @@ def backward(x: Tensor, t: Tensor, grads: Tensor, request: Request) -> Tensor:
 
 
 def _count_sums(tile: Tile, request: Request) -> dict[str, Tensor]:
-    """The sums without a gradient."""
+    """Return the sums without a gradient."""
     x, t, needs, sums = tile.x, tile.t, set(request.needs), {}
     if "actual" in needs:
         sums["actual"] = tile.total(t)
@@ -81,13 +81,13 @@ def _count_sums(tile: Tile, request: Request) -> dict[str, Tensor]:
     if request.activation == "softmax":
         hit = torch.zeros_like(x).scatter_(1, x.argmax(1, keepdim=True), 1)
     else:
-        hit = torch.gt(x, request.threshold, out=torch.empty_like(x))  # several times faster than by way of bool
+        hit = torch.gt(x, request.threshold, out=torch.empty_like(x))  # several times faster than through bool
     both = tile.total(tile.pick(hit) * mask)
     return sums | {"hard_intersection": both, "hard_union": sum_of(hit, tile.valid) + tile.total(mask) - both}
 
 
 def _mask_sums(tile: Tile, request: Request) -> dict[str, Tensor]:
-    """The differentiable sums of independent masks."""
+    """Return the differentiable sums of independent masks."""
     x, t, u, needs, sums = tile.x, tile.t, tile.u, set(request.needs), {}
     p = torch.sigmoid(x)
     if "intersection" in needs:
@@ -108,12 +108,12 @@ def _mask_sums(tile: Tile, request: Request) -> dict[str, Tensor]:
 
 
 def _cross_entropies(tile: Tile, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """-log p and -log(1 - p), each at least where t or u weights it, and -t log p - u log(1 - p)."""
+    """Return -log p and -log(1 - p), each right where its weight t or u is not 0, and -t log p - u log(1 - p)."""
     x, t = tile.x, tile.t
     if tile.soft:
         positive, negative = softplus(-x, threshold=50), softplus(x, threshold=50)
         return positive, negative, t * positive + u * negative
-    both = softplus((u - t).mul_(x), threshold=50)  # the one logarithm that counts
+    both = softplus((u - t).mul_(x), threshold=50)  # a hard target needs only one of the two logarithms
     return both, both, both
 
 

@@ -1,4 +1,4 @@
-"""The tiles of classes that exclude each other: their sums and their gradient."""
+"""The sums and the gradient of tiles of mutually exclusive classes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lossreg_segmentation.statistics.tiles import Tile, overlap_slope, sum_of
 
 
 def class_sums(tile: Tile, request: Request) -> dict[str, Tensor]:
-    """The differentiable sums of classes."""
+    """Return the differentiable sums of classes."""
     t, needs, sums = tile.t, set(request.needs), {}
     log_p = torch.log_softmax(tile.x, 1)
     p, z = log_p.exp(), tile.pick(log_p)
@@ -30,18 +30,18 @@ def class_sums(tile: Tile, request: Request) -> dict[str, Tensor]:
 
 
 def _rest(p: Tensor, tile: Tile) -> Tensor:
-    """1 - p, as the sum over the other classes where 1 - p would round to 0: for the likeliest, or the picked one."""
+    """Return 1 - p; for the likeliest or the picked class as the sum over the others, because 1 - p may round to 0."""
     top = p.argmax(1, keepdim=True) if tile.chosen is None else tile.chosen
     others = p.scatter(1, top, 0).sum(1, keepdim=True)
     return (1 - p).scatter_(1, top, others) if tile.chosen is None else others
 
 
 def class_gradient(tile: Tile, grads: dict[str, Tensor], gamma: float) -> Tensor:
-    """p_j dL/dp_j + dL/dlog p_j, less its share p_j of their sum over the classes."""
+    """Return g_j - p_j sum_c g_c with g_j = p_j dL/dp_j + dL/dlog p_j, the gradient to the logits."""
     t, chosen = tile.t, tile.chosen
     log_p = torch.log_softmax(tile.x, 1)
     p, z = log_p.exp(), tile.pick(log_p)
-    # Per class as the target selects them.
+    # Per class, selected by the target.
     of = {name: tile.pick(grad.expand(p.shape)) for name, grad in grads.items()}
     picked, at_target = tile.pick(p), torch.zeros_like(z)
     if "intersection" in of:

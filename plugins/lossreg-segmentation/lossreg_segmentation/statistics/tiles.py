@@ -1,4 +1,4 @@
-"""Tiles: stretches of rows that stay in cache, with logits and target in the dtype that is computed in."""
+"""Tiles: parts of rows that stay in cache, with logits and target in the dtype of the computation."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ from lossreg_segmentation.statistics.checks import check_values, counting, is_ig
 from lossreg_segmentation.statistics.request import Request, is_index, sums_dtype
 from lossreg_segmentation.statistics.threads import in_torch_threads
 
-# Elements. The steps of a tile take as long for the interpreter as for half of this; more would leave the caches.
+# Elements. The interpreter's overhead per tile equals the time for half of this; larger tiles would not fit the caches.
 TILE = 131072
-# Torch splits a step over more elements among threads, unless it runs in one of them already. Those of several callers
-# then wait for each other after every step, for milliseconds where other processes use the cores.
+# Torch splits a step over more elements among its threads, unless it already runs in one of them. The threads of
+# several callers then wait for each other after every step, for milliseconds if other processes use the cores.
 SERIAL = 32768
 
-Place = tuple[Tensor, slice]  # of a tile: indices of rows, and columns
+Place = tuple[Tensor, slice]  # the place of a tile: indices of rows, and columns
 
 
 def rows_of(x: Tensor, request: Request) -> Tensor:
-    """View of (B, C, L) as the parts that do not know of each other: (B, C, L), or (B C, 1, L) for masks."""
+    """Return a view of (B, C, L) as independent parts: (B, C, L) for classes, (B C, 1, L) for masks."""
     return x if request.activation == "softmax" else x.flatten(0, 1).unsqueeze(1)
 
 
 def span(rows: Tensor) -> slice | Tensor:
-    """Neighbouring rows as a slice: that is a view, where an index copies."""
+    """Return adjacent rows as a slice, because a slice gives a view and an index a copy."""
     neighbours = len(rows) == 1 or bool((rows.diff() == 1).all())
     return slice(int(rows[0]), int(rows[-1]) + 1) if neighbours else rows
 
 
 def tiles(rows: Tensor, width: int, length: int) -> list[Place]:
-    """Cut rows of width x length elements: a stretch of one row, or several rows where they are small."""
+    """Cut rows of width x length elements into tiles: a part of one row, or several rows if they are small."""
     columns = max(1, (TILE if in_torch_threads() else SERIAL) // width)
     groups = torch.split(rows, max(1, columns // max(1, length))) if len(rows) else ()
     return [(group, slice(start, start + columns)) for group in groups for start in range(0, length, columns)]
 
 
 class Tile(NamedTuple):
-    """Logits and target of some rows and columns, (R, W, N), in the dtype that is computed in."""
+    """Logits and target of some rows and columns, (R, W, N), in the dtype of the computation."""
 
     x: Tensor  # 0 where ignored
     t: Tensor  # 0 where ignored; (R, 1, N) of ones for class indices
@@ -50,15 +50,15 @@ class Tile(NamedTuple):
 
     @property
     def u(self) -> Tensor:
-        """1 - t, 0 where ignored."""
+        """Return 1 - t, 0 where ignored."""
         return 1 - self.t if self.valid is None else self.valid - self.t
 
     def pick(self, values: Tensor) -> Tensor:
-        """Of values per class, those that the target can select."""
+        """Select the values of the target's class; return values of soft or one-hot classes unchanged."""
         return values if self.chosen is None else values.gather(1, self.chosen)
 
     def total(self, picked: Tensor) -> Tensor:
-        """Sums (R, W) of what `pick` gave."""
+        """Add up the values that `pick` returned, (R, W)."""
         if self.chosen is None:
             return picked.sum(2)
         sums = torch.zeros(self.x.shape[:2], dtype=torch.float64)
@@ -66,7 +66,7 @@ class Tile(NamedTuple):
 
 
 def read_tile(x: Tensor, t: Tensor, rows: Tensor, columns: slice, request: Request, check: bool) -> Tile:
-    """The tile at these rows and columns; `check` looks for target values that do not fit."""
+    """Read the tile at these rows and columns; with `check`, raise InputError for invalid target values."""
     dtype, index, classes = sums_dtype(x), is_index(x, t), x.shape[1]
     logits = rows_of(x, request)[span(rows), :, columns].to(dtype)
     target = t.unsqueeze(1) if index else rows_of(t, request)
@@ -78,12 +78,12 @@ def read_tile(x: Tensor, t: Tensor, rows: Tensor, columns: slice, request: Reque
         counted = target * kept
         if request.activation == "softmax":  # one ignored class ignores the pixel
             kept = kept.all(1, keepdim=True)
-        # By bits: a product would keep NaN, and a selection branches per position.
+        # By bits: a product would keep NaN, and torch.where branches per position.
         bits = torch.int64 if dtype == torch.float64 else torch.int32
         logits, valid = (logits.view(bits) & -_number(kept, bits)).view(dtype), _number(kept, dtype)
     if check and counted.dtype != torch.bool:
         low, high = torch.aminmax(counted)
-        if not (low >= 0 and high <= (classes - 1 if index else 1)):  # so for NaN
+        if not (low >= 0 and high <= (classes - 1 if index else 1)):  # written so that NaN fails
             check_values(target, classes, index, request.ignore_index)
     if index:
         ones = torch.ones_like(counted, dtype=dtype) if valid is None else valid
@@ -97,11 +97,11 @@ def _number(t: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def sum_of(values: Tensor, weight: Tensor | None) -> Tensor:
-    """Weighted sums over the columns, (R, W)."""
+    """Return weighted sums over the columns, (R, W)."""
     return values.sum(2) if weight is None else vecdot(values, weight)
 
 
 def overlap_slope(p: Tensor, tile: Tile) -> Tensor:
-    """d/dp of the elements of the intersection."""
+    """Return d/dp of the elements of the intersection."""
     t = tile.t
     return (p < t).to(p.dtype).add_(p == t, alpha=0.5) if tile.soft else t

@@ -19,20 +19,20 @@ from lossreg_segmentation.statistics.request import (
 )
 from lossreg_segmentation.statistics.triton_tuning import fastest
 
-# Elements that one program holds at a time, and those of each of its warps.
+# Elements that one program processes at a time, and the elements per warp.
 MASK_BLOCK = 2048
 CLASS_BLOCK = 4096
 PER_WARP = 512
 LEAST_BLOCK = 16
 MOST_WARPS = 16
 MOST_CANDIDATES = 4
-# Blocks of pixels that one program adds up at most, and the programs that must be left to fill a GPU.
+# The most blocks of pixels that one program adds up, and the number of programs that fills a GPU.
 MOST_STEPS = 16
 ENOUGH_PROGRAMS = 2048
 
 
 class _Tiles(NamedTuple):
-    """How a launch is cut: `programs` of `block` positions, `per_row` of them for a mask or an example of a softmax."""
+    """The cut of a launch: `programs` of `block` positions, `per_row` of them per mask, or per example for softmax."""
 
     programs: int
     per_row: int
@@ -41,7 +41,7 @@ class _Tiles(NamedTuple):
 
 
 def forward(x: Tensor, t: Tensor, request: Request) -> Tensor:
-    """The sums that `request` needs, (K, B, C), in `sums_dtype(x)`. x is (B, C, L); everything is contiguous."""
+    """Compute the sums of `request.needs`, (K, B, C), in `sums_dtype(x)`. x is (B, C, L); both are contiguous."""
     (b, c, length), k = x.shape, len(request.needs)
     if x.numel() == 0 or k == 0:
         return x.new_zeros((k, b, c), dtype=sums_dtype(x))
@@ -62,12 +62,12 @@ def forward(x: Tensor, t: Tensor, request: Request) -> Tensor:
         constants = _constants(set(FIELDS) - NEGATIVES, t, request) | _class_constants(x, t)
         tiles = tiles._replace(programs=b * count)
         _launch(softmax_sums, tiles, (x, t, parts, c, length, b * c, count, steps), constants)
-    # In float64 and in one order: as exact as the parts, and the same on every run.
+    # In float64 and in a fixed order: as exact as the parts, and the same on every run.
     return parts[..., 0] if parts.shape[-1] == 1 else parts.sum(-1, dtype=torch.float64).to(parts.dtype)
 
 
 def backward(x: Tensor, t: Tensor, grads: Tensor, request: Request) -> Tensor:
-    """dL/dx from dL/dsums, (K, B, C): of x's shape and dtype, exactly 0 at ignored positions."""
+    """Compute dL/dx from dL/dsums, (K, B, C): with x's shape and dtype, exactly 0 at ignored positions."""
     if x.numel() == 0 or not DIFFERENTIABLE.intersection(request.needs):
         return torch.zeros_like(x)
     b, c, length = x.shape
@@ -82,9 +82,9 @@ def backward(x: Tensor, t: Tensor, grads: Tensor, request: Request) -> Tensor:
             arguments = (x, t, grads, dx, b * c * length // t.numel(), length, b * c, tiles.per_row)
             _launch(sigmoid_gradient, tiles, arguments, constants)
 
-        # The one kernel whose every result comes from one position: however it is cut, the bits are the same. The sums
-        # over positions, and those over the classes of a pixel, are added in an order that the launch decides, so a
-        # seeded run would differ from process to process. They keep to the table.
+        # Only this kernel is tuned: each of its results depends on one position, so every cut gives the same bits. The
+        # other kernels add over positions or classes in an order that depends on the launch, so a seeded run would
+        # differ from process to process. They use the table's launch.
         candidates = _candidates(tiles, length)
         launch(
             fastest(candidates, launch, _variant(sigmoid_gradient, candidates, constants, x, t), x.numel(), x.device)
@@ -118,7 +118,7 @@ def _cut(rows: int, length: int, block: int, warps: int) -> _Tiles:
 
 
 def _candidates(table: _Tiles, length: int) -> list[_Tiles]:
-    """The table's choice and its nearest others."""
+    """Return the table's launch and its nearest neighbours."""
     rows, (block, warps) = table.programs // table.per_row, table[2:]
     near = (block // 2, warps), (2 * block, warps), (block, 2 * warps), (block, warps // 2)
     fitting = [
@@ -128,7 +128,7 @@ def _candidates(table: _Tiles, length: int) -> list[_Tiles]:
 
 
 def _variant(kernel: Any, candidates: list[_Tiles], constants: dict[str, Any], x: Tensor, t: Tensor) -> Hashable:
-    """What the speed of a kernel depends on. Of gamma and the ignored value, the code that they lead to alone."""
+    """Return a key of all that the speed depends on. gamma and the ignored value count only by their code path."""
     gamma, ignore = constants["GAMMA"], constants["IGNORE"]
     code = constants | {"GAMMA": gamma if gamma in (0, 1, 2) else None, "IGNORE": ignore is not None}
     cuts = tuple((tiles.block, tiles.warps) for tiles in candidates)
@@ -136,7 +136,7 @@ def _variant(kernel: Any, candidates: list[_Tiles], constants: dict[str, Any], x
 
 
 def _constants(fields: Iterable[str], t: Tensor, request: Request) -> dict[str, Any]:
-    """What the kernels are compiled for: the place of each sum in the stack, -1 where it is not asked for."""
+    """Return the kernels' compile-time constants, such as each sum's place in the stack, -1 if it is not requested."""
     places = {name: place for place, name in enumerate(request.needs)}
     constants: dict[str, Any] = {name.upper(): places.get(name, -1) for name in fields}
     return constants | {"GAMMA": request.gamma, "IGNORE": request.ignore_index, "SOFT": t.is_floating_point()}
@@ -147,12 +147,12 @@ def _class_constants(x: Tensor, t: Tensor) -> dict[str, Any]:
 
 
 def _power_of_two(number: int) -> int:
-    """The smallest one from `number` on."""
+    """Return the smallest power of two >= `number`."""
     return 1 << (number - 1).bit_length()
 
 
 def _launch(kernel: Any, tiles: _Tiles, arguments: tuple[Any, ...], constants: dict[str, Any]) -> None:
-    with torch.cuda.device(arguments[0].get_device()):  # a launch goes to the current device, wherever its tensors are
-        # Fused multiply-adds asked for by name: Triton warns where its changing default decides.
+    with torch.cuda.device(arguments[0].get_device()):  # a launch uses the current device, not the tensors' device
+        # Fused multiply-adds are requested explicitly: Triton warns if its default, which is changing, decides.
         options = {"num_warps": tiles.warps, "enable_fp_fusion": True}
         kernel[(tiles.programs,)](*arguments, **constants, BLOCK=tiles.block, **options)

@@ -1,20 +1,20 @@
 # mypy: disable-error-code="import-untyped, import-not-found, no-untyped-def, no-untyped-call, untyped-decorator"
-"""The sums of independent masks and their gradient on a GPU, and what they share with those of classes.
+"""The sums of independent masks and their gradient on a GPU, and functions shared with the kernels for classes.
 
-A constant named like a statistic, INTERSECTION for one, is its place in the stack of sums, -1 where it is not asked
-for. Numbers are float32 inside, float64 where the sums are.
+A constant named like a statistic, for example INTERSECTION, is its place in the stack of sums, -1 if it is not
+requested. Kernels compute in float32, or in float64 if the sums are float64.
 """
 
 import triton
 import triton.language as tl
 
-# Under a quotient or a logarithm whose numerator or factor is 0 wherever this is the larger.
+# Lower bound of denominators and logarithms' arguments; where it applies, the numerator or the other factor is 0.
 TINY = tl.constexpr(1e-37)
 
 
 @triton.jit
 def log1p(e):
-    """log(1 + e) for 0 <= e <= 1, to full relative precision: twice the series of artanh(e / (2 + e))."""
+    """Return log(1 + e) for 0 <= e <= 1, to full relative precision: twice the series of artanh(e / (2 + e))."""
     # s <= 1/3: every term adds 3.2 bits.
     TERMS: tl.constexpr = 17 if e.dtype == tl.float64 else 7
     s = e / (2 + e)
@@ -27,7 +27,7 @@ def log1p(e):
 
 @triton.jit
 def power_of(base, log_base, GAMMA: tl.constexpr):
-    """base^gamma. A pow would spend more on cases that do not occur."""
+    """Return base^gamma. A pow would be slower, because it handles cases that do not occur."""
     if GAMMA == 0:
         power = tl.full(base.shape, 1, base.dtype)
     elif GAMMA == 1:
@@ -41,11 +41,11 @@ def power_of(base, log_base, GAMMA: tl.constexpr):
 
 @triton.jit
 def counted_target(t, inside, IGNORE: tl.constexpr, DTYPE: tl.constexpr):
-    """The target as a number, and where it counts; 0 where it does not."""
+    """Return the target as a number, 0 where it is not valid, and a mask of the valid positions."""
     if t.dtype.is_floating():
         t = t.to(DTYPE)
     elif t.dtype.primitive_bitwidth < 32:
-        t = t.to(tl.int32)  # where any ignore_index can be compared
+        t = t.to(tl.int32)  # can be compared with any ignore_index
     valid = inside
     if IGNORE is not None:
         valid = inside & (t != IGNORE)
@@ -54,19 +54,19 @@ def counted_target(t, inside, IGNORE: tl.constexpr, DTYPE: tl.constexpr):
 
 @triton.jit
 def overlap_of(p, t, SOFT: tl.constexpr):
-    """What input and target have in common, of each position."""
+    """Return the overlap of input and target at each position."""
     return tl.minimum(p, t) if SOFT else p * t
 
 
 @triton.jit
 def overlap_slope(p, t, SOFT: tl.constexpr):
-    """Of the overlap, in p. A tie shares the slope, like torch.minimum."""
+    """Return the slope of the overlap in p. At a tie it is 1/2, like in torch.minimum."""
     return tl.where(p < t, 1.0, tl.where(p == t, 0.5, 0.0)) if SOFT else t
 
 
 @triton.jit
 def _read_mask(x_ptr, t_ptr, row, sharing, first, L, BLOCK: tl.constexpr, IGNORE: tl.constexpr, DTYPE: tl.constexpr):
-    """BLOCK positions of a mask: logits, target, where they count. Logits are 0 where they do not."""
+    """Read BLOCK positions of a mask: logits, 0 where not valid, the target, and a mask of the valid positions."""
     lane = tl.arange(0, BLOCK)
     inside = lane < tl.minimum(L - first, BLOCK).to(tl.int32)
     t = tl.load(t_ptr + row // sharing * L + first + lane, mask=inside, other=0)
@@ -78,7 +78,7 @@ def _read_mask(x_ptr, t_ptr, row, sharing, first, L, BLOCK: tl.constexpr, IGNORE
 
 @triton.jit
 def _sigmoid(x):
-    """p, 1 - p and log(1 + exp(-|x|)): none of them by a difference."""
+    """Return p, 1 - p and log(1 + exp(-|x|)), none of them computed as a difference."""
     e = tl.exp(-tl.abs(x))
     large = 1 / (1 + e)
     small = e * large
@@ -87,7 +87,7 @@ def _sigmoid(x):
 
 @triton.jit
 def _focal(x, t, p, rest, tail, GAMMA: tl.constexpr, SOFT: tl.constexpr):
-    """Cross-entropy, (1 - p_t)^gamma, and the slope of log(1 - p_t)."""
+    """Return the cross-entropy, (1 - p_t)^gamma, and the slope of log(1 - p_t)."""
     up, down = tl.maximum(x, 0) + tail, tl.maximum(-x, 0) + tail  # -log(1 - p) and -log(p)
     wrong = p * (1 - t) + rest * t
     if SOFT:
@@ -101,7 +101,7 @@ def _focal(x, t, p, rest, tail, GAMMA: tl.constexpr, SOFT: tl.constexpr):
 
 @triton.jit
 def _put(sums_ptr, PLACE: tl.constexpr, stride, value, valid):
-    """Store a sum that is asked for. The compiler drops what leads to one that is not."""
+    """Store a requested sum. The compiler removes the computation of the others."""
     if PLACE >= 0:
         tl.store(sums_ptr + PLACE * stride, tl.sum(tl.where(valid, value, 0)))
 
@@ -116,7 +116,7 @@ def sigmoid_sums(
     PREDICTED_SQUARED: tl.constexpr, ACTUAL_SQUARED: tl.constexpr,
     GAMMA: tl.constexpr, IGNORE: tl.constexpr, THRESHOLD: tl.constexpr, SOFT: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """One tile of one mask: its part of each sum, into (K, rows, tiles). `sharing` masks in a row have one target."""
+    """Write one tile's part of each sum into (K, rows, tiles). `sharing` adjacent masks have one target."""
     DTYPE: tl.constexpr = sums_ptr.dtype.element_ty
     program = tl.program_id(0)
     row, first = (program // tiles).to(tl.int64), (program % tiles).to(tl.int64) * BLOCK
@@ -141,7 +141,7 @@ def sigmoid_sums(
 
 @triton.jit
 def incoming(grads_ptr, PLACE: tl.constexpr, stride, mask):
-    """The gradient of one sum; 0 where it is not asked for."""
+    """Read the gradient of one sum; 0 if it is not requested."""
     if PLACE >= 0:
         grad = tl.load(grads_ptr + PLACE * tl.cast(stride, tl.int64), mask=mask, other=0)
     else:
@@ -157,7 +157,7 @@ def sigmoid_gradient(
     FOCAL_POSITIVE: tl.constexpr, FOCAL_NEGATIVE: tl.constexpr, PREDICTED_SQUARED: tl.constexpr,
     GAMMA: tl.constexpr, IGNORE: tl.constexpr, SOFT: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """One tile of one mask: what the gradients of its sums, (K, rows), make of each logit."""
+    """Write the gradient to the logits of one tile of one mask, from the gradients of its sums, (K, rows)."""
     DTYPE: tl.constexpr = grads_ptr.dtype.element_ty
     program = tl.program_id(0)
     row, first = (program // tiles).to(tl.int64), (program % tiles).to(tl.int64) * BLOCK

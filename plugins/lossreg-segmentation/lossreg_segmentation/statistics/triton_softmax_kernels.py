@@ -1,5 +1,5 @@
 # mypy: disable-error-code="import-untyped, import-not-found, no-untyped-def, no-untyped-call, untyped-decorator"
-"""The sums of classes under a softmax and their gradient on a GPU. Constants as in `triton_kernels`."""
+"""The sums of classes under a softmax and their gradient on a GPU. `triton_kernels` explains the constants."""
 
 import triton
 import triton.language as tl
@@ -20,9 +20,9 @@ def _read_pixels(
     x_ptr, t_ptr, batch, first, C, L,
     IGNORE: tl.constexpr, INDEX: tl.constexpr, DTYPE: tl.constexpr, C_PADDED: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """BLOCK pixels of all classes, (C_PADDED, BLOCK): logits, target, where they count.
+    """Read BLOCK pixels of all classes, (C_PADDED, BLOCK): logits, target, and a mask of the valid positions.
 
-    Logits are 0 where they do not count, -inf in the classes that pad.
+    Logits are 0 where not valid and -inf in the padding classes.
     """
     c, lane = tl.arange(0, C_PADDED)[:, None], tl.arange(0, BLOCK)[None, :]
     real, inside = c < C, lane < tl.minimum(L - first, BLOCK).to(tl.int32)
@@ -34,14 +34,14 @@ def _read_pixels(
     else:
         t, valid = counted_target(tl.load(t_ptr + offset, mask=real & inside, other=0), real & inside, IGNORE, DTYPE)
         ignored = (real & inside & (valid == 0)).to(tl.int32)
-        valid = inside & (tl.max(ignored, 0)[None, :] == 0)  # the classes of a pixel share one sum
+        valid = inside & (tl.max(ignored, 0)[None, :] == 0)  # one ignored class ignores the pixel
     x = tl.load(x_ptr + offset, mask=real & inside, other=0).to(DTYPE)
     return tl.where(real, tl.where(valid, x, 0), float("-inf")), t.to(DTYPE), real & valid
 
 
 @triton.jit
 def _softmax(x, C_PADDED: tl.constexpr):
-    """log(p), p, 1 - p and whether p is the first of the largest: none of them by a difference of near numbers."""
+    """Return log(p), p, 1 - p and True for the first largest p; none is computed as a difference of near numbers."""
     c = tl.arange(0, C_PADDED)[:, None]
     largest = tl.max(x, 0)[None, :]
     top = c == tl.min(tl.where(x == largest, c, C_PADDED), 0)[None, :]
@@ -50,14 +50,14 @@ def _softmax(x, C_PADDED: tl.constexpr):
     total = 1 + others
     scale = 1 / total
     tail = tl.where(others < 1, log1p(tl.minimum(others, 1)), tl.log(total))
-    # Finite where classes pad: 0 * -inf would be NaN.
+    # Finite in padding classes: 0 * -inf would be NaN.
     log_p = tl.where(x > float("-inf"), x - largest, 0) - tail
     return log_p, e * scale, tl.where(top, others, total - e) * scale, top
 
 
 @triton.jit
 def _add(sums, PLACE: tl.constexpr, value, counted):
-    """Add a sum over the pixels, if it is asked for."""
+    """Add a sum over the pixels, if it is requested."""
     if PLACE >= 0:
         sums += tl.sum(tl.where(counted, value, 0), 1)
     return sums
@@ -79,7 +79,7 @@ def softmax_sums(
     GAMMA: tl.constexpr, IGNORE: tl.constexpr, SOFT: tl.constexpr, INDEX: tl.constexpr,
     C_PADDED: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """`steps` blocks of the pixels of one example: their part of each sum of each class, into (K, rows, tiles)."""
+    """Write the sums of each class over `steps` blocks of pixels of one example into (K, rows, tiles)."""
     DTYPE: tl.constexpr = sums_ptr.dtype.element_ty
     batch, tile = (tl.program_id(0) // tiles).to(tl.int64), (tl.program_id(0) % tiles).to(tl.int64)
     zero = tl.zeros((C_PADDED,), DTYPE)
@@ -125,7 +125,7 @@ def softmax_gradient(
     GAMMA: tl.constexpr, IGNORE: tl.constexpr, SOFT: tl.constexpr, INDEX: tl.constexpr,
     C_PADDED: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """BLOCK pixels of one example: what the gradients of its sums, (K, rows), make of each logit."""
+    """Write the gradient to the logits of BLOCK pixels of one example, from the gradients of its sums, (K, rows)."""
     DTYPE: tl.constexpr = grads_ptr.dtype.element_ty
     program = tl.program_id(0)
     batch, first = (program // tiles).to(tl.int64), (program % tiles).to(tl.int64) * BLOCK
@@ -159,7 +159,7 @@ def softmax_gradient(
             floor = tl.maximum(rest, TINY)
             by_log_p -= focal * t * power_of(rest, tl.log(floor), GAMMA) * (1 - GAMMA * p * log_p / floor)
         own = p * by_p + by_log_p
-        # The other classes' part apart, and never by a difference for the likeliest: it would cancel there.
+        # The sum over the other classes. For the likeliest class it is not a difference, which would cancel.
         others = tl.sum(tl.where(top, 0, own), 0)[None, :]
         others = tl.where(top, others, tl.sum(own, 0)[None, :] - own)
         dx = tl.where(counted, rest * own - p * others, 0)

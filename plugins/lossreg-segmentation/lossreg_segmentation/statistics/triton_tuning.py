@@ -1,7 +1,7 @@
-"""Which of a few launches of a kernel is the fastest: measured once for each variant, and remembered by the process.
+"""The fastest of a few launches of a kernel, measured once per variant and cached in the process.
 
-Measuring launches every candidate a few times and waits for the device, in the first pass of a variant alone. Nothing
-is measured when this is imported.
+Measuring launches every candidate a few times and synchronises with the device, only in the first pass of a variant.
+Nothing is measured on import.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ Candidate = TypeVar("Candidate")
 Timer = Callable[[Callable[[], None], torch.device], float]
 
 LAUNCHES = 5
-# Elements. A kernel over fewer is done before the host has launched the next one: events would time the host.
+# Elements. A kernel over fewer ends before the host has launched the next one: events would time the host.
 LEAST_WORK = 2**24
 
-_places: dict[Hashable, int] = {}  # of the fastest among the candidates
+_places: dict[Hashable, int] = {}  # index of the fastest candidate
 
 
 def milliseconds(run: Callable[[], None], device: torch.device) -> float:
-    """The median of a few launches, after one that compiles and warms up."""
+    """Return the median time of a few launches, after one that compiles and warms up."""
     run()
     stream = torch.cuda.current_stream(device)
     events = []
@@ -48,13 +48,13 @@ def fastest(
     device: torch.device,
     timer: Timer = milliseconds,
 ) -> Candidate:
-    """The candidate to launch: the first until one is measured.
+    """Return the fastest candidate; the first where nothing can be measured.
 
     Args:
-        launch: does the work of a candidate; may be called again and again.
-        variant: what the speed depends on, other than the device and the size class of the work. Those who give equal
-            ones have candidates that differ from each other in the same way.
-        work: elements.
+        launch: runs a candidate; must be safe to call repeatedly.
+        variant: key of everything that the speed depends on except the device and the size class of the work. Calls
+            with equal keys must pass candidates that differ from each other in the same way.
+        work: number of elements.
     """
     key = (variant, device, work.bit_length())
     if key not in _places:
@@ -68,4 +68,4 @@ def fastest(
 def _measurable(work: int, device: torch.device) -> bool:
     if work < LEAST_WORK or device.type != "cuda" or interpreted():
         return False
-    return not torch.cuda.is_current_stream_capturing()  # where nothing may wait, and every launch would be replayed
+    return not torch.cuda.is_current_stream_capturing()  # a capture forbids waiting and would record every launch

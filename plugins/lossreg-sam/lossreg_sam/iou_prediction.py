@@ -1,4 +1,4 @@
-"""The loss of the IoU that a model predicts for its own masks."""
+"""The loss of a model's IoU predictions for its own masks."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class IoUPrediction(SamLoss):
 
     Args:
         threshold: logit above which a pixel belongs to the predicted mask; 0 is p = 1/2.
-        ignore_index: target value of the pixels that leave intersection and union; None for none.
-        distributed: "global" takes the mean over the examples of all ranks, uneven and empty batches included: the
-            ranks' losses and gradients have it as their mean. "local": each rank by itself.
+        ignore_index: target value of the pixels left out of intersection and union; None for none.
+        distributed: "global": the mean over the examples of all ranks, uneven and empty batches included; the ranks'
+            losses and gradients average to it. "local": each rank by itself.
         reduction: over examples: "mean", "sum", or "none" for (N,).
     Shapes:
         input (N, M, H, W) logits; target (N, H, W) or (N, 1, H, W), shared by the M masks; predicted_iou (N, M).
@@ -51,6 +51,6 @@ class IoUPrediction(SamLoss):
         self.threshold = threshold
 
     def formula(self, statistics: MaskStatistics, predicted_iou: Tensor) -> dict[str, Term]:
-        """The squared error of each mask's predicted IoU."""
-        error, count = self.kept(iou_error(statistics, predicted_iou), statistics, "score")
+        """Compute the squared error of each mask's predicted IoU."""
+        error, count = self.apply_policy(iou_error(statistics, predicted_iou), statistics, "score")
         return {"iou": Term(error, count=count)}

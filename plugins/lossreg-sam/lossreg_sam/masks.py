@@ -1,4 +1,4 @@
-"""The three tensors of a SAM step: predicted masks, the target they share, and the IoU the model gives itself."""
+"""The base of losses on a SAM step: predicted masks, their common target, and the predicted IoU of each."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ IOU_SUMS = ("hard_intersection", "hard_union")
 
 
 class SamLoss(Loss):
-    """Base of losses on these three tensors. A subclass names the sums that it `needs` and turns them into terms.
+    """Base of losses on a SAM step. A subclass lists the sums that it `needs` and turns them into terms.
 
     Args:
-        ignore_index: target value of the pixels that leave the sums; None for none.
-        distributed: "global" takes the mean over the examples of all ranks, uneven and empty batches included: the
-            ranks' losses and gradients have it as their mean. "local": each rank by itself.
+        ignore_index: target value of the pixels left out of the sums; None for none.
+        distributed: "global": the mean over the examples of all ranks, uneven and empty batches included; the ranks'
+            losses and gradients average to it. "local": each rank by itself.
         reduction: over examples: "mean", "sum", or "none" for (N,).
     """
 
@@ -47,14 +47,14 @@ class SamLoss(Loss):
         self.distributed = distributed
 
     def passes(self, input: Tensor, target: Tensor, predicted_iou: Tensor) -> list[MaskPass]:
-        """The sums over each of the masks, (N, M)."""
+        """Return one pass for the sums over each mask, (N, M)."""
         check_step(input, target, predicted_iou, empty_batch=self.distributed == "global")
         return [MaskPass(input, target, "sigmoid", self.needs, self.gamma, self.ignore_index, self.threshold)]
 
     def terms_from(
         self, results: Iterator[MaskStatistics], input: Tensor, target: Tensor, predicted_iou: Tensor
     ) -> dict[str, Term]:
-        """The terms, by the formula."""
+        """Compute the terms by the formula."""
         terms = self.formula(next(results), predicted_iou)
         return means_over_ranks(terms, input) if self.distributed == "global" else terms
 
@@ -62,13 +62,13 @@ class SamLoss(Loss):
         """Turn the sums, (N, M) each, into terms."""
         raise NotImplementedError(f"{type(self).__name__} must define formula(statistics, predicted_iou)")
 
-    def kept(self, values: Tensor, statistics: MaskStatistics, absent: Absent) -> tuple[Tensor, Tensor | None]:
-        """Values (N, M) under the policy for masks without target pixels, and how much each counts."""
+    def apply_policy(self, values: Tensor, statistics: MaskStatistics, absent: Absent) -> tuple[Tensor, Tensor | None]:
+        """Apply the policy for masks without target pixels to values (N, M); return them and the count of each."""
         return apply_absent(values, statistics, absent, ignoring=self.ignore_index is not None)
 
 
 def check_step(input: Tensor, target: Tensor, predicted_iou: Tensor, *, empty_batch: bool) -> None:
-    """Refuse what are not M masks, one target for all of them, and one number for each."""
+    """Check for M masks, one target for all of them, and one predicted IoU for each."""
     for role, given in (("input", input), ("target", target), ("predicted_iou", predicted_iou)):
         if not isinstance(given, Tensor):
             raise DTypeError(f"{role} must be a tensor, got {type(given).__name__}")
@@ -77,7 +77,7 @@ def check_step(input: Tensor, target: Tensor, predicted_iou: Tensor, *, empty_ba
         raise ShapeError(f"input has shape {tuple(input.shape)}, expected (N, M, H, W) logits")
     n, _, *size = input.shape
     if target.shape not in ((n, *size), (n, 1, *size)):
-        # M targets for M masks would be another loss: say so rather than guess.
+        # M targets for M masks would be another loss: raise rather than guess.
         raise ShapeError(
             f"input has shape {tuple(input.shape)}, so target must have shape {(n, *size)} or {(n, 1, *size)}, one mask"
             f" that the predictions share, got {tuple(target.shape)}"
@@ -92,11 +92,11 @@ def check_step(input: Tensor, target: Tensor, predicted_iou: Tensor, *, empty_ba
 
 
 def iou_error(statistics: MaskStatistics, predicted_iou: Tensor) -> Tensor:
-    """(predicted IoU - actual IoU)^2, (N, M)."""
+    """Return (predicted IoU - actual IoU)^2, (N, M)."""
     return iou_difference(statistics, predicted_iou).square()
 
 
 def iou_difference(statistics: MaskStatistics, predicted_iou: Tensor) -> Tensor:
-    """Predicted IoU - actual IoU, (N, M). The union is at least 1, so empty on empty has IoU 0."""
+    """Return predicted IoU - actual IoU, (N, M). The union is at least 1, so empty on empty has IoU 0."""
     intersection, union = required(statistics, *IOU_SUMS)
     return predicted_iou.to(union.dtype) - intersection / union.clamp_min(1)

@@ -13,14 +13,14 @@ from lossreg_segmentation.distributed import has_ranks
 
 
 def first_number(*, shared: bool) -> int:
-    """Where this rank begins to number its pairs, so that no number is given twice."""
+    """Return the first number of this rank's pairs, so that no two pairs have one number."""
     return dist.get_rank() << 32 if shared and has_ranks() else 0
 
 
 def pairs_over_ranks(own: Pairs) -> Pairs:
-    """The pairs of all ranks, each filled up to the size of the largest with pairs that are not valid.
+    """Gather the pairs of all ranks, each padded with invalid pairs to the size of the largest rank.
 
-    Reads that size on the host, which waits for the device.
+    The host reads that size, which synchronises the device.
     """
     if not has_ranks():
         return own
@@ -50,7 +50,7 @@ class _Gathered(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
-        # The losses of all ranks depend on these rows: what each of them asks of ours is added.
+        # The losses of all ranks depend on these rows, so their gradients are added.
         total = grad.clone(memory_format=torch.contiguous_format)
         dist.all_reduce(total)
         return total.chunk(dist.get_world_size())[dist.get_rank()]

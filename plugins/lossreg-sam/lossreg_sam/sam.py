@@ -1,4 +1,4 @@
-"""The combined loss that Segment Anything is trained with."""
+"""The combined training loss of Segment Anything."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class SAM(SamLoss):
         alpha: focal weight of positive pixels in [0, 1], negative ones weigh 1 - alpha; None weighs neither.
         gamma: focal exponent, >= 0, dimensionless.
         smooth: added to numerator and denominator of Dice, pixels, >= 0.
-        ignore_index: target value of the pixels that leave all sums and counts; None for none.
-        absent: value of focal and Dice for a mask without target pixels. "score": what the formula gives. "ignore":
-            the mask leaves their mean over M. "zero": 0. "false_positives": the mean of p.
-        distributed: "global" takes the mean over the examples of all ranks, uneven and empty batches included: the
-            ranks' losses and gradients have it as their mean. "local": each rank by itself.
+        ignore_index: target value of the pixels left out of all sums and counts; None for none.
+        absent: value of focal and Dice for a mask without target pixels. "score": the value of the formula.
+            "ignore": the mask is left out of their mean over M. "zero": 0. "false_positives": the mean of p.
+        distributed: "global": the mean over the examples of all ranks, uneven and empty batches included; the ranks'
+            losses and gradients average to it. "local": each rank by itself.
         reduction: over examples: "mean", "sum", or "none" for (N,).
     Shapes:
         input (N, M, H, W) logits; target (N, H, W) or (N, 1, H, W), shared by the M masks; predicted_iou (N, M).
@@ -79,12 +79,12 @@ class SAM(SamLoss):
         self.absent: Absent = absent
 
     def formula(self, statistics: MaskStatistics, predicted_iou: Tensor) -> dict[str, Term]:
-        """The three parts, each before its weight."""
+        """Compute the three parts, each before its weight."""
         focal = pixel_mean(binary_focal(statistics, self.alpha), statistics)
-        focal, count = self.kept(focal, statistics, self.absent)
-        overlap, _ = self.kept(dice(statistics, self.smooth), statistics, self.absent)
-        # The IoU of an empty mask is a label like any other.
-        error, counted = self.kept(iou_error(statistics, predicted_iou), statistics, "score")
+        focal, count = self.apply_policy(focal, statistics, self.absent)
+        overlap, _ = self.apply_policy(dice(statistics, self.smooth), statistics, self.absent)
+        # Also for an empty mask: its IoU is a label like any other.
+        error, counted = self.apply_policy(iou_error(statistics, predicted_iou), statistics, "score")
         return {
             "focal": Term(focal, weight=self.focal_weight, count=count),
             "dice": Term(overlap, weight=self.dice_weight, count=count),

@@ -1,4 +1,4 @@
-"""The loss that SAM 2 is trained with, over frames, correction steps and several masks for each object."""
+"""The training loss of SAM 2, over frames, correction steps and several masks for each object."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Gamma = Annotated[float, Field(ge=0)]
 
 @dataclass(frozen=True)
 class Settings:
-    """The parameters by SAM 2's names. The defaults are those of its constructor, which has none for the weights."""
+    """Parameters by SAM 2's names. The defaults are those of its constructor, which has none for the weights."""
 
     weight_dict: Mapping[str, float] | None = None
     focal_alpha: float = 0.25
@@ -76,26 +76,26 @@ class SAM2(Loss):
         of the mask with the least w_mask focal + w_dice dice
 
     Args:
-        preset: what a parameter that is left out is. "sam2.1": the released training config, 20:1:1:1, all IoUs by
-            their absolute error, object scores. "constructor": the defaults of SAM 2's own class, for its other
-            configs: the squared error of the chosen mask's IoU, no object scores, and weights that must be given.
-        weight_dict: factors >= 0 of loss_mask, loss_dice, loss_iou and loss_class; the last is 0 where left out.
+        preset: source of the parameters that are left out. "sam2.1": the released training config, 20:1:1:1, all IoUs
+            by their absolute error, object scores. "constructor": the defaults of SAM 2's own class, for its other
+            configs: the squared error of the chosen mask's IoU, no object scores, and required weights.
+        weight_dict: factors >= 0 of loss_mask, loss_dice, loss_iou and loss_class; the last is 0 by default.
         focal_alpha: weight of positive pixels up to 1, negative ones weigh 1 - focal_alpha; below 0 weighs neither.
         focal_gamma: focal exponent, >= 0, dimensionless.
-        supervise_all_iou: the mean of the IoU loss over all M masks, in place of that of the chosen one.
-        iou_use_l1_loss: the absolute error of the predicted IoU, in place of the squared one.
-        pred_obj_scores: train the score of presence, and no mask of an object whose target is empty.
+        supervise_all_iou: use the mean IoU loss over all M masks, in place of that of the chosen mask.
+        iou_use_l1_loss: use the absolute error of the predicted IoU, in place of the squared one.
+        pred_obj_scores: train the score of presence, and skip masks of objects whose target is empty.
         focal_gamma_obj_score: focal exponent of the score, >= 0, dimensionless.
         focal_alpha_obj_score: weight of present objects up to 1, absent ones weigh 1 - it; below 0 weighs neither.
     Shapes:
         outs_per_frame: T dicts of lists over steps, multistep_pred_multimasks_high_res (N, M, H, W) logits,
         multistep_pred_ious (N, M), multistep_object_score_logits (N, 1); target_masks (T, N, H, W).
         terms: {"loss_mask", "loss_dice", "loss_iou", "loss_class"}: (N,) each, sums over frames and steps.
-        Targets are hard masks, of any type. Of soft ones, the IoU takes t > 1/2 for the mask and Dice min(p, t) for the
-        overlap, where SAM 2 takes t > 0 and p t.
+        Targets are hard masks, of any type. For soft ones the IoU uses t > 1/2 as the mask and Dice min(p, t) as the
+        overlap; SAM 2 uses t > 0 and p t.
     Raises:
         ShapeError: frames, steps or sizes differ; nothing is broadcast but the target over steps and masks.
-        InputError: a key that is missing, or an unknown weight.
+        InputError: a missing key, or an unknown weight.
     Numerics: float32 or wider; finite for any finite logit; the actual IoU has no gradient, and its union is at least
         1. num_objects is the mean of N over the ranks, at least 1, by one collective; a rank may have no objects.
     Source: Ravi et al. 2024, appendix, "Losses and optimization"; MultiStepMultiMasksAndIous of the training code.
@@ -118,7 +118,7 @@ class SAM2(Loss):
     ) -> None:
         super().__init__()
         if preset not in PRESETS:
-            raise InputError(f"preset is {' or '.join(map(repr, PRESETS))}, got {preset!r}")
+            raise InputError(f"preset must be {' or '.join(map(repr, PRESETS))}, got {preset!r}")
         given = {
             "weight_dict": weight_dict,
             "focal_alpha": focal_alpha,
@@ -129,12 +129,12 @@ class SAM2(Loss):
             "focal_gamma_obj_score": focal_gamma_obj_score,
             "focal_alpha_obj_score": focal_alpha_obj_score,
         }
-        stated: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-        self.settings = replace(PRESETS[preset], **stated)
+        chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        self.settings = replace(PRESETS[preset], **chosen)
         self.weights = _weights(self.settings.weight_dict)
 
     def passes(self, outs_per_frame: Sequence[Mapping[str, Any]], target_masks: Tensor) -> list[MaskPass]:
-        """The sums over all masks, one pass for each frame and step."""
+        """Return one pass for each frame and step: the sums over its masks."""
         gamma = self.settings.focal_gamma
         steps = self._steps(outs_per_frame, target_masks)
         return [MaskPass(step.masks, step.target, "sigmoid", self.needs, gamma) for step in steps]
@@ -142,7 +142,7 @@ class SAM2(Loss):
     def terms_from(
         self, results: Iterator[MaskStatistics], outs_per_frame: Sequence[Mapping[str, Any]], target_masks: Tensor
     ) -> dict[str, Term]:
-        """The four sums over frames and steps, for each object."""
+        """Compute the four terms of each object: sums over frames and steps."""
         steps = self._steps(outs_per_frame, target_masks)
         found = [next(results) for _ in steps]
         present = [required(statistics, "actual")[0][:, 0] > 0 for statistics in found]
@@ -150,7 +150,7 @@ class SAM2(Loss):
         values = torch.stack(parts, 1)  # (N, steps, 3)
         if self.settings.pred_obj_scores:
             there = torch.stack(present, 1)
-            values = values * there.unsqueeze(2)  # as SAM 2 does: a NaN shows, whether or not the object is there
+            values = values * there.unsqueeze(2)  # as SAM 2 does: a NaN shows even if the object is absent
             score = self._presence([step.score for step in steps if step.score is not None], there)
         else:
             score = values.new_zeros(values.shape[0])
@@ -161,9 +161,9 @@ class SAM2(Loss):
     def as_dict(
         self, outs_per_frame: Sequence[Mapping[str, Any]], target_masks: Tensor, *, total_key: str = "core_loss"
     ) -> dict[str, Tensor]:
-        """What SAM 2's trainer takes: the components, detached, and the total to train on under `total_key`."""
+        """Return the dict of SAM 2's trainer: detached components, and the differentiable total under `total_key`."""
         if total_key in COMPONENTS:
-            raise InputError(f"total_key={total_key!r} is a component; name the total otherwise, such as 'core_loss'")
+            raise InputError(f"total_key={total_key!r} is the name of a component; choose another, such as 'core_loss'")
         output = self.evaluate(outs_per_frame, target_masks)
         return {**output.components, total_key: output.total}
 
@@ -171,7 +171,7 @@ class SAM2(Loss):
         return read_steps(outs_per_frame, target_masks, scores=self.settings.pred_obj_scores)
 
     def _chosen(self, statistics: MaskStatistics, ious: Tensor) -> Tensor:
-        """Focal, Dice and IoU loss of each object's chosen mask, (N, 3)."""
+        """Compute focal, Dice and IoU loss of each object's chosen mask, (N, 3)."""
         settings = self.settings
         focal = pixel_mean(binary_focal(statistics, _alpha(settings.focal_alpha)), statistics)
         overlap = dice(statistics, 1.0)
@@ -179,30 +179,30 @@ class SAM2(Loss):
         error = error.abs() if settings.iou_use_l1_loss else error.square()
         cost = self.weights["loss_mask"] * focal + self.weights["loss_dice"] * overlap
         best = cost.detach().argmin(1, keepdim=True)  # the first of equals
-        # What is not gathered has a gradient of 0, and the pass does not read such masks again.
+        # Masks that are not gathered have a gradient of 0, and the pass does not read them again.
         iou = error.mean(1, keepdim=True) if settings.supervise_all_iou else error.gather(1, best)
         return torch.cat([focal.gather(1, best), overlap.gather(1, best), iou], 1)
 
     def _presence(self, scores: list[Tensor], present: Tensor) -> Tensor:
-        """Focal loss of the presence logits, (N,), summed over the steps."""
+        """Compute the focal loss of the presence logits, (N,), summed over the steps."""
         needs = ("focal_positive", "focal_negative")
         gamma = self.settings.focal_gamma_obj_score
-        with torch.autocast(present.device.type, enabled=False):  # under which torch.cat refuses some types
+        with torch.autocast(present.device.type, enabled=False):  # autocast makes torch.cat reject some dtypes
             logits = torch.cat(scores, 1)
-        # A mask of one pixel for each step.
+        # Each step is a mask of one pixel.
         found = mask_statistics(logits, present, activation="sigmoid", needs=needs, gamma=gamma)
         return binary_focal(found, _alpha(self.settings.focal_alpha_obj_score)).sum(1)
 
 
 def _at_least_one(term: Term) -> Term:
-    """Divided by no less than 1, as SAM 2 does: without any object the loss is 0."""
+    """Divide by at least 1, as SAM 2 does: without any object the loss is 0."""
     return term if term.examples is None else replace(term, examples=term.examples.clamp_min(1))
 
 
 def _weights(weight_dict: Mapping[str, float] | None) -> dict[str, float]:
     allowed = ", ".join(COMPONENTS)
     if weight_dict is None:
-        raise InputError(f"preset='constructor' has no weights of its own; give weight_dict with {allowed}")
+        raise InputError(f"preset='constructor' has no default weights; give weight_dict with {allowed}")
     if unknown := sorted(set(weight_dict) - set(COMPONENTS)):
         raise InputError(f"weight_dict has unknown keys {unknown}; allowed are {allowed}")
     if missing := [name for name in COMPONENTS[:3] if name not in weight_dict]:
@@ -211,5 +211,5 @@ def _weights(weight_dict: Mapping[str, float] | None) -> dict[str, float]:
 
 
 def _alpha(alpha: float) -> float | None:
-    """SAM 2 writes "no weighting" as a negative number."""
+    """Convert SAM 2's negative number for "no weighting" to None."""
     return alpha if alpha >= 0 else None

@@ -1,4 +1,4 @@
-"""What SAM 2 gives for a video: for each frame, the masks, IoUs and presence logits of each correction step."""
+"""The outputs of SAM 2 for a video: masks, IoUs and presence logits of each correction step of each frame."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ class Step(NamedTuple):
     masks: Tensor  # (N, M, H, W) logits
     target: Tensor  # (N, H, W)
     ious: Tensor  # (N, M)
-    score: Tensor | None  # (N, 1) logits of presence; None where they are not asked for
+    score: Tensor | None  # (N, 1) logits of presence; None if pred_obj_scores=False
 
 
 def read_steps(outs_per_frame: Sequence[Mapping[str, Any]], target_masks: Tensor, *, scores: bool) -> list[Step]:
-    """The steps of all frames, checked. A frame may have more steps than another, and a step more masks.
+    """Check and return the steps of all frames. The number of steps may vary by frame, that of masks by step.
 
     Args:
-        scores: whether presence logits are needed; without, they may be missing.
+        scores: whether presence logits are required.
     """
     if not isinstance(target_masks, Tensor):
         raise DTypeError(f"target_masks must be a tensor, got {type(target_masks).__name__}")
     if target_masks.ndim != 4:
         raise ShapeError(f"target_masks has shape {tuple(target_masks.shape)}, expected (T, N, H, W)")
     if not isinstance(outs_per_frame, Sequence):
-        raise InputError(f"outs_per_frame is a list with one dict per frame, got {type(outs_per_frame).__name__}")
+        raise InputError(f"outs_per_frame must be a list with one dict per frame, got {type(outs_per_frame).__name__}")
     if not len(outs_per_frame) or len(outs_per_frame) != target_masks.shape[0]:
         raise ShapeError(
             f"outs_per_frame has {len(outs_per_frame)} frames, target_masks {target_masks.shape[0]}:"
@@ -50,13 +50,13 @@ def read_steps(outs_per_frame: Sequence[Mapping[str, Any]], target_masks: Tensor
 
 def _frame(where: str, outs: Mapping[str, Any], target: Tensor, keys: tuple[str, ...]) -> list[Step]:
     if not isinstance(outs, Mapping):
-        raise InputError(f"{where} is a dict of lists over steps, got {type(outs).__name__}")
+        raise InputError(f"{where} must be a dict of lists over steps, got {type(outs).__name__}")
     if missing := [key for key in keys if key not in outs]:
         hint = "; set pred_obj_scores=False if the model predicts no presence" if missing == [SCORES] else ""
         raise InputError(f"{where} lacks {', '.join(missing)}{hint}", missing=missing)
     for key in keys:
         if not isinstance(outs[key], Sequence):
-            raise InputError(f"{where}[{key!r}] is a list over steps, got {type(outs[key]).__name__}")
+            raise InputError(f"{where}[{key!r}] must be a list over steps, got {type(outs[key]).__name__}")
     lengths = {key: len(outs[key]) for key in keys}
     if len(set(lengths.values())) > 1 or not lengths[MASKS]:
         counted = ", ".join(f"{key} {length}" for key, length in lengths.items())
@@ -78,12 +78,12 @@ def _check(where: str, given: object) -> None:
 
 
 def _step(where: str, step: Step) -> Step:
-    """The same step, whose shapes fit each other."""
+    """Check that the shapes of a step fit each other, and return it."""
     n, *size = step.target.shape
     shape = tuple(step.masks.shape)
     if len(shape) != 4 or shape != (n, shape[1], *size) or 0 in shape[1:]:
         raise ShapeError(
-            f"{where} has {MASKS} of shape {shape}, expected (N, M, H, W) = {(n, 'M', *size)} as target_masks says,"
+            f"{where} has {MASKS} of shape {shape}, expected (N, M, H, W) = {(n, 'M', *size)} to fit target_masks,"
             " with at least one mask of one pixel; upsample the masks to the size of the target"
         )
     for key, given, expected in ((IOUS, step.ious, shape[:2]), (SCORES, step.score, (n, 1))):

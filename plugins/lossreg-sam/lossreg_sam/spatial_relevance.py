@@ -1,4 +1,4 @@
-"""Masks that are right and say what their texts say: Segment Anything's loss, and text-region alignment."""
+"""Spatial relevance: Segment Anything's loss of masks, and the alignment of their regions with texts."""
 
 from __future__ import annotations
 
@@ -44,16 +44,16 @@ class SpatialRelevance(Loss):
         iou_weight: factor of the squared error of the predicted IoU, >= 0.
         alignment_weight: factor of the text-region contrast, >= 0.
         temperature: divisor of the similarities, at least 1/100, dimensionless.
-        learnable_temperature: train it, from the given value on; give the loss's parameters to the optimiser.
-        ignore_index: target value of the pixels that leave all sums and counts; None for none.
-        absent: value of focal and Dice for a mask without target pixels. "score": what the formula gives. "ignore":
-            the mask leaves their mean over M. "zero": 0. "false_positives": the mean of p.
-        distributed: "global" takes the mean over the examples of all ranks, and contrasts with all their pairs.
+        learnable_temperature: train the temperature from this value on; give the loss's parameters to the optimiser.
+        ignore_index: target value of the pixels left out of all sums and counts; None for none.
+        absent: value of focal and Dice for a mask without target pixels. "score": the value of the formula.
+            "ignore": the mask is left out of their mean over M. "zero": 0. "false_positives": the mean of p.
+        distributed: "global": the mean over the examples of all ranks, and the contrast with all their pairs.
             "local": each rank by itself.
         reduction: over examples: "mean", "sum", or "none" for (N,).
     Shapes:
         input (N, M, H, W) logits; target (N, H, W) or (N, 1, H, W), shared by the M masks; predicted_iou (N, M);
-        region (N, D) and text (N, D) embeddings; optional caption (N,) integer, equal for texts that say the same.
+        region (N, D) and text (N, D) embeddings; optional caption (N,) integer, equal for texts of one meaning.
         terms: {"focal", "dice", "iou"}: (N, M) each; {"alignment": (N,)}, 0 where the target is empty.
     Raises:
         ShapeError: sizes differ; nothing is broadcast but the target over M.
@@ -102,7 +102,7 @@ class SpatialRelevance(Loss):
         text: Tensor,
         caption: Tensor | None = None,
     ) -> list[MaskPass]:
-        """The one over the masks."""
+        """Return the pass over the masks."""
         return self.masks.passes(input, target, predicted_iou)
 
     def terms_from(
@@ -115,7 +115,7 @@ class SpatialRelevance(Loss):
         text: Tensor,
         caption: Tensor | None = None,
     ) -> dict[str, Term]:
-        """Those of the masks, and the contrast of the regions that have pixels."""
+        """Compute the terms of the masks, and the contrast of the regions that have pixels."""
         if isinstance(region, Tensor) and region.shape[:1] != input.shape[:1]:
             raise ShapeError(
                 f"input has shape {tuple(input.shape)} and region {tuple(region.shape)}; give one embedding for each of"

@@ -1,4 +1,4 @@
-"""Text-region alignment: a region's embedding is nearer to its own text than to the others, and the other way round."""
+"""Text-region alignment: the contrast of regions and texts of a batch, in both directions."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ class TextRegionContrast(Loss):
 
     Args:
         temperature: divisor of the similarities, at least 1/100, dimensionless.
-        learnable_temperature: train it, from the given value on, as the parameter logit_scale = -log temperature; give
-            the loss's parameters to the optimiser. Past the bound it keeps its gradient, with which it can return.
-        distributed: "global" contrasts with the pairs of all ranks, uneven and empty batches included: the ranks'
-            losses and gradients have that of the whole batch as their mean. "local": each rank by itself.
+        learnable_temperature: train the temperature, from this value on, as logit_scale = -log temperature.
+            Give the loss's parameters to the optimiser. Beyond the bound the gradient is kept, so that it can return.
+        distributed: "global": the contrast with the pairs of all ranks, uneven and empty batches included; the ranks'
+            losses and gradients average to those of the whole batch. "local": each rank by itself.
         reduction: over pairs: "mean", "sum", or "none" for (N,).
     Shapes:
-        region (N, D), text (N, D); optional caption (N,) integer, equal for texts that say the same (without it each
-        says something else), and valid (N,) bool, False for regions without pixels.
-        terms: {"text_region_contrast": (N,)}, nats. A pair that is not valid is in no sum; its value is 0, and stays in
+        region (N, D), text (N, D); optional caption (N,) integer, equal for texts of one meaning (by default all
+        differ), and valid (N,) bool, False for regions without pixels.
+        terms: {"text_region_contrast": (N,)}, nats. An invalid pair is in no sum; its value is 0 and stays in
         the mean.
     Raises:
         ShapeError: sizes differ; nothing is broadcast.
-    Numerics: float32 or wider; vectors shorter than 1/256, zero included, are stretched 256-fold at most, which keeps
-        gradients finite; a single pair costs 0. With "global" the host waits once for the largest batch.
+    Numerics: float32 or wider; vectors shorter than 1/256, zero included, are scaled by at most 256, which keeps
+        gradients finite; a single pair costs 0. With "global" the host synchronises once, for the largest batch.
     Source: Radford et al. 2021, figure 3; several positives as in Yang et al. 2022 (UniCL).
     """
 
@@ -70,12 +70,12 @@ class TextRegionContrast(Loss):
     def terms(
         self, region: Tensor, text: Tensor, caption: Tensor | None = None, valid: Tensor | None = None
     ) -> dict[str, Term]:
-        """The contrast of each pair."""
+        """Compute the contrast of each pair, and the mean over ranks."""
         terms = {"text_region_contrast": Term(self.values(region, text, caption, valid), "example")}
         return means_over_ranks(terms, region) if self.distributed == "global" else terms
 
     def values(self, region: Tensor, text: Tensor, caption: Tensor | None, valid: Tensor | None) -> Tensor:
-        """The contrast of each pair, (N,)."""
+        """Compute the contrast of each pair, (N,)."""
         shared = self.distributed == "global"
         first = first_number(shared=shared)
         own = read_pairs(region, text, caption, valid, empty_batch=shared, first=first)
@@ -85,5 +85,5 @@ class TextRegionContrast(Loss):
         if self.logit_scale is None:
             return min(1 / self.temperature, MAX_SCALE)
         given = self.logit_scale.to(dtype)
-        # The value is bounded, the gradient is not: clamp would leave none to a parameter past the bound, for ever.
+        # Bound the value and not the gradient: clamp would give a parameter beyond the bound no gradient, for ever.
         return (given + (given.clamp(max=math.log(MAX_SCALE)) - given).detach()).exp()

@@ -1,4 +1,4 @@
-"""What the conformance kit is told of this package: the inputs of its losses, and their oracles."""
+"""Cases of this package for the conformance kit: the inputs of its losses, and their oracles."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from .oracles_sam2 import IOUS, MASKS, OWN, RELEASED, SCORES
 
 
 def on_tiles():
-    """What a plain installation computes by: to test formulas takes no compiled kernel."""
+    """Choose the implementation of a plain installation: tests of formulas need no compiled kernel."""
     return implementation("tiled")
 
 
 class StepCase(Case):
-    """A SAM step: masks, the target they share, and the predicted IoU."""
+    """A SAM step: masks, their common target, and the predicted IoU."""
 
     kinds = ("random", "empty", "full", "ignored")
     trains_masks = True
@@ -39,7 +39,7 @@ class StepCase(Case):
 
 
 class IoUCase(StepCase):
-    """The logits of the masks are no predictions here: no gradient reaches them."""
+    """A SAM step whose mask logits are constants: no gradient reaches them."""
 
     trains_masks = False
 
@@ -52,7 +52,7 @@ class SceneCase(StepCase):
 
 
 class PairCase(Case):
-    """Embeddings of regions and texts, of which some say the same and one is of no region."""
+    """Embeddings of regions and texts: some texts have one caption, and one region is empty."""
 
     def inputs(self, kind="random", *, batch=4):
         region, text = oracles_alignment.pairs(batch, dtype=torch.float32)
@@ -60,7 +60,7 @@ class PairCase(Case):
 
 
 class VideoCase(Case):
-    """What SAM 2 gives for two frames of two steps."""
+    """The outputs of SAM 2 for two frames of two steps."""
 
     kinds = ("random", "empty", "full")
     keys = (MASKS, IOUS, SCORES)
@@ -79,7 +79,7 @@ class VideoCase(Case):
 
 
 class MaskVideoCase(VideoCase):
-    """Without presence logits, which the defaults of SAM 2's class do not train."""
+    """Outputs without presence logits, which the defaults of SAM 2's class do not train."""
 
     keys = (MASKS, IOUS)
 

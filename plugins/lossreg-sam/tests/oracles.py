@@ -9,12 +9,12 @@ import lossreg
 
 
 def build(name, **params):
-    """The loss from its config, as a user builds it."""
+    """Build the loss from its config, as a user does."""
     return lossreg.build({"name": name, "params": params})
 
 
 def step(batch=4, masks=3, size=(4, 5), dtype=torch.float64, seed=0, scale=2.0):
-    """Logits (N, M, H, W), target (N, H, W) of 0 and 1, predicted IoU (N, M)."""
+    """Return logits (N, M, H, W), target (N, H, W) of 0 and 1, predicted IoU (N, M)."""
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(batch, masks, *size, generator=generator, dtype=torch.float64) * scale
     t = torch.randint(0, 2, (batch, *size), generator=generator)
@@ -23,7 +23,7 @@ def step(batch=4, masks=3, size=(4, 5), dtype=torch.float64, seed=0, scale=2.0):
 
 
 def ragged(**sizes):
-    """The same, of which example 1 is ignored in part and example 2 whole, by the mark 255."""
+    """Return such a step in which the mark 255 ignores a part of example 1 and all of example 2."""
     x, t, iou = step(**sizes)
     t[1, 1:, 2:], t[2] = 255, 255
     return x, t, iou
@@ -46,13 +46,13 @@ def iou_error(x, t, predicted, threshold):
 
 
 def parts(x, t, predicted, alpha, gamma, smooth, threshold):
-    """focal, dice and iou of one mask."""
+    """Compute focal, dice and iou of one mask."""
     p = 1 / (1 + np.exp(-x))
     return np.array([focal(p, t, alpha, gamma), dice(p, t, smooth), iou_error(x, t, predicted, threshold)])
 
 
 def components(x, t, iou, *, alpha=0.25, gamma=2.0, smooth=1.0, threshold=0.0, ignore_index=None, absent="score"):
-    """(N, 3): focal, dice and iou of each example, the means over its masks."""
+    """Compute focal, dice and iou of each example, (N, 3), the means over its masks."""
     x, t, iou = (tensor.double().numpy() for tensor in (x, t, iou))
     found = np.zeros((len(x), 3))
     for n in range(len(x)):
@@ -63,7 +63,7 @@ def components(x, t, iou, *, alpha=0.25, gamma=2.0, smooth=1.0, threshold=0.0, i
                 continue
             row = parts(x[n, m][kept], pixels, iou[n, m], alpha, gamma, smooth, threshold)
             if pixels.sum() == 0 and absent != "score":
-                # One target serves all masks, so "ignore" leaves none of them: 0, as "zero" gives.
+                # All masks have one target, so "ignore" leaves none of them: 0, the value of "zero".
                 p = 1 / (1 + np.exp(-x[n, m][kept]))
                 row[:2] = p.mean() if absent == "false_positives" else 0.0
             rows.append(row)
@@ -72,7 +72,7 @@ def components(x, t, iou, *, alpha=0.25, gamma=2.0, smooth=1.0, threshold=0.0, i
 
 
 def value_and_gradients(loss, x, t, iou):
-    """The loss, and its gradients to the logits and to the predicted IoU."""
+    """Compute the loss, and its gradients to the logits and to the predicted IoU."""
     leaves = x.detach().clone().requires_grad_(), iou.detach().clone().requires_grad_()
     value = loss(leaves[0], t, leaves[1])
     return value.detach(), *torch.autograd.grad(value, leaves, materialize_grads=True)

@@ -1,4 +1,4 @@
-"""Regions with their texts, and their contrast a second time: in Python numbers, one pair at a time."""
+"""Regions with their texts, and an independent contrast: in Python numbers, one pair at a time."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ VALID = torch.tensor([True, True, False, True, True])
 
 
 def pairs(size=5, width=4, dtype=torch.float64, seed=0):
-    """Region and text embeddings (N, D)."""
+    """Return region and text embeddings (N, D)."""
     generator = torch.Generator().manual_seed(seed)
     made = torch.randn(2, size, width, generator=generator, dtype=torch.float64).to(dtype)
     return made[0].clone().requires_grad_(), made[1].clone().requires_grad_()
 
 
 def scene(**options):
-    """Masks, target, predicted IoU and embeddings of five objects, of which the third is empty."""
+    """Return masks, target, predicted IoU and embeddings of five objects; the third is empty."""
     x, t, iou = step(5, **options)
     t[2] = 0
     return x.requires_grad_(), t, iou.requires_grad_(), *pairs(dtype=x.dtype)
@@ -32,7 +32,7 @@ def unit(x):
 
 
 def one_way(query, keys, captions, valid, scale):
-    """-mean over the positive keys of the log of their softmax, for each valid query."""
+    """Compute -mean of log softmax over the positive keys, for each valid query."""
     found = []
     for i, q in enumerate(query):
         if not valid[i]:
@@ -48,7 +48,7 @@ def one_way(query, keys, captions, valid, scale):
 
 
 def contrast(region, text, caption=None, valid=None, temperature=0.07):
-    """The value of each pair."""
+    """Compute the value of each pair."""
     size = len(region)
     captions = list(range(size)) if caption is None else caption.tolist()
     counted = [True] * size if valid is None else valid.tolist()

@@ -1,4 +1,4 @@
-"""Outputs of SAM 2, and its loss a second time: in numpy, one object at a time, and in plain torch for gradients."""
+"""Outputs of SAM 2, and independent losses: in numpy, one object at a time, and in plain torch for gradients."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ OWN = {
 
 
 def video(frames=2, masks=(3, 1), objects=3, size=(4, 5), dtype=torch.float64, seed=0):
-    """Outputs per frame, one step for each number in `masks`, and targets (T, N, H, W) of 0 and 1."""
+    """Return outputs per frame, one step for each number in `masks`, and targets (T, N, H, W) of 0 and 1."""
     generator = torch.Generator().manual_seed(seed)
 
     def normal(*shape, scale=1.0):
@@ -47,7 +47,7 @@ def video(frames=2, masks=(3, 1), objects=3, size=(4, 5), dtype=torch.float64, s
 
 
 def with_absent(frames=2, masks=(3, 1), **options):
-    """A video whose object 1 is absent from frame 0, and whose object 2 has two equally good masks there."""
+    """Return a video whose object 1 is absent from frame 0, and whose object 2 has two equally good masks there."""
     outs, targets = video(frames, masks, **options)
     targets[0, 1] = 0
     with torch.no_grad():
@@ -57,17 +57,17 @@ def with_absent(frames=2, masks=(3, 1), **options):
 
 
 def leaves(outs):
-    """All tensors that a model would have predicted."""
+    """Return all tensors that a model would have predicted."""
     return [x for frame in outs for key in (MASKS, IOUS, SCORES) for x in frame[key]]
 
 
 def gradients(value, outs):
-    """Those to all of them, 0 where there is none."""
+    """Compute the gradients to all of them, 0 for a tensor without one."""
     return torch.autograd.grad(value, leaves(outs), materialize_grads=True)
 
 
 def changed(outs, function):
-    """The outputs with a function of every tensor."""
+    """Apply a function to every tensor of the outputs."""
     return [{key: [function(x) for x in steps] for key, steps in frame.items()} for frame in outs]
 
 
@@ -90,7 +90,7 @@ def iou_loss(x, t, predicted, absolute):
 
 
 def object_parts(masks, t, ious, score, settings):
-    """The four components of one object in one step, and the index of its chosen mask."""
+    """Compute the four components of one object in one step, and the index of its chosen mask."""
     weights = settings["weight_dict"]
     rows = [
         (
@@ -114,7 +114,7 @@ def object_parts(masks, t, ious, score, settings):
 
 
 def per_object(outs, targets, settings):
-    """(N, 4): the components of each object, summed over frames and steps; and the chosen masks (T, steps, N)."""
+    """Compute components (N, 4) of each object, summed over frames and steps, and chosen masks (T, steps, N)."""
     found, chosen = np.zeros((targets.shape[1], 4)), []
     for frame, target in zip(changed(outs, lambda x: x.detach().double().numpy()), targets.numpy(), strict=True):
         chosen.append([])
@@ -126,7 +126,7 @@ def per_object(outs, targets, settings):
 
 
 def total(outs, targets, settings, chosen):
-    """The weighted loss in plain torch, with the chosen masks given: what autograd differentiates."""
+    """Compute the weighted loss in plain torch, for given chosen masks, so that autograd differentiates it."""
     weights, objects, whole = settings["weight_dict"], targets.shape[1], 0.0
     for frame, target, of_frame in zip(outs, targets.double(), chosen, strict=True):
         for step, best in enumerate(of_frame):

@@ -1,4 +1,4 @@
-"""Text-region contrast: values, gradients, pairs that take no part, the temperature."""
+"""Text-region contrast: values, gradients, excluded pairs, the temperature."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_literal_values_of_two_pairs():
     assert TextRegionContrast(temperature=1.0)(region, region).item() == pytest.approx(math.log(math.e + 1) - 1)
     same = TextRegionContrast(temperature=1.0)(region * 3, region, torch.tensor([4, 4])).item()
     assert same == pytest.approx(math.log(math.e + 1) - 0.5)
-    assert TextRegionContrast()(region[:1], region[1:]) == 0  # nothing to tell it from
+    assert TextRegionContrast()(region[:1], region[1:]) == 0  # no other pair to compare with
 
 
 @each_valid
@@ -86,7 +86,7 @@ def test_the_order_of_pairs_changes_nothing(caption):
 
 
 def test_an_empty_region_takes_no_part():
-    """Its pair is as good as absent, whatever its embeddings hold; its value is 0 and stays in the mean."""
+    """Its pair changes no other value, for any embeddings, NaN included; its own value is 0 and stays in the mean."""
     region, text = pairs()
     loss = TextRegionContrast()
     without = loss(region[VALID], text[VALID], CAPTION[VALID])
@@ -115,7 +115,7 @@ def test_when_all_regions_are_empty_the_loss_is_a_connected_zero():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("temperature", [0.01, 0.07])
 def test_any_embedding_has_a_finite_loss_and_gradient(dtype, temperature):
-    """Of zero, of 1e4, of the least that float16 holds; opposite to its text, and equal to all others."""
+    """Zero, 1e4, the smallest float16; opposite to its text, and equal to all others."""
     region, text = pairs()
     for factor in (0.0, 1e4, -1e4, 6e-8):
         for other in (text, region, -region, torch.ones_like(text), torch.zeros_like(text)):
@@ -160,7 +160,7 @@ def test_the_temperature_is_fixed_or_learned():
 
 
 def test_the_scale_ends_at_one_hundred_and_can_come_back():
-    """Its value is bounded, its gradient that of the bound: clamp would leave none, and no way back."""
+    """Its value is bounded, its gradient that of the bound: clamp would leave no gradient, and no way back."""
     region, text = pairs()
     learned, at = TextRegionContrast(learnable_temperature=True), TextRegionContrast(temperature=0.01)
     with torch.no_grad():

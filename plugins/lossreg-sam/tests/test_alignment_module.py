@@ -1,4 +1,4 @@
-"""Both alignment losses as modules: state, compilers, ranks, what is refused."""
+"""Both alignment losses as modules: state, compilers, ranks, invalid inputs."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def losses():
 
 
 def gradients(loss, caption, mine):
-    """The loss of some of the pairs, and its gradients to all of them and to the parameters."""
+    """Compute the loss of some of the pairs, and its gradients to all of them and to the parameters."""
     given = scene()
     inputs = given if isinstance(loss, SpatialRelevance) else given[3:]
     value = loss(*(each[mine] for each in inputs), *([] if caption is None else [caption[mine]]))
@@ -90,11 +90,11 @@ def test_without_a_process_group_global_is_local():
 @pytest.mark.parametrize(
     "change, error, message",
     [
-        (lambda r, t: (r.tolist(), t), lossreg.DTypeError, "region holds embeddings and must be .* tensor, got list"),
+        (lambda r, t: (r.tolist(), t), lossreg.DTypeError, "region must be .* tensor of embeddings, got list"),
         (
             lambda r, t: (r, t.long()),
             lossreg.DTypeError,
-            "text holds embeddings and must be .* tensor, got torch.int64",
+            "text must be .* tensor of embeddings, got torch.int64",
         ),
         (
             lambda r, t: (r, t[:1]),
@@ -105,13 +105,13 @@ def test_without_a_process_group_global_is_local():
         (lambda r, t: (r[:, :0], t[:, :0]), lossreg.ShapeError, r"\(5, 0\), expected \(N, D\) each"),
         (lambda r, t: (r[:0], t[:0]), lossreg.ShapeError, "the batch is empty; skip empty batches in the loader"),
         (lambda r, t: (r, t, CAPTION[:1]), lossreg.ShapeError, r"caption has shape \(1,\), expected \(5,\): one value"),
-        (lambda r, t: (r, t, CAPTION * 1.0), lossreg.DTypeError, "caption holds integers, .* got torch.float32"),
+        (lambda r, t: (r, t, CAPTION * 1.0), lossreg.DTypeError, "caption must be integers, .* got torch.float32"),
         (lambda r, t: (r, t, ["a"] * 5), lossreg.DTypeError, "caption must be a tensor, got list"),
         (lambda r, t: (r, t, None, VALID[:, None]), lossreg.ShapeError, r"valid has shape \(5, 1\), expected \(5,\)"),
         (
             lambda r, t: (r, t, None, VALID.int()),
             lossreg.InputError,
-            "valid is a bool tensor, .* got torch.int32; use ",
+            "valid must be a bool tensor, .* got torch.int32; use ",
         ),
     ],
 )

@@ -49,7 +49,7 @@ def test_the_result_is_connected(name):
 
 @each_name
 def test_an_ignored_pixel_gets_a_gradient_of_exactly_zero(name):
-    """Even where its logit is NaN, and value and other gradients do not notice."""
+    """Even where its logit is NaN; value and other gradients do not change."""
     x, t, iou = ragged()
     ignored = (t == 255).unsqueeze(1).expand_as(x)
     loss = build(name, ignore_index=255)
@@ -74,7 +74,7 @@ def test_a_batch_that_is_ignored_whole_costs_zero_with_a_zero_gradient(name):
 
 @each_name
 def test_values_per_example_average_to_the_total_and_follow_the_batch(name):
-    """Permuted with it, halved with it, and the same alone; an example that is ignored whole stays in the mean as 0."""
+    """Permuted with it, halved with it, and the same alone; an example that is all ignored stays in the mean as 0."""
     x, t, iou = ragged()
     loss, none = (build(name, ignore_index=255, reduction=r) for r in ("mean", "none"))
     values = none(x, t, iou)
@@ -100,7 +100,7 @@ ABSENT = {
 
 @pytest.mark.parametrize("absent", ABSENT)
 def test_empty_masks_have_the_value_and_the_gradient_of_their_policy(absent):
-    """Focal and Dice take the policy's value; the IoU of an empty mask stays a label."""
+    """Focal and Dice have the policy's value; the IoU of an empty mask stays a label."""
     x, t = torch.zeros(1, 1, 64, 64, dtype=torch.float64), torch.zeros(1, 64, 64, dtype=torch.bool)
     iou = torch.full((1, 1), 0.3, dtype=torch.float64)
     value, to_logits, to_iou = value_and_gradients(build("sam", absent=absent), x, t, iou)

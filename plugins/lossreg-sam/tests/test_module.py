@@ -34,7 +34,7 @@ def assert_compiled_agrees(loss, backend):
 @pytest.mark.usefixtures("no_graphs_of_other_tests")
 @each_name
 def test_the_losses_compile_to_one_graph(name):
-    """Under the debug switch too: what cannot be compiled is left out of the graph."""
+    """Under the debug switch too: its checks, which cannot be compiled, are left out of the graph."""
     with lossreg.debug_checks():
         assert_compiled_agrees(build(name, ignore_index=255), "aot_eager")
 
@@ -108,7 +108,7 @@ def test_they_are_found_by_their_tags():
     ids=["sam", "sam and the IoU again", "another threshold"],
 )
 def test_all_terms_of_a_step_take_one_pass(monkeypatch, config, passes):
-    """Forward and backward; a threshold of its own takes a pass of its own, which has no gradient."""
+    """Forward and backward; another threshold takes a second pass, which has no gradient."""
     calls, original = [], op._module
 
     class Counting:

@@ -9,7 +9,7 @@ import lossreg
 
 from .oracles import build, step
 
-# Parameter -> two values, of which each result differs from the other.
+# Parameter -> two values with different results.
 TABLE = {
     "iou_prediction": {"threshold": (0.0, 1.0), "ignore_index": (None, 1), "reduction": ("mean", "sum")},
     "sam": {
@@ -28,7 +28,7 @@ ROWS = [pytest.param(name, key, id=f"{name}-{key}") for name, row in TABLE.items
 
 
 def result(name, params):
-    """The value; the first example has no target pixel."""
+    """Compute the value; the first example has no target pixel."""
     x, t, iou = step()
     t[0] = 0
     return build(name, **params)(x, t, iou).item()
@@ -42,14 +42,14 @@ def test_the_table_has_exactly_the_parameters_of_the_manifest(name):
 
 @pytest.mark.parametrize("name, key", ROWS)
 def test_changing_a_parameter_changes_the_result(name, key):
-    """No parameter is accepted and dropped."""
+    """No parameter is accepted and ignored."""
     one, other = (result(name, {key: value}) for value in TABLE[name][key])
     assert abs(one - other) > 1e-6
 
 
 def test_each_policy_for_absent_masks_is_another_value():
     assert len({result("sam", {"absent": a}) for a in ("score", "ignore", "zero", "false_positives")}) == 4 - 1
-    # One example without target pixels: to leave its masks out and to count them as 0 is the same.
+    # For one example without target pixels, leaving its masks out equals counting them as 0.
     assert result("sam", {"absent": "ignore"}) == result("sam", {"absent": "zero"})
 
 

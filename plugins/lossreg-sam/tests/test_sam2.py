@@ -1,4 +1,4 @@
-"""The loss of SAM 2 equals its formula, written twice more: components, gradients, the mask that is chosen."""
+"""The loss of SAM 2 equals two independent formulas: components, gradients, the chosen mask."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_every_component_equals_the_formula(masks, switches, own):
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-13)
 
 
-def test_the_cases_hold_what_they_are_for():
+def test_the_cases_contain_different_choices_and_a_tie():
     """Different masks are chosen, and the tie is at the least cost: the first of the two wins."""
     outs, targets = with_absent()
     _, chosen = per_object(outs, targets, RELEASED)
@@ -103,7 +103,7 @@ def test_literal_values_of_one_object():
 
 
 def test_the_choice_is_by_the_weighted_cost():
-    """One mask is better by focal, the other by Dice: the weights decide, and decide what is trained."""
+    """One mask is better by focal, the other by Dice: the weights decide which one is trained."""
     masks = torch.tensor([[[[-6.0] * 25], [[-1.0] * 24 + [6.0]]]], dtype=torch.float64).requires_grad_()
     targets = torch.zeros(1, 1, 1, 25)
     targets[..., -1] = 1
@@ -139,7 +139,7 @@ def test_an_absent_object_trains_nothing_but_its_score():
 
 
 def test_nan_shows_whether_or_not_the_object_is_there():
-    """SAM 2 multiplies by 0 what is absent, which NaN survives: a finite loss would hide what ruins the gradient."""
+    """SAM 2 multiplies absent objects by 0, which NaN survives; a finite loss would hide a NaN gradient."""
     for key in (MASKS, IOUS):
         outs, targets = video(frames=1, masks=(3,))
         targets[0, 1] = 0

@@ -1,4 +1,4 @@
-"""The loss of SAM 2 as a module: what trainers take, what is read, compilers, types and batches."""
+"""The loss of SAM 2 as a module: the trainer's dict, reads of the masks, compilers, types and batches."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from .oracles_sam2 import (
 )
 
 
-def test_as_dict_is_what_the_trainer_of_sam_2_takes():
-    """It pops the total to train on, scales it in place, and logs the rest."""
+def test_as_dict_fits_the_trainer_of_sam_2():
+    """The trainer pops the total, scales it in place, and logs the rest."""
     outs, targets = video()
     loss = SAM2()
     found = loss.as_dict(outs, targets)
@@ -44,7 +44,7 @@ def test_as_dict_is_what_the_trainer_of_sam_2_takes():
     assert not any(value.requires_grad or value.ndim for value in found.values())
     assert sum(RELEASED["weight_dict"][k] * v.item() for k, v in found.items()) == pytest.approx(core.item() / 2)
     assert "total_loss" in loss.as_dict(outs, targets, total_key="total_loss")
-    with pytest.raises(lossreg.InputError, match="total_key='loss_mask' is a component; name the total otherwise"):
+    with pytest.raises(lossreg.InputError, match="total_key='loss_mask' is the name of a component; choose another"):
         loss.as_dict(outs, targets, total_key="loss_mask")
 
 
@@ -61,7 +61,7 @@ def test_a_loss_keeps_nothing_and_changes_nothing():
 
 @pytest.fixture
 def calls(monkeypatch):
-    """The shapes of what the passes read, and the masks of which a gradient was asked."""
+    """Record the shapes that the passes read, and the masks with a gradient."""
     found, original = {"forward": [], "backward": []}, op._module
 
     class Watching:
@@ -81,7 +81,7 @@ def calls(monkeypatch):
 
 
 def test_each_step_is_read_once_and_its_chosen_masks_once_more(calls):
-    """All M masks share the target in one pass; the backward is asked for one mask of each object that is present."""
+    """All M masks share the target in one pass; the backward pass reads one mask of each present object."""
     outs, targets = video(frames=2, masks=(3, 1), size=(4, 5))
     targets[0, 1] = 0
     SAM2()(outs, targets).backward()
@@ -178,7 +178,7 @@ SHARES = [3, 0, 1]  # objects on each rank, of four
 
 
 def rank_main(rank, shares, folder):
-    """What each process does: the loss and its gradient of its share, and what it sent."""
+    """Run one rank: the loss of its share, the gradient, and the numbers sent to the others."""
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=len(shares))
     original, sizes = dist.all_reduce, []
 

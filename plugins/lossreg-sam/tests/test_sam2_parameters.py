@@ -1,4 +1,4 @@
-"""The parameters of the loss of SAM 2: presets, what wins over them, what is refused."""
+"""The parameters of the loss of SAM 2: presets, parameters that override them, invalid values."""
 
 from __future__ import annotations
 
@@ -81,10 +81,10 @@ def test_changing_a_parameter_changes_the_result(name):
 @pytest.mark.parametrize(
     "params, message",
     [
-        ({"preset": "sam3"}, "preset is 'constructor' or 'sam2.1', got 'sam3'"),
+        ({"preset": "sam3"}, "preset must be 'constructor' or 'sam2.1', got 'sam3'"),
         (
             {"preset": "constructor"},
-            "has no weights of its own; give weight_dict with loss_mask, loss_dice, loss_iou, lo",
+            "has no default weights; give weight_dict with loss_mask, loss_dice, loss_iou, lo",
         ),
         (
             {"weight_dict": {**RELEASED["weight_dict"], "loss_box": 1.0}},
@@ -98,8 +98,8 @@ def test_wrong_parameters_are_refused(params, message):
         SAM2(**params)
 
 
-def test_a_config_says_all_of_this():
-    """Through the schema: wrong types, ranges and names are refused by name, integers of a YAML are numbers."""
+def test_all_parameters_in_a_config():
+    """By the schema: wrong types, ranges and names raise with the parameter's name; a YAML's integers are numbers."""
     with lossreg.losses.scope() as registry:
         if "sam2" not in registry:
             registry.register("sam2")(SAM2)

@@ -20,7 +20,7 @@ WEIGHTS = {"focal_weight": 3.0, "dice_weight": 2.0, "iou_weight": 0.5}
 @each_caption
 @pytest.mark.parametrize("alignment_weight", [1.0, 0.3])
 def test_spatial_relevance_is_the_loss_of_the_masks_and_the_contrast(alignment_weight, caption):
-    """Each as it is alone; a region whose target is empty takes no part in the contrast."""
+    """Each has its value alone; a region whose target is empty is left out of the contrast."""
     inputs = scene()
     loss = SpatialRelevance(**WEIGHTS, alignment_weight=alignment_weight, temperature=0.2)
     output = loss.evaluate(*inputs, *([] if caption is None else [caption]))

@@ -1,4 +1,4 @@
-"""Both losses equal their formulas, written a second time in numpy; literals where a hand can compute them."""
+"""Both losses equal independent formulas in numpy, and literals that were computed by hand."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WEIGHTS = {"focal_weight": 3.0, "dice_weight": 2.0, "iou_weight": 0.5}
 @pytest.mark.parametrize("absent", ["score", "ignore", "zero", "false_positives"])
 @pytest.mark.parametrize("own", [{}, OWN, {"alpha": None, "gamma": 0.0}], ids=["defaults", "own", "plain"])
 def test_sam_is_the_weighted_sum_of_focal_dice_and_iou(own, absent):
-    """One example has no target pixels, one is ignored in part and one whole."""
+    """One example has no target pixels, one is ignored in part and one is all ignored."""
     x, t, iou = ragged()
     t[0] = 0
     output = build("sam", ignore_index=255, absent=absent, **own, **WEIGHTS).evaluate(x, t, iou)

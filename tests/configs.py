@@ -8,7 +8,7 @@ import math
 from hypothesis import strategies as st
 
 import lossreg
-from lossreg.config.validation import parameters
+from lossreg.config.resolution import parameters
 
 # JSON Schema calls 1.0 an integer, validate does not: the one intended difference. So no whole floats here.
 junk_leaves = st.one_of(

@@ -8,15 +8,18 @@ from __future__ import annotations
 import ast
 import keyword
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from lossreg.config.json_schema import Names
-from lossreg.config.validation import registry_of
+from lossreg.config.resolution import registry_of
 from lossreg.discovery.manifest import package_folder, source_file
 from lossreg.errors import LossregError, ManifestError
-from lossreg.parameters.types import LOSS, TENSOR, role_of
+from lossreg.parameters.kinds import record_of
+from lossreg.parameters.record import Record
+from lossreg.parameters.scalars import literal_type
+from lossreg.parameters.slots import Slot
+from lossreg.parameters.types import LOSS
 from lossreg.registry.entry import Entry
 
 _HEAD = """\
@@ -41,8 +44,6 @@ _BUILD = """\
 @overload
 def build(config: {config}, *, providers: Collection[str] | None = None) -> {result}: ..."""
 
-_PLAIN = {"number": "float", "integer": "int", "string": "str", "boolean": "bool", "null": "None"}
-
 
 def write(directory: Path) -> Path:
     """Write the stub to `directory`/lossreg/__init__.pyi, and return where it is.
@@ -64,7 +65,7 @@ def write(directory: Path) -> Path:
 
 def stub() -> str:
     """The text of the stub: the same for the same environment."""
-    entries = [entry for entry in registry_of(LOSS).entries() if not entry.off]
+    entries = [entry for entry in registry_of(LOSS).entries() if not entry.disabled_reason]
     writer = _Writer()
     losses = [writer.loss(entry) for entry in entries]
     roles = writer.roles()
@@ -93,25 +94,27 @@ class _Writer:
         self.classes: list[str] = []
         self.used = {LOSS: "Loss"}  # roles
         self.taken: set[str] = set()
+        self.names = Names(LOSS)
 
     def loss(self, entry: Entry) -> tuple[str, str]:
         """The types of the config of a loss, and of what is built from it."""
         name = self.unique(camel(entry.full_name))
-        names = Names(entry, LOSS)
+        names = self.names.of(entry)
         schema = entry.metadata.get("parameters")
         required = bool(schema and schema.get("required"))
         params = "Mapping[str, object]"
         if schema:
             params = f"{name}Params | Mapping[str, _Unknown]"
-            self.classes.append(self.record(f"{name}Params", schema, str(entry.metadata.get("summary", ""))))
+            summary = str(entry.metadata.get("summary", ""))
+            self.classes.append(self.record(f"{name}Params", record_of(schema), summary))
         fields = {
-            "name": f"Required[{literal(names.short + names.full)}]",
+            "name": f"Required[{literal_type(names.free)}]",
             "params": f"Required[{params}]" if required else f"{params} | None",
-            "provider": literal([entry.provider]),
+            "provider": literal_type([entry.provider]),
             "version": "str",
         }
         self.classes.append(_class(f"{name}Config", fields))
-        bare = "" if required else literal(names.short + names.full) + " | "
+        bare = "" if required else literal_type(names.free) + " | "
         return f"{bare}{name}Config", self.result(entry, f"_{name}")
 
     def result(self, entry: Entry, alias: str) -> str:
@@ -123,51 +126,32 @@ class _Writer:
         self.imports.add(f"from {module} import {outer} as {alias}")
         return f"{alias}{dot}{inner}"
 
-    def record(self, name: str, schema: Mapping[str, Any], summary: str = "", base: str = "TypedDict") -> str:
-        """A TypedDict of the parameters."""
-        required = schema.get("required", ())
+    def record(self, name: str, record: Record, summary: str = "", base: str = "TypedDict") -> str:
+        """Write a TypedDict of named parameters."""
         fields = {}
-        for key, part in schema["properties"].items():
-            written = self.type(part, f"{name}{camel(key)}")
-            fields[key] = f"Required[{written}]" if key in required else written
+        for key, kind in record.fields.items():
+            written = kind.python_type(self.nested, f"{name}{camel(key)}")
+            fields[key] = f"Required[{written}]" if key in record.required else written
         return _class(name, fields, summary, base)
 
-    def type(self, schema: Mapping[str, Any], name: str) -> str:
-        """The type of what a schema accepts. `name`: for a class of its own, if it needs one."""
-        role = role_of(schema)
-        if role == TENSOR:
-            return "Numbers"
-        if role is not None:
-            return self.nested(role, schema, name)
-        if "anyOf" in schema:
-            return " | ".join(dict.fromkeys(self.type(part, name) for part in schema["anyOf"]))
-        if "enum" in schema or "const" in schema:
-            return literal(schema.get("enum", [schema.get("const")]))
-        kind = schema.get("type", "")
-        if kind == "array":
-            parts = schema.get("prefixItems", [schema.get("items", {})])
-            return f"Sequence[{' | '.join(dict.fromkeys(self.type(part, name) for part in parts))}]"
-        if kind == "object":
-            values = schema.get("additionalProperties")
-            return f"Mapping[str, {self.type(values, name) if isinstance(values, dict) else 'object'}]"
-        return _PLAIN.get(kind, "object")
-
-    def nested(self, role: str, schema: Mapping[str, Any], name: str) -> str:
-        """A name, or a mapping whose name and keys are checked, whose parameters are not."""
-        prefix = self.used.setdefault(role, self.unique(camel(role)))
+    def nested(self, slot: Slot, name: str) -> str:
+        """Write the type of a slot: a name, or a mapping. Name and keys are checked, parameters are not."""
+        prefix = self.used.setdefault(slot.role, self.unique(camel(slot.role)))
         mapping = f"{prefix}Dict"
-        if schema.get("properties"):
+        if slot.siblings.fields:
             mapping = self.unique(f"{name}Dict")
-            self.classes.append(self.record(mapping, schema, base=f"{prefix}Dict"))
-        bare = "" if schema.get("required") else f"{prefix}Name | "
+            self.classes.append(self.record(mapping, slot.siblings, base=f"{prefix}Dict"))
+        bare = "" if slot.siblings.required else f"{prefix}Name | "
         return f"{bare}{mapping} | Mapping[str, _Unknown]"
 
     def roles(self) -> Iterator[str]:
         """For each role in use its names, and a mapping with one of them."""
         for role, prefix in sorted(self.used.items()):
             entries = [entry for entry in registry_of(role).entries() if role == LOSS or role in (entry.tags or ())]
-            usable = [Names(entry, role) for entry in entries if not entry.off]
-            names = literal([name for each in usable for name in each.short + each.full])
+            known = Names(role)
+            names = literal_type(
+                name for entry in entries if not entry.disabled_reason for name in known.of(entry).free
+            )
             params = "Mapping[str, object] | None"
             fields = {"name": f"Required[{prefix}Name]", "params": params, "provider": "str", "version": "str"}
             yield f"\n{prefix}Name: TypeAlias = {names}\n\n" + _class(f"{prefix}Dict", fields)
@@ -183,15 +167,6 @@ class _Writer:
 def camel(name: str) -> str:
     """`segmentation/log_cosh_dice` as `SegmentationLogCoshDice`."""
     return "".join(word[:1].upper() + word[1:] for word in re.split(r"[\W_]+", name))
-
-
-def literal(values: Iterable[Any]) -> str:
-    """The type of these values. Literal has no floats, and needs at least one value."""
-    given = list(values)
-    plain = dict.fromkeys(repr(value) for value in given if not isinstance(value, float))
-    types = [f"Literal[{', '.join(plain)}]"] * bool(plain)
-    types += ["float"] * any(isinstance(value, float) for value in given)
-    return " | ".join(types) or "Never"
 
 
 def _class(name: str, fields: Mapping[str, str], summary: str = "", base: str = "TypedDict") -> str:

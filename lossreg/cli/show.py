@@ -12,7 +12,7 @@ import typer
 
 from lossreg.discovery.manifest import source_file
 from lossreg.messages import is_installed, printable
-from lossreg.parameters.wording import words
+from lossreg.parameters.kinds import kind_of
 from lossreg.registries import losses, parts
 from lossreg.registry.entry import Entry
 
@@ -63,7 +63,7 @@ def _parameters(schema: Mapping[str, Any]) -> list[str]:
     lines = []
     for name, part in schema["properties"].items():
         default = f" = {_value(part['default'])}" if "default" in part else ""
-        lines.append(f"{name}{default}    {words(part)}")
+        lines.append(f"{name}{default}    {kind_of(part).words()}")
         lines += [f"    {line}" for line in textwrap.wrap(part.get("description", ""), width)]
     return lines
 

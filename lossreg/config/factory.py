@@ -7,12 +7,14 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, cast
 
 from lossreg.config.model import ConfigLike, checked
-from lossreg.config.validation import parameters, registry_of
+from lossreg.config.resolution import parameters, registry_of
 from lossreg.errors import LossregError, Problem, ProviderError
 from lossreg.messages import invalid, join
-from lossreg.parameters.traverse import map_nested
-from lossreg.parameters.types import FUNCTIONS, LOSS, TENSOR, role_of
-from lossreg.parameters.validator import Schema
+from lossreg.parameters.kind import Kind
+from lossreg.parameters.kinds import record_of
+from lossreg.parameters.record import Record
+from lossreg.parameters.slots import FunctionName, Slot
+from lossreg.parameters.types import LOSS
 from lossreg.registries import hooks
 from lossreg.registry.importing import import_target
 
@@ -56,13 +58,8 @@ def _construct(config: dict[str, Any], path: str, role: str) -> nn.Module:
     full_name = f"{config['provider']}/{config['name']}"
     registry.get(full_name)
     entry = registry.entry(full_name)  # loaded
-    properties = parameters(entry, registry)["properties"]
     where = join(path, "params")
-    arguments = {
-        # Copied: what a constructor does to a list must not change the config.
-        name: map_nested(properties[name], copy.deepcopy(value), join(where, name), _argument)
-        for name, value in config["params"].items()
-    }
+    arguments = _arguments(record_of(parameters(entry, registry)), config["params"], where)
     try:
         module: nn.Module = hooks().call("lossreg_build", entry=entry, params=arguments)
     except Exception as error:  # whatever a constructor raises is an answer to these parameters
@@ -74,19 +71,24 @@ def _construct(config: dict[str, Any], path: str, role: str) -> nn.Module:
     return cast("nn.Module", module)
 
 
-def _argument(slot: Schema, value: Any, at: str) -> Any:
-    """What a constructor is given for a value that is not plain: a module, a tensor or a function."""
-    if FUNCTIONS in slot:
-        return _function(slot[FUNCTIONS][value], at)  # the manifest's target, never the config's
-    role = role_of(slot) or LOSS
-    if role == TENSOR:
+def _arguments(record: Record, values: dict[str, Any], path: str) -> dict[str, Any]:
+    """Build the arguments of a constructor from validated values."""
+    return {
+        # Copied, so that a constructor which changes a list does not change the config.
+        name: record.fields[name].map(copy.deepcopy(value), join(path, name), _argument)
+        for name, value in values.items()
+    }
+
+
+def _argument(kind: Kind, value: Any, at: str) -> Any:
+    """Build the module, function or tensor that a value stands for."""
+    if isinstance(kind, FunctionName):
+        return _function(kind.targets[value], at)  # the manifest's target, never the config's
+    if not isinstance(kind, Slot):
         return _tensor(value, at)
-    module = _construct(value, at, role)
-    siblings = slot.get("properties")
-    if siblings is None:
-        return module
-    beside = {key: map_nested(siblings[key], value[key], join(at, key), _argument) for key in siblings if key in value}
-    return {"loss": module} | beside
+    module = _construct(value, at, kind.role)
+    beside = {key: value[key] for key in kind.siblings.fields if key in value}
+    return {"loss": module} | _arguments(kind.siblings, beside, at) if "properties" in kind.schema else module
 
 
 def _function(target: str, at: str) -> Any:

@@ -1,23 +1,24 @@
 """JSON Schema (2020-12) of every valid config.
 
 One definition for losses, one for each role of parts. The name decides by if/then which parameters are checked, never
-by oneOf: a validator then reports the mistake at its place in the config, not that none of many variants match.
+by oneOf: a validator then reports the mistake at its place in the config, and no error of the other variants.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
-from lossreg.config.validation import KEYS, parameters, registry_of
+from lossreg.config.resolution import parameters, registry_of
 from lossreg.errors import DisabledError, LossregError, NotFoundError
-from lossreg.parameters.types import FUNCTIONS, LOSS, TENSOR, reference, role_of
-from lossreg.parameters.validator import Schema
+from lossreg.parameters.kind import Schema
+from lossreg.parameters.kinds import record_of
+from lossreg.parameters.record import Record
+from lossreg.parameters.slots import OPEN, closed
+from lossreg.parameters.types import LOSS, TENSOR, reference, role_of
 from lossreg.registries import losses
 from lossreg.registry.entry import Entry
-
-_OPEN = "/$defs/open"  # of a definition: without the check that no other keys are there, which a slot may allow
 
 _TENSOR = {"type": ["number", "array"], "items": reference(TENSOR)}
 
@@ -25,12 +26,12 @@ _TENSOR = {"type": ["number", "array"], "items": reference(TENSOR)}
 def json_schema(
     names: Iterable[str] | None = None, *, providers: Collection[str] | None = None, at: str = ""
 ) -> dict[str, Any]:
-    """What `validate` accepts, for editors and other tools.
+    """Return the schema of the configs that `validate` accepts, for editors and other tools.
 
     Args:
-        names: the losses to include; None for all that can be described. Losses nested in others are of these, too.
+        names: the losses to include, nested ones too; None for all that can be described.
         providers: include only the losses and parts of these providers.
-        at: where in a file the loss is, such as "training.loss"; whatever else the file holds is accepted.
+        at: the place of the loss in a file, such as "training.loss"; the rest of the file is not checked.
     Raises:
         NotFoundError, ProviderError: a named loss is unknown or broken, or a provider has no loss.
     """
@@ -52,7 +53,14 @@ def json_schema(
     }
 
 
-_Described = dict[str, tuple[Entry, Schema]]  # by full name, with the schema of the parameters
+class Described(NamedTuple):
+    """An entry and its parameters."""
+
+    entry: Entry
+    record: Record
+
+
+_Described = dict[str, Described]  # by full name
 
 
 def _check_providers(providers: Collection[str] | None) -> None:
@@ -70,21 +78,21 @@ def _described(entries: Iterable[Entry], role: str = LOSS) -> _Described:
     return found
 
 
-def _describe(entry: Entry, role: str) -> tuple[str, tuple[Entry, Schema]]:
+def _describe(entry: Entry, role: str) -> tuple[str, Described]:
     registry = registry_of(role)
-    if entry.off:
-        raise DisabledError(entry.off, name=entry.name, reason=entry.reason)
-    described = parameters(entry, registry)
-    # Asked for again: one that had to be loaded has told its other names by now.
-    return entry.full_name, (registry.entry(entry.full_name), described)
+    if entry.disabled_reason:
+        raise DisabledError(entry.disabled_reason, name=entry.name, reason=entry.reason)
+    record = record_of(parameters(entry, registry))
+    # Looked up again: loading it may have added aliases.
+    return entry.full_name, Described(registry.entry(entry.full_name), record)
 
 
 def _roles(schema: Any) -> Iterator[str]:
-    """What the references in a schema lead to."""
+    """Yield the role of each reference in a schema."""
     if isinstance(schema, dict):
         target = role_of(schema)
         if target is not None:
-            yield target.removesuffix(_OPEN)
+            yield target.removesuffix(OPEN)
         schema = list(schema.values())
     if isinstance(schema, list):
         for part in schema:
@@ -92,25 +100,66 @@ def _roles(schema: Any) -> Iterator[str]:
 
 
 def _placed(at: str) -> Schema:
-    """A reference to the loss, at a place in a larger file."""
+    """Return a reference to the loss, at a place in a larger file."""
     schema = reference(LOSS)
     for step in reversed([step for step in at.split(".") if step]):
         schema = {"type": "object", "properties": {step: schema}, "required": [step]}
     return schema
 
 
+class Spellings(NamedTuple):
+    """The names of an entry: short ones, provider/name, and short ones that need the provider beside them."""
+
+    short: list[str]
+    full: list[str]
+    tied: list[str]
+
+    @property
+    def free(self) -> list[str]:
+        """Return the names that need no provider beside them."""
+        return self.short + self.full
+
+
+class Names:
+    """All names of a registry and the entry of each."""
+
+    def __init__(self, role: str) -> None:
+        registry = registry_of(role)
+        self._entries: dict[str, str] = {}  # the full name of each name's entry; empty if several tie
+        for entry in registry.entries():
+            for short in entry.spellings():
+                for name in (short, f"{entry.provider}/{short}"):
+                    if name not in self._entries:
+                        self._entries[name] = registry.entry(name).full_name if name in registry else ""
+
+    def of(self, entry: Entry) -> Spellings:
+        """Return the names of one entry."""
+        spellings = list(dict.fromkeys(entry.spellings()))
+        reached = {name for name in spellings if self._entries.get(name) == entry.full_name}
+        full = {name: f"{entry.provider}/{name}" for name in spellings}
+        full = {name: path for name, path in full.items() if self._entries.get(path) == entry.full_name}
+        tied = [name for name in spellings if name not in reached and name in full]
+        return Spellings([name for name in spellings if name in reached], list(full.values()), tied)
+
+
+class _Variant(NamedTuple):
+    """An entry among those of one role."""
+
+    entry: Entry
+    record: Record
+    names: Spellings
+
+
 def _definition(role: str, described: _Described, providers: Collection[str] | None) -> Schema:
-    """A config of this role: a name alone, or a mapping with no keys but its own."""
-    chosen = [pair for pair in described.values() if providers is None or pair[0].provider in providers]
-    spelled = [(entry, schema, Names(entry, role)) for entry, schema in chosen]
-    tied: dict[str, list[Entry]] = {}
-    for entry, _, names in spelled:
-        for name in names.tied:
-            tied.setdefault(name, []).append(entry)
+    """Return the schema of a config of this role: a name alone, or a mapping with no keys but its own."""
+    names = Names(role)
+    chosen = [each for each in described.values() if providers is None or each.entry.provider in providers]
+    variants = [_Variant(*each, names.of(each.entry)) for each in chosen]
+    tied = _tied(variants)
     # Sorted with names before aliases like DiceLoss: editors offer them in this order.
-    short = sorted({name for _, _, names in spelled for name in names.short} | {*tied}, key=str.swapcase)
-    full = sorted((name for _, _, names in spelled for name in names.full), key=str.swapcase)
-    bare = {name for _, schema, names in spelled if not schema.get("required") for name in names.short + names.full}
+    short = sorted({name for each in variants for name in each.names.short} | {*tied}, key=str.swapcase)
+    full = sorted((name for each in variants for name in each.names.full), key=str.swapcase)
+    bare = {name for each in variants if not each.record.required for name in each.names.free}
     mapping = {
         "properties": {
             "name": {"enum": [*short, *full], "description": f"of the {role}: name, alias or provider/name"},
@@ -119,53 +168,42 @@ def _definition(role: str, described: _Described, providers: Collection[str] | N
             "version": {"type": "string", "description": "what a saved config was built with; not checked"},
         },
         "required": ["name"],
-        "allOf": [
-            *(_tie(name, entries, spelled) for name, entries in sorted(tied.items())),
-            *(_variant(entry, schema, names, tied) for entry, schema, names in spelled),
-        ],
+        "allOf": [*_ties(tied, variants), *(_rule(each, tied) for each in variants)],
     }
-    return {
-        **_closed(role, {}),
-        "$defs": {
-            "open": {
-                "type": ["string", "object"],
-                "if": {"type": "string"},
-                "then": {"enum": [name for name in [*short, *full] if name in bare]},
-                "else": mapping,
-            }
-        },
+    opened = {
+        "type": ["string", "object"],
+        "if": {"type": "string"},
+        "then": {"enum": [name for name in [*short, *full] if name in bare]},
+        "else": mapping,
     }
+    return {**closed(role), "$defs": {"open": opened}}
 
 
-class Names:
-    """What leads to an entry: short names, provider/name, and names that need the provider beside them."""
-
-    def __init__(self, entry: Entry, role: str) -> None:
-        registry = registry_of(role)
-
-        def leads(name: str) -> bool:
-            return name in registry and registry.entry(name).full_name == entry.full_name
-
-        spellings = list(dict.fromkeys(entry.spellings()))
-        self.full = [name for name in (f"{entry.provider}/{name}" for name in spellings) if leads(name)]
-        self.short = [name for name in spellings if leads(name)]
-        self.tied = [name for name in spellings if name not in self.short and f"{entry.provider}/{name}" in self.full]
+def _tied(variants: list[_Variant]) -> dict[str, list[str]]:
+    """Return the providers of each name that several share."""
+    tied: dict[str, list[str]] = {}
+    for each in variants:
+        for name in each.names.tied:
+            tied.setdefault(name, []).append(each.entry.provider)
+    return tied
 
 
-def _tie(name: str, entries: list[Entry], spelled: list[tuple[Entry, Schema, Names]]) -> Schema:
-    """Which providers a shared name has, and that one must be said unless the name has an owner."""
-    owners = [entry.provider for entry, _, names in spelled if name in names.short]
-    named = {"provider": {"enum": sorted({*owners, *(entry.provider for entry in entries)})}}
-    return {"if": _when([name]), "then": {"properties": named} | ({} if owners else {"required": ["provider"]})}
+def _ties(tied: dict[str, list[str]], variants: list[_Variant]) -> Iterator[Schema]:
+    """Yield a rule for each name that several providers share: `provider` is required unless one of them owns it."""
+    owners = {name: each.entry.provider for each in variants for name in each.names.short}
+    for name, sharing in sorted(tied.items()):
+        owned = [owners[name]] if name in owners else []
+        named = {"provider": {"enum": sorted({*owned, *sharing})}}
+        yield {"if": _when([name]), "then": {"properties": named} | ({} if owned else {"required": ["provider"]})}
 
 
-def _variant(entry: Entry, described: Schema, names: Names, tied: Collection[str]) -> Schema:
-    """If the name is the entry's, then the parameters are."""
-    required = bool(described.get("required"))
-    written = _written(described)
+def _rule(variant: _Variant, tied: Collection[str]) -> Schema:
+    """Return a rule: if the name is the entry's, then the parameters are."""
+    entry, record, names = variant
+    written = record.standard_schema()
     own = {"provider": {"const": entry.provider}}
     contested = [name for name in names.short if name in tied]
-    conditions = [_when([name for name in names.short + names.full if name not in contested])]
+    conditions = [_when([name for name in names.free if name not in contested])]
     if contested:
         conditions.append(_when(contested, **own))
     if names.tied:
@@ -175,63 +213,11 @@ def _variant(entry: Entry, described: Schema, names: Names, tied: Collection[str
         "then": {
             "title": entry.name,
             "description": entry.metadata.get("summary", ""),
-            "properties": {"params": written if required else written | {"type": ["object", "null"]}, **own},
-            **({"required": ["params"]} if required else {}),
+            "properties": {"params": written if record.required else written | {"type": ["object", "null"]}, **own},
+            **({"required": ["params"]} if record.required else {}),
         },
     }
 
 
 def _when(names: list[str], **others: Schema) -> Schema:
     return {"properties": {"name": {"enum": names}, **others}, "required": ["name"]}
-
-
-def _closed(role: str, siblings: Schema) -> Schema:
-    """A config that allows no keys but its own and those of its slot."""
-    keys = {**dict.fromkeys(KEYS, True), **{key: _written(part) for key, part in siblings.items()}}
-    return {"allOf": [reference(role + _OPEN)], "properties": keys, "additionalProperties": False}
-
-
-def _written(schema: Schema) -> Schema:
-    """The schema of a parameter as others read it: nested configs closed, alternatives told by their types."""
-    role = role_of(schema)
-    if role not in (None, TENSOR) and "properties" in schema:
-        rest = {key: part for key, part in schema.items() if key not in ("$ref", "properties")}
-        # A bare name has no place for the keys that its slot requires.
-        named = {"type": "object"} if schema.get("required") else {}
-        return rest | named | _closed(role or LOSS, schema["properties"])
-    written = {key: part for key, part in schema.items() if key != FUNCTIONS}
-    for key in ("items", "additionalProperties"):
-        if isinstance(written.get(key), dict):
-            written[key] = _written(written[key])
-    if "properties" in written:
-        written["properties"] = {name: _written(part) for name, part in written["properties"].items()}
-    if "prefixItems" in written:
-        written["prefixItems"] = [_written(part) for part in written["prefixItems"]]
-    return written | _alternatives(written.pop("anyOf")) if "anyOf" in written else written
-
-
-def _alternatives(parts: list[Schema]) -> Schema:
-    """A union as if/then by the type of the value, where that tells which part is meant; anyOf otherwise."""
-    written = [_written(part) for part in parts]
-    kinds = [_kinds(part) for part in parts]
-    every = [kind for each in kinds for kind in each]
-    overlap = len(set(every)) < len(every) or {"number", "integer"} <= {*every}
-    if overlap or not all(kinds):
-        return {"anyOf": written}
-    rules = [
-        {"if": {"type": each}, "then": part}
-        for each, part in zip(kinds, written, strict=True)
-        if part.keys() != {"type"}
-    ]
-    return {"type": every} | ({"allOf": rules} if rules else {})
-
-
-def _kinds(schema: Schema) -> list[str]:
-    """The JSON types of what a part of a union takes; none if they are not known."""
-    role = role_of(schema)
-    if role is not None:
-        return ["number", "array"] if role == TENSOR else ["string", "object"]
-    if "enum" in schema and all(isinstance(value, str) for value in schema["enum"]):
-        return ["string"]
-    kind = schema.get("type")
-    return [kind] if isinstance(kind, str) and "enum" not in schema else []

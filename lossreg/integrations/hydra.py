@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from lossreg.config.validation import parameters
+from lossreg.config.resolution import parameters
 from lossreg.errors import LossregError, NotFoundError
 from lossreg.messages import require
 from lossreg.registries import losses

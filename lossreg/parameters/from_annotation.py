@@ -10,48 +10,25 @@ from pydantic import TypeAdapter
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 from pydantic_core import PydanticSerializationError
 
+from lossreg.parameters.kind import Schema
+from lossreg.parameters.kinds import kind_of
 from lossreg.parameters.types import FUNCTIONS, LOSS, TENSOR, Functions, Part, reference
 from lossreg.registry.entry import check_target
 
-Schema = dict[str, Any]
-
-# What parameter_model.py makes a type of again. Anything else in an annotation is no plain data.
-_KEYWORDS = {"type", "enum", "const", "anyOf", "items", "prefixItems", "minItems", "maxItems", "additionalProperties"}
-_KEYWORDS |= {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"}
-_KEYWORDS |= {"minLength", "maxLength", "pattern"}
-
 
 def schema_of(hint: Any) -> Schema | None:
-    """JSON Schema of an annotation; None if no config can hold it."""
+    """Return the JSON Schema of an annotation; None if no config can hold its values."""
     if _holds_slot(hint):
         return _slot_schema(hint)
     try:
-        schema = TypeAdapter(hint).json_schema()
+        kind = kind_of(TypeAdapter(hint).json_schema())
     except (PydanticUserError, PydanticSchemaGenerationError, PydanticSerializationError):
         return None
-    return _plain_schema(schema)
-
-
-def _plain_schema(schema: Schema) -> Schema | None:
-    """Without titles; None if it holds anything that parameter_model.py cannot make a type of."""
-    schema = {key: value for key, value in schema.items() if key not in ("title", "description", "default")}
-    if schema.get("uniqueItems") or not schema.keys() <= _KEYWORDS:
-        return None
-    for key in ("items", "additionalProperties"):
-        if isinstance(schema.get(key), dict):
-            schema[key] = _plain_schema(schema[key])
-            if schema[key] is None:
-                return None
-    for key in ("anyOf", "prefixItems"):
-        if key in schema:
-            schema[key] = [_plain_schema(part) for part in schema[key]]
-            if None in schema[key]:
-                return None
-    return schema
+    return kind.to_schema() if kind.is_complete() else None
 
 
 def _derives(hint: Any, module: str, name: str) -> bool:
-    # By name: this file must not import torch, and a class that derives from another has it in its bases.
+    # By name: this file must not import torch.
     return any((base.__module__, base.__name__) == (module, name) for base in getattr(hint, "__mro__", ()))
 
 
@@ -70,7 +47,7 @@ def _holds_slot(hint: Any) -> bool:
 
 
 def _slot_schema(hint: Any) -> Schema | None:
-    """A nested config where the annotation says nn.Module, numbers where it says Tensor; lists, dicts, unions too."""
+    """Describe an annotation with nn.Module (a nested config), Tensor (numbers), or lists, dicts and unions of them."""
     origin, arguments = get_origin(hint), get_args(hint)
     if _is_module(hint):
         return reference(LOSS)
@@ -83,6 +60,10 @@ def _slot_schema(hint: Any) -> Schema | None:
     if origin in (Union, types.UnionType):
         parts = [schema_of(part) for part in arguments]
         return None if None in parts else {"anyOf": parts}
+    if origin is tuple and Ellipsis not in arguments:
+        places = [schema_of(part) for part in arguments]
+        length = {"maxItems": len(places), "minItems": len(places)}
+        return None if None in places else {**length, "prefixItems": places, "type": "array"}
     if isinstance(origin, type) and issubclass(origin, Mapping):
         values = schema_of(arguments[1])
         return values and {"type": "object", "additionalProperties": values}
@@ -105,7 +86,7 @@ def _annotated_schema(inner: Any, metadata: tuple[Any, ...]) -> Schema | None:
 
 
 def _record_schema(hint: Any) -> Schema | None:
-    """A TypedDict whose key `loss` is a module: a nested config with the other keys beside name and params."""
+    """Describe a TypedDict with a module as `loss`: a nested config, the other keys beside its name and params."""
     hints = get_type_hints(hint, include_extras=True)
     if not _is_module(hints.pop("loss", None)):
         return None

@@ -14,7 +14,9 @@ from typing import Any, get_type_hints
 from weakref import WeakKeyDictionary
 
 from lossreg.parameters import docstring
-from lossreg.parameters.from_annotation import Schema, schema_of
+from lossreg.parameters.from_annotation import schema_of
+from lossreg.parameters.kind import Schema
+from lossreg.parameters.kinds import kind_of
 
 _described: WeakKeyDictionary[type, Schema] = WeakKeyDictionary()
 
@@ -90,17 +92,10 @@ def _parameter_schema(hint: Any, default: object) -> Schema | None:
         return None
     schema = dict(_inferred(default) if schema is None else schema)
     if given and _is_plain(default):
-        if default is None and not _takes_null(schema):  # `weight: float = None`
+        if default is None and not kind_of(schema).takes(None):  # `weight: float = None`
             schema = {"anyOf": [schema, {"type": "null"}]}
         schema["default"] = json.loads(json.dumps(default))  # as a manifest holds it, tuples as lists
     return schema
-
-
-def _takes_null(schema: Schema) -> bool:
-    return not schema.keys() & {"type", "enum", "const", "anyOf", "$ref"} or any(
-        part.get("type") == "null" or None in part.get("enum", [part.get("const", "")])
-        for part in schema.get("anyOf", [schema])
-    )
 
 
 def _inferred(default: object) -> Schema:

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import nn
 
-from lossreg.config.validation import parameters
+from lossreg.config.resolution import parameters
 from lossreg.errors import InputError
 from lossreg.testing import structure, values
 from lossreg.testing.case import Case, MaskCase

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from lossreg.authoring import manifest_writer
-from lossreg.config.validation import parameters
+from lossreg.config.resolution import parameters
 from lossreg.discovery import manifest
 from lossreg.errors import ManifestError
 from lossreg.loss import Loss

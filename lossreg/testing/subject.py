@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lossreg.config.factory import build, config_of
-from lossreg.config.validation import parameters
+from lossreg.config.resolution import parameters
 from lossreg.errors import LossregError
 from lossreg.loss import LossOutput, evaluate
 from lossreg.registries import losses

@@ -14,8 +14,9 @@ from typer.testing import CliRunner
 
 import lossreg
 from lossreg import LossregError
-from lossreg.authoring.stubs import camel, literal, write
+from lossreg.authoring.stubs import camel, write
 from lossreg.cli import stubs as stubbing
+from lossreg.parameters.scalars import literal_type
 
 SUMMARY = 'It\'s """quoted"""; import os\n \\'
 
@@ -217,7 +218,7 @@ def test_text_of_packages_cannot_leave_its_place(project):
 )
 def test_literal(values, expected):
     """Each value once; floats have no Literal, nothing has no values."""
-    assert literal(values) == expected
+    assert literal_type(values) == expected
 
 
 def test_camel():

@@ -8,7 +8,7 @@ import pytest
 
 import lossreg
 from lossreg import InvalidConfigError, LossregError, NotFoundError, losses
-from lossreg.config.validation import parameters
+from lossreg.config.resolution import parameters
 from lossreg.integrations.hydra import register_hydra_configs
 
 if find_spec("hydra") is None:

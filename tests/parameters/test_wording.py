@@ -3,7 +3,7 @@
 import pytest
 
 from lossreg.messages import printable
-from lossreg.parameters.wording import words
+from lossreg.parameters.kinds import kind_of
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ from lossreg.parameters.wording import words
 )
 def test_each_kind_of_schema_in_words(schema, text):
     """As an error message shows it."""
-    assert words(schema) == text
+    assert kind_of(schema).words() == text
 
 
 def test_control_characters_are_not_printed():

@@ -1,0 +1,230 @@
+"""Kinds that hold other kinds: lists, tuples, mappings and unions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from lossreg.messages import join
+from lossreg.parameters.kind import Change, CoreSchema, Kind, NestedType, Schema, length_words, without_none
+
+
+class List(Kind):
+    """A list whose values are of one kind."""
+
+    keywords = frozenset({"minItems", "maxItems"})
+    nested_keywords = ("items",)
+
+    def __init__(self, schema: Schema, kind_of: Callable[[Schema], Kind]) -> None:
+        super().__init__(schema, kind_of)
+        items = self.parts.get("items")
+        self.items: Kind = items if isinstance(items, Kind) else kind_of({})
+
+    def json_types(self) -> list[str]:
+        """Return the type of lists."""
+        return ["array"]
+
+    def words(self) -> str:
+        """Describe length and values."""
+        each = f", each {self.items.words()}" if self.schema.get("items") else ""
+        return "a list" + length_words(self.schema, "Items") + each
+
+    def python_type(self, nested: NestedType, name: str) -> str:
+        """Return a Sequence."""
+        return f"Sequence[{self.items.python_type(nested, name)}]"
+
+    def validator(self) -> CoreSchema:
+        """Validate each value, and the length."""
+        length = without_none(min_length=self.schema.get("minItems"), max_length=self.schema.get("maxItems"))
+        return {"type": "list", "items_schema": self.items.validator(), **length}
+
+    def map(self, value: Any, path: str, change: Change) -> Any:
+        """Map each value."""
+        if not self.has_slots or not isinstance(value, list):
+            return value
+        return [self.items.map(item, join(path, index), change) for index, item in enumerate(value)]
+
+    def child(self, step: int | str) -> Kind | None:
+        """Return the kind of all values."""
+        return self.items if isinstance(step, int) else None
+
+
+class Tuple(Kind):
+    """A list of fixed length, with a kind for each place."""
+
+    keywords = frozenset({"minItems", "maxItems"})
+    nested_keywords = ("prefixItems",)
+
+    def __init__(self, schema: Schema, kind_of: Callable[[Schema], Kind]) -> None:
+        super().__init__(schema, kind_of)
+        self.places = _listed(self, "prefixItems")
+
+    def json_types(self) -> list[str]:
+        """Return the type of lists."""
+        return ["array"]
+
+    def words(self) -> str:
+        """Describe each place."""
+        return "a list of " + ", then ".join(kind.words() for kind in self.places)
+
+    def python_type(self, nested: NestedType, name: str) -> str:
+        """Return a Sequence: a config holds a list, which no tuple type accepts."""
+        types = dict.fromkeys(kind.python_type(nested, name) for kind in self.places)
+        return f"Sequence[{' | '.join(types) or 'Never'}]"
+
+    def validator(self) -> CoreSchema:
+        """Validate each place. Not strict about the type itself: a file has lists and no tuples."""
+        places = {"type": "tuple", "items_schema": [kind.validator() for kind in self.places], "strict": False}
+        return {"type": "function-after", "schema": places, "function": {"type": "no-info", "function": list}}
+
+    def map(self, value: Any, path: str, change: Change) -> Any:
+        """Map the value at each place."""
+        if not self.has_slots or not isinstance(value, list):
+            return value
+        pairs = enumerate(zip(self.places, value, strict=False))  # of another length before it is validated
+        mapped = [kind.map(item, join(path, index), change) for index, (kind, item) in pairs]
+        return mapped + value[len(mapped) :]
+
+    def child(self, step: int | str) -> Kind | None:
+        """Return the kind of one place."""
+        return self.places[step] if isinstance(step, int) and step < len(self.places) else None
+
+
+class Dict(Kind):
+    """A mapping from text to values of one kind."""
+
+    nested_keywords = ("additionalProperties",)
+
+    @property
+    def values(self) -> Kind | None:
+        """Return the kind of the values; None if they are not described."""
+        held = self.parts.get("additionalProperties")
+        return held if isinstance(held, Kind) else None
+
+    def json_types(self) -> list[str]:
+        """Return the type of mappings."""
+        return ["object"]
+
+    def words(self) -> str:
+        """Describe the values."""
+        return "a mapping" + (f" to {self.values.words()}" if self.values else "")
+
+    def python_type(self, nested: NestedType, name: str) -> str:
+        """Return a Mapping."""
+        return f"Mapping[str, {self.values.python_type(nested, name) if self.values else 'object'}]"
+
+    def validator(self) -> CoreSchema:
+        """Validate each key and value."""
+        values = {"values_schema": self.values.validator()} if self.values else {}
+        return {"type": "dict", "keys_schema": {"type": "str"}, **values}
+
+    def map(self, value: Any, path: str, change: Change) -> Any:
+        """Map each value."""
+        if not self.has_slots or self.values is None or not isinstance(value, dict):
+            return value
+        return {key: self.values.map(item, join(path, key), change) for key, item in value.items()}
+
+    def child(self, step: int | str) -> Kind | None:
+        """Return the kind of all values."""
+        return self.values if isinstance(step, str) else None
+
+
+class Union(Kind):
+    """A value of one of several kinds.
+
+    Where a member holds losses, parts, tensors or functions, `meant` alone decides which member a value is of: for
+    validation, for building and for messages. Otherwise pydantic picks the member that needs no conversion.
+    """
+
+    nested_keywords = ("anyOf",)
+
+    def __init__(self, schema: Schema, kind_of: Callable[[Schema], Kind]) -> None:
+        super().__init__(schema, kind_of)
+        self.members = _listed(self, "anyOf")
+        self._labels = {f"|{number}": kind for number, kind in enumerate(self.members)}  # in pydantic's locations
+        self._tried = sorted(self.members, key=lambda kind: not kind.lists_values)
+
+    def meant(self, value: Any) -> Kind | None:
+        """Return the first member that takes a value, listed values before others; else the one of its JSON type."""
+        return next((kind for kind in self._tried if kind.takes(value)), None) or self._nearest(value)
+
+    def _nearest(self, value: Any) -> Kind | None:
+        types = _json_types_of(value)
+        return next((kind for kind in self.members if not types.isdisjoint(kind.json_types())), None)
+
+    def _label(self, value: Any) -> str | None:
+        meant = self.meant(value)
+        return next((label for label, kind in self._labels.items() if kind is meant), None)
+
+    def json_types(self) -> list[str]:
+        """Return none: a union within a union is not told apart by types."""
+        return []
+
+    def words(self) -> str:
+        """Describe each member."""
+        return " or ".join(kind.words() for kind in self.members)
+
+    def python_type(self, nested: NestedType, name: str) -> str:
+        """Return a union."""
+        return " | ".join(dict.fromkeys(kind.python_type(nested, name) for kind in self.members))
+
+    def standard_schema(self) -> Schema:
+        """Choose by if/then on the JSON type, where that decides; anyOf otherwise."""
+        rest = {key: part for key, part in self.schema.items() if key != "anyOf"}
+        written = [kind.standard_schema() for kind in self.members]
+        types = [kind.json_types() for kind in self.members]
+        every = [each for kind in types for each in kind]
+        overlap = len(set(every)) < len(every) or {"number", "integer"} <= {*every}
+        if overlap or not all(types):
+            return rest | {"anyOf": written}
+        rules = [
+            {"if": {"type": each}, "then": part}
+            for each, part in zip(types, written, strict=True)
+            if part.keys() != {"type"}
+        ]
+        return rest | {"type": every} | ({"allOf": rules} if rules else {})
+
+    def validator(self) -> CoreSchema:
+        """Validate by the member that is meant."""
+        choices = {label: kind.validator() for label, kind in self._labels.items()}
+        if self.has_slots:
+            return {"type": "tagged-union", "choices": choices, "discriminator": self._label}
+        if len(choices) == 1:  # pydantic would leave the label out
+            return next(iter(choices.values()))
+        return {"type": "union", "choices": [(schema, label) for label, schema in choices.items()]}
+
+    def map(self, value: Any, path: str, change: Change) -> Any:
+        """Map by the member that is meant."""
+        meant = self.meant(value) if self.has_slots else None
+        return value if meant is None else meant.map(value, path, change)
+
+    def locate(self, value: Any, path: str, steps: Sequence[int | str]) -> tuple[str, Kind, Any] | None:
+        """Follow the member that is meant into the value; an error about the value itself is one of the union."""
+        here = path, self, value
+        member = self._labels.get(str(steps[0])) if steps else None
+        meant = member if self.has_slots else self._nearest(value)  # with slots, pydantic reports what was meant alone
+        if member is None or meant is None:
+            return here
+        if member is not meant:
+            return None
+        found = meant.locate(value, path, steps[1:])
+        return here if found is not None and found[0] == path else found
+
+
+def _listed(kind: Kind, key: str) -> list[Kind]:
+    held = kind.parts.get(key, [])
+    return held if isinstance(held, list) else [held]
+
+
+def _json_types_of(value: Any) -> set[str]:
+    """Return the JSON types of a value: an integer is a number as well."""
+    table: tuple[tuple[type, set[str]], ...] = (
+        (bool, {"boolean"}),
+        (int, {"integer", "number"}),
+        (float, {"number"}),
+        (str, {"string"}),
+        (list, {"array"}),
+        (dict, {"object"}),
+        (type(None), {"null"}),
+    )
+    return next((types for kind, types in table if isinstance(value, kind)), set())

@@ -1,17 +1,17 @@
-"""What happens when most masks are missing and read as empty, as in many data sets; and how it shows.
+"""Training on masks that are mostly missing and read as empty: how it collapses, and how the monitor shows it.
 
-Each tile of the photographs keeps its mask with a probability of 1 in 50, and is given zeros otherwise, as loaders do
-with samples that nobody annotated. The same U-Net sees the same batches under three losses:
+Each tile of the photographs keeps its mask with a probability of 1 in 50, and gets zeros otherwise, as loaders do with
+samples without annotation. The same U-Net gets the same batches under three losses:
 
-- `bce` collapses: the best that it can predict of a pixel is 1/50 of the probability that it is foreground.
-- `bce_dice_focal` as it is often recommended against this collapses, too, and further. Dice rewards overlap, but it
-  also scores the prediction of nothing on an empty mask as perfect, and where nearly all masks are empty, that wins.
-  It helps against foreground that is rare within masks, not against masks that are missing.
-- `bce_dice_focal` with absent=ignore leaves empty masks out, and learns from the few that are there. Where an empty
-  mask means that nothing is there to be found, leave it in, and remove those that are missing from the data instead.
+- `bce` collapses: its best prediction at a pixel is 1/50 of the probability of foreground.
+- `bce_dice_focal`, often recommended against this, collapses as well, and further. Dice rewards overlap, but the
+  prediction of nothing is perfect on an empty mask, and nearly all masks are empty. The loss helps if foreground is
+  rare within masks, not if masks are missing.
+- `bce_dice_focal` with absent=ignore leaves empty masks out, and learns from the few others. If an empty mask means that
+  the image has no foreground, keep it, and remove the samples with missing masks from the data instead.
 
-Collapse is judged over tiles that have foreground, since to predict nothing is right on the others. The monitor has
-its default rules. What it says of the data, that nearly all targets are empty, is true under every loss.
+Collapse is judged over tiles with foreground, because predicting nothing is right on the others. The monitor has its
+default rules. Under every loss it reports, rightly, that nearly all targets are empty.
 """
 
 from collections.abc import Iterator, Sequence
@@ -51,10 +51,10 @@ console = Console()
 
 
 @dataclass
-class Course:
-    """One training: what was found in the end, what the monitor said, and how predictions went.
+class History:
+    """The history of one training: its results, the events of the monitor, and the predictions.
 
-    predicted, target: by step, their means over the tiles that have foreground; steps without such tiles are left out.
+    predicted, target: means over the tiles with foreground, by step; steps without such tiles are left out.
     """
 
     run: Run
@@ -62,8 +62,8 @@ class Course:
     predicted: dict[int, float] = field(default_factory=dict)
     target: dict[int, float] = field(default_factory=dict)
 
-    def said(self, *kinds: str) -> list[HealthEvent]:
-        """The events of these kinds."""
+    def events_of(self, *kinds: str) -> list[HealthEvent]:
+        """Return the events of some kinds."""
         return [event for event in self.events if event.kind in kinds]
 
 
@@ -73,21 +73,21 @@ def main(
     out: Annotated[Path, typer.Option(help="Folder for the picture.")] = Path("runs"),
     seed: Annotated[int, typer.Option(help="Of the noise, the weights and the batches.")] = 0,
 ) -> None:
-    """Train for one epoch on masks of which most are missing, under three losses, and listen to the monitor."""
+    """Train for one epoch on mostly missing masks, under three losses, and print the events of the monitor."""
     training, validation = load(seed)
     check(batches(training, missing, steps, seed))
     with Progress(console=console) as progress:
-        courses = [fit(name, training, validation, missing, steps, seed, progress) for name in LOSSES]
-    for course in courses:
-        tell(course)
-    console.print(iou_table([course.run for course in courses], validation))
+        histories = [fit(name, training, validation, missing, steps, seed, progress) for name in LOSSES]
+    for history in histories:
+        print_events(history)
+    console.print(iou_table([history.run for history in histories], validation))
     out.mkdir(parents=True, exist_ok=True)
-    draw(courses, out / "collapse.png")
+    draw(histories, out / "collapse.png")
     console.print(f"Drawn in {out / 'collapse.png'}")
 
 
 def batches(training: Sequence[Region], missing: float, steps: int, seed: int) -> Batches:
-    """The batches of an epoch, the same whenever it is asked for: images and targets, (N, 1, TILE, TILE) each."""
+    """Yield the batches of an epoch, the same in each call: images and targets, (N, 1, TILE, TILE) each."""
     generator = torch.Generator().manual_seed(seed)
     for _ in range(steps):
         images, targets = draw_tiles(training, TILES, generator)
@@ -95,9 +95,9 @@ def batches(training: Sequence[Region], missing: float, steps: int, seed: int) -
         yield images, targets
 
 
-def check(seen: Batches) -> None:
-    """Say what `lossreg check-targets` would say of the epoch's targets; end the program if none has foreground."""
-    report = examine(target for _, targets in seen for target in targets)
+def check(given: Batches) -> None:
+    """Print the findings of `lossreg check-targets` for an epoch; end the program if no target has foreground."""
+    report = examine(target for _, targets in given for target in targets)
     console.print(f"{report.masks:,} targets, {report.empty:,} of them empty, {report.foreground or 0:.2%} foreground")
     for finding in report.findings:
         console.print(f"  {finding.severity}: {finding.message}")
@@ -113,54 +113,54 @@ def fit(
     steps: int,
     seed: int,
     progress: Progress,
-) -> Course:
-    """Return a finished training, whose weights and batches follow from the seed alone."""
+) -> History:
+    """Train, and return the history. Weights and batches depend on the seed alone."""
     torch.manual_seed(seed)
-    model, loss, course = UNet(), lossreg.build(LOSSES[name]), Course(Run(name))
+    model, loss, history = UNet(), lossreg.build(LOSSES[name]), History(Run(name))
     optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
     bar = progress.add_task(name, total=steps)
-    with LossMonitor(action=course.events.append) as monitor:
+    with LossMonitor(action=history.events.append) as monitor:
         for step, (images, targets) in enumerate(batches(training, missing, steps, seed), start=1):
             logits = model(images)
             output = lossreg.evaluate(loss, logits, targets)
-            monitor.update(output, logits, targets, step=step)
+            monitor.update(output, prediction=logits, target=targets, step=step)
             optimizer.zero_grad()
             output.total.backward()
             optimizer.step()
             progress.advance(bar)
-            there = targets.flatten(1).bool().any(1)
-            if there.any():
-                course.predicted[step] = float(logits.detach()[there].sigmoid().mean())
-                course.target[step] = float(targets[there].float().mean())
-    validate(model, validation, course.run)
-    return course
+            filled = targets.flatten(1).bool().any(1)
+            if filled.any():
+                history.predicted[step] = float(logits.detach()[filled].sigmoid().mean())
+                history.target[step] = float(targets[filled].float().mean())
+    validate(model, validation, history.run)
+    return history
 
 
-def tell(course: Course) -> None:
-    """Print what the monitor said, of the training and of the data apart."""
-    faults, data = course.said("fault", "unknown"), course.said("data")
+def print_events(history: History) -> None:
+    """Print the monitor's events: those of the training, then those of the data."""
+    faults, data = history.events_of("fault", "unknown"), history.events_of("data")
     console.print(
-        f"\n[bold]{course.run.name}[/]: {'nothing wrong with the training' if not faults else 'the monitor says'}"
+        f"\n[bold]{history.run.name}[/]: {'nothing wrong with the training' if not faults else 'events of the monitor'}"
     )
     for event in faults:
         console.print(f"  {event}", markup=False)
-    told = ", ".join(f"{event.rule} at step {event.step}" for event in data)
-    console.print(f"  of the data: {told or 'nothing'}")
+    rules = ", ".join(f"{event.rule} at step {event.step}" for event in data)
+    console.print(f"  of the data: {rules or 'nothing'}")
 
 
-def draw(courses: Sequence[Course], path: Path) -> None:
-    """Save the mean prediction over tiles with foreground, by step, and where the monitor told a fault."""
+def draw(histories: Sequence[History], path: Path) -> None:
+    """Save a plot of the mean prediction over tiles with foreground, by step, with the faults of the monitor."""
     figure = Figure(figsize=(10, 5), dpi=120, layout="constrained")
     axes = figure.subplots()
-    target = courses[0].target  # the same for all
+    target = histories[0].target  # the same for all
     axes.plot(list(target), list(target.values()), ".-", color="grey", linewidth=0.8, label="target")
-    for course, colour in zip(courses, COLOURS, strict=False):
-        axes.plot(list(course.predicted), list(course.predicted.values()), ".-", color=colour, label=course.run.name)
-        for event in course.said("fault", "unknown"):
+    for history, colour in zip(histories, COLOURS, strict=False):
+        axes.plot(list(history.predicted), list(history.predicted.values()), ".-", color=colour, label=history.run.name)
+        for event in history.events_of("fault", "unknown"):
             axes.axvline(event.step, color=colour, linestyle=":")
             axes.annotate(event.rule, (event.step, 1e-6), rotation=90, color=colour, ha="right")
     axes.set(
-        title="Where there is foreground: what is predicted, and what the monitor says (dotted)",
+        title="Tiles with foreground: mean prediction, and events of the monitor (dotted)",
         xlabel="step",
         ylabel="mean over tiles with foreground (probability)",
         yscale="log",

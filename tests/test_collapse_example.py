@@ -1,4 +1,4 @@
-"""The example of masks that are missing, shortened: it runs, and says of the data and of the training apart."""
+"""The example of missing masks, shortened: it runs, and reports data and training apart."""
 
 import subprocess
 import sys
@@ -22,16 +22,16 @@ def collapse(*arguments):
 
 
 def test_it_trains_under_three_losses_and_draws(tmp_path):  # over 10 s: three trainings
-    """160 targets, of which 1 in 50 is kept; in so few steps nothing is wrong with a training that leaves them out."""
+    """160 targets, 1 in 50 kept; in so few steps nothing is wrong with a training that leaves empty ones out."""
     done = collapse("--steps", 20, "--out", tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("160 targets, ")
-    told = " ".join(done.stdout.split())
-    assert "are empty: a model may collapse to predicting nothing" in told
-    *_, ignoring = told.partition("bce_dice_focal, absent=ignore: nothing wrong with the training")
+    printed = " ".join(done.stdout.split())
+    assert "are empty: a model may collapse to predicting nothing" in printed
+    *_, ignoring = printed.partition("bce_dice_focal, absent=ignore: nothing wrong with the training")
     assert ignoring.startswith(" of the data: ZeroLoss at step 20")
     for name in ("bce", "bce_dice_focal", "coins", "page", "retina", "hubble"):
-        assert name in told
+        assert name in printed
     assert (tmp_path / "collapse.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -1,4 +1,4 @@
-"""`lossreg check-targets`: what it prints, draws and answers."""
+"""`lossreg check-targets`: its report, its picture and its exit code."""
 
 import json
 import os
@@ -20,7 +20,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """Run the command in a folder of its own; returns its result."""
+    """Return a function that runs the command in a folder of its own."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
 
@@ -34,7 +34,7 @@ def run(tmp_path, monkeypatch):
 
 
 def masks(*ones, value=1):
-    """Masks of 1,000 pixels, with so many of a value."""
+    """Return masks of 1,000 pixels, with these numbers of pixels of a value."""
     found = np.zeros((len(ones), 20, 50), np.uint8)
     for mask, count in zip(found, ones, strict=True):
         mask.reshape(-1)[:count] = value
@@ -87,14 +87,14 @@ def test_a_report(run):
     assert result.stderr == ""
 
 
-def test_what_is_rare_still_shows(run):
+def test_a_small_share_has_a_bar(run):
     """One mask of 201 has a bar, too."""
     np.save("m.npy", masks(*[0] * 200, 50))
     assert "\nto 10 %                1  #\n" in run("m.npy").stdout
 
 
 def test_all_empty_is_exit_1(run):
-    """With the report, and what to do."""
+    """With the report and the remedy."""
     np.save("m.npy", masks(0, 0, 0))
     result = run("m.npy")
     assert result.exit_code == 1
@@ -110,7 +110,7 @@ def test_none_readable_is_exit_1_and_some_are_listed(run, tmp_path):
     result = run(".")
     assert result.exit_code == 1
     assert "masks       0, 5 more could not be read\n" in result.stdout
-    assert "error: no mask to learn from: all targets are unreadable; check the path and the files\n" in result.stdout
+    assert "error: no mask to learn from: none is readable; check the path and the files\n" in result.stdout
     assert "unreadable targets: 5" in result.stdout
     assert "    b0.png: UnidentifiedImageError: " in result.stdout
     assert "    and 2 more\n" in result.stdout
@@ -121,7 +121,7 @@ def test_none_readable_is_exit_1_and_some_are_listed(run, tmp_path):
 
 
 def test_nothing_is_wider_than_80_columns(run, tmp_path):
-    """Whatever the names and shapes, but for a single long word."""
+    """For any names and shapes, except a single long word."""
     for number in range(1, 30):
         np.save(f"m{number}.npy", np.full((number, number + 1), number, np.uint8))
     (tmp_path / f"{'long ' * 30}.png").write_text("-")
@@ -133,7 +133,7 @@ def test_nothing_is_wider_than_80_columns(run, tmp_path):
 
 
 def test_json_is_one_object(run):
-    """The same exit code, and nothing else on stdout."""
+    """With the same exit code, and nothing else on stdout."""
     np.save("m.npy", masks(0, 0, 10))
     result = run("m.npy", "--json")
     found = json.loads(result.stdout)
@@ -151,7 +151,7 @@ def test_json_is_one_object(run):
 
 
 def test_the_options(run):
-    """--ignore-index takes pixels out, --limit takes masks out."""
+    """--ignore-index removes pixels, --limit removes masks."""
     np.save("m.npy", masks(0, 10, 20, 30, value=255))
     found = json.loads(run("m.npy", "--ignore-index", 255, "--limit", 2, "--json").stdout)
     assert (found["masks"], found["empty"], found["maximum"]) == (2, 2, 0)
@@ -165,13 +165,13 @@ def test_a_picture(run, tmp_path):
     result = run("m.npy", "--png", "m.png")
     assert result.exit_code == 0
     assert (tmp_path / "m.png").read_bytes().startswith(PNG)
-    for where, said in {
+    for where, message in {
         "m.svg": "m.svg: expected a file ending in .png, got '.svg'",
         "gone/m.png": "gone/m.png: cannot be written: No such file or directory; choose another --png",
     }.items():
         result = run("m.npy", "--png", where)
         assert isinstance(result.exception, LossregError)
-        assert str(result.exception) == said
+        assert str(result.exception) == message
 
 
 @pytest.mark.parametrize("content", [masks(0), np.full((1, 4, 4), 0.5), np.arange(60, dtype=np.uint8)[None, None]])
@@ -183,7 +183,7 @@ def test_every_report_can_be_drawn(run, content, tmp_path):
     assert (tmp_path / "m.png").read_bytes().startswith(PNG)
 
 
-def test_without_matplotlib_it_says_what_to_install(run, monkeypatch):
+def test_without_matplotlib_the_error_names_the_extra(run, monkeypatch):
     """Before anything is read."""
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     result = run("gone", "--png", "m.png")
@@ -192,7 +192,7 @@ def test_without_matplotlib_it_says_what_to_install(run, monkeypatch):
 
 
 def test_flags_have_no_histogram(run):
-    """Of a column that says whether there is a mask."""
+    """A column of flags contains no pixels."""
     duckdb = pytest.importorskip("duckdb", reason="DuckDB is not installed, so no Parquet file can be read")
     duckdb.connect().sql("SELECT i % 4 = 0 AS has_segmentation FROM range(8) r(i)").write_parquet("t.parquet")
     result = run("t.parquet", "--column", "has_segmentation")
@@ -203,7 +203,7 @@ def test_flags_have_no_histogram(run):
 
 
 def test_progress_is_for_terminals(monkeypatch, capsys):
-    """On stderr, a line that is wiped at the end."""
+    """On stderr, in a line that is erased at the end."""
     assert list(targets._with_progress(range(3))) == [0, 1, 2]
     assert capsys.readouterr().err == ""
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
@@ -222,7 +222,7 @@ def test_from_the_shell(tmp_path):
     )
     python = [sys.executable, "-c", "from lossreg.cli import main; main()"]
     where = {"capture_output": True, "text": True, "check": False, "cwd": tmp_path}
-    # As the installed script does, which has no current directory on its path.
+    # Like the installed script, which has no current directory on its path.
     environment = {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = subprocess.run([*python, "check-targets", "acme_data:masks"], **where, env=environment)
     assert done.returncode == 1, done.stderr

@@ -224,7 +224,7 @@ def test_no_mask_at_all_is_an_error():
     report = examine([Unreadable("a.png", "broken"), Unreadable("b.png", "broken")])
     assert report.failed
     assert rules(report) == [("no masks", "error"), ("unreadable", "warning")]
-    assert "all targets are unreadable" in message(report, "no masks")
+    assert "none is readable" in message(report, "no masks")
     assert report.findings[1].examples == ("a.png: broken", "b.png: broken")
 
 

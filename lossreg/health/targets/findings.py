@@ -82,7 +82,7 @@ def _of_all(report: TargetReport) -> Iterator[TargetFinding]:
     masks, empty, full = report.masks, report.empty, report.full
     name = "rows" if report.flags else "masks"
     if masks == 0:
-        reason = "all targets are unreadable" if report.unreadable else "there are no targets"
+        reason = "none is readable" if report.unreadable else "there are no targets"
         yield TargetFinding("no masks", "error", f"no mask to learn from: {reason}; check the path and the files", 0)
     elif empty == masks:
         message = (

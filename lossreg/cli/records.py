@@ -61,7 +61,7 @@ def flag(directory: Directory, top_k: TopK = 20, as_json: AsJson = False, memory
     from lossreg.records.reader import connect
 
     with connect(directory, memory_limit=memory_limit) as connection:
-        found = flag_bad_captions(connection, top_n=top_k)
+        found = flag_bad_captions(connection, top_k=top_k)
     if as_json:
         print(json.dumps(found, indent=1, allow_nan=False))
         return

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from lossreg.errors import InputError
 from lossreg.messages import printable
-from lossreg.records.examples import ITEM, Items, Key, check_number, details, items_of
+from lossreg.records.examples import EXAMPLE, Key, check_top_k, details, example_rows
+from lossreg.records.float_sql import mean
 from lossreg.records.reader import Records, connect
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class CaptionRules:
 
 
 def flag_bad_captions(
-    records: Records, heuristics: CaptionRules | Mapping[str, Any] | None = None, top_n: int = 20
+    records: Records, heuristics: CaptionRules | Mapping[str, Any] | None = None, top_k: int = 20
 ) -> dict[str, Any]:
     """Count the captions that break a rule, and name those with the highest losses.
 
@@ -103,45 +104,46 @@ def flag_bad_captions(
     Args:
         records: as for `aggregate_by_dataset`.
         heuristics: the rules, as `CaptionRules` or a mapping of its fields; the default ones if None.
-        top_n: how many to name for each rule, 0 to 100,000.
+        top_k: how many to name for each rule, 0 to 100,000.
     Returns:
         {"checked": captions judged, "rules": {rule: {"count": n, "examples": [...]}}}, of plain data that JSON holds.
         An example has dataset, sample_id, path, caption and loss: the mean of its finite ones with this caption, null
         without any. They are ordered by loss, descending, null last; then by dataset, sample_id, path and caption.
     Raises:
-        InputError: rows that cannot be records, or rules or a top_n that cannot be.
+        InputError: rows that cannot be records, or rules or a top_k that cannot be.
         RecordsError: a directory that cannot be read.
     """
     rules = CaptionRules.of(heuristics)
-    check_number("top_n", top_n)
+    check_top_k(top_k)
     with connect(records) as connection:
-        items = items_of(connection)
+        examples = example_rows(connection)
         try:
-            checked = _judge(connection, items, rules)
-            found = _flagged(connection, items, [rule for rule in RULES if rule in rules.rules], top_n)
+            checked = _judge(connection, examples, rules)
+            found = _flagged(connection, examples, [rule for rule in RULES if rule in rules.rules], top_k)
         finally:  # the connection may be the caller's
             for table in ("shared", "judged", "flagged"):
                 connection.execute(f"DROP TABLE IF EXISTS {table}")
     return {"checked": checked, "rules": found}
 
 
-def _judge(connection: DuckDBPyConnection, items: Items, rules: CaptionRules) -> int:
+def _judge(connection: DuckDBPyConnection, examples: str, rules: CaptionRules) -> int:
     """Make the table `flagged` of captions that break a rule; the number of all that were judged.
 
     One pass finds the captions that several items or spellings share, by hashes alone; what is not shared is one
     caption of one item. A second pass takes the shared ones and those that may break a rule, and groups these as text.
     Captions whose hashes are equal by chance are taken, too; two items whose hashes are (one in 2^64) count as one.
     """
-    rows = f"""(SELECT *, {_TIDY} FROM (SELECT * REPLACE (coalesce(caption, '') AS caption) FROM {items.rows}
+    rows = f"""(SELECT *, {_TIDY} FROM (SELECT * REPLACE (coalesce(caption, '') AS caption) FROM {examples}
         WHERE dataset IN (SELECT DISTINCT dataset FROM records WHERE caption IS NOT NULL)))"""
     connection.execute(f"""
         CREATE TEMP TABLE shared AS SELECT CASE WHEN several THEN tidy END AS tidy, count(*) AS number FROM (
             SELECT tidy, min(item) < max(item) OR min(caption) < max(caption) AS several
-            FROM (SELECT hash(tidy) AS tidy, hash({ITEM}) AS item, hash(caption) AS caption FROM {rows}) GROUP BY tidy)
+            FROM (SELECT hash(tidy) AS tidy, hash({EXAMPLE}) AS item, hash(caption) AS caption FROM {rows})
+            GROUP BY tidy)
         GROUP BY ALL""")
     connection.execute(f"""
-        CREATE TEMP TABLE judged AS SELECT {ITEM}, kind, caption, tidy, shared, {items.mean} AS loss FROM (
-            SELECT {ITEM}, max(kind) AS kind, caption, tidy, shared, {items.sums} FROM (
+        CREATE TEMP TABLE judged AS SELECT {EXAMPLE}, kind, caption, tidy, shared, loss FROM (
+            SELECT {EXAMPLE}, max(kind) AS kind, caption, tidy, shared, {mean("finite")} AS loss FROM (
                 SELECT *, hash(tidy) IN (SELECT tidy FROM shared WHERE tidy IS NOT NULL) AS shared FROM {rows})
             WHERE shared OR {_needs_tokens(rules)} OR tidy = '' GROUP BY ALL)""")
     tests = {rule: test for rule, test in _tests(rules).items() if rule in rules.rules} or {"none": "false"}
@@ -149,12 +151,12 @@ def _judge(connection: DuckDBPyConnection, items: Items, rules: CaptionRules) ->
     connection.execute(f"""
         CREATE TEMP TABLE flagged AS
         WITH several AS (
-            SELECT tidy FROM (SELECT tidy, hash({ITEM}) AS item FROM judged WHERE shared AND tidy <> '')
+            SELECT tidy FROM (SELECT tidy, hash({EXAMPLE}) AS item FROM judged WHERE shared AND tidy <> '')
             GROUP BY tidy HAVING min(item) < max(item)),
         split AS (
             SELECT *, CASE WHEN {_needs_tokens(rules)} THEN regexp_extract_all(tidy, '{_TOKEN}') END AS tokens
             FROM judged)
-        SELECT {ITEM}, kind, caption, loss, {flags} FROM split WHERE {" OR ".join(tests)}""")
+        SELECT {EXAMPLE}, kind, caption, loss, {flags} FROM split WHERE {" OR ".join(tests)}""")
     ((checked,),) = connection.execute("""
         SELECT coalesce((SELECT number FROM shared WHERE tidy IS NULL), 0)
             + (SELECT count(*) FROM judged WHERE shared)""").fetchall()
@@ -193,7 +195,7 @@ def _needs_tokens(rules: CaptionRules) -> str:
     return f"({' OR '.join(test for rule, test in tests.items() if rule in rules.rules) or 'false'})"
 
 
-def _flagged(connection: DuckDBPyConnection, items: Items, rules: list[str], number: int) -> dict[str, Any]:
+def _flagged(connection: DuckDBPyConnection, examples: str, rules: list[str], number: int) -> dict[str, Any]:
     """How many captions break each rule, and the first by their losses."""
     if not rules:
         return {}
@@ -202,7 +204,7 @@ def _flagged(connection: DuckDBPyConnection, items: Items, rules: list[str], num
     (row,) = connection.execute(f"SELECT {', '.join(parts)} FROM flagged").fetchall()
     first = {rule: (row[2 * place + 1] or [])[:number] for place, rule in enumerate(rules)}
     chosen = {_key(one) for found in first.values() for one in found}
-    known = dict(details(connection, items, list(chosen)))
+    known = dict(details(connection, examples, list(chosen)))
     return {
         rule: {"count": row[2 * place], "examples": [_example(one, known[_key(one)]) for one in first[rule]]}
         for place, rule in enumerate(rules)

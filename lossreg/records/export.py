@@ -14,7 +14,7 @@ from lossreg.errors import LossregError
 from lossreg.messages import printable
 from lossreg.records.aggregate import aggregate_by_dataset
 from lossreg.records.atomic_write import atomic_write
-from lossreg.records.examples import details, items_of
+from lossreg.records.examples import details, example_rows
 from lossreg.records.reader import Records, connect
 
 
@@ -61,7 +61,7 @@ def export_json(records: Records, path: str | PathLike[str], top_k: int = 10) ->
         with _written(Path(path)) as hidden, hidden.open("w", encoding="utf-8") as file:
             file.write(head.removesuffix("}") + ', "items": [')
             encode, separator = json.JSONEncoder(allow_nan=False).encode, "\n"
-            for _, item in details(connection, items_of(connection)):
+            for _, item in details(connection, example_rows(connection)):
                 file.write(separator + encode(item))
                 separator = ",\n"
             file.write("\n]}\n")

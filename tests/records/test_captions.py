@@ -19,7 +19,7 @@ from ..budget import examples  # noqa: E402
 def flagged(*captions, rules=None):
     """The rules that each caption breaks, each of an example of its own."""
     rows = [{"loss": 1.0, "sample_id": str(number), "caption": text} for number, text in enumerate(captions)]
-    found = flag_bad_captions(rows, rules, top_n=len(captions))["rules"]
+    found = flag_bad_captions(rows, rules, top_k=len(captions))["rules"]
     return [
         {rule for rule in found for one in found[rule]["examples"] if one["sample_id"] == str(number)}
         for number in range(len(captions))
@@ -87,9 +87,9 @@ def test_examples_are_those_with_the_highest_losses():
     ]  # fmt: skip
     assert short["examples"][0] == {"dataset": "", "sample_id": "m", "path": None, "caption": "x", "loss": 2.5}
     json.dumps(short, allow_nan=False)
-    less = flag_bad_captions(rows, top_n=1)["rules"]["short"]
+    less = flag_bad_captions(rows, top_k=1)["rules"]["short"]
     assert (less["count"], less["examples"]) == (5, short["examples"][:1])
-    assert flag_bad_captions(rows, top_n=0)["rules"]["short"] == {"count": 5, "examples": []}
+    assert flag_bad_captions(rows, top_k=0)["rules"]["short"] == {"count": 5, "examples": []}
 
 
 def test_rules_are_chosen_and_set():
@@ -147,7 +147,7 @@ words = st.sampled_from(["a", "A", "b", "nan", "banana", "none", "ab", "9", "_",
 
 @settings(max_examples=examples(8, 40), deadline=None)
 @given(st.lists(st.lists(words, max_size=8).map(" ".join) | st.lists(words, max_size=8).map("".join), max_size=12))
-def test_plain_python_says_the_same(captions):
+def test_plain_python_gives_the_same(captions):
     """Of every rule but duplicates; and those by counting."""
     tidy = [" ".join(caption.lower().split()) for caption in captions]
     wanted = [

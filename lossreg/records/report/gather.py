@@ -48,7 +48,7 @@ def contents(connection: DuckDBPyConnection, *, top_k: int, images: Path) -> dic
         **_distribution(binned, overall),
         **_over_steps(over_steps, facts, components, decimals),
         **_examples(overall, ranked, _not_finite(connection, top_k), pictures),
-        **_flags(flag_bad_captions(connection, top_n=top_k)),
+        **_flags(flag_bad_captions(connection, top_k=top_k)),
     }
 
 

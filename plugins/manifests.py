@@ -11,7 +11,7 @@ from lossreg.cli import main
 
 
 def declare_torchvision_operators() -> torch.library.Library:
-    """The schemas, which is all that importing torchvision asks for. They last as long as what is returned."""
+    """Declare the schemas that torchvision's import requires. They last as long as the returned library."""
     library = torch.library.Library("torchvision", "DEF")
     for operator in ("nms", "qnms"):
         library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")

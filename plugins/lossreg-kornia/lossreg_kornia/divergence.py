@@ -1,4 +1,4 @@
-"""Divergences of heat maps, as modules: kornia has functions of them."""
+"""Divergences of heat maps as modules; kornia has them as functions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CONTRACT = contract(input="heat maps", target="heat maps", tasks=(), per_example
 
 @losses.register("kl_div_2d", tags=("regression", "probabilities"), family="kl_div", contract=CONTRACT)
 class KLDiv2d(nn.Module):
-    """Kullback-Leibler divergence of the predicted from the target heat map, each of which sums to 1.
+    """Kullback-Leibler divergence of the predicted from the target heat map; each sums to 1.
 
         loss = sum(target * log(target / input))
 
@@ -31,13 +31,13 @@ class KLDiv2d(nn.Module):
         self.reduction = reduction
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """Zero where the maps are equal."""
+        """Compute the divergence, 0 for equal maps."""
         return kl_div_loss_2d(input, target, self.reduction)
 
 
 @losses.register("js_div_2d", tags=("regression", "probabilities"), family="js_div", contract=CONTRACT)
 class JSDiv2d(nn.Module):
-    """Jensen-Shannon divergence of two heat maps, each of which sums to 1; at most log 2.
+    """Jensen-Shannon divergence of two heat maps, each with the sum 1; at most log 2.
 
         loss = (KL(target, middle) + KL(input, middle)) / 2
 
@@ -52,5 +52,5 @@ class JSDiv2d(nn.Module):
         self.reduction = reduction
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """Zero where the maps are equal."""
+        """Compute the divergence, 0 for equal maps."""
         return js_div_loss_2d(input, target, self.reduction)

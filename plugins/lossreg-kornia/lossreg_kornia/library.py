@@ -1,4 +1,4 @@
-"""kornia as it is described here, and the annotations that its losses share."""
+"""kornia's versions and modules, and the annotations that its losses share."""
 
 from __future__ import annotations
 
@@ -28,6 +28,6 @@ library = Library(
         "max_val": Positive,
         "window_size": Count,
         "padding": Literal["same", "valid"],
-        "mask": None,  # of booleans, and the tensors of a config are floats
+        "mask": None,  # must be bool, and a config's tensors are floats
     },
 )

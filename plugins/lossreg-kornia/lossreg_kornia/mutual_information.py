@@ -1,4 +1,4 @@
-"""Mutual information of two images, as modules: kornia has functions of them."""
+"""Mutual information of two images as modules; kornia has it as functions."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class MutualInformation(nn.Module):
         loss = -(H(input) + H(target) - H(input, target))
 
     Args:
-        spatial_dims: dimensions that make up one image; those before them each have a value.
-        kernel: how a sample is spread over the bins of the histogram; "rectangular" gives no gradient.
-        num_bins: bins of the histogram, between an image's least and its greatest value.
-        window_radius: of the kernel, in bins.
+        spatial_dims: number of dimensions of one image, the last ones. The result has the dimensions before them.
+        kernel: spread of a sample over the bins of the histogram; "rectangular" has no gradient.
+        num_bins: bins of the histogram, between an image's smallest and largest value.
+        window_radius: radius of the kernel, bins.
     Shapes:
-        input and target (..., sizes of spatial_dims dimensions); masks of booleans without the dimensions before;
+        input and target (..., sizes of spatial_dims dimensions); bool masks of the last spatial_dims dimensions;
         result (...).
     """
 
@@ -50,7 +50,7 @@ class MutualInformation(nn.Module):
     def forward(
         self, input: Tensor, target: Tensor, input_mask: Tensor | None = None, target_mask: Tensor | None = None
     ) -> Tensor:
-        """The value of each image, of the samples that both masks keep."""
+        """Compute the value of each image from the samples that both masks keep."""
         value: Tensor = self.function(
             input, target, input_mask, target_mask, self.kernel, self.num_bins, self.window_radius
         )

@@ -1,4 +1,4 @@
-"""What the signatures of kornia's losses cannot say: ranges, what they take, and what they are for."""
+"""Metadata that the signatures of kornia's losses do not have: ranges, inputs and tags."""
 
 from lossreg_kornia import images, masks, registration
 from lossreg_kornia.library import library

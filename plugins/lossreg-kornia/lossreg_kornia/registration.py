@@ -1,4 +1,4 @@
-"""Mutual information with a reference that is given when the loss is built."""
+"""Mutual information with a fixed reference, a parameter of the loss."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lossreg_kornia.library import Positive, library
 KERNELS = ("xu", "rectangular", "truncated_gaussian")
 SIGNAL = [0.0, 0.25, 0.5, 1.0]
 
-# The reference is numbers of a config; where it changes, lossreg_kornia's mutual_information takes it with each call.
+# The config contains the reference. For a changing one, kornia/mutual_information takes it with each call.
 HINTS: dict[str, Any] = {
     "reference_signal": Tensor,
     "kernel_function": Annotated[

@@ -1,4 +1,4 @@
-"""What the manifest says of kornia's losses, against kornia."""
+"""The manifest of kornia's losses, compared with kornia."""
 
 import inspect
 import json
@@ -35,7 +35,7 @@ def build(name, **params):
 
 
 def inputs(name):
-    """The arguments of a loss: two classes, where it has classes."""
+    """Return the arguments of a loss, with two classes if it has classes."""
     kinds = LOSSES[name]["contract"]
     generator = torch.Generator().manual_seed(0)
     if "from_ref" in name:
@@ -59,8 +59,8 @@ def test_every_loss_of_the_library_is_declared():
 
 
 @pytest.mark.parametrize("name", OF_LIBRARY)
-def test_what_is_built_is_of_the_librarys_class(name):
-    """And of that class itself; its name is an alias."""
+def test_a_built_loss_is_of_the_librarys_class(name):
+    """Of that class itself; its name is an alias."""
     cls = import_target(LOSSES[name]["target"])
     assert type(build(name)) is cls
     assert type(lossreg.build({**config(name), "name": f"kornia/{cls.__name__}"})) is cls
@@ -68,7 +68,7 @@ def test_what_is_built_is_of_the_librarys_class(name):
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_defaults_are_those_of_the_constructor(name):
-    """Each default in the manifest, and what is required has none."""
+    """Each default in the manifest; required parameters have none."""
     schema = LOSSES[name]["parameters"]
     signature = inspect.signature(import_target(LOSSES[name]["target"])).parameters
     for parameter, described in schema["properties"].items():
@@ -98,7 +98,7 @@ def test_every_choice_is_one_of_the_library(name, parameter, value):
     ],
 )
 def test_tensors_arrive_as_by_hand(name, params, by_hand):
-    """Numbers of a config are the weights that the constructor takes, in torch's default dtype."""
+    """Numbers of a config become the constructor's weights, in torch's default dtype."""
     torch.testing.assert_close(build(name, **params)(*inputs(name)), by_hand()(*inputs(name)))
 
 
@@ -112,8 +112,8 @@ def test_a_kernel_is_given_by_its_name(kernel):
     torch.testing.assert_close(module(image), by_hand(image))
 
 
-def test_whole_numbers_are_fractions_where_the_library_wants_them():
-    """kornia raises for max_val=1, which a config may well say."""
+def test_integers_become_floats_where_the_library_needs_floats():
+    """kornia raises for max_val=1, which a config may contain."""
     images = inputs("ssim")
     torch.testing.assert_close(build("ssim", max_val=1)(*images), build("ssim")(*images))
 
@@ -133,8 +133,8 @@ def test_whole_numbers_are_fractions_where_the_library_wants_them():
         ("mutual_information_from_ref", "kernel_function", "gauss"),
     ],
 )
-def test_what_is_refused_is_refused_by_the_library(name, parameter, value):
-    """With its path before anything is built, where kornia raises when it is built or called."""
+def test_invalid_values_fail_in_the_library_too(name, parameter, value):
+    """Validation reports the path before anything is built; kornia raises in the constructor or the call."""
     with pytest.raises(lossreg.InvalidConfigError, match=rf"params\.{parameter}"):
         lossreg.validate(config(name, **{parameter: value}))
     bare = LOSSES[name].get("example", {}) | {parameter: value}
@@ -155,15 +155,15 @@ def test_what_is_refused_is_refused_by_the_library(name, parameter, value):
         ("mutual_information_from_ref", "mask", [1, 0]),
     ],
 )
-def test_what_the_library_takes_and_gets_wrong_is_refused(name, parameter, value):
-    """What kornia takes in silence and makes an infinite, constant or negative loss of; masks are booleans."""
+def test_values_that_the_library_misuses_are_invalid(name, parameter, value):
+    """kornia accepts them without an error, and the loss is infinite, constant or negative; masks are booleans."""
     with pytest.raises(lossreg.InvalidConfigError, match=rf"params\.{parameter}"):
         lossreg.validate(config(name, **{parameter: value}))
 
 
 @pytest.mark.tools
 def test_listing_and_validating_import_nothing_of_kornia():
-    """Nor torch: in a process of its own."""
+    """Nor of torch, in a process of its own."""
     code = (
         "import sys, lossreg\n"
         "lossreg.validate({'name': 'kornia/dice', 'params': {'weight': [1, 2]}})\n"

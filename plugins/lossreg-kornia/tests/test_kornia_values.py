@@ -1,4 +1,4 @@
-"""Values of kornia's losses as a config builds them, those that are its functions, and what README warns of."""
+"""Values of kornia's losses and functions built from configs, and the warnings of the README."""
 
 import math
 
@@ -23,7 +23,7 @@ def images(*sizes):
 
 
 def test_errors():
-    """Of an error of 2: ln 3 of Cauchy, sqrt 5 - 1 of Charbonnier, 1 of Geman-McClure, 1 - e^-2 of Welsch."""
+    """For an error of 2: ln 3 of Cauchy, sqrt 5 - 1 of Charbonnier, 1 of Geman-McClure, 1 - e^-2 of Welsch."""
     error = torch.tensor([2.0]), torch.tensor([0.0])
     expected = {
         "cauchy": math.log(3),
@@ -55,7 +55,7 @@ def test_tversky_weighs_both_errors():
 @pytest.mark.parametrize("kernel", ["xu", "truncated_gaussian"])
 @pytest.mark.parametrize("name", ["mutual_information", "normalized_mutual_information"])
 def test_mutual_information_is_kornias_function(name, kernel, dimensions, sizes):
-    """Of each number of dimensions, by kernel, bins and radius."""
+    """For each number of dimensions, by kernel, bins and radius."""
     function = getattr(kornia_losses, f"{name}_loss" + ("" if dimensions == 1 else f"_{dimensions}d"))
     module = build(name, spatial_dims=dimensions, kernel=kernel, num_bins=8, window_radius=2.0)
     expected = function(*images(*sizes), None, None, kornia_losses.MIKernel[kernel], 8, 2.0)
@@ -63,7 +63,7 @@ def test_mutual_information_is_kornias_function(name, kernel, dimensions, sizes)
 
 
 def test_mutual_information_takes_masks():
-    """What they leave out changes nothing."""
+    """Pixels outside the masks change nothing."""
     module, (first, second) = build("mutual_information", num_bins=8), images(4, 4)
     mask = torch.ones(4, 4, dtype=torch.bool)
     mask[:, 0] = False
@@ -80,7 +80,7 @@ def test_the_rectangular_kernel_gives_no_gradient():
 
 
 def test_divergences():
-    """Of (1/4, 3/4) from (1/2, 1/2), by hand, and their symmetry."""
+    """(1/4, 3/4) from (1/2, 1/2), by hand, and the symmetry."""
     target, flat = torch.tensor([0.25, 0.75]).view(1, 1, 1, 2), torch.full((1, 1, 1, 2), 0.5)
     expected = 0.25 * math.log(0.5) + 0.75 * math.log(1.5)
     close(build("kl_div_2d")(flat, target), expected)
@@ -95,7 +95,7 @@ def test_divergences():
 
 @pytest.mark.parametrize("name", ["focal", "binary_focal"])
 def test_ignored_pixels_count_in_the_mean(name):
-    """What README warns of: half of them ignored halves the loss."""
+    """The README's warning: half of them ignored halves the loss."""
     logits = torch.zeros(1, 2 if name == "focal" else 1, 2, 2)
     target = torch.zeros(1, 2, 2, dtype=torch.long) if name == "focal" else torch.zeros(1, 1, 2, 2)
     loss = build(name, alpha=None, reduction="mean")
@@ -105,7 +105,7 @@ def test_ignored_pixels_count_in_the_mean(name):
 
 
 def test_the_endpoint_error_of_equal_vectors_has_no_gradient():
-    """What README warns of: NaN, where the length of the difference is 0."""
+    """The README's warning: NaN where the length of the difference is 0."""
     flow = torch.zeros(1, 2, 2, 2, requires_grad=True)
     build("endpoint_error")(flow, torch.zeros(1, 2, 2, 2)).backward()
     assert flow.grad.isnan().all()

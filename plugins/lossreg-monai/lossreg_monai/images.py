@@ -113,7 +113,7 @@ library.loss(
     input="embeddings",
     target_kind="embeddings",
     family="info_nce",
-    hints={"temperature": Positive, "batch_size": None},  # deprecated: it is that of the call
+    hints={"temperature": Positive, "batch_size": None},  # deprecated: MONAI uses the batch size of the call
 )
 library.loss(
     "monai.losses:AUCMLoss",

@@ -1,4 +1,4 @@
-"""MONAI as it is described here, and the annotations that its losses share."""
+"""MONAI's versions, modules and exclusions, and the annotations that its losses share."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from lossreg_monai.library import Fraction, NonNegative, library
 
 TASKS = ("binary", "multilabel", "multiclass")
-# The others read numbers from tensors, such as the axes of a sum or what is in the target.
+# The others read numbers from tensors, such as the axes of a sum or the classes in the target.
 COMPILE = {"GeneralizedWassersteinDiceLoss", "FocalLoss", "SoftclDiceLoss", "NACLLoss"}
 COMPILE |= {f"monai.losses.unified_focal_loss:Asymmetric{term}Loss" for term in ("Focal", "FocalTversky")}
 
@@ -24,9 +24,9 @@ def masks(
     tasks: Sequence[str] = TASKS,
     input: str = "probabilities",
     target: str = "mask",
-    **stated: Any,
+    **metadata: Any,
 ) -> None:
-    """Declare a loss of masks: its tasks, what it takes and "segmentation" are among its tags."""
+    """Declare a loss of masks; its tasks, its input and "segmentation" are among its tags."""
     library.loss(
         cls if ":" in cls else f"monai.losses:{cls}",
         summary=summary,
@@ -35,11 +35,11 @@ def masks(
         input=input,
         target_kind=target,
         compiles=cls in COMPILE,
-        **stated,
+        **metadata,
     )
 
 
-# What takes probabilities says so by its defaults: sigmoid, softmax or other_act make it take logits.
+# Probabilities are the input by default; sigmoid, softmax or other_act make it logits.
 masks("DiceLoss", "Dice score; one class per channel, or class indices with to_onehot_y.", ["overlap", "imbalance"])
 masks(
     "MaskedDiceLoss",
@@ -100,11 +100,11 @@ masks(
     ["mixture", "overlap", "pixelwise", "imbalance"],
     tasks=["binary"],
     family="unified_focal",
-    # A single value comes out of the means of both terms, whatever the reduction.
+    # The result is one value, the mean of both terms, under every reduction.
     hints={"reduction": None, "weight": Fraction, "gamma": Fraction, "delta": Fraction},
 )
 
-# The Dice of a mixture applies no activation by default while its other term takes logits: an example that suits both.
+# By default a mixture's Dice applies no activation, but its other term takes logits: the example fits both.
 LOGITS: dict[str, Any] = {"input": "logits", "target": "one-hot mask"}
 masks(
     "DiceCELoss",

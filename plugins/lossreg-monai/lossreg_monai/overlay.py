@@ -1,4 +1,4 @@
-"""What the signatures of MONAI's losses cannot say: ranges, what they take, and what they are for."""
+"""Metadata that the signatures of MONAI's losses do not have: ranges, inputs and tags."""
 
 from lossreg_monai import images, masks, wrappers
 from lossreg_monai.library import library

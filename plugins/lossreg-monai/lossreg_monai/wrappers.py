@@ -14,7 +14,7 @@ library.loss(
     "monai.losses:DeepSupervisionLoss",
     summary="Weighted sum of a loss over the outputs of several levels, the target resized to each.",
     example={"loss": "monai/dice"},
-    # Any other mode is taken for "same", without a word.
+    # MONAI treats any other mode as "same", without an error.
     hints={"loss": nn.Module, "weight_mode": Literal["same", "exp", "two"]},
     **TERM,
 )
@@ -22,7 +22,7 @@ library.loss(
     "monai.losses:MaskedLoss",
     summary="A loss of input and target times a mask; give it one that takes probabilities.",
     example={"loss": "monai/dice"},
-    # Its reduction would be that of a class given instead of a loss.
+    # The reduction is passed on only if loss is a class, which a config cannot contain.
     hints={"loss": nn.Module, "reduction": None},
     **TERM,
 )

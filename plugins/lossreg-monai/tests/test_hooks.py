@@ -9,7 +9,7 @@ import lossreg
 
 
 def test_a_bundles_target_is_the_registered_loss():
-    """With its parameters beside it, whatever module of monai.losses it is said to be in."""
+    """With its parameters beside it, from any module of monai.losses in the target."""
     for target in ("monai.losses.DiceLoss", "monai.losses.dice.DiceLoss"):
         checked = lossreg.validate({"_target_": target, "sigmoid": True, "smooth_nr": 1, "_disabled_": False})
         assert (checked.name, checked.provider) == ("dice", "monai")
@@ -30,7 +30,7 @@ def test_no_other_target_leads_anywhere(target):
         lossreg.validate({"_target_": target})
 
 
-def test_a_mistyped_parameter_is_told():
+def test_a_mistyped_parameter_is_reported():
     """As in lossreg's own configs."""
     with pytest.raises(lossreg.InvalidConfigError, match=r"params\.sigmod: unknown parameter; did you mean 'sigmoid'"):
         lossreg.validate({"_target_": "monai.losses.DiceLoss", "sigmod": True})
@@ -38,7 +38,7 @@ def test_a_mistyped_parameter_is_told():
 
 @pytest.mark.tools
 def test_validation_imports_no_monai():
-    """The hook is light."""
+    """The hook imports neither MONAI nor torch."""
     code = (
         "import lossreg, sys; lossreg.validate({'_target_': 'monai.losses.DiceLoss'});"
         "assert not {'monai', 'torch'} & {*sys.modules}"

@@ -1,4 +1,4 @@
-"""What the manifest says of MONAI's losses, against MONAI."""
+"""The manifest of MONAI's losses, compared with MONAI."""
 
 import inspect
 import json
@@ -42,8 +42,8 @@ def batch():
 
 
 @each_loss
-def test_what_is_built_is_of_the_librarys_class(name):
-    """And of that class itself, not of one derived from it."""
+def test_a_built_loss_is_of_the_librarys_class(name):
+    """Of that class itself, not of one derived from it."""
     module = build(name)
     assert type(module) is import_target(LOSSES[name]["target"])
     assert type(module).__module__.startswith("monai.")
@@ -51,7 +51,7 @@ def test_what_is_built_is_of_the_librarys_class(name):
 
 @each_loss
 def test_defaults_are_those_of_the_constructor(name):
-    """Each default in the manifest, and what is required has none."""
+    """Each default in the manifest; required parameters have none."""
     schema = LOSSES[name]["parameters"]
     signature = inspect.signature(import_target(LOSSES[name]["target"])).parameters
     for parameter, described in schema["properties"].items():
@@ -61,7 +61,7 @@ def test_defaults_are_those_of_the_constructor(name):
             assert described["default"] == (default.value if isinstance(default, Enum) else default)
 
 
-@pytest.mark.tools  # what another library takes changes with its releases alone
+@pytest.mark.tools  # another library changes with its releases alone
 @pytest.mark.parametrize(
     "name, parameter, value",
     [
@@ -72,7 +72,7 @@ def test_defaults_are_those_of_the_constructor(name):
     ],
 )
 def test_every_choice_is_one_of_the_library(name, parameter, value):
-    """MONAI's constructor takes each of them."""
+    """MONAI's constructor accepts each of them."""
     assert build(name, **{parameter: value}) is not None
 
 
@@ -105,7 +105,7 @@ def test_an_activation_by_name_is_the_call_by_hand(activation, batch):
     ],
 )
 def test_tensors_and_lists_arrive_as_by_hand(name, params, by_hand, batch):
-    """Numbers of a config are the weights that the constructor takes."""
+    """Numbers of a config become the constructor's weights."""
     torch.testing.assert_close(build(name, **params)(*batch), by_hand()(*batch))
 
 
@@ -132,7 +132,7 @@ def test_losses_of_losses(batch):
 
 @pytest.mark.parametrize("other, name", [("ds_loss", "deep_supervision"), ("Dice", "dice"), ("giou", "giou")])
 def test_the_other_names_of_a_class_are_the_same_class(other, name):
-    """What MONAI calls by two names is declared once."""
+    """A class with two names in MONAI is declared once."""
     modules = {"ds_loss": "monai.losses.ds_loss", "Dice": "monai.losses", "giou": "monai.losses"}
     assert getattr(sys.modules[modules[other]], other) is import_target(LOSSES[name]["target"])
 
@@ -144,8 +144,8 @@ def test_the_other_names_of_a_class_are_the_same_class(other, name):
         ("local_ncc", {"kernel_size": 4}, "kernel_size must be odd"),
     ],
 )
-def test_what_only_the_constructor_knows_is_its_answer(name, params, message):
-    """Its refusal is a problem of the config like others, with the path."""
+def test_errors_of_the_constructor_are_problems_of_the_config(name, params, message):
+    """An error of the constructor is reported as other problems are, with its path."""
     with pytest.raises(lossreg.InvalidConfigError, match=f"params: monai/{name} refused them: ValueError: {message}"):
         build(name, **params)
 
@@ -177,8 +177,8 @@ def test_what_only_the_constructor_knows_is_its_answer(name, params, message):
         ("nacl", "distance_type", "l3"),
     ],
 )
-def test_what_is_refused_is_refused_by_the_library(name, parameter, value):
-    """With its path before anything is built, where MONAI raises."""
+def test_invalid_values_fail_in_the_library_too(name, parameter, value):
+    """Validation reports the path before anything is built; MONAI raises."""
     with pytest.raises(lossreg.InvalidConfigError, match=rf"params\.{parameter}"):
         lossreg.validate(config(name, **{parameter: value}))
     bare = {key: item for key, item in LOSSES[name].get("example", {}).items() if key not in ("loss", "dist_matrix")}
@@ -203,15 +203,15 @@ def test_what_is_refused_is_refused_by_the_library(name, parameter, value):
         ("contrastive", "batch_size", 8),
     ],
 )
-def test_what_the_library_takes_and_gets_wrong_is_refused(name, parameter, value):
-    """What its constructor takes in silence is ignored afterwards, fails in the call or gives no sensible value."""
+def test_values_that_the_library_misuses_are_invalid(name, parameter, value):
+    """MONAI's constructor accepts them, and then ignores them, fails in the call or computes no sensible value."""
     with pytest.raises(lossreg.InvalidConfigError, match=rf"params\.{parameter}"):
         lossreg.validate(config(name, **{parameter: value}))
 
 
 @pytest.mark.tools
 def test_listing_and_validating_import_nothing_of_monai():
-    """Nor torch: in a process of its own."""
+    """Nor of torch, in a process of its own."""
     code = (
         "import sys, lossreg\n"
         "lossreg.validate({'name': 'monai/dice_ce', 'params': {'other_act': 'tanh', 'weight': [1, 2]}})\n"

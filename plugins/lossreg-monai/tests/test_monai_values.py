@@ -1,4 +1,4 @@
-"""Values of MONAI's losses as a config builds them, and what README warns of."""
+"""Values of MONAI's losses built from configs, and the warnings of the README."""
 
 import math
 
@@ -14,7 +14,7 @@ def build(name, **params):
 
 
 def test_values():
-    """Of half a mask found and nothing else: Dice 2/3, Tversky 1/(1 + beta), and (0.25)^2 log 4 of focal."""
+    """Half a mask found and nothing else: Dice 2/3, Tversky 1/(1 + beta), and (0.25)^2 log 4 of focal."""
     scores, mask = torch.tensor([[[[1.0, 0.0]]]]), torch.tensor([[[[1.0, 1.0]]]])
     torch.testing.assert_close(build("dice")(scores, mask).item(), 1 - 2 / 3, rtol=0, atol=1e-5)
     torch.testing.assert_close(build("tversky", alpha=0.1, beta=3.0)(scores, mask).item(), 0.75, rtol=0, atol=1e-5)
@@ -24,7 +24,7 @@ def test_values():
 
 
 def test_hovernet_takes_branches_and_runs_backward():
-    """The sum of its branches, each of which gets a gradient."""
+    """The sum of its branches; each has a gradient."""
     branches = {"nucleus_prediction": 2, "horizontal_vertical": 2, "type_prediction": 3}
     outputs = {branch: torch.randn(2, count, 8, 8, requires_grad=True) for branch, count in branches.items()}
     classes = {branch: torch.randint(0, count, (2, 8, 8)) for branch, count in branches.items()}
@@ -36,7 +36,7 @@ def test_hovernet_takes_branches_and_runs_backward():
 
 
 def test_a_mask_before_the_activation_is_a_loss_of_a_perfect_prediction():
-    """What README warns of: MaskedLoss of logits; masked_dice applies its mask after the sigmoid."""
+    """The README's warning about MaskedLoss of logits; masked_dice applies its mask after the sigmoid."""
     mask = (torch.arange(64).reshape(1, 1, 8, 8) % 3 == 0).float()
     region = (torch.arange(8) < 4).float().expand(1, 1, 8, 8)
     logits = 40 * mask - 20
@@ -46,7 +46,7 @@ def test_a_mask_before_the_activation_is_a_loss_of_a_perfect_prediction():
 
 
 def test_half_precision_is_not_safe():
-    """The sums of a large mask pass 65504, as the contract says of every loss of MONAI."""
+    """The sums of a large mask exceed 65504; the contract of every loss of MONAI has half_precision=False."""
     mask = torch.ones(1, 1, 512, 512, dtype=torch.float16)
     assert build("dice", sigmoid=True)(torch.zeros_like(mask), mask).isnan()
     entry = lossreg.losses.entry("monai/dice")

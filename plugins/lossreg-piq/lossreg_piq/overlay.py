@@ -1,4 +1,4 @@
-"""What the signatures of PIQ's losses cannot say: ranges, what they take and what they are for."""
+"""Metadata that the signatures of PIQ's losses do not have: ranges, inputs and tags."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ NonNegativeFloat = Annotated[float, Field(ge=0)]
 PositiveInt = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
-# One minus a sum of similarities that is first cut off at 1: no cost and no gradient for two images or more.
+# A sum of similarities is clamped to 1 and subtracted from 1: two or more images have no cost and no gradient.
 NOT_SUMMED = {"reduction": Literal["none", "mean"]}
 
-DOWNLOADS = "downloads the weights of a network when it is made"
+DOWNLOADS = "downloads the weights of a network when it is built"
 NO_GRADIENT = "measures whole sets of features, without a gradient"
 
 library = Library(
@@ -51,8 +51,8 @@ library = Library(
 )
 
 
-def _similarity(cls: str, name: str | None = None, *, summary: str, compiles: bool = False, **stated: Any) -> None:
-    """Declare a comparison of two images; most check the range of the pixels, which is data: they do not compile."""
+def _similarity(cls: str, name: str | None = None, *, summary: str, compiles: bool = False, **metadata: Any) -> None:
+    """Declare a comparison of two images. Most read the range of the pixels, and so do not compile."""
     library.loss(
         f"piq:{cls}",
         name,
@@ -62,7 +62,7 @@ def _similarity(cls: str, name: str | None = None, *, summary: str, compiles: bo
         target_kind="images",
         positional=True,
         compiles=compiles,
-        **stated,
+        **metadata,
     )
 
 
@@ -92,7 +92,7 @@ _similarity(
     "ms_gmsd",
     summary="Deviation of the similarity of gradient magnitudes over scales, with or without colour.",
     hints={
-        "alpha": Annotated[float, Field(ge=0, lt=2)],  # at 2 what is compared cancels out
+        "alpha": Annotated[float, Field(ge=0, lt=2)],  # at 2 the compared terms cancel out
         "beta1": NonNegativeFloat,
         "beta2": NonNegativeFloat,
         "beta3": NonNegativeFloat,
@@ -116,7 +116,7 @@ _similarity(
     },
 )
 
-# Features and what the eye is drawn to.
+# Features and salience.
 _similarity(
     "FSIMLoss",
     summary="One minus the similarity of phase congruency and gradients; grey images need chromatic: false.",
@@ -157,7 +157,7 @@ _similarity(
     "HaarPSILoss",
     "haarpsi",
     summary="One minus the similarity of Haar wavelet coefficients.",
-    # The third scale weighs the first two: with fewer there are no weights, with more they fit no longer.
+    # The third scale has the weights of the first two: fewer scales have no weights, more do not fit them.
     hints={"scales": Literal[3], "c": PositiveFloat, "alpha": PositiveFloat},
 )
 _similarity(
@@ -172,11 +172,11 @@ _similarity(
     },
 )
 
-# Of one image, and of features.
+# Losses of one image, and of features.
 library.loss(
     "piq:TVLoss",
     "total_variation",
-    summary="Total variation of an image, which asks for smooth ones.",
+    summary="Total variation of an image, smallest for smooth ones.",
     tags=["image_quality", "smoothing"],
     input="images",
     target_kind="none",
@@ -190,14 +190,14 @@ library.loss(
     tags=["embeddings", "generative", "image_quality", "random"],
     input="embeddings",
     target_kind="embeddings",
-    deterministic=False,  # subsets are drawn
+    deterministic=False,  # subsets are sampled
     hints={
         "degree": PositiveInt,
         "gamma": PositiveFloat | None,
         "coef0": NonNegativeFloat,
         "n_subsets": PositiveInt,
-        "subset_size": Annotated[int, Field(ge=2)] | None,  # of one alone there is no unbiased estimate
-        # The variance would come as a second value, which no loss has.
+        "subset_size": Annotated[int, Field(ge=2)] | None,  # one feature alone has no unbiased estimate
+        # The variance would be a second value, which no loss returns.
         "ret_var": None,
         "var_at_m": None,
     },

@@ -8,7 +8,7 @@ import pytest
 
 @pytest.fixture(scope="session", autouse=True)
 def piq(torchvision_operators):
-    """PIQ, imported."""
+    """Import PIQ."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what other libraries warn of is theirs
+        warnings.simplefilter("ignore")  # warnings of other libraries are not ours to fix
         return importlib.import_module("piq")

@@ -1,4 +1,4 @@
-"""What a config says of a loss of PIQ is what that library does."""
+"""Configs of PIQ's losses, compared with that library."""
 
 import inspect
 import json
@@ -60,7 +60,7 @@ def test_it_builds_the_class_of_the_library(name, piq):
 
 @pytest.mark.parametrize("name", MANIFEST)
 def test_every_parameter_is_there_with_its_default(name, piq):
-    """All have one; those that would make two values are left out."""
+    """All have one; those with which a loss returns two values are left out."""
     properties = MANIFEST[name]["parameters"]["properties"]
     signature = inspect.signature(class_of(name, piq)).parameters
     assert properties.keys() == signature.keys() - LEFT_OUT.get(name, set())
@@ -88,15 +88,15 @@ def test_reductions(name):
 
 @pytest.mark.parametrize("name", sorted({*REDUCED} - CUT_OFF))
 def test_a_sum_is_of_similarities_where_these_are_compared(name):
-    """Deviations are summed; of similarities it is one minus their sum, which differs by a constant."""
+    """Deviations are summed; for similarities the loss is one minus their sum, which differs by a constant."""
     each = of(name, reduction="none")(*inputs_of(name))
     offset = len(each) - 1 if name in ONE_MINUS else 0
     torch.testing.assert_close(of(name, reduction="sum")(*inputs_of(name)), each.sum() - offset)
 
 
 @pytest.mark.parametrize("name", sorted(CUT_OFF))
-def test_what_is_cut_off_is_not_summed(name, piq):
-    """Why "sum" is refused: like images add up to more than 1, and cost nothing."""
+def test_clamped_similarities_are_not_summed(name, piq):
+    """The reason for excluding "sum": similar images add up to more than 1, and cost nothing."""
     assert "params.reduction" in refusal(name, reduction="sum")
     first, second = images()
     near = first.lerp(second, 0.1).requires_grad_()
@@ -108,24 +108,24 @@ def test_what_is_cut_off_is_not_summed(name, piq):
 
 @pytest.mark.parametrize("name", OF_TWO_IMAGES)
 def test_the_range_of_the_data_is_a_unit(name):
-    """Images of bytes with data_range 255 cost what those of shares cost."""
+    """Images from 0 to 255 with data_range=255 have the loss of images from 0 to 1."""
     first, second = inputs_of(name)
     value = of(name, data_range=255)(first * 255, second * 255)
     torch.testing.assert_close(value, of(name)(first, second), rtol=1e-3, atol=1e-4)
 
 
-def test_what_needs_a_download_is_left_out(piq):
-    """As is what has no gradient; all else of the library that is a module is there."""
+def test_losses_that_need_a_download_are_left_out(piq):
+    """So are classes without a gradient; every other module of the library is declared."""
     modules = {name for name, value in vars(piq).items() if inspect.isclass(value)}
     left_out = modules - {class_of(name, piq).__name__ for name in MANIFEST}
     downloads = {"BRISQUELoss", "CLIPIQA", "ContentLoss", "DISTS", "LPIPS", "PieAPP", "StyleLoss"}
     assert left_out == downloads | {"FID", "GS", "IS", "MSID", "PR"}
 
 
-@pytest.mark.filterwarnings("ignore")  # how IS computes without one is the library's affair
+@pytest.mark.filterwarnings("ignore")  # IS warns about its own computation
 @pytest.mark.parametrize("name", ["FID", "IS", "MSID"])
 def test_metrics_of_feature_sets_have_no_gradient(name, piq):
-    """Why they are left out."""
+    """The reason for leaving them out."""
     first, second = torch.rand(20, 4, requires_grad=True), torch.rand(20, 4)
     assert not getattr(piq, name)()(first, second).requires_grad
 
@@ -151,21 +151,21 @@ def test_metrics_of_feature_sets_have_no_gradient(name, piq):
         ("kid", {"ret_var": True}),
     ],
 )
-def test_what_the_mathematics_refuses_is_invalid(name, params):
-    """The library notices few of these, and only when it is called."""
+def test_values_without_a_meaning_are_invalid(name, params):
+    """The library raises for few of these, and only in the call."""
     assert f"params.{list(params)[-1]}" in refusal(name, **params)
 
 
 @pytest.mark.parametrize("name", ["ssim", "ms_ssim"])
-def test_an_even_window_is_what_the_library_refuses(name):
-    """What no schema says is still an invalid config, with the library's words."""
+def test_the_library_reports_an_even_window(name):
+    """A value that no schema excludes is still an invalid config, with the library's message."""
     with pytest.raises(InvalidConfigError, match=r"(?s)params.*Kernel size must be odd, got \[10\]"):
         of(name, kernel_size=10)
 
 
 @pytest.mark.parametrize("scales", [2, 4])
 def test_haarpsi_computes_with_three_scales_only(scales, piq):
-    """Why no other number is allowed."""
+    """The reason for excluding other numbers."""
     try:
         value = piq.HaarPSILoss(scales=scales)(*images())
     except RuntimeError:
@@ -204,7 +204,7 @@ def test_weights_of_scales_become_a_tensor(name, piq):
 
 
 def test_kid_of_subsets_draws_them(piq):
-    """The same seed, the same value; the whole batch is one subset by default."""
+    """The same seed has the same value; by default the whole batch is one subset."""
     pair, params = features(), {"degree": 2, "gamma": 0.5, "average": True, "n_subsets": 2, "subset_size": 4}
     torch.manual_seed(0)
     value = of("kid", **params)(*pair)
@@ -223,7 +223,7 @@ def test_total_variation_by_hand(norm_type, value):
 
 
 def test_ssim_of_constant_images_by_hand():
-    """Without contrast only brightness counts: (2ab + c1) / (a^2 + b^2 + c1)."""
+    """Without contrast the value depends on brightness alone: (2ab + c1) / (a^2 + b^2 + c1)."""
     a, b, c1 = 0.2, 0.6, 0.01**2
     dark, bright = torch.full((1, 1, 16, 16), a), torch.full((1, 1, 16, 16), b)
     expected = 1 - (2 * a * b + c1) / (a * a + b * b + c1)
@@ -231,7 +231,7 @@ def test_ssim_of_constant_images_by_hand():
 
 
 def test_a_typo_is_reported_with_its_path():
-    """With the parameter that may have been meant."""
+    """With a similar parameter's name."""
     message = refusal("ssim", kernel_sise=7)
     assert "params.kernel_sise" in message
     assert "kernel_size" in message
@@ -239,7 +239,7 @@ def test_a_typo_is_reported_with_its_path():
 
 @pytest.mark.tools
 def test_listing_and_validating_imports_nothing_of_the_library():
-    """Nor torch."""
+    """Nor of torch."""
     code = (
         "import sys, lossreg;"
         "lossreg.losses.list();"

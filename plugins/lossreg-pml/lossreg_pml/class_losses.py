@@ -1,4 +1,4 @@
-"""Losses that learn a vector for each class, so that the optimiser must be given their parameters."""
+"""Losses that learn a vector for each class; the optimiser needs their parameters."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ CLASSES = {"num_classes": 4, "embedding_size": 8}
 
 
 def class_loss(cls: str, name: str | None = None, *, summary: str, **more: Any) -> None:
-    """Declare a loss with a learned vector, or several, for each class."""
-    stated = {"example": CLASSES, "tags": ["classification", "learnable"], **more}
-    metric_loss(cls, name, summary=summary, has_parameters=True, **stated)
+    """Declare a loss with one or several learned vectors for each class."""
+    metadata = {"example": CLASSES, "tags": ["classification", "learnable"], **more}
+    metric_loss(cls, name, summary=summary, has_parameters=True, **metadata)
 
 
 class_loss("ArcFaceLoss", "arcface", summary="Softmax over cosines to each class, the true angle larger by a margin.")
@@ -62,7 +62,7 @@ class_loss(
     target_kind="none",
     needs_labels=False,
     deterministic=False,
-    # A batch holds at least K embeddings.
+    # A batch needs at least K embeddings.
     example={"l": 8, "K": 4},
     hints={
         "l": PositiveInt,

@@ -1,4 +1,4 @@
-"""DynamicSoftMarginLoss of the library, for more than one training step."""
+"""The library's DynamicSoftMarginLoss, corrected for more than one training step."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from torch import Tensor
 
 
 class DynamicSoftMarginLoss(losses.DynamicSoftMarginLoss):  # type: ignore[misc]
-    """The library's class, which keeps the graph of each batch in its histogram.
+    """The library's class with a histogram that keeps no graph.
 
-    There the second backward pass raises that the first graph is gone. Here the histogram forgets where it came from
-    once the loss is known: values, and the gradient of a first step, are the library's.
+    The library's histogram keeps the graph of each batch, so that the second backward pass raises: the first graph is
+    freed. Here the histogram is detached after each call. Values, and the gradient of a first step, are the library's.
     """
 
     hist_: Tensor

@@ -1,4 +1,4 @@
-"""pytorch-metric-learning as a library of losses and parts: what its parameters are, wherever they occur."""
+"""pytorch-metric-learning's versions, modules and exclusions, and the annotations that its classes share."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Reducer = Annotated[nn.Module, Part("reducer")]
 Regularizer = Annotated[nn.Module, Part("regularizer")]
 Miner = Annotated[nn.Module, Part("miner")]
 
-# The library takes anything that fills a tensor. Its own wrapper around these functions only adds their arguments.
+# The library accepts any function that fills a tensor. Its own wrapper of these functions only adds arguments.
 Initializer = Annotated[
     Callable[..., Any],
     Functions(
@@ -54,7 +54,7 @@ library = Library(
         "BaseReducer": "an abstract base",
         "BaseRegularizer": "an abstract base",
         "BaseMiner": "an abstract base",
-        "BatchedDistance": "hands blocks of distances to a function of the caller and returns none",
+        "BatchedDistance": "passes blocks of distances to a function of the caller and returns none",
     },
     hints={
         "distance": Distance | None,
@@ -68,14 +68,14 @@ library = Library(
         "num_bins": PositiveInt,
         "p": PositiveFloat,
         "collect_stats": None,  # fills attributes for the library's own trainers and loggers
-        "mat_based_loss": None,  # each subclass of GenericPairLoss settles it
-        "is_inverted": None,  # each distance settles whether more is nearer
+        "mat_based_loss": None,  # set by each subclass of GenericPairLoss
+        "is_inverted": None,  # set by each distance: whether larger is nearer
     },
 )
 
 
 def metric_loss(cls: str, name: str | None = None, *, summary: str, tags: Iterable[str] = (), **more: Any) -> None:
-    """Declare a loss of embeddings (N, D) and labels (N,); `more` as `Library.loss` takes it."""
+    """Declare a loss of embeddings (N, D) and labels (N,); `more` are options of `Library.loss`."""
     takes = {"input": "embeddings", "target_kind": "labels", **more}
     target = f"{PACKAGE}.losses:{cls}"
     library.loss(target, name, summary=summary, tags=["embeddings", "metric_learning", *tags], **takes)

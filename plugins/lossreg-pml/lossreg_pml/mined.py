@@ -1,4 +1,4 @@
-"""A loss over what a miner picks, as one loss: the library leaves this call to the training loop."""
+"""A loss with its miner as one loss; the library leaves this call to the training loop."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from lossreg.authoring import Part, contract
     example={"loss": {"name": "pml/contrastive"}, "miner": {"name": "pml/multi_similarity"}},
 )
 class Mined(nn.Module):
-    """A loss over the pairs or triplets that a miner picks from the batch.
+    """A loss over the pairs or triplets that a miner chooses from the batch.
 
         loss(embeddings, labels, miner(embeddings, labels))
 
     Args:
-        loss: of this library, or any that takes embeddings, labels and a tuple of indices.
-        miner: picks pairs (anchors, positives, anchors, negatives) or triplets (anchors, positives, negatives).
+        loss: a loss of this library, or any other of embeddings, labels and a tuple of indices.
+        miner: chooses pairs (anchors, positives, anchors, negatives) or triplets (anchors, positives, negatives).
     Shapes:
         embeddings (N, D), labels (N,).
     """

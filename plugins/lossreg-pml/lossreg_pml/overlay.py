@@ -1,4 +1,4 @@
-"""What the signatures of pytorch-metric-learning cannot say, one module for each kind of class."""
+"""Metadata that the signatures of pytorch-metric-learning do not have, one module for each kind of class."""
 
 from lossreg_pml import class_losses, pair_losses, parts, ranking_losses, wrappers
 from lossreg_pml.library import library

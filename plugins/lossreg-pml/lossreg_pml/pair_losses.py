@@ -1,4 +1,4 @@
-"""Losses over the pairs and triplets of a batch, told apart by their labels."""
+"""Losses over the pairs and triplets of a batch, chosen by their labels."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pydantic import Field
 
 from lossreg_pml.library import Fraction, PositiveFloat, PositiveInt, library, metric_loss
 
-TripletsPerAnchor = PositiveInt | Literal["all"]  # a number draws them at random
+TripletsPerAnchor = PositiveInt | Literal["all"]  # a number samples them at random
 
 
 def pair_loss(cls: str, name: str | None = None, *, summary: str, **more: Any) -> None:
-    """Declare a loss that looks for the pairs of a batch, which no whole graph can hold."""
+    """Declare a loss that finds the pairs of a batch; their number depends on the data, so it does not compile."""
     metric_loss(cls, name, summary=summary, compiles=False, **more)
 
 
@@ -47,7 +47,7 @@ pair_loss(
     summary="Similarities of positives below, and of negatives above, one threshold for all classes.",
 )
 library.loss(
-    # A class of our own: see its docstring.
+    # Our subclass: its docstring has the reason.
     "lossreg_pml.dynamic_soft_margin:DynamicSoftMarginLoss",
     summary="Triplet differences weighed by their rank among those of past batches.",
     tags=["embeddings", "metric_learning"],
@@ -100,6 +100,6 @@ library.loss(
     input="embeddings",
     target_kind="embeddings",
     needs_labels=False,
-    # Refused, even as None.
+    # The constructor rejects these, even as None.
     hints={"eps": PositiveFloat, "distance": None, "embedding_regularizer": None, "embedding_reg_weight": None},
 )

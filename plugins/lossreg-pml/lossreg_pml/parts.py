@@ -1,4 +1,4 @@
-"""Distances, reducers, regularizers and miners: what the losses of the library are put together from."""
+"""Distances, reducers, regularizers and miners: the parts of the library's losses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Range = tuple[float, float] | None
 
 
 def part(cls: str, role: str, name: str, summary: str, **more: Any) -> None:
-    """Declare a part. Its name lacks the word of its role, unless two parts would share it."""
+    """Declare a part. Its name omits its role, unless two parts would then share the name."""
     library.part(f"{PACKAGE}.{role}s:{cls}", role, name, summary=summary, **more)
 
 
@@ -24,7 +24,7 @@ part(
     "DotProductSimilarity",
     "distance",
     "dot_product_similarity",
-    "Dot product, of normalised embeddings unless told otherwise.",
+    "Dot product, of normalised embeddings by default.",
 )
 part(
     "CosineSimilarity",
@@ -65,7 +65,7 @@ part(
     "reducer",
     "per_anchor",
     "Mean over the pairs of each anchor, then another reducer; not for triplets.",
-    hints={"aggregation_func": None},  # takes code: the sums of a matrix with gaps
+    hints={"aggregation_func": None},  # takes a function
 )
 part(
     "MultipleReducers",
@@ -100,7 +100,7 @@ part(
     "BatchEasyHardMiner",
     "miner",
     "batch_easy_hard",
-    "One positive and one negative for each anchor, as easy or hard as asked.",
+    "One positive and one negative for each anchor, of a chosen difficulty.",
     hints={
         "pos_strategy": Difficulty,
         "neg_strategy": Difficulty,

@@ -1,4 +1,4 @@
-"""Losses of the order in which a batch is retrieved."""
+"""Losses of the order of retrieval."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Losses around losses of the library, each of which is called with embeddings, labels and mined indices."""
+"""Losses that wrap losses of the library, and call each with embeddings, labels and mined indices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A batch that every loss of labels takes."""
+"""A batch for every loss of labels."""
 
 import pytest
 import torch
@@ -6,6 +6,6 @@ import torch
 
 @pytest.fixture
 def batch():
-    """Embeddings and labels, four classes in blocks of two."""
+    """Return embeddings and labels, four classes in blocks of two."""
     torch.manual_seed(0)
     return torch.randn(8, 8), torch.arange(8) // 2

@@ -1,4 +1,4 @@
-"""What the manifest says that the losses and parts take, against the constructors of pytorch-metric-learning."""
+"""The manifest's parameters of losses and parts, compared with pytorch-metric-learning's constructors."""
 
 import copy
 import importlib
@@ -15,7 +15,7 @@ LOSSES = {entry.name: entry for entry in lossreg.losses.entries() if entry.provi
 PARTS = {entry.name: entry for entry in lossreg.parts.entries() if entry.provider == "pml"}
 OF_LIBRARY = [name for name in LOSSES if name != "mined"]
 
-# For parameters whose default is None. A distance is the host's own, as most refuse any other.
+# For parameters whose default is None. A distance is the loss's own default, as most losses reject others.
 EXAMPLES = {
     "reducer": "pml/mean",
     "embedding_regularizer": "pml/zero_mean",
@@ -38,7 +38,7 @@ KAIMING = ["kaiming_normal", "kaiming_uniform"]
 FUNCTIONS = ["normal", "trunc_normal", "uniform", "xavier_normal", "xavier_uniform", *KAIMING, "orthogonal"]
 
 pytestmark = [
-    pytest.mark.tools,  # what another library takes changes with its releases alone
+    pytest.mark.tools,  # another library changes with its releases alone
     # scipy's binomials of tensors, in the large-margin losses.
     pytest.mark.filterwarnings("ignore:__array_wrap__:DeprecationWarning"),
 ]
@@ -62,7 +62,7 @@ def validate(name, **params):
 
 
 def part_of(entry, params):
-    """The part, within a loss that takes it."""
+    """Return the part of a loss that has one."""
     part = {"name": entry.full_name, "params": params}
     if "miner" in entry.tags:
         return build("mined", loss="pml/contrastive", miner=part).miner
@@ -72,7 +72,7 @@ def part_of(entry, params):
 
 
 def value_of(name, schema, host):
-    """The default, or an example where that is None."""
+    """Return the default, or an example if the default is None."""
     if schema["default"] is not None:
         return schema["default"]
     if name != "distance":
@@ -86,13 +86,13 @@ def _name_of(module):
 
 
 def library_class(entry):
-    """The class of this name in the library, whatever module the entry points to."""
+    """Return the class of this name in the library, from any of its modules."""
     module, _, cls = entry.target.partition(":")
     return getattr(losses if module.startswith("lossreg_pml") else importlib.import_module(module), cls)
 
 
 def defaults(cls):
-    """By name, those of each constructor in the order of resolution."""
+    """Return the defaults by name, of each constructor in the method resolution order."""
     found = {}
     for base in cls.__mro__:
         if inspect.isfunction(init := base.__dict__.get("__init__")):
@@ -102,14 +102,14 @@ def defaults(cls):
 
 
 @pytest.mark.parametrize("name", OF_LIBRARY)
-def test_what_is_built_is_of_the_librarys_class(name):
+def test_a_built_loss_is_of_the_librarys_class(name):
     """The class of that name in pytorch_metric_learning.losses."""
     assert isinstance(build(name, **example_of(LOSSES[name])), library_class(LOSSES[name]))
 
 
 @pytest.mark.parametrize("name", OF_LIBRARY)
 def test_every_parameter_of_a_loss_is_accepted(name):
-    """By the constructor: each beside the example, as its default or a value of its kind."""
+    """By the constructor: each with the example, as its default or a value of its kind."""
     entry = LOSSES[name]
     host = build(name, **example_of(entry))
     for parameter, schema in optional_of(entry).items():
@@ -132,21 +132,21 @@ def test_every_parameter_of_a_part_is_accepted(name):
     "entry", [LOSSES[name] for name in OF_LIBRARY] + [*PARTS.values()], ids=lambda entry: entry.full_name
 )
 def test_defaults_are_the_librarys(entry):
-    """Equal to those in the signatures; required is what has none."""
+    """Equal to those in the signatures; parameters without one are required."""
     real = defaults(library_class(entry))
     for parameter, schema in entry.metadata["parameters"]["properties"].items():
         assert schema.get("default", inspect.Parameter.empty) == real[parameter], parameter
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_contract_says_whether_a_loss_learns(name):
-    """has_parameters, and the tag "learnable", where the example has parameters."""
+def test_contract_has_parameters_if_the_loss_does(name):
+    """has_parameters, and the tag "learnable", if the example has parameters."""
     learns = bool([*build(name, **example_of(LOSSES[name])).parameters()])
     assert LOSSES[name].metadata["contract"]["has_parameters"] is learns
     assert ("learnable" in LOSSES[name].tags) is learns
 
 
-# ---- what hints narrow
+# ---- parameters that hints narrow
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_contract_says_whether_a_loss_learns(name):
     ],
 )
 def test_every_mode_of_a_loss_is_accepted(name, example, parameter, allowed, batch):
-    """By constructor and call; another is refused with its path."""
+    """By constructor and call; any other is reported with its path."""
     for value in allowed:
         assert build(name, **example, **{parameter: value})(*batch).isfinite()
     with pytest.raises(
@@ -170,13 +170,13 @@ def test_every_mode_of_a_loss_is_accepted(name, example, parameter, allowed, bat
 @pytest.mark.parametrize("strategy", miners.BatchEasyHardMiner.all_batch_mining_strategies)
 @pytest.mark.parametrize("parameter", ["pos_strategy", "neg_strategy"])
 def test_every_strategy_is_accepted(strategy, parameter, batch):
-    """Those that the miner lists, beside "hard"."""
+    """Those that the miner lists, and "hard"."""
     other = {"pos_strategy": "hard", "neg_strategy": "hard"} | {parameter: strategy}
     miner = {"name": "pml/batch_easy_hard", "params": other}
     assert build("mined", loss="pml/contrastive", miner=miner)(*batch).isfinite()
 
 
-def test_types_of_triplets_are_told_apart(batch):
+def test_types_of_triplets_differ(batch):
     """hard and semihard share "all"; "easy" is the rest: each is a mode of its own, though the miner checks none."""
     mined = {
         kind: len(part_of(PARTS["triplet_margin"], {"type_of_triplets": kind})(*batch)[0])
@@ -200,8 +200,8 @@ def test_types_of_triplets_are_told_apart(batch):
         (lambda: miners.BatchHardMiner(pos_strategy="easy"), TypeError),
     ],
 )
-def test_the_library_refuses_what_the_manifest_does(make, error):
-    """The values that the next test shows refused by validation, in the library's own constructors."""
+def test_invalid_values_fail_in_the_library_too(make, error):
+    """The library's own constructors reject the values that are invalid in the next test."""
     with pytest.raises(error):
         make()
 
@@ -238,7 +238,7 @@ def test_the_library_refuses_what_the_manifest_does(make, error):
         ("multiple_losses", {"losses": ["pml/contrastive", "pml/contrastve"]}, "params.losses[1].name"),
     ],
 )
-def test_what_is_wrong_is_refused_with_its_path(name, params, path):
+def test_invalid_values_are_reported_with_their_path(name, params, path):
     """By validation, before anything of the library is imported."""
     with pytest.raises(InvalidConfigError) as caught:
         validate(name, **params)
@@ -246,6 +246,6 @@ def test_what_is_wrong_is_refused_with_its_path(name, params, path):
 
 
 def test_uniform_initializer_reaches_the_weights():
-    """A name stands for a function of torch.nn.init, which the library calls with its weights."""
+    """The config has the name of a function of torch.nn.init, which the library calls with its weights."""
     weights = build("arcface", num_classes=40, embedding_size=8, weight_init_func="uniform").W
     assert torch.all((weights >= 0) & (weights <= 1))

@@ -29,11 +29,11 @@ def build(name, **params):
     [
         # Positive pairs are sqrt(2) apart; the one negative pair within the margin of 1 has distance 0.
         ("contrastive", {}, 2**0.5 + 1),
-        # Anchor 0 misses its margin by sqrt(2), anchor 1 by nothing.
+        # Anchor 0 misses its margin by sqrt(2), anchor 1 by 0.
         ("triplet_margin", {"margin": 0.05}, (2**0.5 + 0.05 + 0.05) / 2),
         # Anchor 0 has cosine 0 to its positive and 1 to its negative, anchor 1 has 0 to both.
         ("nt_xent", {"temperature": 0.5}, (math.log(1 + math.e**2) + math.log(2)) / 2),
-        # The same pairs with cosines: positives lack 1, of the negatives one has 1 and the other 0.
+        # The same pairs with cosines: the positives lack 1; the negatives have 1 and 0.
         (
             "contrastive",
             {"pos_margin": 1, "neg_margin": 0, "distance": "pml/cosine_similarity", "reducer": "pml/sum"},
@@ -42,7 +42,7 @@ def build(name, **params):
     ],
 )
 def test_values_by_hand(name, params, expected):
-    """Three points in the plane, reckoned on paper."""
+    """Three points in the plane, computed on paper."""
     assert build(name, **params)(TRIANGLE, LABELS).item() == pytest.approx(expected)
 
 
@@ -76,7 +76,7 @@ def test_parts_arrive_as_the_librarys(batch):
 
 
 def test_class_weights_arrive_as_a_tensor(batch):
-    """Of torch's default type; the value is the library's."""
+    """Of torch's default dtype; the value is the library's."""
     weights = [1.0, 2.0, 0.5, 0.0]
     loss = build("triplet_margin", reducer={"name": "pml/class_weighted", "params": {"weights": weights}})
     by_hand = losses.TripletMarginLoss(reducer=reducers.ClassWeightedReducer(torch.tensor(weights)))
@@ -95,7 +95,7 @@ def test_reducers_within_a_reducer(batch):
 
 
 def test_centres_are_regularized(batch):
-    """Two centres for each class, as both the loss and its regularizer are told."""
+    """Two centres for each class, in the configs of both the loss and its regularizer."""
     sizes = {"num_classes": 4, "centers_per_class": 2}
     regularizer = {"name": "pml/sparse_centers", "params": sizes}
     loss = build("soft_triple", **sizes, embedding_size=8, weight_regularizer=regularizer, weight_reg_weight=0.5)
@@ -106,7 +106,7 @@ def test_centres_are_regularized(batch):
 
 
 def test_a_distance_that_a_loss_cannot_take_is_refused_by_the_library():
-    """When it is built; validation does not know which."""
+    """In the constructor; validation cannot check this."""
     with pytest.raises(InvalidConfigError, match="ArcFaceLoss requires the distance metric to be CosineSimilarity"):
         build("arcface", num_classes=4, embedding_size=8, distance="pml/lp_distance")
 
@@ -122,7 +122,7 @@ def test_no_reduction_gives_a_dict(batch):
 
 @pytest.mark.parametrize("name", [entry.name for entry in lossreg.parts.entries() if "miner" in entry.tags])
 def test_mined_is_the_loss_over_what_its_miner_picks(name):
-    """For every miner, by the call that the library's own examples write."""
+    """For every miner, by the call in the library's own examples."""
     torch.manual_seed(0)
     embeddings, labels = torch.randn(12, 8), torch.arange(12) // 3
     loss = build("mined", loss="pml/contrastive", miner=f"pml/{name}")
@@ -133,7 +133,7 @@ def test_mined_is_the_loss_over_what_its_miner_picks(name):
 
 
 def test_mined_learns_what_its_loss_learns():
-    """Loss and miner are submodules, so that their parameters and state travel with it."""
+    """Loss and miner are submodules, so that it has their parameters and state."""
     loss = build(
         "mined",
         loss={"name": "pml/arcface", "params": {"num_classes": 4, "embedding_size": 8}},
@@ -157,7 +157,7 @@ def test_cross_batch_memory_mines_in_past_batches(batch):
 
 @pytest.mark.parametrize("kind", [list, dict])
 def test_multiple_losses_as_list_and_by_name(kind, batch):
-    """Each with its weight; the second with a miner of its own, which only names can leave out."""
+    """Each with its weight; the second has its own miner, which only losses by name can omit."""
     named = {"a": "pml/contrastive", "b": "pml/nt_xent"}
     weights, mined = {"a": 0.5, "b": 2.0}, {"a": None, "b": "pml/multi_similarity"}
     if kind is list:
@@ -183,11 +183,11 @@ def test_a_loss_that_a_wrapper_does_not_know_is_refused_by_the_library():
         build("cross_batch_memory", loss=arcface, embedding_size=8)
 
 
-# ---- what is our own, and what is not imported
+# ---- our own class, and imports
 
 
 def test_dynamic_soft_margin_trains_for_more_than_one_step(batch):
-    """Values are the library's, which cannot go backward twice."""
+    """Values are the library's, whose own class fails in the second backward pass."""
     loss, by_hand = build("dynamic_soft_margin"), losses.DynamicSoftMarginLoss()
     embeddings, labels = batch
     for step in range(3):
@@ -205,8 +205,8 @@ def test_dynamic_soft_margin_trains_for_more_than_one_step(batch):
 @pytest.mark.tools
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("entry", COMPILED, ids=lambda entry: entry.name)
-def test_what_is_said_to_compile_does(entry, batch):
-    """As one graph; the others look for pairs, whose number depends on the data."""
+def test_the_contract_names_the_losses_that_compile(entry, batch):
+    """As one graph; the others find pairs, whose number depends on the data."""
     torch._dynamo.reset()
     loss = lossreg.build({"name": entry.full_name, "params": dict(entry.metadata.get("example", {}))})
     inputs = {"vicreg": (batch[0], None, None, batch[0].flip(0)), "manifold": batch[:1]}.get(entry.name, batch)

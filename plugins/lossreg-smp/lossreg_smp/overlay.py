@@ -1,4 +1,4 @@
-"""What the signatures of the losses of segmentation-models-pytorch cannot say: ranges, what they take and are for."""
+"""Metadata that the signatures of segmentation-models-pytorch's losses do not have: ranges, inputs and tags."""
 
 from __future__ import annotations
 
@@ -72,9 +72,9 @@ library.loss(
     target_kind=EITHER,
     tasks=TASKS,
     family="lovasz_hinge",
-    compiles=False,  # which pixels are ignored and which classes are there is data
+    compiles=False,  # the ignored pixels and the present classes depend on the data
     example={"mode": "binary"},
-    hints={"from_logits": Literal[True]},  # it is never read, and logits are always expected
+    hints={"from_logits": Literal[True]},  # never read: logits are always expected
 )
 library.loss(
     "segmentation_models_pytorch.losses:MCCLoss",
@@ -118,6 +118,6 @@ library.loss(
     target_kind="class index",
     tasks=["multiclass"],
     family="cross_entropy",
-    example={"smooth_factor": 0.0},  # its own default, None, fails when it is called
+    example={"smooth_factor": 0.0},  # the library's default, None, fails in the call
     hints={"dim": int},
 )

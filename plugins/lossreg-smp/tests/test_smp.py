@@ -1,4 +1,4 @@
-"""What a config says of a loss of segmentation-models-pytorch is what that library does."""
+"""Configs of segmentation-models-pytorch's losses, compared with that library."""
 
 import inspect
 import json
@@ -78,7 +78,7 @@ def test_every_mode_runs(name, mode, smp):
 
 @pytest.mark.parametrize("name", WITH_MODE)
 def test_a_loss_with_modes_asks_for_one(name, smp):
-    """Left out or misspelt, the message names it; the library refuses the same."""
+    """Left out or misspelt, the message names it; the library raises for the same."""
     assert "params.mode" in refusal(name)
     message = refusal(name, mode="multi_class")
     assert "params.mode" in message
@@ -88,8 +88,8 @@ def test_a_loss_with_modes_asks_for_one(name, smp):
 
 
 @pytest.mark.parametrize("name", ["dice", "jaccard", "tversky", "focal"])
-def test_class_weights_of_a_binary_mask_are_what_the_library_refuses(name):
-    """What no schema says is still an invalid config, with the library's words."""
+def test_the_library_reports_class_weights_of_a_binary_mask(name):
+    """A value that no schema excludes is still an invalid config, with the library's message."""
     with pytest.raises(InvalidConfigError, match=r"(?s)params.*class_weights are not supported with mode=binary"):
         of(name, mode="binary", class_weights=[1.0, 2.0])
 
@@ -111,8 +111,8 @@ def test_class_weights_of_a_binary_mask_are_what_the_library_refuses(name):
         ("soft_cross_entropy", {"reduction": "avg"}),
     ],
 )
-def test_what_the_mathematics_refuses_is_invalid(name, params):
-    """The library checks none of these, and computes something else or fails when it is called."""
+def test_values_without_a_meaning_are_invalid(name, params):
+    """The library checks none of these; it computes something else or fails in the call."""
     assert f"params.{list(params)[-1]}" in refusal(name, **params)
 
 
@@ -136,7 +136,7 @@ def test_parameters_arrive(name, params, smp):
 
 @pytest.mark.parametrize("reduction", ["none", "mean", "sum", "batchwise_mean", None])
 def test_reductions_of_focal(reduction):
-    """None keeps every pixel, as "none" does; "batchwise_mean" is a sum, of one row of pixels."""
+    """None keeps every pixel, as "none" does; "batchwise_mean" is the sum over one row of pixels."""
     logits, target = INPUTS["binary"]
     each = of("focal", mode="binary", reduction="none")(logits, target)
     expected = {"mean": each.mean(), "sum": each.sum(), "batchwise_mean": each.sum()}.get(reduction, each)
@@ -153,7 +153,7 @@ def test_numbers_become_the_tensors_that_the_library_takes(smp):
 
 
 def test_soft_cross_entropy_needs_its_smooth_factor():
-    """The library's default fails when it is called, which the summary says; given, it is that of cross-entropy."""
+    """The library's default fails in the call, and the summary warns of it; with a value the loss is cross-entropy."""
     logits, target = INPUTS["multiclass"]
     with pytest.raises(TypeError):
         of("soft_cross_entropy")(logits, target)
@@ -164,7 +164,7 @@ def test_soft_cross_entropy_needs_its_smooth_factor():
 
 
 def test_a_typo_is_reported_with_its_path():
-    """With the parameter that may have been meant."""
+    """With a similar parameter's name."""
     message = refusal("dice", mode="binary", from_logit=True)
     assert "params.from_logit" in message
     assert "from_logits" in message
@@ -181,14 +181,14 @@ def test_a_typo_is_reported_with_its_path():
     ],
 )
 def test_values_by_hand(name, params, value):
-    """Of probabilities 1/2 at four pixels, of which two are in the mask."""
+    """Probabilities of 1/2 at four pixels, two of them in the mask."""
     probabilities, mask = torch.full((1, 1, 2, 2), 0.5), torch.tensor([[[[1.0, 1.0], [0.0, 0.0]]]])
     assert of(name, **params)(probabilities, mask).item() == pytest.approx(value, rel=1e-5)
 
 
 @pytest.mark.tools
 def test_listing_and_validating_imports_nothing_of_the_library():
-    """Nor torch."""
+    """Nor of torch."""
     code = (
         "import sys, lossreg;"
         "lossreg.losses.list();"

@@ -1,4 +1,4 @@
-"""What the signatures of timm's losses cannot say: ranges, what they take, and what they are for."""
+"""Metadata that the signatures of timm's losses do not have: ranges, inputs and tags."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OverBatch = Literal["mean", "batchmean", "sum", "none"]
 library = Library(
     "timm",
     "timm",
-    ">=1.0.31,<1.1",  # its last number counts features, new losses among them
+    ">=1.0.31,<1.1",  # patch releases of timm add features, new losses among them
     modules=["timm.loss"],
     hints={
         "smoothing": Smoothing,
@@ -69,7 +69,7 @@ library.loss(
         "gamma_pos": NonNegativeFloat,
         "gamma_neg": NonNegativeFloat,
         "eps": Share,  # of label smoothing
-        "reduction": Literal["mean", "none"],  # the code takes any other word for "none"
+        "reduction": Literal["mean", "none"],  # the code treats any other text as "none"
     },
 )
 library.loss(

@@ -8,7 +8,7 @@ import pytest
 
 @pytest.fixture(scope="session", autouse=True)
 def timm(torchvision_operators):
-    """The losses of timm, imported."""
+    """Import the losses of timm."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what other libraries warn of is theirs
+        warnings.simplefilter("ignore")  # warnings of other libraries are not ours to fix
         return importlib.import_module("timm.loss")

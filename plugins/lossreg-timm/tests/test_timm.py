@@ -1,4 +1,4 @@
-"""What a config says of a loss of timm is what timm does."""
+"""Configs of timm's losses, compared with timm."""
 
 import inspect
 import json
@@ -64,7 +64,7 @@ def test_every_parameter_is_there_with_its_default(name, timm):
 
 @pytest.mark.parametrize("name", REDUCED)
 def test_reductions_are_those_of_timm(name):
-    """Each gives what its name says of the values that "none" gives."""
+    """Each reduces the values of "none" as its name promises."""
     target = CLASSES if MANIFEST[name]["contract"]["tasks"] == ["multiclass"] else LABELS
     params = COUNTS if name == "distribution_balanced" else {}
     each = of(name, **params, reduction="none")(LOGITS, target)
@@ -92,7 +92,7 @@ def test_reductions_are_those_of_timm(name):
         ("jsd_cross_entropy", {"num_splits": 0}),
     ],
 )
-def test_what_validation_refuses_timm_refuses(name, params, timm):
+def test_invalid_values_fail_in_timm_too(name, params, timm):
     """A range or a choice is no narrower than timm's own."""
     assert f"params.{list(params)[-1]}" in refusal(name, **params)
     with pytest.raises((ValueError, AssertionError, ZeroDivisionError)):
@@ -111,19 +111,19 @@ def test_what_validation_refuses_timm_refuses(name, params, timm):
     ],
 )
 def test_the_ends_of_a_range_are_allowed(name, params):
-    """What timm takes is valid, and gives a finite value."""
+    """timm accepts them, and so does validation; the value is finite."""
     target = CLASSES if "multiclass" in MANIFEST[name]["contract"]["tasks"] else LABELS
     assert torch.isfinite(of(name, **params)(LOGITS, target)).all()
 
 
-def test_counts_above_the_number_of_samples_are_what_timm_refuses():
-    """What no schema says is still an invalid config, with timm's words."""
+def test_timm_reports_counts_above_the_number_of_samples():
+    """A value that no schema excludes is still an invalid config, with timm's message."""
     with pytest.raises(InvalidConfigError, match=r"(?s)params.*class_counts must be in"):
         of("distribution_balanced", class_counts=[10, 200], num_samples=100)
 
 
 def test_a_typo_is_reported_with_its_path():
-    """With the parameter that may have been meant."""
+    """With a similar parameter's name."""
     message = refusal("asymmetric_multi_label", gamma_negative=4)
     assert "params.gamma_negative" in message
     assert "gamma_neg" in message
@@ -172,7 +172,7 @@ def test_it_equals_what_timms_own_factory_makes(name, params, asked, timm):
     ],
 )
 def test_values_by_hand(name, target, value):
-    """With the defaults, of logits 0."""
+    """With the defaults, for logits of 0."""
     assert of(name)(torch.zeros(2, 3), target).item() == pytest.approx(value, rel=1e-6)
 
 
@@ -185,7 +185,7 @@ def test_equal_splits_diverge_by_nothing():
 
 @pytest.mark.tools
 def test_listing_and_validating_imports_nothing_of_timm():
-    """Nor torch."""
+    """Nor of torch."""
     code = (
         "import sys, lossreg;"
         "lossreg.losses.list();"

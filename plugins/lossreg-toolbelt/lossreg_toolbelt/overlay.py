@@ -1,4 +1,4 @@
-"""What the signatures of pytorch-toolbelt's losses cannot say: ranges, what they take and what they are for."""
+"""Metadata that the signatures of pytorch-toolbelt's losses do not have: ranges, inputs and tags."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ library = Library(
     modules=["pytorch_toolbelt.losses"],
     hints={
         "mode": Literal["binary", "multiclass", "multilabel"],
-        "classes": Tensor | None,  # of a list the library takes the length, and memory that nothing was written to
+        "classes": Tensor | None,  # for a list the library allocates an array of its length and never fills it
         "class_weights": Tensor | None,
         "ignore_index": int | None,
         "smooth": NonNegativeFloat,
@@ -64,7 +64,7 @@ library.loss(
     target_kind="mask",
     tasks=["binary"],
     family="lovasz_hinge",
-    compiles=False,  # which pixels are ignored is data
+    compiles=False,  # the ignored pixels depend on the data
 )
 library.loss(
     "pytorch_toolbelt.losses:LovaszLoss",
@@ -74,7 +74,7 @@ library.loss(
     target_kind="class index",
     tasks=["multiclass"],
     family="lovasz_softmax",
-    compiles=False,  # which classes are there is data
+    compiles=False,  # the present classes depend on the data
     hints={"ignore": int | None},
 )
 library.loss(
@@ -98,7 +98,7 @@ library.loss(
     tasks=["multiclass"],
     hints={
         "eps": Annotated[float, Field(ge=0, le=0.5)],
-        "ignore_index": None,  # it is compared with one-hot targets, of 0 and 1: no label is ever ignored
+        "ignore_index": None,  # compared with one-hot targets of 0 and 1, so that no label is ever ignored
     },
 )
 
@@ -114,7 +114,7 @@ library.loss(
     hints={
         "alpha": Share | None,
         "reduction": FOCAL_REDUCTIONS,
-        "reduced_threshold": ShareBelowOne | None,  # what is above it is divided by what is left to 1
+        "reduced_threshold": ShareBelowOne | None,  # the focal term divides by 1 - reduced_threshold
         "activation": Literal["sigmoid", "softmax"],
     },
 )
@@ -127,9 +127,9 @@ library.loss(
     tasks=["multiclass"],
     family="focal",
     hints={
-        "ignore_index": int,  # None cannot be compared with
+        "ignore_index": int,  # None cannot be compared
         "reduction": FOCAL_REDUCTIONS,
-        "reduced_threshold": PositiveFloat | None,  # the focal term is divided by it
+        "reduced_threshold": PositiveFloat | None,  # the focal term divides by it
     },
 )
 library.loss(
@@ -171,7 +171,7 @@ library.loss(
     hints={"smooth_factor": Share, "dim": int},
 )
 
-# Labels that may be wrong. Both logarithms need their temperatures on the side where they are finite.
+# Noisy labels. The ranges of the temperatures keep both logarithms finite.
 TEMPERATURES = {
     "t1": Annotated[float, Field(ge=0, lt=2)],
     "t2": PositiveFloat,
@@ -187,7 +187,10 @@ library.loss(
     tasks=["multiclass"],
     family="bi_tempered",
     example={"t1": 0.8, "t2": 1.2},
-    hints={**TEMPERATURES, "ignore_index": NonNegativeInt | None},  # labels are made one-hot before it is looked at
+    hints={
+        **TEMPERATURES,
+        "ignore_index": NonNegativeInt | None,
+    },  # labels become one-hot before they are compared with it
 )
 library.loss(
     "pytorch_toolbelt.losses:BinaryBiTemperedLogisticLoss",

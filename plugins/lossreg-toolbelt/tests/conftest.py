@@ -8,7 +8,7 @@ import pytest
 
 @pytest.fixture(scope="session", autouse=True)
 def toolbelt(torchvision_operators):
-    """The losses of pytorch-toolbelt, imported."""
+    """Import the losses of pytorch-toolbelt."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what other libraries warn of is theirs
+        warnings.simplefilter("ignore")  # warnings of other libraries are not ours to fix
         return importlib.import_module("pytorch_toolbelt.losses")

@@ -1,4 +1,4 @@
-"""What a config says of a loss of pytorch-toolbelt is what that library does."""
+"""Configs of pytorch-toolbelt's losses, compared with that library."""
 
 import inspect
 import json
@@ -59,7 +59,7 @@ def test_it_builds_the_class_of_the_library(name, toolbelt):
 
 @pytest.mark.parametrize("name", MANIFEST)
 def test_every_parameter_is_there_with_its_default(name, toolbelt):
-    """Those without a default are required; one that does nothing is left out."""
+    """Those without a default are required; one without effect is left out."""
     schema = MANIFEST[name]["parameters"]
     signature = inspect.signature(class_of(name, toolbelt)).parameters
     assert schema["properties"].keys() == signature.keys() - LEFT_OUT.get(name, set())
@@ -82,7 +82,7 @@ def test_every_mode_runs(name, mode, toolbelt):
 
 @pytest.mark.parametrize("name", WITH_MODE)
 def test_a_loss_with_modes_asks_for_one(name, toolbelt):
-    """Left out or misspelt, the message names it; the library refuses the same."""
+    """Left out or misspelt, the message names it; the library raises for the same."""
     assert "params.mode" in refusal(name)
     message = refusal(name, mode="multi_class")
     assert "params.mode" in message
@@ -91,8 +91,8 @@ def test_a_loss_with_modes_asks_for_one(name, toolbelt):
         class_of(name, toolbelt)("multi_class")
 
 
-def test_classes_of_a_binary_mask_are_what_the_library_refuses():
-    """What no schema says is still an invalid config, with the library's words."""
+def test_the_library_reports_classes_of_a_binary_mask():
+    """A value that no schema excludes is still an invalid config, with the library's message."""
     with pytest.raises(InvalidConfigError, match=r"(?s)params.*Masking classes is not supported with mode=binary"):
         of("dice", mode="binary", classes=[1])
 
@@ -121,8 +121,8 @@ def test_classes_of_a_binary_mask_are_what_the_library_refuses():
         ("wing", {"width": 0}),
     ],
 )
-def test_what_the_mathematics_refuses_is_invalid(name, params):
-    """The library checks none of these, and computes something else or fails when it is called."""
+def test_values_without_a_meaning_are_invalid(name, params):
+    """The library checks none of these; it computes something else or fails in the call."""
     assert f"params.{list(params)[-1]}" in refusal(name, **params)
 
 
@@ -167,8 +167,8 @@ def test_parameters_arrive(name, params, inputs, toolbelt):
         ("wing", "binary", {"none": (2, 1, 2, 2), "mean": (), "sum": ()}),
     ],
 )
-def test_every_reduction_does_what_it_says(name, inputs, reductions):
-    """Each that is allowed has a shape of its own or one number; these are all that are allowed."""
+def test_every_reduction_has_its_shape(name, inputs, reductions):
+    """Each allowed reduction has its own shape or one number; no other is allowed."""
     assert [*MANIFEST[name]["parameters"]["properties"]["reduction"]["enum"]] == [*reductions]
     for reduction, shape in reductions.items():
         assert of(name, reduction=reduction)(*INPUTS[inputs]).shape == shape
@@ -187,7 +187,7 @@ def test_numbers_become_the_tensors_that_the_library_takes(toolbelt):
 
 @pytest.mark.parametrize("name", WITH_MODE)
 def test_classes_are_those_that_the_config_names(name, toolbelt):
-    """The library makes an array of a list's shape and never fills it, so that a tensor must reach it."""
+    """The library allocates an array of a list's shape and never fills it, so it must receive a tensor."""
     built = of(name, mode="multiclass", classes=[0, 2])
     assert built.classes.tolist() == [0, 2]
     assert class_of(name, toolbelt)("multiclass", classes=[0, 2]).classes.shape == (0, 2)
@@ -196,13 +196,13 @@ def test_classes_are_those_that_the_config_names(name, toolbelt):
 
 
 def test_soft_f1_ignores_no_label(toolbelt):
-    """Why its ignore_index is left out: the library looks for it among zeros and ones, after a label is one-hot."""
+    """The reason for leaving out its ignore_index: the library compares it with one-hot labels of 0 and 1."""
     ignoring = [toolbelt.SoftF1Loss(ignore_index=index)(*INPUTS["labels"]) for index in (2, 7)]
     torch.testing.assert_close(*ignoring)
 
 
 def test_a_typo_is_reported_with_its_path():
-    """With the parameter that may have been meant."""
+    """With a similar parameter's name."""
     message = refusal("dice", mode="binary", from_logit=True)
     assert "params.from_logit" in message
     assert "from_logits" in message
@@ -228,7 +228,7 @@ ZEROS = torch.zeros(1, 1, 2, 2), HALVES[1]
     ],
 )
 def test_values_by_hand(name, params, inputs, value):
-    """Of probabilities 1/2 at four pixels, of which two are in the mask; and of single differences."""
+    """Probabilities of 1/2 at four pixels, two of them in the mask; and single differences."""
     assert of(name, **params)(*inputs).item() == pytest.approx(value, rel=1e-4)
 
 
@@ -240,7 +240,7 @@ def test_temperatures_of_one_are_cross_entropy():
 
 @pytest.mark.tools
 def test_listing_and_validating_imports_nothing_of_the_library():
-    """Nor torch."""
+    """Nor of torch."""
     code = (
         "import sys, lossreg;"
         "lossreg.losses.list();"

@@ -24,21 +24,21 @@ Count = Annotated[int, Field(ge=1)]
         has_parameters=True,
         per_example=False,
         half_precision=False,
-        compiles=False,  # which clusters have examples is data
+        compiles=False,  # the clusters with examples depend on the data
     ),
     example={"in_features": 16, "n_classes": 20, "cutoffs": [5, 10]},
 )
 class AdaptiveLogSoftmax(nn.AdaptiveLogSoftmaxWithLoss):
-    """Cross-entropy over very many classes, of which the rare ones have smaller embeddings.
+    """Cross-entropy over very many classes, with smaller embeddings for rare ones.
 
-    The class of torch.nn returns the log-probabilities as well; this one returns its loss. `log_prob` and `predict` are
-    there as in torch.nn.
+    The class of torch.nn returns the log-probabilities as well; this one returns the loss alone. `log_prob` and
+    `predict` are those of torch.nn.
 
     Args:
         in_features: size of an embedding.
         n_classes: number of classes, sorted from frequent to rare.
-        cutoffs: where the clusters begin, ascending, each from 1 to n_classes - 1.
-        div_value: each cluster's embeddings are smaller than the last one's by this factor.
+        cutoffs: first class of each cluster after the head, ascending, each from 1 to n_classes - 1.
+        div_value: factor by which each cluster's embeddings are smaller than those of the cluster before.
         head_bias: whether the scores of the first cluster have a bias.
     """
 
@@ -53,7 +53,7 @@ class AdaptiveLogSoftmax(nn.AdaptiveLogSoftmaxWithLoss):
         super().__init__(in_features, n_classes, cutoffs, div_value, head_bias)
 
     def forward(self, input_: Tensor, target_: Tensor) -> Tensor:  # type: ignore[override]
-        """The mean negative log-likelihood.
+        """Compute the mean negative log-likelihood.
 
         Args:
             input_: embeddings (N, in_features).

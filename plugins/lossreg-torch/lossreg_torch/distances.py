@@ -1,4 +1,4 @@
-"""Distances between embeddings, for TripletMarginWithDistanceLoss: of the last dimension, smaller for what is alike."""
+"""Distances of embeddings along the last dimension, for TripletMarginWithDistanceLoss."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from torch.nn import functional
 
 
 def cosine(first: Tensor, second: Tensor) -> Tensor:
-    """1 - cosine of the angle, from 0 for one direction to 2 for opposite ones."""
+    """Return 1 - cosine of the angle, from 0 for one direction to 2 for opposite ones."""
     return 1 - functional.cosine_similarity(first, second, dim=-1)
 
 
 def squared_euclidean(first: Tensor, second: Tensor) -> Tensor:
-    """Sum of squared differences."""
+    """Return the sum of squared differences."""
     return (first - second).square().sum(-1)
 
 
 def manhattan(first: Tensor, second: Tensor) -> Tensor:
-    """Sum of absolute differences."""
+    """Return the sum of absolute differences."""
     return (first - second).abs().sum(-1)
 
 
 def chebyshev(first: Tensor, second: Tensor) -> Tensor:
-    """Largest absolute difference."""
+    """Return the largest absolute difference."""
     return (first - second).abs().amax(-1)

@@ -1,4 +1,4 @@
-"""What the signatures of torch.nn's losses cannot say: ranges, what they take, and what they are for."""
+"""Metadata that the signatures of torch.nn's losses do not have: ranges, inputs and tags."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ library = Library(
         "reduction": Literal["none", "mean", "sum"],
         "size_average": None,  # deprecated in favour of reduction, as is reduce
         "reduce": None,
-        "device": None,  # module.to(...) says both
+        "device": None,  # module.to(...) sets both
         "dtype": None,
         "eps": NonNegativeFloat,
         "label_smoothing": Share,
@@ -93,7 +93,7 @@ library.loss(
     tags=["regression"],
     input="values",
     target_kind="values, and predicted variances",
-    compiles=False,  # it looks whether a variance is negative
+    compiles=False,  # it reads whether a variance is negative
 )
 
 # Distributions and classes.
@@ -151,7 +151,7 @@ library.loss(
         "in_features": Count,
         "num_classes": Count,
         "out_features": list[Count],
-        "options": None,  # an object of settings of its chunks, which changes no value
+        "options": None,  # an object with settings of its chunks, which change no value
     },
 )
 library.loss(
@@ -202,7 +202,7 @@ library.loss(
 # Pairs and triplets.
 library.loss(
     "torch.nn:HingeEmbeddingLoss",
-    summary="The distance of what is alike, and a hinge on the distance of what is not.",
+    summary="The distance of similar pairs, and a hinge on the distance of dissimilar ones.",
     tags=["embeddings", "metric_learning"],
     input="distances",
     target_kind="signs",
@@ -216,7 +216,7 @@ library.loss(
 )
 library.loss(
     "torch.nn:MarginRankingLoss",
-    summary="Hinge on the difference of two scores, of which the target says the larger one.",
+    summary="Hinge on the difference of two scores; the target is the sign of the larger one.",
     tags=["ranking"],
     input="scores, in pairs",
     target_kind="signs",
@@ -232,7 +232,7 @@ library.loss(
 )
 library.loss(
     "torch.nn:TripletMarginWithDistanceLoss",
-    summary="Triplet margin with a distance of choice.",
+    summary="Triplet margin with a distance that is a parameter.",
     tags=["embeddings", "metric_learning"],
     input="embeddings",
     target_kind="embeddings of a positive and of a negative",

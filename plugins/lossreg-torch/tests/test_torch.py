@@ -1,4 +1,4 @@
-"""What a config says of a loss of torch.nn is what torch.nn does."""
+"""Configs of torch.nn's losses, compared with torch.nn."""
 
 import inspect
 import json
@@ -41,20 +41,20 @@ def refusal(name, **params):
 
 
 def test_every_loss_of_torch_is_there():
-    """Each class of torch.nn whose name says loss, apart from the old name of one."""
+    """Each class of torch.nn with "Loss" in its name, except an old name."""
     named = {name for name in dir(nn) if name.endswith("Loss")} - {"NLLLoss2d"}
     assert named == {cls.__name__ for cls in CLASSES.values()}
 
 
 @pytest.mark.parametrize("name", MANIFEST)
 def test_it_builds_the_class_of_torch(name):
-    """What is built is torch's own class, or derives from it."""
+    """A built loss is of torch's own class, or of one derived from it."""
     assert isinstance(of(name, **MANIFEST[name].get("example", {})), CLASSES[name])
 
 
 @pytest.mark.parametrize("name", MANIFEST)
 def test_the_name_of_the_class_is_an_alias(name):
-    """Who knows torch.nn finds the loss by the name it has there."""
+    """Users of torch.nn find the loss by its name there."""
     assert (
         validate({"name": f"torch/{CLASSES[name].__name__}", "params": MANIFEST[name].get("example", {})}).name == name
     )
@@ -62,7 +62,7 @@ def test_the_name_of_the_class_is_an_alias(name):
 
 @pytest.mark.parametrize("name", MANIFEST)
 def test_defaults_are_those_of_torch(name):
-    """Of every parameter, and those without a default are required."""
+    """For every parameter; those without a default are required."""
     schema = MANIFEST[name]["parameters"]
     signature = inspect.signature(CLASSES[name]).parameters
     for parameter, described in schema["properties"].items():
@@ -84,7 +84,7 @@ def test_every_choice_is_taken_by_torch(name):
 
 
 @pytest.mark.parametrize(("name", "params", "inputs"), REFUSED)
-def test_what_validation_refuses_torch_refuses(name, params, inputs):
+def test_invalid_values_fail_in_torch_too(name, params, inputs):
     """A range or a choice is no narrower than torch's own."""
     parameter = list(params)[-1]
     assert f"params.{parameter}" in refusal(name, **params)
@@ -105,21 +105,21 @@ def test_what_validation_refuses_torch_refuses(name, params, inputs):
     ],
 )
 def test_the_ends_of_a_range_are_allowed(name, params):
-    """What torch takes is valid, and arrives."""
+    """torch accepts them, and so does validation; the constructor receives them."""
     built = of(name, **params)
     assert all(getattr(built, key, value) == value for key, value in params.items())
 
 
 def test_a_typo_is_reported_with_its_path():
-    """With the parameter that may have been meant."""
+    """With a similar parameter's name."""
     message = refusal("cross_entropy", label_smothing=0.1)
     assert "params.label_smothing" in message
     assert "label_smoothing" in message
 
 
 @pytest.mark.parametrize("left_out", ["size_average", "reduce", "device", "dtype"])
-def test_what_is_deprecated_or_of_the_machine_is_no_parameter(left_out):
-    """In no loss."""
+def test_deprecated_parameters_and_devices_are_left_out(left_out):
+    """Of every loss."""
     assert not [name for name, entry in MANIFEST.items() if left_out in entry["parameters"]["properties"]]
 
 
@@ -169,8 +169,8 @@ def test_adaptive_log_softmax_returns_the_loss_of_torch():
     torch.testing.assert_close(own.predict(x), theirs.predict(x))
 
 
-def test_cutoffs_out_of_order_are_what_torch_refuses():
-    """What no schema says is still an invalid config, with torch's words."""
+def test_torch_reports_cutoffs_out_of_order():
+    """A value that no schema excludes is still an invalid config, with torch's message."""
     with pytest.raises(InvalidConfigError, match=r"(?s)params.*cutoffs should be a sequence"):
         of("adaptive_log_softmax", in_features=8, n_classes=20, cutoffs=[10, 5])
 
@@ -192,14 +192,14 @@ def test_values_by_hand(name, inputs, value):
 
 
 def test_ctc_sums_over_alignments():
-    """Two steps of probabilities 1/2 and one label: of the alignments, aa, a- and -a spell it."""
+    """Two steps of probabilities 1/2 and one label: the alignments aa, a- and -a spell it."""
     steps = torch.full((2, 1, 2), math.log(0.5))
     value = of("ctc", reduction="sum")(steps, torch.tensor([[1]]), torch.tensor([2]), torch.tensor([1]))
     assert value.item() == pytest.approx(-math.log(3 / 4), rel=1e-6)
 
 
 def test_learned_parameters_are_declared():
-    """A loss says that it learns if and only if it does."""
+    """The contract has has_parameters if and only if the loss has parameters."""
     for name, entry in MANIFEST.items():
         learns = any(True for _ in of(name, **entry.get("example", {})).parameters())
         assert entry["contract"]["has_parameters"] == learns, name
@@ -207,7 +207,7 @@ def test_learned_parameters_are_declared():
 
 @pytest.mark.tools
 def test_listing_and_validating_imports_no_torch():
-    """A config of torch's losses is checked where torch would take seconds to import."""
+    """A config of torch's losses is checked without the seconds that torch takes to import."""
     code = (
         "import sys, lossreg;"
         "lossreg.losses.list();"

@@ -1,25 +1,27 @@
-"""What a loss says of itself: summary, formula, shapes, source, contract and parameters."""
+"""Description of a loss: summary, formula, shapes, source, contract and parameters."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from lossreg.parameters import docstring
 from lossreg.registries import losses
 from lossreg.registry.entry import Entry
+from lossreg.registry.registry import Registry
 
 SECTIONS = ("summary", "formula", "shapes", "source")
 
 
-def description(entry: Entry) -> dict[str, Any]:
-    """From the manifest where there is one; from the class, which is loaded, where not."""
+def description(entry: Entry, registry: Registry[Any] = losses) -> dict[str, Any]:
+    """Return the description in the entry's manifest, else that of its class, which is imported."""
     if "parameters" in entry.metadata:
         return dict(entry.metadata)
-    return described_class(losses.get(entry.full_name), entry.metadata)
+    return described_class(registry.get(entry.full_name), entry.metadata)
 
 
-def described_class(cls: type, metadata: Any) -> dict[str, Any]:
-    """From a class and what its decorator declared."""
+def described_class(cls: type, metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the description of a class: from its docstring, its signature and the metadata of its decorator."""
     from lossreg.parameters.from_signature import describe
 
     text = docstring.sections(cls.__doc__)

@@ -101,7 +101,7 @@ def _examine(name: str, entries: list[tuple[Registry[Any], Entry]], package: str
         problems += [problem] if problem else []
     seconds = time.perf_counter() - start
     _, first = entries[0]
-    state = next((bad for bad in ("broken", "missing", "disabled", "incompatible") if bad in states), "loaded")
+    state = next((bad for bad in ("broken", "missing", "disabled") if bad in states), "loaded")
     if state == "loaded" and package is not None:
         try:
             manifest_writer.check(package)
@@ -115,7 +115,7 @@ def _examine(name: str, entries: list[tuple[Registry[Any], Entry]], package: str
 
 def _load(registry: Registry[Any], entry: Entry) -> tuple[str, str]:
     """Import an entry; return its state and its problem, empty if there is none."""
-    if entry.off:
+    if entry.disabled_reason:
         return entry.state, entry.reason
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

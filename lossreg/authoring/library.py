@@ -1,7 +1,7 @@
-"""The overlay of a provider: what the signatures of another library's losses cannot say.
+"""Overlay of a provider: tags, contracts and ranges that the signatures of another library's losses do not contain.
 
-A provider's `overlay.py` makes one `library = Library(...)`; `lossreg manifest build` joins it with the signatures of
-the installed library. Nothing of it is imported to list, validate or build.
+A provider's `overlay.py` creates one `library = Library(...)`; `lossreg manifest build` joins it with the signatures of
+the installed library. Listing, validating and building do not import the overlay.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from lossreg.contract import contract
 from lossreg.errors import ManifestError
+from lossreg.messages import with_type
 from lossreg.parameters.from_signature import described_as
 from lossreg.registry.entry import check_name
 from lossreg.registry.importing import import_target
@@ -23,7 +24,7 @@ _BOUNDARY = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
 class Described(NamedTuple):
-    """One class of the library, as its provider declares it."""
+    """Declaration of one class of the library."""
 
     section: str
     name: str
@@ -38,14 +39,14 @@ class Library:
     """Losses of another library.
 
     Args:
-        package: as it is imported.
-        distribution: as pip installs it.
-        versions: the range that is described, such as ">=1.5,<2".
-        modules: every public nn.Module in them is declared or excluded, so that a new one is noticed.
-        exclude: class names that are left out, and why.
-        hints: annotations of parameters by name, for every class, where the code has none or a vague one; None leaves
-            the parameter out. `Tensor` takes numbers, `Annotated[nn.Module, Part("reducer")]` a part,
-            `Annotated[Callable, Functions({"relu": "torch:relu"})]` a name of a function.
+        package: the import name.
+        distribution: the name for pip.
+        versions: the versions that are described, such as ">=1.5,<2".
+        modules: modules whose public nn.Modules must all be declared or excluded, so that a new one is noticed.
+        exclude: the reason for each class name that is not declared.
+        hints: annotations by parameter name, for every class; for parameters without annotation or with a vague one.
+            None omits the parameter. `Tensor` takes numbers, `Annotated[nn.Module, Part("reducer")]` a part,
+            `Annotated[Callable, Functions({"relu": "torch:relu"})]` the name of a function.
     """
 
     def __init__(
@@ -83,15 +84,16 @@ class Library:
 
         Args:
             target: "module:Class".
-            name: snake_case without "loss"; made of the class's name by default, which is always an alias.
-            summary: one line of our own.
-            input, target_kind, tasks, facts: its contract. Unless stated, no values per example and no half precision.
-            family: what it is known as elsewhere, such as "dice"; the name by default. A row of docs/providers.md.
-            example: the least parameters that it needs, where defaults do not do.
-            hints: as the library's, for this class.
+            name: snake_case without "loss"; derived from the class name by default. The class name is always an alias.
+            summary: one line, not copied from the library.
+            tags: tags for `find`.
+            input, target_kind, tasks, facts: the contract. By default, no values per example and no half precision.
+            family: the common name in other libraries, such as "dice"; the name by default. A row of docs/providers.md.
+            example: the smallest parameters that build it, if defaults do not suffice.
+            hints: like those of the library, for this class only.
         """
-        stated = {"per_example": False, "half_precision": False, **facts}
-        takes = contract(input=input, target=target_kind, tasks=tasks, **stated)
+        declared = {"per_example": False, "half_precision": False, **facts}
+        takes = contract(input=input, target=target_kind, tasks=tasks, **declared)
         metadata = {"summary": summary, "contract": takes, "family": family, "example": example}
         self._add("losses", target, name, tags, metadata, hints)
 
@@ -105,14 +107,14 @@ class Library:
         example: Mapping[str, Any] | None = None,
         hints: Mapping[str, Any] | None = None,
     ) -> None:
-        """Declare a part of losses: `role` says what it is, as slots ask for it, such as "reducer"."""
+        """Declare a part of losses; `role` is the kind of part that parameters request, such as "reducer"."""
         self._add("parts", target, name, [role], {"summary": summary, "example": example}, hints)
 
     def manifest(self) -> Iterator[tuple[str, str, dict[str, Any]]]:
-        """Section, name and description of each class, from the installed library.
+        """Yield section, name and description of each class, from the installed library.
 
         Raises:
-            ManifestError: a class is not there, or one that is there is neither declared nor excluded.
+            ManifestError: a declared class does not exist, or a class is neither declared nor excluded.
         """
         self._check_complete()
         for item in self.described:
@@ -144,33 +146,35 @@ class Library:
         cls = target.rpartition(":")[2]
         name = check_name(name or snake_case(cls))
         aliases = () if cls == name else (cls,)
-        stated = {key: value for key, value in metadata.items() if value is not None}
-        self.described.append(Described(section, name, target, aliases, tuple(tags), stated, hints or {}))
+        given = {key: value for key, value in metadata.items() if value is not None}
+        self.described.append(Described(section, name, target, aliases, tuple(tags), given, hints or {}))
 
     def _parameters(self, cls: type, item: Described) -> dict[str, Any]:
         schema = described_as(cls, {**self.hints, **item.hints})
-        # Some of the code's own no config can hold without their hint, and some are inherited by way of **kwargs.
+        # Parameters that no config can hold without a hint, and inherited ones behind **kwargs, count as well.
         own = {*inspect.signature(cls).parameters, *described_as(cls, {})["properties"], *schema["properties"]}
         unknown = item.hints.keys() - own
         if unknown:
             names = ", ".join(sorted(unknown))
-            raise ManifestError(f"{item.target} has no parameter {names}; hints are for its own", source=item.target)
+            raise ManifestError(f"{item.target} has no parameter {names}; remove the hint", source=item.target)
         for part in schema["properties"].values():
-            part.pop("description", None)  # its authors' sentences stay with them
+            part.pop("description", None)  # the text is the library authors' own
         return schema
 
     def _check_complete(self) -> None:
         known = {item.target.rpartition(":")[2] for item in self.described} | {*self.exclude}
         found = {name for module in self.modules for name in _losses_in(module)}
-        problems = [f"{name} is new: declare or exclude it" for name in sorted(found - known)]
-        problems += [f"{name} is excluded and not there" for name in sorted({*self.exclude} - found)]
+        problems = [f"{name} is new; declare or exclude it" for name in sorted(found - known)]
+        problems += [
+            f"{name} is excluded but does not exist; remove it from exclude" for name in sorted({*self.exclude} - found)
+        ]
         if problems:
             source = self.requirement.package
             raise ManifestError(f"{source} and its overlay differ:\n  " + "\n  ".join(problems), source=source)
 
 
 def snake_case(cls: str) -> str:
-    """`BCEWithLogitsLoss` as `bce_with_logits`."""
+    """Convert a class name: `BCEWithLogitsLoss` to `bce_with_logits`."""
     bare = re.sub(r"(?<=.)Loss(?=$|[A-Z])", "", cls)
     return _BOUNDARY.sub("_", bare).replace("__", "_").lower()
 
@@ -181,7 +185,7 @@ def _losses_in(module: str) -> Iterator[str]:
     try:
         found = importlib.import_module(module)
     except Exception as error:
-        raise ManifestError(f"importing {module} raised {type(error).__name__}: {error}", source=module) from error
+        raise ManifestError(f"importing {module} raised {with_type(error)}", source=module) from error
     for name, value in vars(found).items():
         public = not name.startswith("_") and inspect.isclass(value) and value.__name__ == name
         if public and issubclass(value, nn.Module) and f"{value.__module__}.".startswith(f"{module}."):

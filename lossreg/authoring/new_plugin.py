@@ -1,4 +1,4 @@
-"""A new distribution with a loss of its own, from the templates beside this file: what `lossreg new-plugin` writes."""
+"""Writer of `lossreg new-plugin`: a new distribution with one loss, from the templates beside this file."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from lossreg.errors import InvalidNameError, LossregError
 from lossreg.registry.entry import LOCAL
 
 TEMPLATES = Path(__file__).parent / "templates" / "plugin"
-SUFFIX = ".jinja"  # keeps ruff, mypy and pytest from taking the templates for files of this project
+SUFFIX = ".jinja"  # so that ruff, mypy and pytest ignore the templates
 
 _DISTRIBUTION = re.compile(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?", re.IGNORECASE | re.ASCII)
-# Other folders of the new project, and what its package imports.
+# Other folders of the new project, and packages that it imports.
 _TAKEN = {"tests", "dist", "torch", "pydantic", "pytest"}
 
 
 class Names(NamedTuple):
-    """What a distribution, its package and the provider of its losses are called."""
+    """Names of a distribution, of its package and of the provider of its losses."""
 
     distribution: str
     package: str
@@ -31,66 +31,65 @@ class Names(NamedTuple):
 
 
 def create(name: str, directory: Path) -> Path:
-    """Write a distribution into a new folder of `directory`; returns the folder, which is named like it.
+    """Write a distribution into a new folder of `directory`, named like it, and return the folder.
 
-    All or nothing: it is written aside and moved there once it is complete.
+    All or nothing: the files are written to a temporary folder, which is renamed when it is complete.
 
     Raises:
-        InvalidNameError: `name` cannot be one of a distribution, of its package or of a provider.
-        LossregError: the folder holds something, or cannot be written.
+        InvalidNameError: no distribution, package or provider may have the name.
+        LossregError: the folder is not empty, or cannot be written.
     """
     names = names_of(name)
     folder = directory / names.distribution
     try:
         if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
             raise LossregError(
-                f"{folder} exists, and only a folder that is empty or not there yet is written to; choose another name"
-                " or directory, or move it away",
+                f"{folder} exists and is not an empty folder; choose another name or directory, or move it away",
                 folder=folder,
             )
-        with tempfile.TemporaryDirectory(prefix=".new-plugin-", dir=directory) as aside:
-            complete = Path(aside) / names.distribution
+        with tempfile.TemporaryDirectory(prefix=".new-plugin-", dir=directory) as temporary:
+            complete = Path(temporary) / names.distribution
             _write(names, complete)
             complete.replace(folder)
     except OSError as error:
         raise LossregError(
-            f"{folder} cannot be written: {error.strerror}; name a directory that exists and that you may write to",
+            f"{folder} cannot be written: {error.strerror}; choose a directory that exists and is writable",
             folder=folder,
         ) from error
     return folder
 
 
 def names_of(name: str) -> Names:
-    """The names that follow from one of a distribution: "Acme.Losses" is acme-losses, with a package acme_losses.
+    """Derive the names from that of a distribution: "Acme.Losses" is acme-losses, with the package acme_losses.
 
     Raises:
-        InvalidNameError: one of them is malformed or taken.
+        InvalidNameError: a name is malformed or taken.
     """
     if not _DISTRIBUTION.fullmatch(name):
         raise InvalidNameError(
-            f"a distribution's name has letters, digits, '-', '_' and '.', the first and the last of them a letter or"
-            f" digit, got {name!r:.80}; for example acme-losses",
+            f"the name of a distribution consists of letters, digits, '-', '_' and '.', and begins and ends with a"
+            f" letter or digit, got {name!r:.80}; for example acme-losses",
             name=name,
         )
     distribution = normalized(name)
     package, provider = distribution.replace("-", "_"), distribution.removeprefix("lossreg-")
-    if owner := {**FIRST_PARTY, LOCAL: "what is registered in code"}.get(provider):
+    if owner := {**FIRST_PARTY, LOCAL: "losses that are registered in code"}.get(provider):
         raise InvalidNameError(
-            f"{name!r} makes the provider {provider!r}, which belongs to {owner}; every name is allowed but"
-            f" {', '.join([*FIRST_PARTY, LOCAL])}, with and without 'lossreg-' before it; for example acme-losses",
+            f"{name!r} gives the provider {provider!r}, which belongs to {owner}; names that are taken, with and"
+            f" without 'lossreg-' before them: {', '.join([*FIRST_PARTY, LOCAL])}; for example acme-losses is free",
             name=name,
         )
     if reason := _unfit(package):
         raise InvalidNameError(
-            f"{name!r} makes the package {package!r}, which {reason}; a package's name begins with a letter and is"
-            " taken by nothing else; for example acme-losses",
+            f"{name!r} gives the package {package!r}, which {reason}; a package needs a free name that begins with a"
+            " letter; for example acme-losses",
             name=name,
         )
     return Names(distribution, package, provider)
 
 
 def _unfit(package: str) -> str:
-    """Why no package can have this name; empty where one can."""
+    """Return the reason why no package can have this name; empty if it can."""
     if keyword.iskeyword(package):
         return "is a keyword of Python"
     if not package.isidentifier():
@@ -101,7 +100,7 @@ def _unfit(package: str) -> str:
 
 
 def _write(names: Names, folder: Path) -> None:
-    """Render every template. The folder `package` of the templates gets the package's name."""
+    """Render every template. The folder `package` of the templates is renamed to the package."""
     import jinja2
 
     loader = jinja2.FileSystemLoader(TEMPLATES)

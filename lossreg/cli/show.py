@@ -28,7 +28,7 @@ def show(name: Annotated[str, typer.Argument(help="A name, an alias or provider/
 
     registry = parts if name in parts and name not in losses else losses
     entry = registry.entry(name)
-    about = description(entry)
+    about = description(entry, registry)
     print(printable(f"{entry.full_name}  {about.get('summary', '')}".rstrip()))
     if formula := about.get("formula"):
         print("\n" + "\n".join(f"    {printable(line)}" for line in formula.splitlines()))

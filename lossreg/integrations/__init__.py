@@ -1,1 +1,1 @@
-"""Other frameworks: each file needs its own, which the extra of that name installs."""
+"""Integrations with other frameworks: one file for each, installed by the extra of the same name."""

@@ -11,25 +11,25 @@ from lossreg.messages import require
 from lossreg.registries import losses
 from lossreg.registry.entry import Entry
 
-REQUIRED = "???"  # as OmegaConf marks a value that must be given
+REQUIRED = "???"  # OmegaConf's mark of a required value
 
 
 def register_hydra_configs(
     group: str = "loss", names: Iterable[str] | None = None, providers: Collection[str] | None = None
 ) -> None:
-    """Put an option for each loss into Hydra's ConfigStore: {name, params}, with the defaults and ??? where one is due.
+    """Store an option for each loss in Hydra's ConfigStore: {name, params}, with defaults, and ??? for required values.
 
-    Call it before Hydra composes, and choose with `loss=dice` or `loss=monai/dice`; `lossreg.build(cfg.loss)` builds
-    what was chosen. Calling it again replaces the options.
+    Call it before Hydra composes. Select a loss with `loss=dice` or `loss=monai/dice`, and build it with
+    `lossreg.build(cfg.loss)`. Another call replaces the options.
 
     Args:
-        group: where the options are, such as "loss" or "training/loss".
-        names: the losses, each an option of the name given here. None for all that can be described: each under
-            provider/name, and under its short name where that leads to it.
-        providers: only the losses of these providers.
+        group: the config group of the options, such as "loss" or "training/loss".
+        names: the losses, which are also the names of the options. None for all losses that can be described: each
+            under provider/name, and under its short name if that is not ambiguous.
+        providers: if given, only the losses of these providers.
     Raises:
         MissingLibraryError: Hydra is not installed.
-        NotFoundError, ProviderError: a named loss is unknown, broken or of another provider.
+        NotFoundError, ProviderError: a loss in `names` is unknown, broken or of another provider.
     """
     require("hydra", extra="hydra", use="options of Hydra")
     from hydra.core.config_store import ConfigStore
@@ -37,7 +37,7 @@ def register_hydra_configs(
     options = _all(providers) if names is None else _named(names, providers)
     store = ConfigStore.instance()
     for name, params in options.items():
-        # The provider is a folder of the group, as a path on the command line has it.
+        # The provider is a folder of the group, so that `loss=monai/dice` is a path in it.
         provider, slash, short = name.rpartition("/")
         store.store(short, {"name": name, "params": params}, group=f"{group}{slash}{provider}", provider="lossreg")
 
@@ -46,12 +46,12 @@ def _all(providers: Collection[str] | None) -> dict[str, dict[str, Any]]:
     options: dict[str, dict[str, Any]] = {}
     for name in losses.list():
         entry = losses.entry(name)
-        if entry.off or (providers is not None and entry.provider not in providers):
+        if entry.disabled_reason or (providers is not None and entry.provider not in providers):
             continue
         try:
             params = _defaults(entry)
         except LossregError:
-            continue  # broken: it says so when it is asked for by its name
+            continue  # a broken loss raises its error when it is named
         options |= {name: params, entry.full_name: params}
     return options
 
@@ -68,7 +68,7 @@ def _named(names: Iterable[str], providers: Collection[str] | None) -> dict[str,
 
 
 def _defaults(entry: Entry) -> dict[str, Any]:
-    """A value for each parameter that has a default or needs one."""
+    """Return a value for each parameter that has a default or is required."""
     described = parameters(entry)
     required = described.get("required", ())
     return {

@@ -1,4 +1,4 @@
-"""The conformance kit: what every loss must keep, checked on any registered loss or module.
+"""Conformance kit: checks of the properties that every loss must have, on any registered loss or module.
 
     from lossreg.testing import check_loss
     check_loss("dice", waive={"oracle": "compared with two peers elsewhere"})
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lossreg.testing.case import Case, Ignoring, MaskCase, Options
     from lossreg.testing.conformance import CHECKS, ConformanceError, Result, check_loss
 
-# pytest imports this package wherever lossreg is installed; torch only where losses are checked.
+# pytest imports this package if lossreg is installed; it imports torch only to check losses.
 __getattr__, __dir__ = lazy(
     __name__,
     {

@@ -1,4 +1,4 @@
-"""Cases: the inputs that a loss takes, and what a check may do with them."""
+"""Cases: inputs of a loss, and the changes that checks make to them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ IGNORED = 255  # the target value of ignored pixels
 
 
 class Ignoring(NamedTuple):
-    """Inputs that must cost the same: with some pixels ignored, with NaN in those, and without them."""
+    """Inputs that must cost the same: some pixels ignored, NaN in these pixels, and without these pixels."""
 
     marked: tuple[Any, ...]
     poisoned: tuple[Any, ...]
@@ -25,26 +25,26 @@ class Ignoring(NamedTuple):
 
 
 class Options(dict[str, Any]):
-    """Last among the inputs of a case: what the call is given by name, tensors or not."""
+    """Keyword arguments of the call, as the last input of a case."""
 
 
 class Case:
-    """Inputs of a loss. Subclass it for a kind of inputs that the kit does not know.
+    """Inputs of a loss. Subclass it for other inputs than logits with masks or class indices.
 
-    Tensors that require a gradient are predictions; all others are what they are compared with. Inputs may nest tensors
-    in lists, tuples and dicts; `Options` as the last of them are given by name.
+    Tensors that require a gradient are predictions; all others are targets or weights. Inputs may nest tensors in
+    lists, tuples and dicts; `Options` as the last input are passed by name.
 
     Args:
-        label: what this case is called among those of one loss.
-        params: of the config, away from their defaults where that can show a parameter that is dropped.
-        contract: what differs from the contract of the loss with these parameters, such as {"has_parameters": True}.
-        oracle: `oracle(*inputs, **params)`, an independent float64 implementation: takes detached float64 inputs, gives
-            the loss, or one value per example.
-        context: the checks run inside it.
+        label: the name of this case among those of one loss.
+        params: parameters of the config. Values other than the defaults reveal a parameter that is ignored.
+        contract: differences from the contract of the loss with these parameters, such as {"has_parameters": True}.
+        oracle: `oracle(*inputs, **params)`, an independent implementation. Takes detached float64 inputs, returns the
+            loss, or one value per example.
+        context: a context manager around each check.
     """
 
     kinds: tuple[Kind, ...] = ("random",)
-    magnitude: float = 1e4  # of the largest predictions that must have finite values; less for what is no logit
+    magnitude: float = 1e4  # of the largest predictions that must have finite values; lower it unless they are logits
 
     def __init__(
         self,
@@ -62,37 +62,37 @@ class Case:
         self.context = context
 
     def inputs(self, kind: Kind = "random", *, batch: int = 4) -> tuple[Any, ...]:
-        """Inputs of `batch` examples, float32; the same on every call."""
+        """Return inputs of `batch` examples, float32; the same on every call."""
         raise NotImplementedError(f"{type(self).__name__} must define inputs(kind, batch=...)")
 
     def take(self, inputs: tuple[Any, ...], examples: list[int]) -> tuple[Any, ...]:
-        """The inputs of these examples, which lie along the first dimension of every tensor."""
+        """Return the inputs of some examples, which are the first dimension of every tensor."""
         taken: tuple[Any, ...] = map_tensors(lambda x: x[examples], inputs)
         return taken
 
     def ignoring(self, inputs: tuple[Any, ...]) -> Ignoring | None:
-        """Versions of the inputs with some pixels ignored; None where pixels cannot be left out."""
+        """Return versions of the inputs with some pixels ignored; None if the loss cannot ignore pixels."""
         return None
 
     def misfits(self, inputs: tuple[Any, ...]) -> Iterator[tuple[str, tuple[Any, ...]]]:
-        """Inputs that do not fit each other, and what is wrong: a tensor of one example, a target of one place less."""
+        """Yield a mistake and inputs with it: a tensor of a single example, or a target that is one pixel narrower."""
         given = tensors(inputs)
         for x in given if len(given) > 1 else []:
             for cut in (x[:1], x[..., :-1]) if x.ndim else ():
                 if cut.shape == x.shape or (x.requires_grad and cut.shape[1:] != x.shape[1:]):
                     continue
-                # Each by itself: what fits the others must not hide it.
-                what = f"a tensor of shape {tuple(cut.shape)} in place of {tuple(x.shape)}"
-                yield what, map_tensors(partial(_replaced, x, cut), inputs)
+                # One tensor at a time, so that each mistake is found alone.
+                mistake = f"a tensor of shape {tuple(cut.shape)} in place of {tuple(x.shape)}"
+                yield mistake, map_tensors(partial(_replaced, x, cut), inputs)
 
 
 class MaskCase(Case):
     """Logits (N, C, *) and masks or class indices of one task.
 
     Args:
-        task: "binary", "multilabel" or "multiclass"; a part of `params` where the loss takes it.
-        size: of the images.
-        **options: those of `Case`.
+        task: "binary", "multilabel" or "multiclass". Add it to `params` if the loss has such a parameter.
+        size: the size of the images.
+        **options: the options of `Case`.
     """
 
     kinds = ("random", "soft", "empty", "full", "ignored")
@@ -110,7 +110,7 @@ class MaskCase(Case):
         return input.requires_grad_(), self._target(kind, shape, generator)
 
     def ignoring(self, inputs: tuple[Any, ...]) -> Ignoring:
-        """The last column is ignored, or cut off."""
+        """Return versions in which the last column is ignored, or cut off."""
         input, target, *others = inputs
         marked, poison = target.clone(), input.detach().clone()
         marked[..., -1], poison[..., -1] = IGNORED, torch.nan
@@ -128,7 +128,7 @@ class MaskCase(Case):
 
 
 def map_tensors(change: Callable[[Tensor], Any], tree: Any) -> Any:
-    """The same nest with every tensor changed."""
+    """Return a copy of nested inputs with every tensor changed."""
     if isinstance(tree, Tensor):
         return change(tree)
     if isinstance(tree, Mapping):
@@ -147,22 +147,22 @@ def _replaced(old: Tensor, new: Tensor, x: Tensor) -> Tensor:
 
 
 def tensors(tree: Any) -> list[Tensor]:
-    """Every tensor of a nest, in order."""
+    """List the tensors of nested inputs, in order."""
     found: list[Tensor] = []
     map_tensors(found.append, tree)
     return found
 
 
 def predictions(tree: Any) -> list[Tensor]:
-    """The tensors that require a gradient, in order."""
+    """List the tensors that require a gradient, in order."""
     return [x for x in tensors(tree) if x.requires_grad]
 
 
 def leaf(prediction: Tensor) -> Tensor:
-    """A prediction of its own, cut from what it was computed from."""
+    """Return a copy of a prediction, detached from its graph."""
     return prediction.detach().clone().requires_grad_()
 
 
 def with_predictions(change: Callable[[Tensor], Tensor], tree: Any) -> Any:
-    """The same nest with every prediction changed, and each a leaf again; the rest is left as it is."""
+    """Return a copy of nested inputs with every prediction changed, each a leaf; other tensors are unchanged."""
     return map_tensors(lambda x: leaf(change(x.detach())) if x.requires_grad else x, tree)

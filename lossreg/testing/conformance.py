@@ -1,4 +1,4 @@
-"""check_loss: every check of one loss, in every case, with the waivers that its author names."""
+"""Function `check_loss`: every check of one loss, in every case, with the waivers of its author."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import nn
 
 from lossreg.config.resolution import parameters
 from lossreg.errors import InputError
+from lossreg.messages import did_you_mean, with_type
 from lossreg.testing import structure, values
 from lossreg.testing.case import Case, MaskCase
 from lossreg.testing.subject import ConformanceError, NotApplicable, Subject, config_params, entry_of
@@ -44,7 +45,7 @@ CHECKS: dict[str, Callable[[Subject], None]] = {
 
 
 class Result(NamedTuple):
-    """What a check said of a case. `reason` is empty for "passed"."""
+    """Result of a check in a case. `reason` is empty for "passed"."""
 
     case: str
     check: str
@@ -61,18 +62,18 @@ def check_loss(
     """Run every check of the kit on a loss.
 
     Args:
-        loss: a registered name, or a module. One that a config built is checked by its config.
-        cases: inputs to check it on; None for those that its contract names, one per task.
-        waive: check -> the reason why this loss does not keep it.
+        loss: a registered name, or a module. A module that a config built is checked by its config.
+        cases: inputs to check it on; None for the inputs that its contract names, one case per task.
+        waive: check -> the reason why this loss does not pass it.
     Raises:
         ConformanceError: lists every check that failed.
-        InputError: a waiver of no check or without a reason; no cases for inputs of this kind.
+        InputError: a waiver has no reason or names no check; there are no cases for the inputs of this loss.
     """
     waive = dict(waive or {})
     check_waivers(waive)
     chosen = list(default_cases(loss) if cases is None else cases)
     if not chosen:
-        raise InputError("cases is empty, so nothing would be checked; leave it out or give at least one")
+        raise InputError("cases is empty, so that nothing would be checked; omit it or pass at least one case")
     results = [run(loss, case, check, waive.get(check, "")) for case in chosen for check in CHECKS]
     failed = [str(result) for result in results if result.outcome == "failed"]
     if failed:
@@ -81,7 +82,7 @@ def check_loss(
 
 
 def run(loss: str | nn.Module, case: Case, check: str, waived: str = "") -> Result:
-    """One check of one case. The random numbers of the caller stay as they are."""
+    """Run one check in one case. The caller's random state does not change."""
     if waived:
         return Result(case.label, check, "waived", waived)
     try:
@@ -91,24 +92,24 @@ def run(loss: str | nn.Module, case: Case, check: str, waived: str = "") -> Resu
         return Result(case.label, check, "not applicable", str(reason))
     except ConformanceError as error:
         return Result(case.label, check, "failed", str(error))
-    except Exception as error:  # noqa: BLE001 - whatever a loss raises is its answer to a check
-        return Result(case.label, check, "failed", f"{type(error).__name__}: {error}")
+    except Exception as error:  # noqa: BLE001 - a loss may raise anything
+        return Result(case.label, check, "failed", with_type(error))
     return Result(case.label, check, "passed")
 
 
 def default_cases(loss: str | nn.Module) -> list[Case]:
-    """A case for each task of a loss of logits and masks or class indices; for a module, for the task that it has.
+    """Return a case for each task of a loss of logits and masks or class indices; for a module, for its own task.
 
     Raises:
-        InputError: its contract names other inputs, or it has none.
+        InputError: the contract names other inputs, or the loss has no contract.
     """
     entry = entry_of(loss)
     contract = entry.metadata.get("contract", {}) if entry else {}
     tasks = [task for task in contract.get("tasks", ()) if task in ("binary", "multilabel", "multiclass")]
     if entry is None or contract.get("input") != "logits" or contract.get("target") not in MASK_TARGETS or not tasks:
         raise InputError(
-            f"{_name(loss)} has no contract that says which inputs it takes (the kit knows logits with masks or class"
-            " indices); give cases=[...], each a lossreg.testing.Case with inputs()"
+            f"{_name(loss)} has no contract with inputs that the kit can make: logits, and masks or class indices;"
+            " pass cases=[...], each a lossreg.testing.Case with inputs()"
         )
     takes_task = "task" in parameters(entry)["properties"]
     own = config_params(loss).get("task")
@@ -118,12 +119,13 @@ def default_cases(loss: str | nn.Module) -> list[Case]:
 
 
 def check_waivers(waive: Mapping[str, str]) -> None:
-    """Refuse waivers that name no check or no reason."""
+    """Raise InputError for a waiver without a reason or of an unknown check."""
+    known = f"the checks are {', '.join(CHECKS)}"
     for check, reason in waive.items():
         if check not in CHECKS:
-            raise InputError(f"no check is called {check!r}; the checks are {', '.join(CHECKS)}")
+            raise InputError(f"unknown check {check!r}; {did_you_mean(check, CHECKS, otherwise=known)}")
         if not reason.strip():
-            raise InputError(f"the waiver of {check!r} has no reason; say why the loss does not keep it")
+            raise InputError(f"the waiver of {check!r} has no reason; write why the loss does not pass it")
 
 
 def _name(loss: str | nn.Module) -> str:

@@ -1,7 +1,7 @@
-"""pytest plugin: with `lossreg_losses = acme` in its configuration, pytest runs the conformance kit over those losses.
+"""pytest plugin: with `lossreg_losses = acme` in its configuration, pytest runs the conformance kit on those losses.
 
-Each check of each case is an item of its own, so that `-k "acme/focal and gradcheck"` and parallel runs work. Torch and
-the losses are imported only where that line is.
+Each check of each case is an item of its own, so that `-k "acme/focal and gradcheck"` and parallel runs work. Without
+that line, neither torch nor a loss is imported.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ PROPERTY = "lossreg"
 
 
 class Hooks:
-    """What a conftest.py may define."""
+    """Hooks that a conftest.py may define."""
 
     @pytest.hookspec(firstresult=True)
     def pytest_lossreg_cases(self, name: str) -> list[Case] | None:
-        """The cases of the loss `provider/name`, with their oracles; None for those that its contract names."""
+        """Return the cases of the loss `provider/name`, with their oracles; None for the cases of its contract."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """The line that turns it on, the waivers, and an option."""
-    parser.addini("lossreg_losses", "providers, or provider/name of losses, to run the conformance kit on", "args", [])
+    """Add the settings `lossreg_losses` and `lossreg_waivers`, and the option `--lossreg`."""
+    parser.addini("lossreg_losses", "providers, or provider/name of losses, for the conformance kit", "args", [])
     parser.addini("lossreg_waivers", "lines `provider/name check: reason`", "linelist", [])
     parser.getgroup("lossreg").addoption(
         "--lossreg", action="store_true", help="run the conformance kit also when files or folders are named"
@@ -36,21 +36,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
-    """What a conftest.py may define is known."""
+    """Add the hooks that a conftest.py may define."""
     pluginmanager.add_hookspecs(Hooks)
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-    """The configuration file stands for what it asks for: `pytest "pyproject.toml::acme/far::gradcheck-binary"`."""
+    """Collect the checks from the configuration file: `pytest "pyproject.toml::acme/far::gradcheck-binary"`."""
     config = parent.config
     if file_path != config.inipath or not config.getini("lossreg_losses"):
         return None
     return ConformanceFile.from_parent(parent, path=file_path)
 
 
-@pytest.hookimpl(tryfirst=True)  # before -k and -m choose among the items
+@pytest.hookimpl(tryfirst=True)  # before -k and -m select items
 def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Add the checks to what is run, unless files were named."""
+    """Add the checks to the run, unless the command line names files."""
     named = config.args_source == pytest.Config.ArgsSource.ARGS and not config.getoption("lossreg")
     if config.inipath is None or not config.getini("lossreg_losses") or named:
         return
@@ -60,23 +60,23 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
 
 
 class ConformanceFile(pytest.File):
-    """The losses that the configuration names."""
+    """Losses that the configuration names."""
 
     def collect(self) -> list[ConformanceLoss]:
         wanted, lines = self.config.getini("lossreg_losses"), self.config.getini("lossreg_waivers")
         names, waivers = _names(wanted), _waivers(lines)
         if unknown := {name for name, _ in waivers} - set(names):
-            raise pytest.UsageError(f"lossreg_waivers: {', '.join(sorted(unknown))} is not checked; see lossreg_losses")
+            raise pytest.UsageError(f"lossreg_waivers: {', '.join(sorted(unknown))} is not in lossreg_losses")
         return [
             ConformanceLoss.from_parent(
-                self, name=name, waivers={check: why for (of, check), why in waivers.items() if of == name}
+                self, name=name, waivers={check: reason for (loss, check), reason in waivers.items() if loss == name}
             )
             for name in names
         ]
 
 
 class ConformanceLoss(pytest.Collector):
-    """The checks of one loss."""
+    """Checks of one loss."""
 
     def __init__(self, *, waivers: dict[str, str], **options: Any) -> None:
         super().__init__(**options)
@@ -85,7 +85,7 @@ class ConformanceLoss(pytest.Collector):
     def collect(self) -> list[pytest.Item]:
         try:
             cases = self._cases()
-        except Exception as error:  # noqa: BLE001 - what a loss or a conftest.py raises must not stop the other losses
+        except Exception as error:  # noqa: BLE001 - an error in a loss or a conftest.py must not stop the other losses
             return [NoCases.from_parent(self, name="cases", error=error)]
         from lossreg.testing.conformance import CHECKS
 
@@ -98,7 +98,7 @@ class ConformanceLoss(pytest.Collector):
         ]
 
     def _cases(self) -> dict[str, Case]:
-        """The cases by label, numbered where that repeats. Without brackets, which pytest reads as parameters."""
+        """Return the cases by label. Duplicate labels are numbered; brackets, which pytest parses, are replaced."""
         from lossreg.testing.conformance import default_cases
 
         labels: dict[str, Case] = {}
@@ -113,7 +113,7 @@ class ConformanceLoss(pytest.Collector):
 
 
 class NoCases(pytest.Item):
-    """Fails with the reason why a loss has no cases."""
+    """Item that fails with the reason why a loss has no cases."""
 
     def __init__(self, *, error: Exception, **options: Any) -> None:
         super().__init__(**options)
@@ -126,7 +126,7 @@ class NoCases(pytest.Item):
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         from lossreg.errors import InputError
 
-        hint = "\nDefine pytest_lossreg_cases(name) in conftest.py" if isinstance(self.error, InputError) else ""
+        hint = "\ndefine pytest_lossreg_cases(name) in conftest.py" if isinstance(self.error, InputError) else ""
         return f"{type(self.error).__name__}: {self.error}{hint}"
 
     def reportinfo(self) -> tuple[Path, None, str]:
@@ -134,7 +134,7 @@ class NoCases(pytest.Item):
 
 
 def _names(wanted: list[str]) -> list[str]:
-    """Full names of what was asked for."""
+    """Return the full names of the losses that the setting selects."""
     from lossreg.registries import losses
 
     entries = sorted(losses.entries(), key=lambda entry: entry.full_name)
@@ -142,7 +142,7 @@ def _names(wanted: list[str]) -> list[str]:
     if missing := [item for item, names in found.items() if not names]:
         providers = ", ".join(sorted({entry.provider for entry in entries}))
         raise pytest.UsageError(
-            f"lossreg_losses: no provider or loss is called {', '.join(missing)}; installed providers are {providers}"
+            f"lossreg_losses: unknown provider or loss {', '.join(missing)}; the installed providers are {providers}"
         )
     return list(dict.fromkeys(name for names in found.values() for name in names))
 
@@ -153,8 +153,8 @@ def _waivers(lines: list[str]) -> dict[tuple[str, str], str]:
 
     waivers = {}
     for line in lines:
-        what, _, reason = line.partition(":")
-        name, _, check = what.strip().partition(" ")
+        subject, _, reason = line.partition(":")
+        name, _, check = subject.strip().partition(" ")
         try:
             check_waivers({check.strip(): reason})
         except InputError as error:
@@ -166,7 +166,7 @@ def _waivers(lines: list[str]) -> dict[tuple[str, str], str]:
 
 
 class ConformanceItem(pytest.Item):
-    """One check of one case of one loss."""
+    """Item for one check of one case of one loss."""
 
     def __init__(self, *, case: Case, check: str, waived: str, **options: Any) -> None:
         super().__init__(**options)
@@ -175,7 +175,7 @@ class ConformanceItem(pytest.Item):
 
     @property
     def loss(self) -> str:
-        """provider/name."""
+        """Return provider/name of the loss."""
         return self.parent.name if self.parent else ""
 
     def runtest(self) -> None:
@@ -198,13 +198,13 @@ class ConformanceItem(pytest.Item):
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """The checks can be chosen by a marker."""
+    """Register the marker `lossreg`."""
     config.addinivalue_line("markers", "lossreg: a check of the conformance kit")
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Every waiver with its reason, and how many checks did not apply and why."""
-    said = [
+    """Print every waiver with its reason, and the number of checks that did not apply, by reason."""
+    results = [
         value
         for reports in terminalreporter.stats.values()
         for report in reports
@@ -212,13 +212,15 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         for key, value in report.user_properties
         if key == PROPERTY
     ]
-    if not said:
+    if not results:
         return
-    counts = Counter(outcome for _, outcome, _ in said)
+    counts = Counter(outcome for _, outcome, _ in results)
     terminalreporter.section("lossreg conformance")
     terminalreporter.line(", ".join(f"{number} {outcome}" for outcome, number in sorted(counts.items())))
-    for name, outcome, reason in said:
+    for name, outcome, reason in results:
         if outcome == "waived":
             terminalreporter.line(f"waived: {name}: {reason}")
-    for reason, number in Counter(reason for _, outcome, reason in said if outcome == "not applicable").most_common():
+    for reason, number in Counter(
+        reason for _, outcome, reason in results if outcome == "not applicable"
+    ).most_common():
         terminalreporter.line(f"not applicable to {number}: {reason}")

@@ -1,4 +1,4 @@
-"""Checks of a loss as a module: how it splits over examples, what it refuses, and how it travels."""
+"""Checks of a loss as a module: examples, reductions, shapes, copies, checkpoints, compilation and manifest."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CLOSE = 1e-9  # relative, in float64
 
 
 def permutation(subject: Subject) -> None:
-    """The order of the examples changes nothing but the order of their values."""
+    """Check that the order of the examples changes only the order of their values."""
     _repeatable(subject)
     inputs, order = subject.double(), [2, 0, 3, 1]
     module = subject.wide()
@@ -32,10 +32,10 @@ def permutation(subject: Subject) -> None:
 
 
 def batch_split(subject: Subject) -> None:
-    """Equal halves of a batch average to the whole: accumulated gradients are those of the whole batch."""
+    """Check that equal halves of a batch average to the whole, so that accumulated gradients are right."""
     _repeatable(subject)
     if not subject.contract.get("per_example", True):
-        raise NotApplicable("the contract says that it does not split over examples")
+        raise NotApplicable("per_example=False in the contract: the loss does not split over examples")
     inputs, module = subject.double(), subject.wide()
     halves = [subject.value(module, subject.case.take(inputs, part)) for part in ([0, 1], [2, 3])]
     same(
@@ -44,7 +44,7 @@ def batch_split(subject: Subject) -> None:
 
 
 def reductions(subject: Subject) -> None:
-    """forward equals what evaluate reduces: the total, and the mean, the sum or the values per example themselves."""
+    """Check that `forward` equals the total of `evaluate`, and the mean, sum or list of its values per example."""
     inputs, module = subject.double(), subject.wide()
     value = subject.value(module, inputs)
     if value.shape != ():
@@ -52,14 +52,14 @@ def reductions(subject: Subject) -> None:
     output = subject.evaluate(module, inputs)
     same(output.total, value, "evaluate's total and forward", rtol=CLOSE)
     if any(component.requires_grad for component in output.components.values()):
-        raise ConformanceError("a component requires a gradient; components are detached")
+        raise ConformanceError("a component requires a gradient; detach components")
     values = output.per_example
     if values is not None:
         if values.requires_grad:
-            raise ConformanceError("the values per example require a gradient; they are detached")
+            raise ConformanceError("the values per example require a gradient; detach them")
         same(values.mean(), value, "the mean of the values per example and forward", rtol=CLOSE)
     elif isinstance(module, Loss) and subject.contract.get("per_example", True):
-        raise ConformanceError("it gives no value per example; say contract(per_example=False)")
+        raise ConformanceError("there are no values per example; declare contract(per_example=False)")
     elif isinstance(module, Loss):
         return
     if subject.accepts("reduction"):
@@ -70,20 +70,20 @@ def reductions(subject: Subject) -> None:
 
 
 def bad_shapes(subject: Subject) -> None:
-    """A target of another size raises; nothing is broadcast."""
+    """Check that a target of another size raises, and is not broadcast."""
     misfits = list(subject.case.misfits(subject.case.inputs(batch=2)))
     if not misfits:
         raise NotApplicable("the case has no targets")
-    for what, inputs in misfits:
+    for mistake, inputs in misfits:
         try:
             value = subject.value(subject.build(), inputs)
-        except Exception:  # noqa: BLE001 - whatever it raises, it did not go on
+        except Exception:  # noqa: BLE001 - a loss may raise anything
             continue
-        raise ConformanceError(f"{what} is taken and gives {value}; raise a ShapeError")
+        raise ConformanceError(f"{mistake} is accepted and gives {value}; raise a ShapeError")
 
 
 def moves(subject: Subject) -> None:
-    """.to() takes every tensor along: to another dtype with the same result, and to another device."""
+    """Check that `.to()` moves every tensor: to another dtype with the same result, and to another device."""
     narrow = subject.value(subject.build(), subject.case.inputs())
     module = subject.wide()
     same(subject.value(module, subject.double()), narrow.double(), "the loss after .double()", rtol=1e-4)
@@ -92,39 +92,39 @@ def moves(subject: Subject) -> None:
         for key, value in [*vars(part).items(), *part.named_buffers(), *part.named_parameters()]:
             stayed = [x for x in tensors(value) if x.device.type != "meta"]
             if stayed:
-                raise ConformanceError(f"{name + '.' if name else ''}{key} stays where it is; register it as a buffer")
+                raise ConformanceError(f"{name + '.' if name else ''}{key} is not moved; register it as a buffer")
 
 
 def pickles(subject: Subject) -> None:
-    """Pickled and back it is the same loss, as DataLoader workers and spawned ranks need."""
+    """Check that pickling keeps the loss, as DataLoader workers and spawned ranks need."""
     _twin(subject, lambda module: pickle.loads(pickle.dumps(module)))
 
 
 def deepcopies(subject: Subject) -> None:
-    """A deep copy is the same loss."""
+    """Check that a deep copy is the same loss."""
     _twin(subject, copy.deepcopy)
 
 
 def state_dict(subject: Subject) -> None:
-    """A checkpoint loads strictly; only a loss that learns has parameters; a call changes nothing in it."""
+    """Check that a checkpoint loads strictly, that no call changes it, and that the contract names parameters."""
     inputs, module = subject.double(), subject.wide()
     state = copy.deepcopy(module.state_dict())
     first = subject.value(module, inputs)
     changed = [key for key, value in module.state_dict().items() if not torch.equal(value, state[key])]
     if changed:
-        raise ConformanceError(f"a call changed {', '.join(changed)}; keep a loss free of state")
+        raise ConformanceError(f"a call changed {', '.join(changed)}; a loss must have no state")
     fresh = subject.wide()
     fresh.load_state_dict(state, strict=True)
     same(subject.value(fresh, inputs), first, "the loss from its checkpoint", rtol=CLOSE)
     learns = any(True for _ in module.parameters())
     if learns != bool(subject.contract.get("has_parameters", learns)):
-        raise ConformanceError(f"it has {'' if learns else 'no '}parameters; say contract(has_parameters={learns})")
+        raise ConformanceError(f"it has {'' if learns else 'no '}parameters; declare contract(has_parameters={learns})")
 
 
 def compiles(subject: Subject) -> None:
-    """torch.compile(fullgraph=True) takes it whole, with the same value and gradients."""
+    """Check that torch.compile(fullgraph=True) compiles the loss, with the same value and gradients."""
     if not subject.contract.get("compiles", True):
-        raise NotApplicable("the contract says that it does not compile to one graph")
+        raise NotApplicable("compiles=False in the contract: the loss does not compile to one graph")
     torch.compiler.reset()
     try:
         inputs, module = subject.case.inputs(), subject.build()
@@ -139,13 +139,15 @@ def compiles(subject: Subject) -> None:
 
 
 def manifest_in_step(subject: Subject) -> None:
-    """What the manifest says of it is what its code says, and every parameter is described."""
+    """Check that the manifest equals the code, and that every parameter has a description."""
     entry = subject.entry
     if entry is None:
-        raise NotApplicable("it is not registered")
+        raise NotApplicable("the loss is not registered")
     missing = [name for name, schema in parameters(entry)["properties"].items() if not schema.get("description")]
     if missing:
-        raise ConformanceError(f"parameters {', '.join(missing)} are not described; add them to Args in the docstring")
+        raise ConformanceError(
+            f"parameters {', '.join(missing)} have no description; add them to Args in the docstring"
+        )
     package = entry.target.partition(":")[0].partition(".")[0]
     if not manifest_writer.is_declared(package):
         raise NotApplicable(f"{package} has no manifest")
@@ -172,4 +174,4 @@ def _twin(subject: Subject, copied: Any) -> None:
 
 def _repeatable(subject: Subject) -> None:
     if not subject.contract.get("deterministic", True):
-        raise NotApplicable("the contract says that it draws random numbers for each example")
+        raise NotApplicable("deterministic=False in the contract: the loss draws random numbers for each example")

@@ -1,4 +1,4 @@
-"""What is checked: a loss in one case, and how it is built, called and differentiated."""
+"""Subject of a check: a loss in one case, with functions that build, call and differentiate it."""
 
 from __future__ import annotations
 
@@ -21,19 +21,20 @@ from lossreg.testing.case import Case, Options, leaf, map_tensors, predictions, 
 
 
 class ConformanceError(AssertionError):
-    """A loss does not keep what it must keep. The message says which check, in which case, and by how much."""
+    """Failure of a check. The message names the check, the case and the difference."""
 
 
 class NotApplicable(Exception):
-    """A check has no meaning for a loss; the message says why."""
+    """Reason why a check does not apply to a loss."""
 
 
 class Subject:
-    """A loss and a case of it.
+    """Loss in one case.
 
     Args:
-        loss: a registered name, or a module. One that no config built is copied for every use; its parameters cannot be
-            varied.
+        loss: a registered name, or a module. A module that no config built is copied for every use; its parameters
+            cannot be varied.
+        case: its inputs and parameters.
     """
 
     def __init__(self, loss: str | nn.Module, case: Case) -> None:
@@ -45,42 +46,42 @@ class Subject:
         self.contract: Mapping[str, Any] = {**declared, **case.contract}
 
     def build(self, **more: Any) -> nn.Module:
-        """A fresh module, with these parameters beside those of the case; weights that start at random repeat."""
+        """Build a new module with more parameters than those of the case; random initial weights repeat."""
         if isinstance(self.loss, nn.Module):
             if more:
                 raise NotApplicable(
-                    f"it varies {', '.join(more)}, and no config built the module; give the name of the loss"
+                    f"no config built the module, so its {', '.join(more)} cannot be varied; pass a registered name"
                 )
             return copy.deepcopy(self.loss)
         torch.manual_seed(0)
         return build({"name": self.loss, "params": self.params | more})
 
     def wide(self, **more: Any) -> nn.Module:
-        """The same in float64, for inputs in float64."""
+        """Build the module in float64, for inputs in float64."""
         return self.build(**more).double()
 
     def requires(self, name: str) -> None:
-        """That the loss has this parameter, and it can be varied."""
+        """Raise NotApplicable unless the loss has a parameter, and it can be varied."""
         if isinstance(self.loss, nn.Module):
-            raise NotApplicable(f"no config built the module, so its {name} cannot be varied")
+            raise NotApplicable(f"no config built the module, so that its {name} cannot be varied")
         if not self.accepts(name):
-            raise NotApplicable(f"it has no parameter {name}")
+            raise NotApplicable(f"the loss has no parameter {name}")
 
     def accepts(self, name: str) -> bool:
-        """Whether the loss has this parameter, and it can be varied."""
+        """Return whether the loss has a parameter, and it can be varied."""
         if self.entry is None or isinstance(self.loss, nn.Module):
             return False
         return name in parameters(self.entry)["properties"]
 
     def value(self, module: nn.Module, inputs: tuple[Any, ...]) -> Tensor:
-        """The loss, from the same random numbers on every call."""
+        """Return the loss, with the same random numbers on every call."""
         value = self._call(module, inputs)
         if not isinstance(value, Tensor):
             raise ConformanceError(f"forward returned {type(value).__name__}, expected a tensor")
         return value
 
     def evaluate(self, module: nn.Module, inputs: tuple[Any, ...]) -> LossOutput:
-        """Its total, components and values per example, from the same random numbers."""
+        """Return total, components and values per example, with the same random numbers on every call."""
         output: LossOutput = self._call(partial(evaluate, module), inputs)
         return output
 
@@ -91,44 +92,45 @@ class Subject:
         before = [x._version for x in given]
         result = call(*positional, **options)
         if any(x._version != version for x, version in zip(given, before, strict=True)):
-            raise ConformanceError("a call changed its inputs in place, which belong to the caller")
+            raise ConformanceError("a call changed its inputs in place; copy them first")
         return result
 
     def gradients(
         self, module: nn.Module, inputs: tuple[Any, ...], *, forward: AbstractContextManager[Any] | None = None
     ) -> tuple[Tensor, list[Tensor]]:
-        """The loss and its gradient to each prediction. Parameters that are trained must have one as well.
+        """Return the loss and its gradient to each prediction. Trained parameters must have a gradient as well.
 
-        The loss is called inside `forward`, such as autocast, and differentiated outside it, as in a training loop.
+        The forward pass runs inside `forward`, such as autocast, and the backward pass outside it, as in training.
         """
         with forward or nullcontext():
             value = self.value(module, inputs)
         wanted = predictions(inputs)
         trained = {name: x for name, x in module.named_parameters() if x.requires_grad}
         if not value.requires_grad:
-            raise ConformanceError("the result does not require a gradient, so nothing can be trained")
+            raise ConformanceError("the result does not require a gradient, so that nothing can be trained")
         gradients = torch.autograd.grad(value.sum(), [*wanted, *trained.values()], allow_unused=True)
         gradients, of_parameters = gradients[: len(wanted)], gradients[len(wanted) :]
         if untrained := [name for name, gradient in zip(trained, of_parameters, strict=True) if gradient is None]:
-            raise ConformanceError(f"parameters {', '.join(untrained)} get no gradient, so they are never trained")
+            raise ConformanceError(f"parameters {', '.join(untrained)} get no gradient, so that they are never trained")
         if None in gradients:
             raise ConformanceError(
-                f"prediction {gradients.index(None) + 1} of {len(wanted)} gets no gradient; where it is meant to have"
-                " none, let the case give it without requires_grad"
+                f"prediction {gradients.index(None) + 1} of {len(wanted)} gets no gradient; if that is intended, create"
+                " it without requires_grad in the case"
             )
         return value.detach(), [gradient for gradient in gradients if gradient is not None]
 
     def double(self, kind: Any = "random", *, batch: int = 4) -> tuple[Any, ...]:
-        """Inputs of the case in float64."""
+        """Return inputs of the case in float64."""
         return double(self.case.inputs(kind, batch=batch))
 
     def require_kind(self, kind: Any) -> None:
+        """Raise NotApplicable unless the case has this kind of targets."""
         if kind not in self.case.kinds:
             raise NotApplicable(f"the case has no {kind} targets")
 
 
 def same(found: Tensor, expected: Tensor, what: str, *, rtol: float = 0.0, atol: float = 1e-12) -> None:
-    """Fail with what differs, and by how much."""
+    """Raise ConformanceError with the difference unless the tensors are close."""
     try:
         torch.testing.assert_close(found, expected, rtol=rtol, atol=atol, check_dtype=False)
     except AssertionError as error:
@@ -136,14 +138,14 @@ def same(found: Tensor, expected: Tensor, what: str, *, rtol: float = 0.0, atol:
 
 
 def split_options(inputs: tuple[Any, ...]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """What is given by place, and what by name."""
+    """Split inputs into positional and keyword arguments."""
     if inputs and isinstance(inputs[-1], Options):
         return inputs[:-1], inputs[-1]
     return inputs, {}
 
 
 def double(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Inputs in float64."""
+    """Return inputs in float64."""
     wide: tuple[Any, ...] = map_tensors(_double, inputs)
     return wide
 
@@ -155,7 +157,7 @@ def _double(x: Tensor) -> Tensor:
 
 
 def entry_of(loss: str | nn.Module) -> Entry | None:
-    """The registry's entry, loaded; None for a module that no config built."""
+    """Return the entry of a loss, loaded; None for a module that no config built."""
     name = loss if isinstance(loss, str) else _config(loss).get("name")
     if name is None:
         return None
@@ -164,7 +166,7 @@ def entry_of(loss: str | nn.Module) -> Entry | None:
 
 
 def config_params(loss: str | nn.Module) -> dict[str, Any]:
-    """The parameters that built a module; none of a name."""
+    """Return the parameters that built a module; none for a name."""
     return {} if isinstance(loss, str) else dict(_config(loss).get("params", {}))
 
 

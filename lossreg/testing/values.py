@@ -1,4 +1,4 @@
-"""Checks of values and gradients. Each is a function of a subject; its docstring states what a loss must keep."""
+"""Checks of values and gradients. Each is a function of a subject."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ HALF = (torch.float16, torch.bfloat16)
 
 
 def oracle(subject: Subject) -> None:
-    """The loss equals an independent float64 implementation, on every kind of target that the case has."""
+    """Check the loss against an independent float64 implementation, on every kind of target of the case."""
     given = subject.case.oracle
     if given is None:
         raise ConformanceError(
-            "the case has no oracle: give Case(oracle=...), a second implementation written from the paper, or waive"
+            "the case has no oracle; pass Case(oracle=...), a second implementation written from the paper, or waive"
             " this check with the reason"
         )
     for kind in subject.case.kinds:
@@ -31,20 +31,20 @@ def oracle(subject: Subject) -> None:
         module = subject.wide()
         values = subject.evaluate(module, inputs).per_example if expected.ndim else subject.value(module, inputs)
         if values is None:
-            raise ConformanceError("the oracle gives one value per example, the loss none; let it give the mean")
+            raise ConformanceError("the oracle returns values per example, the loss has none; return the mean instead")
         same(values, expected, f"{kind} targets: the loss and its oracle", rtol=1e-6, atol=1e-9)
 
 
 def gradcheck(subject: Subject) -> None:
-    """Gradients, those of learned parameters included, equal finite differences in float64."""
+    """Check gradients, those of learned parameters included, against finite differences in float64."""
     _differentiable(subject)
     inputs = subject.double(batch=2)
     module = subject.wide()
     learned = [parameter for parameter in module.parameters() if parameter.requires_grad]
 
     def loss(*given: Tensor) -> Tensor:
-        waiting = iter(given)  # the parameters come last, and are the module's own
-        return subject.value(module, map_tensors(lambda x: next(waiting) if x.requires_grad else x, inputs))
+        following = iter(given)  # predictions, then learned parameters, which the module holds itself
+        return subject.value(module, map_tensors(lambda x: next(following) if x.requires_grad else x, inputs))
 
     try:
         torch.autograd.gradcheck(loss, [*predictions(inputs), *learned])
@@ -53,24 +53,24 @@ def gradcheck(subject: Subject) -> None:
 
 
 def requires_grad(subject: Subject) -> None:
-    """The result is connected to every prediction, and its gradients are finite and not all zero."""
+    """Check that every prediction gets a gradient, and that gradients are finite and not all zero."""
     _differentiable(subject)
     value, gradients = subject.gradients(subject.build(), subject.case.inputs())
     _finite("random targets", value, gradients)
     if all((gradient == 0).all() for gradient in gradients):
-        raise ConformanceError("every gradient is zero on random inputs: nothing can be trained")
+        raise ConformanceError("every gradient is zero on random inputs, so that nothing can be trained")
 
 
 def extreme_logits(subject: Subject) -> None:
-    """Predictions of +-1e4, or as large as the case says, have finite values and gradients in every float type."""
+    """Check that predictions of +-1e4 (`Case.magnitude`) give finite values and gradients in every float type."""
     for dtype in (torch.float32, *_half(subject)):
         for kind in subject.case.kinds:
             if kind == "ignored":
                 continue
             for pattern in ("all high", "all low", "both"):
                 extreme = partial(_extreme, subject.case.magnitude, dtype, pattern)
-                what = f"predictions of {subject.case.magnitude:g}, {pattern}, in {dtype}, {kind} targets"
-                _checked_gradients(subject, with_predictions(extreme, subject.case.inputs(kind)), what)
+                where = f"predictions of {subject.case.magnitude:g}, {pattern}, in {dtype}, {kind} targets"
+                _check_finite(subject, with_predictions(extreme, subject.case.inputs(kind)), where)
 
 
 def _extreme(magnitude: float, dtype: torch.dtype, pattern: str, x: Tensor) -> Tensor:
@@ -79,10 +79,10 @@ def _extreme(magnitude: float, dtype: torch.dtype, pattern: str, x: Tensor) -> T
 
 
 def half_precision(subject: Subject) -> None:
-    """float16 and bfloat16 predictions cost what their values cost in float64, and autocast changes nothing."""
+    """Check that float16 and bfloat16 predictions cost the same as in float64, and that autocast changes nothing."""
     dtypes = _half(subject)
     if not dtypes:
-        raise NotApplicable("the contract says that it is not safe in half precision")
+        raise NotApplicable("half_precision=False in the contract: the loss is not safe in half precision")
     for dtype in dtypes:
         rounded = with_predictions(partial(torch.Tensor.to, dtype=dtype), subject.case.inputs())
         found, expected = subject.value(subject.build(), rounded), subject.value(subject.wide(), double(rounded))
@@ -100,30 +100,30 @@ def half_precision(subject: Subject) -> None:
 def _same_under_autocast(subject: Subject, dtype: torch.dtype) -> None:
     inputs, module = subject.case.inputs(), subject.build()
     autocast = torch.autocast("cpu", dtype=dtype)
-    told = f"under autocast to {dtype} and without; switch it off inside"
+    where = f"under autocast to {dtype} and without; disable autocast inside the loss"
     if not subject.contract.get("differentiable", True):
         with autocast:
             found = subject.value(module, inputs)
-        same(found, subject.value(module, inputs), f"the loss {told}", rtol=1e-5, atol=1e-7)
+        same(found, subject.value(module, inputs), f"the loss {where}", rtol=1e-5, atol=1e-7)
         return
     expected, slopes = subject.gradients(module, inputs)
     found, gradients = subject.gradients(module, inputs, forward=autocast)
-    same(found, expected, f"the loss {told}", rtol=1e-5, atol=1e-7)
+    same(found, expected, f"the loss {where}", rtol=1e-5, atol=1e-7)
     for one, other in zip(gradients, slopes, strict=True):
-        same(one, other, f"the gradient {told}", rtol=1e-5, atol=1e-7)
+        same(one, other, f"the gradient {where}", rtol=1e-5, atol=1e-7)
 
 
 def empty_and_full(subject: Subject) -> None:
-    """Targets without and with nothing but foreground have finite values and gradients."""
+    """Check that targets without foreground, and with foreground only, give finite values and gradients."""
     kinds = [kind for kind in subject.case.kinds if kind in ("empty", "full")]
     if not kinds:
         raise NotApplicable("the case has no empty and no full targets")
     for kind in kinds:
-        _checked_gradients(subject, subject.case.inputs(kind), f"{kind} targets")
+        _check_finite(subject, subject.case.inputs(kind), f"{kind} targets")
 
 
 def all_ignored(subject: Subject) -> None:
-    """A batch that is ignored whole costs exactly 0, connected to the graph, with gradients of 0."""
+    """Check that a batch of ignored pixels costs exactly 0, connected to the graph, with gradients of 0."""
     subject.require_kind("ignored")
     subject.requires("ignore_index")
     value, gradients = subject.gradients(subject.build(ignore_index=IGNORED), subject.case.inputs("ignored"))
@@ -132,49 +132,49 @@ def all_ignored(subject: Subject) -> None:
 
 
 def mask_equals_subset(subject: Subject) -> None:
-    """Ignored pixels are as good as absent, whatever they hold: NaN leaves value and gradients alone."""
+    """Check that ignored pixels count as absent, even with NaN: value and gradients are the same."""
     subject.requires("ignore_index")
     versions = subject.case.ignoring(subject.double())
     if versions is None:
-        raise NotApplicable("the case cannot leave pixels out")
+        raise NotApplicable("the case has no ignored pixels")
     module = subject.wide(ignore_index=IGNORED)
     value, gradients = subject.gradients(module, versions.marked)
     poisoned, others = subject.gradients(module, versions.poisoned)
-    same(poisoned, value, "NaN under ignored pixels, and what was there before: the loss")
+    same(poisoned, value, "ignored pixels with NaN and with other values: the loss")
     for one, other, prediction in zip(others, gradients, predictions(versions.poisoned), strict=True):
-        same(one, other, "NaN under ignored pixels, and what was there before: the gradient")
+        same(one, other, "ignored pixels with NaN and with other values: the gradient")
         if one[prediction.isnan()].any():
-            raise ConformanceError("ignored pixels have a gradient, which must be exactly 0")
+            raise ConformanceError("ignored pixels have a gradient; it must be exactly 0")
     if not subject.contract.get("positional", False):
-        same(value, subject.value(module, versions.cut), "pixels that are ignored, and that are not there", rtol=1e-9)
+        same(value, subject.value(module, versions.cut), "ignored pixels and absent pixels: the loss", rtol=1e-9)
 
 
-def _checked_gradients(subject: Subject, inputs: tuple[object, ...], what: str) -> None:
+def _check_finite(subject: Subject, inputs: tuple[object, ...], where: str) -> None:
     module = subject.build()
     if not subject.contract.get("differentiable", True):
-        _finite(what, subject.value(module, inputs), [])
+        _finite(where, subject.value(module, inputs), [])
         return
     value, gradients = subject.gradients(module, inputs)
-    _finite(what, value, gradients)
+    _finite(where, value, gradients)
     for prediction, gradient in zip(predictions(inputs), gradients, strict=True):
         if gradient.dtype != prediction.dtype:
-            raise ConformanceError(f"{what}: a gradient of {gradient.dtype} for a prediction of {prediction.dtype}")
+            raise ConformanceError(f"{where}: the gradient is {gradient.dtype}, the prediction {prediction.dtype}")
 
 
-def _finite(what: str, value: Tensor, gradients: list[Tensor]) -> None:
+def _finite(where: str, value: Tensor, gradients: list[Tensor]) -> None:
     if not value.isfinite().all():
-        raise ConformanceError(f"{what}: the loss is {value.detach().flatten()[0].item()}")
+        raise ConformanceError(f"{where}: the loss is {value.detach().flatten()[0].item()}")
     for gradient in gradients:
         wrong = int((~gradient.isfinite()).sum())
         if wrong:
-            raise ConformanceError(f"{what}: {wrong} of {gradient.numel()} gradients are NaN or infinite")
+            raise ConformanceError(f"{where}: {wrong} of {gradient.numel()} gradients are NaN or infinite")
 
 
 def _differentiable(subject: Subject) -> None:
     if not subject.contract.get("differentiable", True):
-        raise NotApplicable("the contract says that it is not differentiable")
+        raise NotApplicable("differentiable=False in the contract")
     if not predictions(subject.case.inputs()):
-        raise ConformanceError("no tensor of the case requires a gradient; mark predictions with .requires_grad_()")
+        raise ConformanceError("no tensor of the case requires a gradient; call .requires_grad_() on predictions")
 
 
 def _half(subject: Subject) -> tuple[torch.dtype, ...]:

@@ -1,4 +1,4 @@
-"""`lossreg doctor`: what is broken is told with its cause, and the exit code says so."""
+"""`lossreg doctor`: problems are printed with their cause, and set the exit code."""
 
 import re
 import sys
@@ -15,7 +15,7 @@ from lossreg.authoring.absent_extras import AbsentExtra, absent_extras
 from lossreg.cli import doctor as diagnosis
 from lossreg.hooks import manager as hooks
 
-# The switch names what each test may install.
+# LOSSREG_ONLY names everything that a test may install.
 pytestmark = pytest.mark.filterwarnings("ignore:LOSSREG_ONLY")
 
 WELL = """
@@ -31,14 +31,14 @@ WELL = """
 
 @pytest.fixture
 def examine(site, monkeypatch):
-    """The command's exit code and output, over what is installed in the site and nothing else of note."""
-    # First-party packages are well or not elsewhere; importing and checking all of them takes a while.
+    """Return a function that runs the command over the packages of the site; it returns exit code, output and lines."""
+    # Importing and checking all first-party packages takes long, and other tests do it.
     monkeypatch.setenv("LOSSREG_ONLY", "acme,acme-dist,acme2,bad,gone,other,segmentation/dice")
     monkeypatch.setattr(hooks, "_complete", None)
 
     def run(*options):
         for registry, section in ((losses, "losses"), (parts, "parts")):
-            monkeypatch.setattr(registry, "_snapshot", type(registry)("torch.nn:Module")._snapshot)
+            monkeypatch.setattr(registry._table, "snapshot", type(registry)("torch.nn:Module")._table.snapshot)
             monkeypatch.setattr(registry, "_failures", ())
             monkeypatch.setattr(registry, "_discover", lambda section=section: lossreg.discovery.scan.discover(section))
         app = typer.Typer()
@@ -60,8 +60,8 @@ def declare(site, provider, package, name, source=WELL):
     site.forget()
 
 
-def test_a_provider_that_is_well_is_told_with_version_and_time(site, examine):
-    """In one line; nothing else is wrong, so the exit code is 0."""
+def test_a_provider_without_problems_has_version_and_time(site, examine):
+    """In one line; there is no problem, so the exit code is 0."""
     declare(site, "acme", "doctor_acme", "acme_well")
     code, output, lines = examine()
     assert code == 0, output
@@ -71,7 +71,7 @@ def test_a_provider_that_is_well_is_told_with_version_and_time(site, examine):
     assert output.endswith("\nno problems found\n")
 
 
-def test_a_manifest_out_of_step_is_broken_and_shows_where(site, examine):
+def test_an_outdated_manifest_is_broken_and_shows_the_difference(site, examine):
     """As `manifest check` does."""
     declare(site, "acme", "doctor_step", "acme_well")
     site.module("doctor_step.code", WELL.replace("2.0", "3.0"))
@@ -82,8 +82,8 @@ def test_a_manifest_out_of_step_is_broken_and_shows_where(site, examine):
     assert output.endswith("\nproblems found: see above\n")
 
 
-def test_an_import_error_is_told_once_with_its_cause(site, examine):
-    """However many losses it breaks."""
+def test_an_import_error_is_printed_once_with_its_cause(site, examine):
+    """Even if it breaks several losses."""
     site.module("doctor_bad", "raise OSError('no such device')")
     site.distribution("bad", losses={"bad_a": "doctor_bad:A", "bad_b": "doctor_bad:B"})
     code, output, lines = examine()
@@ -92,8 +92,8 @@ def test_an_import_error_is_told_once_with_its_cause(site, examine):
     assert output.count("OSError: no such device") == 1
 
 
-def test_metadata_of_what_is_gone_is_called_stale(site, examine):
-    """The entry point is there, and the module is not."""
+def test_metadata_of_a_deleted_package_is_called_stale(site, examine):
+    """The entry point exists, and the module does not."""
     site.distribution("gone", losses={"gone_loss": "doctor_gone:Loss"})
     code, output, _ = examine()
     assert code == 1
@@ -102,8 +102,8 @@ def test_metadata_of_what_is_gone_is_called_stale(site, examine):
     )
 
 
-def test_a_missing_library_is_no_harm(site, examine):
-    """Its provider is told as missing, with the line that installs it."""
+def test_a_missing_library_is_no_problem(site, examine):
+    """Its provider is missing, with the command that installs the library."""
     library = {"package": "nolib", "distribution": "no-lib", "versions": ">=1"}
     entry = {"target": "nolib:Loss", "parameters": {"properties": {}}}
     site.package("doctor_other", {"schema": 1, "library": library, "losses": {"other": entry}})
@@ -115,7 +115,7 @@ def test_a_missing_library_is_no_harm(site, examine):
 
 
 def test_a_distribution_that_is_installed_twice_is_noted(site, examine, tmp_path, monkeypatch):
-    """With both versions and folders; the first counts."""
+    """With both versions and folders; the first is used."""
     declare(site, "acme", "doctor_twice", "acme_well")
     (tmp_path / "second").mkdir()
     other = type(site)(tmp_path / "second")
@@ -128,7 +128,7 @@ def test_a_distribution_that_is_installed_twice_is_noted(site, examine, tmp_path
     )
 
 
-def test_what_cannot_be_read_and_broken_hooks_are_told(site, examine):
+def test_unreadable_manifests_and_broken_hooks_are_printed(site, examine):
     """Each once, and the exit code is 1."""
     site.package("doctor_unread", "{")
     site.distribution("unread", manifests={"unread": "doctor_unread:lossreg.json"})
@@ -142,7 +142,7 @@ def test_what_cannot_be_read_and_broken_hooks_are_told(site, examine):
 
 
 def described(site, provider, source):
-    """A provider of the loss of a library, whose code this is."""
+    """Install a provider that describes a library of one loss, with this code."""
     site.module(f"{provider}_library", source)
     library = {"package": f"{provider}_library", "distribution": f"{provider}-library"}
     entry = {"target": f"{provider}_library:Loss", "parameters": {"properties": {}}}
@@ -150,8 +150,8 @@ def described(site, provider, source):
     site.distribution(f"{provider}-dist", manifests={provider: f"doctor_{provider}:lossreg.json"})
 
 
-def test_a_broken_library_is_told_and_harms_only_where_strictness_is_asked_for(site, examine):
-    """Its cause is printed; all other losses can be used, so the installation is not broken."""
+def test_a_broken_library_sets_the_exit_code_with_strict_only(site, examine):
+    """Its cause is printed; all other losses work, so the installation is not broken."""
     described(site, "other", "raise RuntimeError('libfoo.so: undefined symbol')")
     code, output, lines = examine()
     assert code == 0, output
@@ -164,7 +164,7 @@ def test_a_broken_library_is_told_and_harms_only_where_strictness_is_asked_for(s
     assert output.endswith("\nproblems found: see above\n")
 
 
-def test_a_torchvision_for_another_torch_is_told_with_its_cure_once(site, examine):
+def test_a_torchvision_for_another_torch_has_one_remedy(site, examine):
     """As on a CPU build of torch beside torchvision from the default index; two libraries import it."""
     for provider in ("acme", "other"):
         described(site, provider, "raise RuntimeError('operator torchvision::nms does not exist')")
@@ -175,7 +175,7 @@ def test_a_torchvision_for_another_torch_is_told_with_its_cure_once(site, examin
 
 
 def test_a_torch_that_cannot_be_imported_is_reported(examine, monkeypatch):
-    """With its error and what to do, in place of a traceback."""
+    """With its error and the remedy, without a traceback."""
     monkeypatch.setitem(sys.modules, "torch", None)
     code, output, _ = examine()
     assert code == 1
@@ -203,7 +203,7 @@ Provides-Extra: windows
 
 
 def test_extras_that_are_not_installed_are_information(site, examine):
-    """With what they lack; those that are complete, for authors or for another system are not named."""
+    """With the missing packages; extras that are complete, for developers or for another system are not listed."""
     site.package("doctor_extras")
     site.module("doctor_extras.code", WELL)
     site.distribution("acme-dist", metadata=EXTRAS, version="2.3", losses={"acme_well": "doctor_extras.code:Well"})
@@ -218,7 +218,7 @@ def test_extras_that_are_not_installed_are_information(site, examine):
 
 
 def test_a_loss_that_needs_an_extra_is_missing_and_not_broken(site, examine):
-    """What its module imports comes with an extra of its distribution; a module that no extra brings is an error."""
+    """Its module imports a package of an extra of its distribution; a package of no extra is an error."""
     site.module("doctor_fast", "import acme_swift")
     site.distribution("acme-dist", metadata=EXTRAS, version="2.3", losses={"acme_fast": "doctor_fast:Fast"})
     site.module("doctor_slow", "import acme_slow")
@@ -233,8 +233,8 @@ def test_a_loss_that_needs_an_extra_is_missing_and_not_broken(site, examine):
     assert lines["other"].split()[4] == "broken"
 
 
-def test_a_module_without_losses_may_need_what_is_not_installed(site, examine):
-    """The manifest is in step where the rest of the package is; a module that fails otherwise is an error."""
+def test_a_module_without_losses_may_need_a_missing_package(site, examine):
+    """A module without losses may lack a package; any other failure of a module is an error."""
     declare(site, "acme", "doctor_part", "acme_well")
     site.module("doctor_part.report", "import acme_charts")
     code, output, lines = examine()
@@ -246,8 +246,8 @@ def test_a_module_without_losses_may_need_what_is_not_installed(site, examine):
     assert "importing doctor_part.report raised ModuleNotFoundError: No module named 'doctor_part.absent'" in output
 
 
-def test_the_extra_of_a_faster_implementation_is_told(monkeypatch):
-    """On a CPU without Numba the tiles compute, and the line that installs Numba is there."""
+def test_the_extra_of_a_faster_implementation_is_printed(monkeypatch):
+    """On a CPU without Numba the tiles compute, and the command that installs Numba is printed."""
     monkeypatch.setattr(doctor, "is_installed", lambda package: False)
     extra = AbsentExtra("lossreg-segmentation", "cpu", ("numba",))
     monkeypatch.setattr(doctor, "absent_extras", lambda distribution: [extra])
@@ -256,8 +256,8 @@ def test_the_extra_of_a_faster_implementation_is_told(monkeypatch):
     )
 
 
-def test_the_implementation_that_would_run_is_told():
-    """By the packages that are there: on this machine's CPU, and on a CUDA device if there is one."""
-    told = dict(doctor.environment())
-    assert told["statistics on cpu"] in ("numba", "tiled", "reference")
-    assert (told["statistics on cuda"] == "no such device") == (not torch.cuda.is_available())
+def test_the_implementation_that_would_run_is_printed():
+    """By the installed packages: on this machine's CPU, and on a CUDA device if there is one."""
+    found = dict(doctor.environment())
+    assert found["statistics on cpu"] in ("numba", "tiled", "reference")
+    assert (found["statistics on cuda"] == "no such device") == (not torch.cuda.is_available())

@@ -1,4 +1,4 @@
-"""A provider that describes another library: what its overlay says, what its manifest holds, what is built from it."""
+"""A provider that describes another library: its overlay, its manifest, and the losses that are built from it."""
 
 import json
 import re
@@ -10,12 +10,11 @@ import pytest
 import torch
 
 import lossreg
-from lossreg import InvalidConfigError, ManifestError, MissingLibraryError, losses, parts
+from lossreg import InvalidConfigError, ManifestError, MissingLibraryError, losses, messages, parts
 from lossreg.authoring import manifest_writer
 from lossreg.authoring.library import snake_case
 from lossreg.cli.list import list_losses
 from lossreg.cli.show import show
-from lossreg.registry import requirement
 
 LIBRARY = """
     import torch
@@ -97,7 +96,7 @@ OVERLAY = """
 
 @pytest.fixture
 def provider(site, monkeypatch):
-    """Install the library and what describes it; returns the folder of the latter's package."""
+    """Install the library and its provider; return the folder of the provider's package."""
 
     def install(more="", library=LIBRARY, version="1.5", describe=True):
         if library:
@@ -106,12 +105,12 @@ def provider(site, monkeypatch):
         site.package("acme_overlay")
         site.module("acme_overlay.overlay", OVERLAY.format(more=more))
         site.distribution("acme-overlay", manifests={"acmelib": "acme_overlay:lossreg.json"})
-        monkeypatch.setattr(requirement, "_warned", set())
+        monkeypatch.setattr(messages, "_warned", set())
         if describe:
             manifest_writer.build("acme_overlay")
             site.forget()
         for registry in (losses, parts):  # found as in a new process
-            monkeypatch.setattr(registry, "_snapshot", type(registry)("torch.nn:Module")._snapshot)
+            monkeypatch.setattr(registry._table, "snapshot", type(registry)("torch.nn:Module")._table.snapshot)
             monkeypatch.setattr(registry, "_failures", ())
         monkeypatch.setattr(losses, "_discover", lossreg.discovery.scan.discover)
         monkeypatch.setattr(parts, "_discover", lambda: lossreg.discovery.scan.discover("parts"))
@@ -158,7 +157,7 @@ def test_validation_imports_neither_the_overlay_nor_the_library(provider):
 
 
 def test_tensors_functions_losses_and_parts_arrive_as_such(provider):
-    """Numbers become a tensor, a name the function it stands for, a nested config a module."""
+    """Numbers become a tensor, a name becomes its function, a nested config becomes a module."""
     provider()
     built = lossreg.build(
         {
@@ -197,8 +196,8 @@ def test_tensors_functions_losses_and_parts_arrive_as_such(provider):
         ({"device": "cpu"}, "params.device: unknown parameter"),
     ],
 )
-def test_what_the_overlay_says_is_held(provider, params, message):
-    """Each hint narrows what a config may say."""
+def test_hints_of_the_overlay_are_enforced(provider, params, message):
+    """Each hint restricts a config."""
     provider()
     with pytest.raises(InvalidConfigError) as caught:
         lossreg.validate({"name": "acmelib/weighted", "params": params})
@@ -209,12 +208,12 @@ def test_what_the_overlay_says_is_held(provider, params, message):
     "distance, message",
     [
         ("acme_mean", "params.distance.name: acmelib/acme_mean is no distance; allowed are acme_lp"),
-        ("dice", "'dice' is not in parts"),
+        ("dice", "unknown part 'dice'"),
         ({"params": {}}, "params.distance.name: missing; expected the name of a registered distance"),
         ({"name": "acme_lp", "params": {"q": 1}}, "params.distance.params.q: unknown parameter; allowed are p"),
     ],
 )
-def test_a_part_is_of_the_role_that_its_slot_asks_for(provider, distance, message):
+def test_a_part_has_the_role_that_the_parameter_requests(provider, distance, message):
     """A reducer is no distance, and a loss is no part."""
     provider()
     with pytest.raises(InvalidConfigError) as caught:
@@ -223,21 +222,21 @@ def test_a_part_is_of_the_role_that_its_slot_asks_for(provider, distance, messag
 
 
 def test_parts_are_no_losses(provider):
-    """They are listed apart."""
+    """They are listed separately."""
     provider()
     assert "acme_lp" not in losses
     assert {"acme_lp", "acme_mean"} <= {*parts.list()}
     assert parts.filter_by_tag("reducer") == [name for name in parts.list() if "reducer" in parts.entry(name).tags]
 
 
-def test_a_missing_library_is_listed_with_its_pip_line(provider, site):
-    """Validation works; building says what to install."""
+def test_a_missing_library_is_listed_with_its_pip_command(provider, site):
+    """Validation works; the error of building contains the command."""
     folder = provider()
     (site.root / "acmelib.py").unlink()
     for path in site.root.glob("acme_lib-*"):
         shutil.rmtree(path)
     losses._discover = lossreg.discovery.scan.discover
-    losses._snapshot = type(losses)("torch.nn:Module")._snapshot
+    losses._table.snapshot = type(losses)("torch.nn:Module")._table.snapshot
     entry = losses.entry("acmelib/weighted")
     assert (entry.state, entry.reason) == ("missing", 'acme-lib is not installed; pip install "acme-lib>=1.0,<2"')
     assert lossreg.validate("acmelib/weighted").params["gamma"] == 2
@@ -249,7 +248,7 @@ def test_a_missing_library_is_listed_with_its_pip_line(provider, site):
 
 
 def test_a_library_without_metadata_is_not_missing(provider, site):
-    """A folder on the path, as a nightly build may be."""
+    """A folder on the path, such as a nightly build."""
     provider()
     for path in site.root.glob("acme_lib-*"):
         shutil.rmtree(path)
@@ -257,8 +256,8 @@ def test_a_library_without_metadata_is_not_missing(provider, site):
     assert lossreg.build("acmelib/weighted").gamma == 2
 
 
-def test_a_version_that_was_not_described_is_said_once(provider):
-    """However many losses of it are built."""
+def test_a_version_that_was_not_described_gives_one_warning(provider):
+    """Even if several of its losses are built."""
     provider(version="2.1")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -271,7 +270,7 @@ def test_a_version_that_was_not_described_is_said_once(provider):
 
 
 def test_a_version_that_was_described_is_not_mentioned(provider):
-    """Its pre-releases neither."""
+    """Nor is a pre-release of it."""
     provider(version="1.9.0rc1")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -281,8 +280,8 @@ def test_a_version_that_was_described_is_not_mentioned(provider):
 @pytest.mark.parametrize(
     "change, message",
     [
-        ("class NewLoss(nn.Module): ...", "NewLoss is new: declare or exclude it"),
-        ("del OldLoss", "OldLoss is excluded and not there"),
+        ("class NewLoss(nn.Module): ...", "NewLoss is new; declare or exclude it"),
+        ("del OldLoss", "OldLoss is excluded but does not exist"),
     ],
 )
 def test_a_class_that_comes_or_goes_is_noticed(provider, change, message):
@@ -314,11 +313,11 @@ def test_a_changed_default_is_a_readable_difference(provider, site):
         ),
         (
             'library.part("acmelib:LpDistance", "distance", "lp2", summary="Lp.", hints={"q": int})',
-            "acmelib:LpDistance has no parameter q; hints are for its own",
+            "acmelib:LpDistance has no parameter q; remove the hint",
         ),
     ],
 )
-def test_an_overlay_that_is_wrong_is_told_what(provider, more, message):
+def test_a_mistake_in_an_overlay_is_an_error(provider, more, message):
     """Before anything is written."""
     with pytest.raises(ManifestError, match=message.replace("(", r"\(")):
         provider(more=more)
@@ -341,8 +340,8 @@ def test_a_class_is_named_in_snake_case_without_loss(cls, name):
     assert snake_case(cls) == name
 
 
-def test_the_list_tells_how_a_missing_library_is_installed(provider, site, capsys):
-    """Each loss as missing, and the line once."""
+def test_the_list_shows_how_to_install_a_missing_library(provider, site, capsys):
+    """Each loss is marked as missing, and the command is printed once."""
     provider()
     (site.root / "acmelib.py").unlink()
     for path in site.root.glob("acme_lib-*"):
@@ -354,18 +353,17 @@ def test_the_list_tells_how_a_missing_library_is_installed(provider, site, capsy
 
 
 def test_a_restriction_to_an_unknown_provider_is_warned_of(provider, monkeypatch):
-    """It would allow less than was meant."""
-    monkeypatch.setattr(lossreg.discovery.environment, "_warned", set())
-    monkeypatch.setattr(lossreg.registries, "_providers_checked", set())
+    """It would allow less than intended."""
+    monkeypatch.setattr(messages, "_warned", set())
     provider()
     config = {"name": "acmelib/weighted", "params": {}}
-    with pytest.warns(UserWarning, match=r"no provider is called 'acmlib'; did you mean 'acmelib'\?"):
+    with pytest.warns(UserWarning, match=r"no provider is called 'acmlib' \(did you mean 'acmelib'\?\)"):
         lossreg.build(config, providers={"acmelib", "acmlib"})
     lossreg.build(config, providers={"acmelib"})
 
 
 def test_parts_are_listed_and_shown(provider, capsys):
-    """Apart from losses, and without importing anything."""
+    """Separately from losses, and without importing anything."""
     provider()
     list_losses("distance", of_parts=True)
     out, _ = capsys.readouterr()

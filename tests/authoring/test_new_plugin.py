@@ -1,4 +1,4 @@
-"""`lossreg new-plugin`: what it writes works as it is, and nothing is half-written."""
+"""`lossreg new-plugin`: its files work unchanged, and no error leaves half of them."""
 
 import os
 import re
@@ -39,14 +39,14 @@ MAIN = "from lossreg.cli import main; main()"
 
 
 def run(*arguments, cwd, env=None):
-    """Run a program; fails with what it printed."""
+    """Run a program; fail with its output."""
     done = subprocess.run(list(map(str, arguments)), cwd=cwd, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
 def environment_with(wheel, folder):
-    """A Python with this wheel, which sees what is installed here; returns a function that runs it."""
+    """Create an environment with this wheel and the packages of this one; return a function that runs its Python."""
     venv.create(folder, symlinks=True)
     python = folder / "bin" / "python"
     site = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=folder).strip())
@@ -64,18 +64,18 @@ def environment_with(wheel, folder):
 
 
 @pytest.mark.tools  # over 10 s: builds and installs a wheel, and runs its tests
-def test_what_is_written_is_built_installed_found_validated_and_passes_its_own_tests(tmp_path):
+def test_a_new_plugin_is_built_installed_found_validated_and_passes_its_tests(tmp_path):
     """From the wheel alone, in an environment of its own: README, manifest, and the kit over every case."""
-    for needed in ("build", "hatchling"):  # not pip: importing it switches off what setuptools does for distutils
+    for needed in ("build", "hatchling"):  # not pip: importing it disables the distutils of setuptools
         pytest.importorskip(needed)
     project = create("lossreg-acme", tmp_path)
     run(sys.executable, "-m", "build", "--wheel", "--no-isolation", cwd=project)
     (wheel,) = (project / "dist").iterdir()
     python = environment_with(wheel, tmp_path / "venv")
-    shutil.rmtree(project / "lossreg_acme")  # what is found from here on comes from the wheel
+    shutil.rmtree(project / "lossreg_acme")  # so that only the wheel is found from here on
 
     line = next(line for line in python("-c", MAIN, "list").splitlines() if "acme" in line and "charbonnier " in line)
-    assert re.split("  +", line)[1:3] == ["acme", "Absolute error of probabilities, smooth where it is small."]
+    assert re.split("  +", line)[1:3] == ["acme", "Absolute error of probabilities, smooth around 0."]
     assert line.endswith(" binary logits multilabel pixelwise segmentation")
     assert python("-c", MAIN, "manifest", "check", "lossreg_acme") == "lossreg_acme: up to date\n"
     readme = (project / "README.md").read_text()
@@ -89,7 +89,7 @@ def test_what_is_written_is_built_installed_found_validated_and_passes_its_own_t
 
 @pytest.mark.tools
 def test_the_files_and_the_names_in_them(tmp_path):
-    """Distribution, package and provider where each belongs, and no placeholder is left."""
+    """Distribution, package and provider have their names, and no placeholder is left."""
     project = create("Acme.Losses", tmp_path)
     assert project == tmp_path / "acme-losses"
     assert sorted(str(path.relative_to(project)) for path in project.rglob("*") if path.is_file()) == FILES
@@ -107,7 +107,7 @@ def test_the_files_and_the_names_in_them(tmp_path):
     assert {"python-version": "${{ matrix.python }}"} in [step.get("with") for step in workflow["steps"]]
 
 
-def test_this_lossreg_is_within_what_a_new_plugin_depends_on(tmp_path):
+def test_this_version_satisfies_the_dependency_of_a_new_plugin(tmp_path):
     """A release that raises the version raises the template's bound as well."""
     data = tomllib.loads((create("acme-losses", tmp_path) / "pyproject.toml").read_text())
     needed = {item.name: item.specifier for item in map(Requirement, data["project"]["dependencies"])}
@@ -115,8 +115,8 @@ def test_this_lossreg_is_within_what_a_new_plugin_depends_on(tmp_path):
     assert needed["lossreg"].contains(lossreg.__version__)
 
 
-def test_the_manifest_is_what_lossreg_generates(tmp_path, monkeypatch):
-    """Where this fails, write what is expected here into the template."""
+def test_the_manifest_equals_the_generated_one(tmp_path, monkeypatch):
+    """If this fails, copy the expected text into the template."""
     monkeypatch.syspath_prepend(create("acme-in-step", tmp_path))
     with losses.scope():
         generated = manifest_writer.dumps(manifest_writer.generate("acme_in_step"))
@@ -126,7 +126,7 @@ def test_the_manifest_is_what_lossreg_generates(tmp_path, monkeypatch):
 
 @pytest.mark.tools  # over 10 s: mypy reads torch without a cache
 @pytest.mark.parametrize("tool", ["ruff check --no-cache", "ruff format --check --no-cache", "mypy --cache-dir cache"])
-def test_the_code_passes_what_its_pyproject_asks_for(tmp_path, tool):
+def test_the_code_passes_the_checks_of_its_pyproject(tmp_path, tool):
     """ruff with imports sorted, and mypy --strict, without a complaint."""
     name, *arguments = tool.split()
     pytest.importorskip(name)
@@ -144,7 +144,7 @@ def test_the_code_passes_what_its_pyproject_asks_for(tmp_path, tool):
     ],
 )
 def test_names_follow_from_the_distribution(name, names):
-    """Normalised as packaging does; 'lossreg-' says nothing of the provider."""
+    """Normalised as packaging does; the provider omits the prefix 'lossreg-'."""
     assert names_of(name) == names
 
 
@@ -152,25 +152,25 @@ def test_names_follow_from_the_distribution(name, names):
     "name, message",
     [
         ("", "got ''; for example acme-losses"),
-        ("-acme", "the first and the last of them a letter or digit, got '-acme'"),
+        ("-acme", "and begins and ends with a letter or digit, got '-acme'"),
         ("acme-", "got 'acme-'"),
-        ("acme losses", "has letters, digits, '-', '_' and '.', the first"),
+        ("acme losses", "consists of letters, digits, '-', '_' and '.', and begins"),
         ("../acme", "got '../acme'"),
         ("acmé", "got 'acmé'"),
         ("acme\n", r"got 'acme\n'"),
-        ("3d-losses", "'3d-losses' makes the package '3d_losses', which cannot be imported"),
-        ("Class", "'Class' makes the package 'class', which is a keyword of Python; a package's name begins with"),
+        ("3d-losses", "'3d-losses' gives the package '3d_losses', which cannot be imported"),
+        ("Class", "'Class' gives the package 'class', which is a keyword of Python; a package needs a free name"),
         ("json", "the package 'json', which is a module of Python's standard library"),
         ("tests", "the package 'tests', which is another folder of the project, or a package that it imports"),
         ("Pydantic", "the package 'pydantic', which is another folder"),
-        ("sam", "makes the provider 'sam', which belongs to lossreg-sam; every name is allowed but lossreg, segm"),
+        ("sam", "the provider 'sam', which belongs to lossreg-sam; names that are taken, with and without"),
         ("lossreg.segmentation", "the provider 'segmentation', which belongs to lossreg-segmentation"),
         ("lossreg", "the provider 'lossreg', which belongs to lossreg"),
-        ("local", "the provider 'local', which belongs to what is registered in code"),
+        ("local", "the provider 'local', which belongs to losses that are registered in code"),
     ],
 )
-def test_a_name_that_cannot_be_used_is_refused(tmp_path, name, message):
-    """With what is allowed; nothing is written."""
+def test_an_invalid_name_raises(tmp_path, name, message):
+    """The error names the allowed names; nothing is written."""
     with pytest.raises(InvalidNameError) as error:
         create(name, tmp_path)
     assert message in str(error.value)
@@ -179,33 +179,35 @@ def test_a_name_that_cannot_be_used_is_refused(tmp_path, name, message):
 
 
 @pytest.mark.parametrize("file", ["acme-losses", "acme-losses/notes.txt"])
-def test_what_exists_is_not_written_over(tmp_path, file):
-    """A file of that name, or a folder that holds something."""
+def test_existing_files_are_not_overwritten(tmp_path, file):
+    """A file of that name, or a folder with files."""
     path = tmp_path / file
     path.parent.mkdir(exist_ok=True)
     path.write_text("mine")
-    with pytest.raises(LossregError, match="acme-losses exists, and only a folder that is empty or not there"):
+    with pytest.raises(LossregError, match="acme-losses exists and is not an empty folder; choose another"):
         create("acme-losses", tmp_path)
     assert [found for found in tmp_path.rglob("*") if found.is_file()] == [path]
     assert path.read_text() == "mine"
 
 
 def test_an_empty_folder_is_filled(tmp_path):
-    """As a repository that was made before."""
+    """Such as a new repository."""
     (tmp_path / "acme-losses").mkdir()
     assert (create("acme-losses", tmp_path) / "pyproject.toml").exists()
 
 
-def test_a_directory_that_is_not_there_is_refused(tmp_path):
-    """It is not made: it may be a typo."""
-    with pytest.raises(LossregError, match="cannot be written: No such file or directory; name a directory that exist"):
+def test_a_missing_directory_raises(tmp_path):
+    """It is not created, because it may be a typo."""
+    with pytest.raises(
+        LossregError, match="cannot be written: No such file or directory; choose a directory that exists and is"
+    ):
         create("acme-losses", tmp_path / "nowhere")
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), KeyboardInterrupt()])
 def test_a_failure_leaves_nothing_behind(tmp_path, monkeypatch, failure):
-    """Neither the folder nor the one beside it."""
+    """Neither the folder nor the temporary one beside it."""
     write, written = Path.write_text, []
 
     def full(path, *arguments, **options):
@@ -229,7 +231,7 @@ def invoke():
     return lambda *arguments: CliRunner().invoke(app, ["new-plugin", *map(str, arguments)])
 
 
-def test_the_command_says_what_to_do_next(tmp_path, monkeypatch, invoke):
+def test_the_command_prints_the_next_steps(tmp_path, monkeypatch, invoke):
     """Three commands; in the current directory unless another is named."""
     monkeypatch.chdir(tmp_path)
     shown = 'acme is ready; next:\n  cd acme\n  pip install --editable ".[dev]"\n  pytest\n'
@@ -239,7 +241,7 @@ def test_the_command_says_what_to_do_next(tmp_path, monkeypatch, invoke):
     assert "\n  cd 'my losses/acme'\n" in invoke("acme", "my losses").output
 
 
-def test_the_command_hands_on_what_is_wrong(invoke):
+def test_the_command_passes_errors_on(invoke):
     """The command line prints it and exits with 1."""
     assert isinstance(invoke("json").exception, InvalidNameError)
     assert invoke().exit_code == 2

@@ -242,6 +242,21 @@ def test_wrong_options(run, tmp_path, arguments, message):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_failure_keeps_the_picture_that_exists(tmp_path, monkeypatch):
+    """Writing is atomic: no half of a picture, and no temporary file."""
+
+    def full(figure, path, **options):
+        path.write_bytes(PNG)
+        raise OSError(28, "No space left on device")
+
+    file = tmp_path / "x.png"
+    file.write_text("mine")
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", full)
+    with pytest.raises(LossregError, match=r"x\.png: cannot be written: No space left on device; choose another --out"):
+        draw({"": curves(nn.MSELoss(), [0.0])}, "title", file)
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("x.png", "mine")]
+
+
 def test_parameters_are_validated(run):
     """Like those of any config."""
     result = run("focal", "--param", "gama=1")

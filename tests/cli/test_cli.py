@@ -137,11 +137,27 @@ def test_show_describes_a_loss_without_a_manifest_from_its_class(run, torch):
     assert "provider local (registered in code)" in out
 
 
+def test_show_describes_a_part_that_is_registered_in_code(run, torch):
+    """From its class, like a loss without a manifest."""
+    with lossreg.parts.scope():
+
+        @lossreg.parts.register("cli_distance", tags=["distance"])
+        class Distance(torch.nn.Module):
+            """Distance of two vectors."""
+
+            def __init__(self, *, p: float = 2.0) -> None:
+                super().__init__()
+
+        code, out, _ = run("show", "cli_distance")
+    assert code == 0
+    assert out.startswith("local/cli_distance  Distance of two vectors.\n\nparameters\n    p = 2.0    a number\n")
+
+
 def test_show_of_an_unknown_loss_suggests_a_name(run):
     """Exit 1 and a similar name, without a traceback."""
     code, _, err = run("show", "focl")
     assert code == 1
-    assert err == "lossreg: 'focl' is not in losses; did you mean 'focal'?\n"
+    assert err == "lossreg: unknown loss 'focl'; did you mean 'focal'?\n"
 
 
 def test_validate_prints_the_complete_config(run, tmp_path):
@@ -224,7 +240,7 @@ def test_the_version(run):
 
 
 def test_manifest_build_and_check(run, tmp_path, monkeypatch, torch):
-    """Build writes the file and prints how to declare it; check passes, and fails with the difference after a change."""
+    """Build writes the file and prints how to declare it; check passes, or fails with the difference."""
     package = tmp_path / "cli_acme"
     package.mkdir()
     (package / "__init__.py").write_text(

@@ -24,7 +24,7 @@ ESCAPE = "\x1b[31mred"
 
 @pytest.fixture
 def shards(tmp_path):
-    """Four rows of two datasets, one of them NaN, and a caption that would colour a terminal."""
+    """Write four rows of two datasets, one of them NaN, and a caption that would colour a terminal."""
     folder = tmp_path / "records"
     folder.mkdir()
     found = {
@@ -41,7 +41,7 @@ def shards(tmp_path):
 
 @pytest.fixture
 def run():
-    """Run a command, as `lossreg` does."""
+    """Return a function that runs a command."""
 
     def command(*arguments):
         app = typer.Typer()
@@ -54,7 +54,7 @@ def run():
 
 @pytest.fixture
 def lossreg(monkeypatch, capsys):
-    """Run the whole command line; returns its exit code, output and errors."""
+    """Return a function that runs the whole command line; it returns exit code, output and errors."""
 
     def command(*arguments):
         monkeypatch.setattr(sys, "argv", ["lossreg", *map(str, arguments)])
@@ -66,7 +66,7 @@ def lossreg(monkeypatch, capsys):
 
 
 def test_the_commands_are_there(lossreg):
-    """Under one name of the command line."""
+    """As one group of the command line."""
     code, out, _ = lossreg("records", "--help")
     assert code == 0
     assert all(name in out for name in ("summary", "flag", "export", "report"))
@@ -90,22 +90,22 @@ def test_summary(run, shards):
     ]
 
 
-def test_text_from_data_cannot_steer_the_terminal(run, shards):
-    """Escape sequences of a caption come out as question marks."""
+def test_text_from_data_cannot_control_the_terminal(run, shards):
+    """Escape sequences of a caption are printed as question marks."""
     for name in ("summary", "flag"):
         assert "\x1b" not in run(name, shards).output
     assert "?[31mred" in run("summary", shards).output
 
 
 def test_long_text_is_cut(run, tmp_path):
-    """One caption does not fill the terminal; as JSON it is whole."""
+    """One caption does not fill the terminal; JSON contains it in full."""
     write_shard(tmp_path, "a.parquet", columns({"loss": [1.0], "sample_id": ["a"], "caption": ["x" * 5000]}))
     assert max(map(len, run("summary", tmp_path).output.splitlines())) < 200
     assert "x" * 5000 in run("summary", tmp_path, "--json").output
 
 
 def test_summary_as_json(run, shards):
-    """Plain data, with as many examples as asked for."""
+    """Plain data, with --top-k examples."""
     found = json.loads(run("summary", shards, "--json", "--top-k", "1").output)
     assert found["overall"]["mean"] == 1.0
     assert found["datasets"]["dogs"]["nan"] == 1
@@ -125,7 +125,7 @@ def test_flag(run, shards):
 
 
 def test_export(run, shards, tmp_path):
-    """Both files in one go; each is named."""
+    """Both files in one call; their paths are printed."""
     done = run("export", shards, "--csv", tmp_path / "rows.csv", "--json", tmp_path / "rows.json")
     assert done.exit_code == 0, done.output
     assert done.output.split() == [str(tmp_path / "rows.csv"), str(tmp_path / "rows.json")]
@@ -140,13 +140,13 @@ def test_export(run, shards, tmp_path):
 
 
 def test_export_to_nothing_is_an_error(lossreg, shards):
-    """It says what to give."""
+    """The message names the options."""
     code, _, err = lossreg("records", "export", shards)
     assert (code, err) == (1, "lossreg: nothing to write: add --csv FILE, --json FILE or both\n")
 
 
 def test_report(run, shards, tmp_path):
-    """Beside the shards, or where --out says; the path is printed."""
+    """Beside the shards, or at --out; the path is printed."""
     done = run("report", shards)
     assert done.output == f"{shards / 'report.html'}\n"
     assert "Loss records: records" in (shards / "report.html").read_text(encoding="utf-8")
@@ -157,7 +157,7 @@ def test_report(run, shards, tmp_path):
 
 @pytest.mark.parametrize("name", ["summary", "flag", "report"])
 def test_a_directory_without_shards_is_an_error_of_one_line(lossreg, tmp_path, name):
-    """Whether it is empty or not there; nothing is written."""
+    """If it is empty or missing; nothing is written."""
     for folder, reason in ((tmp_path, "holds no *.parquet"), (tmp_path / "missing", "is not there")):
         code, out, err = lossreg("records", name, folder)
         assert (code, out) == (1, "")
@@ -168,14 +168,14 @@ def test_a_directory_without_shards_is_an_error_of_one_line(lossreg, tmp_path, n
 
 
 def test_a_page_that_cannot_be_written_is_an_error(lossreg, shards):
-    """A folder that is not there, named."""
+    """The message names the missing folder."""
     code, _, err = lossreg("records", "report", shards, "--out", shards / "no" / "page.html")
     assert code == 1
     assert err == f"lossreg: {shards / 'no' / 'page.html'} cannot be written: name a file in a directory that exists\n"
 
 
-def test_a_limit_that_is_none_is_an_error(lossreg, shards):
-    """The value is shown, and one that is allowed."""
+def test_an_invalid_memory_limit_is_an_error(lossreg, shards):
+    """The message contains the value and an allowed one."""
     code, _, err = lossreg("records", "summary", shards, "--memory-limit", "much")
     assert code == 1
     assert "'1GB'" in err
@@ -183,14 +183,14 @@ def test_a_limit_that_is_none_is_an_error(lossreg, shards):
 
 
 @pytest.mark.parametrize("name", ["summary", "flag", "report"])
-def test_little_memory_is_enough(run, shards, name):
+def test_little_memory_suffices(run, shards, name):
     """For few rows."""
     assert run(name, shards, "--memory-limit", "200MB").exit_code == 0
 
 
 @pytest.mark.parametrize("name", ["summary", "flag", "report", "export"])
-def test_without_the_extra_one_line_says_what_to_install(lossreg, shards, tmp_path, monkeypatch, name):
-    """Before anything of it is imported."""
+def test_without_the_extra_one_line_names_it(lossreg, shards, tmp_path, monkeypatch, name):
+    """Before anything of the extra is imported."""
     from importlib import util
 
     find = util.find_spec
@@ -202,7 +202,7 @@ def test_without_the_extra_one_line_says_what_to_install(lossreg, shards, tmp_pa
 
 
 def test_the_command_line_starts_without_duckdb(lossreg, monkeypatch):
-    """It is imported when a command runs, not when the commands are named."""
+    """It is imported when a command runs, not when commands are listed."""
     for module in [name for name in sys.modules if name == "lossreg.cli.hook" or name.startswith("lossreg.records.")]:
         monkeypatch.delitem(sys.modules, module)
     import_ = builtins.__import__
@@ -216,7 +216,7 @@ def test_the_command_line_starts_without_duckdb(lossreg, monkeypatch):
 
 
 def test_long_names_and_none(run, tmp_path):
-    """A name of 5,000 characters is cut, and an example that has none is still a line that says so."""
+    """A name of 5,000 characters is cut; an example without a name is printed as such."""
     found = {"loss": [1.0, 2.0], "dataset": ["d" * 5000, None], "caption": [None, "a cat"]}
     write_shard(tmp_path, "x.parquet", columns(found))
     done = run("summary", tmp_path)

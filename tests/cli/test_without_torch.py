@@ -1,4 +1,4 @@
-"""Where torch is not installed: what is listed, shown, checked and written all the same, in fresh processes."""
+"""Commands that work without torch: list, show, validate, schema, why, stubs and new-plugin, in new processes."""
 
 import json
 import subprocess
@@ -16,7 +16,7 @@ MAIN = f"{ABSENT}from lossreg.cli import main; main()"
 
 
 def python(code, *arguments):
-    """What the code prints; it must end well."""
+    """Run code in a new process that must succeed; return its output."""
     command = [sys.executable, "-c", code, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -24,7 +24,7 @@ def python(code, *arguments):
 
 
 def test_torch_is_absent_there():
-    """So the tests below can tell."""
+    """Otherwise the tests below would prove nothing."""
     with pytest.raises(AssertionError, match=r"No module named 'torch'|import of torch halted"):
         python(f"{ABSENT}import lossreg; lossreg.build('dice')")
 
@@ -73,7 +73,7 @@ for registry in (losses, parts):
     ids=lambda value: value[0] if isinstance(value, tuple) else "",
 )
 def test_a_command_does_its_work(tmp_path, arguments, expected):
-    """What checks, explains and writes."""
+    """Commands that check, explain and write."""
     config = tmp_path / "loss.yaml"
     config.write_text("name: dice\n")
     assert expected in python(MAIN, *(word.format(config=config, folder=tmp_path) for word in arguments))

@@ -24,7 +24,7 @@ OURS = ["lossreg", "segmentation", "sam"]
 
 @pytest.fixture
 def config():
-    """config("loss=dice"): what Hydra composes for a program whose default is bce."""
+    """Return a function that composes: config("loss=dice"), in a program whose default is bce."""
     store = ConfigStore.instance()
     with initialize(version_base=None):  # which fills the store with Hydra's own
         before, store.repo = store.repo, deepcopy(store.repo)
@@ -37,7 +37,7 @@ def config():
 
 
 def test_a_loss_is_chosen_and_its_parameters_overridden(config):
-    """`build` takes what Hydra composes."""
+    """`build` accepts the composed config."""
     chosen = config("loss=dice", "loss.params.smooth=0.5")
     assert chosen.epochs == 3
     built = lossreg.config_of(lossreg.build(chosen.loss))
@@ -45,14 +45,14 @@ def test_a_loss_is_chosen_and_its_parameters_overridden(config):
 
 
 def test_the_default_of_the_program_holds(config):
-    """With the defaults of its parameters, all of them shown."""
+    """With the defaults of all of its parameters."""
     loss = config().loss
     assert loss.name == "bce"
     assert dict(loss.params) == lossreg.validate("bce").params
 
 
 def test_every_option_has_the_defaults_of_its_loss(config):  # over 10 s: Hydra composes each of 72 options
-    """Each loss of ours, under its short name and as provider/name, once what is required is given."""
+    """Each first-party loss validates under its short name and as provider/name, with its required parameters."""
     mine = [entry for entry in losses.entries() if entry.provider in OURS]
     assert len(mine) > 30
     for entry in mine:
@@ -69,41 +69,41 @@ def test_every_option_has_the_defaults_of_its_loss(config):  # over 10 s: Hydra 
 
 
 def test_provider_and_name(config):
-    """A provider beside a loss of the same name is no conflict."""
+    """A provider and a loss may have the same name."""
     assert type(lossreg.build(config("loss=sam/sam2").loss)).__name__ == "SAM2"
     assert type(lossreg.build(config("loss=sam").loss)).__name__ == "SAM"
 
 
-def test_what_is_required_must_be_given(config):
-    """As OmegaConf says it; lists of losses as Hydra writes them."""
+def test_required_parameters_must_be_given(config):
+    """OmegaConf raises; lists of losses have Hydra's syntax."""
     with pytest.raises(MissingMandatoryValue, match=r"loss\.params\.terms"):
         lossreg.build(config("loss=weighted_sum").loss)
     loss = config("loss=weighted_sum", "loss.params.terms=[dice,{name:bce,weight:2}]").loss
     assert lossreg.validate(loss).params["terms"][1]["weight"] == 2
 
 
-def test_a_mistyped_parameter_is_refused_by_hydra(config):
-    """And one that is added all the same by lossreg."""
+def test_a_mistyped_parameter_is_an_error_of_hydra(config):
+    """And of lossreg, if it is added with a plus."""
     with pytest.raises(ConfigCompositionException, match=r"Could not override 'loss\.params\.smoth'"):
         config("loss=dice", "loss.params.smoth=0.5")
     with pytest.raises(InvalidConfigError, match=r"params\.smoth: unknown parameter; did you mean 'smooth'\?"):
         lossreg.build(config("loss=dice", "+loss.params.smoth=0.5").loss)
 
 
-def test_a_value_of_the_wrong_type_is_refused_by_lossreg(config):
-    """With its place."""
+def test_a_value_of_the_wrong_type_is_an_error_of_lossreg(config):
+    """With its path."""
     with pytest.raises(InvalidConfigError, match=r"params\.smooth: expected a number >= 0, got the text 'much'"):
         lossreg.build(config("loss=dice", "loss.params.smooth=much").loss)
 
 
-def test_an_unknown_loss_is_refused_by_hydra(config):
-    """Which shows the options."""
+def test_an_unknown_loss_is_an_error_of_hydra(config):
+    """The error lists the options."""
     with pytest.raises(MissingConfigException, match=r"Could not find 'loss/dicee'[\s\S]*tversky"):
         config("loss=dicee")
 
 
 def test_some_losses_in_another_group(config):
-    """Under the names given, aliases too, and under no other."""
+    """Under exactly the given names, aliases included."""
     register_hydra_configs("training/loss", ["dice_loss", "segmentation/bce"])
     assert config("+training/loss=dice_loss").training.loss.name == "dice_loss"
     assert config("+training/loss=segmentation/bce").training.loss.name == "segmentation/bce"
@@ -111,22 +111,22 @@ def test_some_losses_in_another_group(config):
         config("+training/loss=dice")
 
 
-def test_calling_it_twice_is_fine(config):
+def test_it_may_be_called_twice(config):
     """The options are replaced."""
     register_hydra_configs(providers=OURS)
     assert config("loss=dice").loss.name == "dice"
 
 
-def test_unknown_and_forbidden_names_are_refused(config):
-    """When they are registered, not when they are chosen."""
-    with pytest.raises(NotFoundError, match="'dicee' is not in losses"):
+def test_unknown_and_forbidden_names_raise(config):
+    """When they are registered, not when they are selected."""
+    with pytest.raises(NotFoundError, match="unknown loss 'dicee'"):
         register_hydra_configs(names=["dicee"])
     with pytest.raises(NotFoundError, match="segmentation/dice is not allowed here; allowed providers: sam"):
         register_hydra_configs(names=["dice"], providers=["sam"])
 
 
 def test_a_broken_loss_is_no_option_unless_it_is_named(config):
-    """The others are."""
+    """The other losses are options."""
     with losses.scope():
         losses.register_lazy("gone", "acme_gone:Gone")
         register_hydra_configs(providers=["local", "segmentation"])

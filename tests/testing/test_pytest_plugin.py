@@ -1,4 +1,4 @@
-"""The pytest plugin: one line in the configuration, and the losses of a package are checked."""
+"""pytest plugin: one line in the configuration checks the losses of a package."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ INI = """
 
 @pytest.fixture
 def project(site, tmp_path):
-    """A package with one loss, installed, and a folder for its tests."""
+    """Install a package with one loss; return a function that runs pytest in a folder for its tests."""
     site.module("acme_far", PACKAGE)
     site.distribution("acme", losses={"far": "acme_far:Far"})
     folder = tmp_path / "project"
@@ -66,7 +66,7 @@ def test_one_line_checks_every_loss_of_a_package(project):
     done = project()
     assert "18 passed" in done.stdout, done.stdout + done.stderr
     assert "= lossreg conformance =" in done.stdout
-    assert "not applicable to 2: it has no parameter ignore_index" in done.stdout
+    assert "not applicable to 2: the loss has no parameter ignore_index" in done.stdout
     assert done.returncode == 0
 
 
@@ -77,7 +77,7 @@ def test_without_the_line_nothing_is_added_and_torch_is_not_imported(project):
     assert "lossreg conformance" not in done.stdout
 
 
-def test_files_that_are_named_run_alone_unless_asked(project):
+def test_named_files_run_alone_unless_the_option_is_given(project):
     (project.folder / "test_own.py").write_text("def test_own():\n    assert True\n")
     assert "1 passed" in project("test_own.py").stdout
     assert "19 passed" in project("--lossreg", "test_own.py").stdout
@@ -88,12 +88,12 @@ def test_checks_are_chosen_by_name_and_by_marker(project):
     assert "18 deselected" in project("-m", "not lossreg").stdout
 
 
-def test_a_missing_oracle_fails_with_what_to_do(project):
+def test_a_missing_oracle_fails_with_the_remedy(project):
     done = project(conftest="")
     assert done.returncode == 1
     assert "1 failed, 17 passed" in done.stdout
     assert "acme/far::oracle-binary" in done.stdout
-    assert "the case has no oracle: give Case(oracle=...)" in done.stdout
+    assert "the case has no oracle; pass Case(oracle=...)" in done.stdout
 
 
 def test_a_waiver_is_printed_with_its_reason(project):
@@ -106,33 +106,33 @@ def test_a_waiver_is_printed_with_its_reason(project):
 @pytest.mark.parametrize(
     "line, message",
     [
-        ("acme/far orakle: typo", "no check is called 'orakle'"),
+        ("acme/far orakle: typo", "unknown check 'orakle'; did you mean 'oracle'?"),
         ("acme/far oracle:", "the waiver of 'oracle' has no reason"),
-        ("acme/near oracle: gone", "acme/near is not checked; see lossreg_losses"),
-        ("acme/far", "no check is called ''"),
+        ("acme/near oracle: gone", "acme/near is not in lossreg_losses"),
+        ("acme/far", "unknown check ''; the checks are oracle, gradcheck, "),
     ],
 )
-def test_a_waiver_that_waives_nothing_is_refused(project, line, message):
+def test_a_waiver_of_nothing_is_an_error(project, line, message):
     done = project(ini=INI + f"    lossreg_waivers =\n        {line}\n")
     assert done.returncode == 4
     assert message in done.stderr
 
 
-def test_a_provider_that_is_not_installed_is_refused(project):
+def test_a_provider_that_is_not_installed_is_an_error(project):
     done = project(ini="[pytest]\nlossreg_losses = acmee\n")
     assert done.returncode == 4
-    assert "no provider or loss is called acmee; installed providers are acme, " in done.stderr
+    assert "unknown provider or loss acmee; the installed providers are acme, " in done.stderr
 
 
-def test_inputs_that_the_kit_does_not_know_fail_with_the_hook_alone(project, site):
-    """Nothing else is stopped: the tests of the user run."""
+def test_inputs_of_another_kind_fail_with_the_hook_alone(project, site):
+    """The tests of the user run."""
     (project.folder / "test_own.py").write_text("def test_own():\n    assert True\n")
     site.module("acme_far", PACKAGE.replace('"logits"', '"graph"'))
     done = project(conftest="")
     assert "1 failed, 1 passed" in done.stdout, done.stdout + done.stderr
     assert "pytest.ini::acme/far::cases" in done.stdout
-    assert "acme/far has no contract that says which inputs it takes" in done.stdout
-    assert "Define pytest_lossreg_cases(name) in conftest.py" in done.stdout
+    assert "acme/far has no contract with inputs that the kit can make" in done.stdout
+    assert "define pytest_lossreg_cases(name) in conftest.py" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -143,8 +143,8 @@ def test_inputs_that_the_kit_does_not_know_fail_with_the_hook_alone(project, sit
     ],
     ids=["broken package", "broken hook"],
 )
-def test_what_is_broken_is_one_failure(project, site, package, conftest, message):
-    """One loss that cannot be imported, or one error of a conftest.py, does not end the session."""
+def test_a_broken_package_or_hook_is_one_failure(project, site, package, conftest, message):
+    """A loss that cannot be imported, or an error in a conftest.py, does not end the session."""
     (project.folder / "test_own.py").write_text("def test_own():\n    assert True\n")
     site.module("acme_far", package)
     done = project(conftest=conftest)
@@ -152,8 +152,8 @@ def test_what_is_broken_is_one_failure(project, site, package, conftest, message
     assert message in done.stdout
 
 
-def test_what_failed_last_time_is_run_alone(project):  # over 10 s: three runs of pytest and of the kit
-    """Ids are what pytest keeps, and what it takes."""
+def test_only_the_last_failures_run_again(project):  # over 10 s: three runs of pytest and of the kit
+    """pytest stores the ids of items, and accepts them as arguments."""
     assert "1 failed, 17 passed" in project(conftest="", cache=True).stdout
     again = project("--lf", conftest="", cache=True)
     assert "1 failed, 17 deselected" in again.stdout, again.stdout + again.stderr
@@ -161,7 +161,7 @@ def test_what_failed_last_time_is_run_alone(project):  # over 10 s: three runs o
     assert "1 passed" in named.stdout, named.stdout + named.stderr
 
 
-def test_cases_of_one_label_are_told_apart(project):
+def test_cases_of_one_label_are_numbered(project):
     twice = CONFTEST.replace("return [", "return 2 * [")
     done = project("-k", "gradcheck", "-vv", conftest=twice)
     assert "gradcheck-binary PASSED" in done.stdout, done.stdout + done.stderr

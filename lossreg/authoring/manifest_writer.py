@@ -31,23 +31,10 @@ def generate(package: str, *, beside: Mapping[str, Any] | None = None) -> dict[s
     Raises:
         ManifestError: the package cannot be imported, or registers no loss.
     """
-    folder = manifest.package_folder(package)
-    prefixes = (f"{package}.", f"{package}:")
-    # Decorators run once: those of modules that are imported already count as well.
-    declarations = {registry.name: {**registry.declarations} for registry in (losses, parts)}
-    with losses.scope(), parts.scope():
-        # Entries of an older manifest would conflict with losses that were renamed since.
-        for registry in (losses, parts):
-            for entry in registry.entries():
-                if entry.target.startswith(prefixes):
-                    registry.unregister(entry.full_name)
-        _import_all(package, folder, beside)
-        for registry in (losses, parts):
-            declarations[registry.name] |= registry.declarations
-    described: dict[str, dict[str, Any]] = {section: {} for section in manifest.SECTIONS}
-    for section, declared in declarations.items():
-        found = [entry for entry in declared.values() if entry.target.startswith(prefixes)]
-        described[section] = {entry.name: _describe(entry) for entry in found}
+    described = {
+        section: {entry.name: _describe(entry) for entry in entries}
+        for section, entries in _declared_entries(package, beside).items()
+    }
     head: dict[str, Any] = {"schema": manifest.SCHEMA_VERSION}
     library = _library(package)
     if library is not None:
@@ -122,6 +109,27 @@ def is_declared(package: str) -> bool:
 def dumps(data: dict[str, Any]) -> str:
     """Return the text of the manifest's file."""
     return json.dumps(data, indent=1, ensure_ascii=False) + "\n"
+
+
+def _declared_entries(package: str, beside: Mapping[str, Any] | None) -> dict[str, list[Entry]]:
+    """Import all modules of a package; return the entries of its decorators, by section of the manifest."""
+    folder = manifest.package_folder(package)
+    prefixes = (f"{package}.", f"{package}:")
+    # Decorators run once: those of modules that are imported already count as well.
+    declarations = {registry.name: {**registry.declarations} for registry in (losses, parts)}
+    with losses.scope(), parts.scope():
+        # Entries of an older manifest would conflict with losses that were renamed since.
+        for registry in (losses, parts):
+            for entry in registry.entries():
+                if entry.target.startswith(prefixes):
+                    registry.unregister(entry.full_name)
+        _import_all(package, folder, beside)
+        for registry in (losses, parts):
+            declarations[registry.name] |= registry.declarations
+    return {
+        section: [entry for entry in found.values() if entry.target.startswith(prefixes)]
+        for section, found in declarations.items()
+    }
 
 
 def _import_all(package: str, folder: Path, beside: Mapping[str, Any] | None) -> None:

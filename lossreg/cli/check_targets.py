@@ -25,6 +25,29 @@ BAR = 46
 MAX_VALUES = 20  # rows of the table of values
 MAX_EXAMPLES = 3  # names below a finding
 
+Source = Annotated[
+    str,
+    typer.Argument(
+        metavar="PATH|MODULE:LOADER",
+        help="A folder of PNG, TIFF or .npy files, one such file, or a Parquet file with --column. Or a Dataset,"
+        " DataLoader or iterable, or a function without arguments that returns one, imported from the current"
+        " directory as well.",
+    ),
+]
+IgnoreIndex = Annotated[
+    int | None, typer.Option("--ignore-index", metavar="VALUE", help="Ignore pixels of this value.")
+]
+Column = Annotated[
+    str | None,
+    typer.Option("--column", help="A column of the Parquet file: images, paths, lists, or flags of presence."),
+]
+Limit = Annotated[
+    int | None,
+    typer.Option("--limit", min=1, metavar="N", help="Read at most N masks, spread evenly if their number is known."),
+]
+Png = Annotated[Path | None, typer.Option("--png", metavar="FILE", help="Write a picture as well.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
 
 def add_to(app: typer.Typer) -> None:
     """Register the command of this file."""
@@ -32,32 +55,12 @@ def add_to(app: typer.Typer) -> None:
 
 
 def check_targets(
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="PATH|MODULE:LOADER",
-            help="A folder of PNG, TIFF or .npy files, one such file, or a Parquet file with --column. Or a Dataset,"
-            " DataLoader or iterable, or a function without arguments that returns one, imported from the current"
-            " directory as well.",
-        ),
-    ],
-    ignore_index: Annotated[
-        int | None, typer.Option("--ignore-index", metavar="VALUE", help="Ignore pixels of this value.")
-    ] = None,
-    column: Annotated[
-        str | None,
-        typer.Option(
-            "--column", help="A column of the Parquet file: images, paths, lists, or a flag whether there is a mask."
-        ),
-    ] = None,
-    limit: Annotated[
-        int | None,
-        typer.Option(
-            "--limit", min=1, metavar="N", help="Read at most N masks, spread evenly if their number is known."
-        ),
-    ] = None,
-    png: Annotated[Path | None, typer.Option("--png", metavar="FILE", help="Write a picture as well.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    source: Source,
+    ignore_index: IgnoreIndex = None,
+    column: Column = None,
+    limit: Limit = None,
+    png: Png = None,
+    as_json: AsJson = False,
 ) -> None:
     """Examine masks before training: the share of empty masks, the size of the foreground, and the values.
 

@@ -9,7 +9,8 @@ from lossreg.registry.importing import lazy
 
 if TYPE_CHECKING:
     from lossreg.records.aggregate import aggregate_by_dataset
-    from lossreg.records.captions import CaptionRules, flag_bad_captions
+    from lossreg.records.caption_rules import CaptionRules
+    from lossreg.records.captions import flag_bad_captions
     from lossreg.records.config import RecordConfig
     from lossreg.records.evaluation import RankError, evaluate_dataset, run_dataset_evaluation
     from lossreg.records.evaluation.ray_data import RayExecutor
@@ -17,11 +18,11 @@ if TYPE_CHECKING:
     from lossreg.records.report import write_report
     from lossreg.records.writer import RecordWriter
 
-# What writes records needs nothing of what reads them.
+# Names load on first use: writing records imports nothing that reads them.
 __getattr__, __dir__ = lazy(
     __name__,
     {
-        "CaptionRules": "lossreg.records.captions",
+        "CaptionRules": "lossreg.records.caption_rules",
         "RankError": "lossreg.records.evaluation",
         "RayExecutor": "lossreg.records.evaluation.ray_data",
         "RecordConfig": "lossreg.records.config",

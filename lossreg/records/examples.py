@@ -11,12 +11,12 @@ from lossreg.records.float_sql import mean, rounded, variance
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-LIMIT = 100_000  # examples of a ranking: they are held in memory
+MOST = 100_000  # examples of a ranking: they are held in memory
 _BATCH = 65_536  # rows
 _NAMED = 2  # the kind of examples with a sample_id
 # Digits of a mean in the order of a ranking. Threads add the losses of an example in any order, which changes the last
 # digits; examples that are equal in these 40 (relative 1e-12) are in the order of their names.
-_BITS = 40
+ORDER_BITS = 40
 
 EXAMPLE = "dataset, key, lone"
 # The columns that identify an example: its sample_id or, without one, its path. A row with neither is an example of its
@@ -83,7 +83,7 @@ def ranking(connection: DuckDBPyConnection, rows: str, number: int) -> dict[str,
     highest, lowest = (best.format(by=by, number=max(number, 1)) for by in ("-mean", "mean"))
     found = connection.execute(f"""
         SELECT dataset, count(*), {highest}, {lowest} FROM (
-            SELECT {EXAMPLE}, kind, {rounded("mean", _BITS)} AS mean FROM (
+            SELECT {EXAMPLE}, kind, {rounded("mean", ORDER_BITS)} AS mean FROM (
                 SELECT {EXAMPLE}, max(kind) AS kind, {mean("finite")} AS mean FROM {rows} GROUP BY {EXAMPLE}))
         GROUP BY dataset""").fetchall()
     return {row[0]: Ranking(row[1], *(_places(places, number) for places in row[2:])) for row in found}
@@ -142,8 +142,8 @@ def check_top_k(value: object) -> None:
     Raises:
         InputError: it is no integer, or out of range.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= LIMIT:
-        raise InputError(f"top_k must be an integer from 0 to {LIMIT}, got {value!r:.80}")
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MOST:
+        raise InputError(f"top_k must be an integer from 0 to {MOST}, got {value!r:.80}")
 
 
 def _places(found: list[dict[str, Any]] | None, number: int) -> list[Place]:

@@ -11,7 +11,8 @@ from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
 from lossreg.errors import LossregError  # noqa: E402
-from lossreg.records.captions import RULES, CaptionRules, flag_bad_captions  # noqa: E402
+from lossreg.records.caption_rules import RULES, CaptionRules  # noqa: E402
+from lossreg.records.captions import flag_bad_captions  # noqa: E402
 
 from ..budget import examples  # noqa: E402
 
@@ -111,16 +112,16 @@ def test_rules_are_chosen_and_set():
 @pytest.mark.parametrize(
     "given, message",
     [
-        (3, "heuristics are CaptionRules, a mapping of their fields, or None, got 3"),
-        ({"shrt": 3}, "heuristics: no field is called 'shrt'; did you mean 'short'?"),
-        ({"short": -1}, "short is an integer >= 0, got -1"),
-        ({"long": 1.5}, "long is an integer >= 0, got 1.5"),
-        ({"repeated": 1}, "repeated is an integer >= 2, got 1"),
-        ({"rules": "short"}, "rules is a list of texts, got 'short'"),
-        ({"rules": ["shrt"]}, f"rules: 'shrt' is none; there are {', '.join(RULES)}"),
-        ({"suspicious": [1]}, "suspicious is a list of texts, got 1 in it"),
-        ({"suspicious": ["x'y"]}, 'suspicious: "x\'y" is no token; expected letters and digits in lower case'),
-        ({"suspicious": ["NaN"]}, "suspicious: 'NaN' is no token; expected letters and digits in lower case"),
+        (3, "heuristics must be CaptionRules, a mapping of their fields, or None, got 3"),
+        ({"shrt": 3}, "heuristics: unknown field 'shrt'; did you mean 'short'?"),
+        ({"short": -1}, "short must be an integer >= 0, got -1"),
+        ({"long": 1.5}, "long must be an integer >= 0, got 1.5"),
+        ({"repeated": 1}, "repeated must be an integer >= 2, got 1"),
+        ({"rules": "short"}, "rules must be a list of texts, got 'short'"),
+        ({"rules": ["shrt"]}, f"rules: unknown rule 'shrt'; the rules are {', '.join(RULES)}"),
+        ({"suspicious": [1]}, "suspicious must be a list of texts, got 1 in it"),
+        ({"suspicious": ["x'y"]}, 'suspicious: "x\'y" is not a token; expected letters and digits in lower case'),
+        ({"suspicious": ["NaN"]}, "suspicious: 'NaN' is not a token; expected letters and digits in lower case"),
     ],
 )
 def test_rules_that_cannot_be(given, message):

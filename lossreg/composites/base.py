@@ -45,7 +45,10 @@ class Composite(Loss):
         """
         if unknown := set(options).difference(*self._part_options):
             known = ", ".join(sorted(frozenset().union(*self._part_options))) or "none"
-            raise InputError(f"no loss in it takes {', '.join(sorted(unknown))}=; options that they take: {known}")
+            raise InputError(
+                f"no loss inside {type(self).__name__} has the option {', '.join(sorted(unknown))}=;"
+                f" their options: {known}"
+            )
         return [{name: value for name, value in options.items() if name in names} for names in self._part_options]
 
 

@@ -1,19 +1,57 @@
-"""Every exception that lossreg raises. Each carries its data as attributes and reads as one message."""
+"""Exceptions of lossreg. Each has its data as attributes, and one message as its text."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
+    from typing import Any, Protocol
 
-    from lossreg.health.event import HealthEvent
+    class Event(Protocol):
+        """The attributes of a HealthEvent, which is defined above this module."""
+
+        @property
+        def rule(self) -> str:
+            """Return the class name of the rule."""
+
+        @property
+        def severity(self) -> str:
+            """Return "info", "warning" or "error"."""
+
+        @property
+        def kind(self) -> str:
+            """Return "data", "fault" or "unknown"."""
+
+        @property
+        def step(self) -> int:
+            """Return the step of the update with the finding."""
+
+        @property
+        def evidence(self) -> Mapping[str, Any]:
+            """Return the numbers behind the verdict, by name."""
+
+        @property
+        def hint(self) -> str:
+            """Return the remedy."""
+
+        @property
+        def sample_ids(self) -> tuple[str, ...]:
+            """Return the ids of the examples concerned."""
+
+        @property
+        def rank(self) -> int:
+            """Return the process with the finding."""
+
+        def as_dict(self) -> dict[str, Any]:
+            """Return a copy as plain data, ready for JSON."""
 
 
 class LossregError(Exception):
-    """Base of all errors. `LossregError(message, **data)`: the data become attributes.
+    """The base of all errors. `LossregError(message, **data)`: the data become attributes.
 
-    The signature is shared by all subclasses so that every error pickles, as errors in DataLoader workers must.
+    All subclasses share the signature, so that every error can be pickled: DataLoader workers send theirs so.
     """
 
     def __init__(self, message: str, **data: object) -> None:
@@ -34,7 +72,7 @@ class WrongBaseClassError(LossregError, TypeError):
 
 
 class ConflictError(LossregError, ValueError):
-    """A name is taken by something else. Nothing was changed."""
+    """A name is taken by another entry. Nothing was changed."""
 
     name: str
     existing: str
@@ -62,7 +100,7 @@ class AmbiguousNameError(LossregError, KeyError):
 
 
 class DisabledError(LossregError, KeyError):
-    """The entry is installed, and switched off in the environment."""
+    """The entry is installed, and disabled in the environment."""
 
     name: str
     reason: str
@@ -77,7 +115,7 @@ class ProviderError(LossregError, RuntimeError):
 
 
 class MissingLibraryError(LossregError, ImportError):
-    """The library that a provider describes is not installed. The message says what installs it."""
+    """The library that a provider describes is not installed. The message has the command that installs it."""
 
     name: str
     distribution: str
@@ -97,7 +135,7 @@ class TagSyntaxError(LossregError, ValueError):
 
 
 class Problem(NamedTuple):
-    """One thing that is wrong with a config: where it is, and what to do."""
+    """One problem of a config: its path, and a message with the remedy."""
 
     path: str
     message: str
@@ -107,36 +145,36 @@ class Problem(NamedTuple):
 
 
 class InvalidConfigError(LossregError, ValueError):
-    """A config that does not describe a loss. `problems` holds every problem at once."""
+    """A config that does not describe a loss. `problems` has all problems at once."""
 
     problems: tuple[Problem, ...]
 
 
 class InputError(LossregError, ValueError):
-    """Tensors that a loss cannot take: their values, task or device."""
+    """Tensors that a loss cannot process: their values, task or device."""
 
 
 class ShapeError(InputError):
-    """Sizes that do not fit. Nothing is ever broadcast silently."""
+    """Sizes that do not match. Nothing is ever broadcast silently."""
 
 
 class DTypeError(InputError, TypeError):
-    """A tensor of a type that carries no meaning here, such as integer logits."""
+    """A tensor of a type without a meaning here, such as integer logits."""
 
 
 class ImplementationError(LossregError, RuntimeError):
-    """An implementation that was asked for by name cannot compute this."""
+    """An implementation that was requested by name cannot compute this."""
 
     implementation: str
 
 
 class RecordsError(LossregError, OSError):
-    """A directory of records that cannot be written or read. `directory` is which."""
+    """A directory of records that cannot be written or read. `directory` is its path."""
 
     directory: Path
 
 
 class HealthError(LossregError, RuntimeError):
-    """A rule whose action is "raise" found something, on this rank or on another."""
+    """A finding of a rule with the action "raise", on this rank or on another."""
 
-    event: HealthEvent | None  # None on the ranks that found nothing themselves
+    event: Event | None  # None on the ranks without a finding of their own

@@ -6,8 +6,9 @@ from collections.abc import Collection
 from functools import partial
 from typing import TYPE_CHECKING
 
-from lossreg.discovery.environment import warn_once, with_near
+from lossreg.discovery.environment import unknown_names
 from lossreg.discovery.scan import discover
+from lossreg.messages import warn_once
 from lossreg.registry.entry import LOCAL, Entry
 from lossreg.registry.registry import Registry
 
@@ -16,22 +17,19 @@ if TYPE_CHECKING:
 
     from lossreg.hooks.manager import Hooks
 
-_providers_checked: set[frozenset[str]] = set()  # each build asks
-
 
 def warn_unknown_providers(names: Collection[str]) -> None:
-    """Warn of providers that have nothing here: a restriction to them allows less than was meant. Once per value."""
-    if frozenset(names) in _providers_checked:
-        return
-    _providers_checked.add(frozenset(names))
+    """Warn about providers without entries, once per value: a restriction to them allows less than intended."""
     known = {LOCAL, *(entry.provider for registry in (losses, parts) for entry in registry.entries())}
     if not {*names} <= known:
-        text = f"no provider is called {with_near({*names} - known, known)} Providers are {', '.join(sorted(known))}"
+        text = (
+            f"no provider is called {unknown_names({*names} - known, known)}; providers are {', '.join(sorted(known))}"
+        )
         warn_once(("providers", frozenset(names)), f"providers={sorted(names)!r:.200}: {text}")
 
 
 def hooks() -> Hooks:
-    """What installed packages do at lossreg's hooks. They are imported by the first call."""
+    """Return the hooks of installed packages. The first call imports their modules."""
     from lossreg.hooks.manager import ready
 
     return ready(losses)
@@ -42,6 +40,8 @@ def _resolve_missing(name: str) -> Entry | str | None:
     return answer
 
 
-losses: Registry[nn.Module] = Registry("torch.nn:Module", name="losses", discover=discover, resolve=_resolve_missing)
-# What losses are made of and is no loss: distances, reducers, miners. A part's role is one of its tags.
-parts: Registry[nn.Module] = Registry("torch.nn:Module", name="parts", discover=partial(discover, "parts"))
+losses: Registry[nn.Module] = Registry(
+    "torch.nn:Module", name="losses", kind="loss", discover=discover, resolve=_resolve_missing
+)
+# Parts of losses: distances, reducers, miners. The role of a part is one of its tags.
+parts: Registry[nn.Module] = Registry("torch.nn:Module", name="parts", kind="part", discover=partial(discover, "parts"))

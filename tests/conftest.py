@@ -3,12 +3,13 @@
 import pytest
 
 from lossreg import Registry, losses, parts
+from lossreg.discovery import distributions
 
 from .fakes import Site
 
 
 class Base:
-    """What the classes of a test registry derive from."""
+    """The base of the classes in a test registry."""
 
 
 @pytest.fixture
@@ -18,20 +19,20 @@ def base():
 
 @pytest.fixture
 def registry(base):
-    """Empty, and it discovers nothing."""
+    """An empty registry that discovers nothing."""
     return Registry(base, name="things")
 
 
 @pytest.fixture(scope="session")
 def torch():
-    """For a test that needs it: elsewhere, as where tests/pythons.py runs, the test is skipped and says so."""
+    """The module; without it, as in tests/pythons.py, the test is skipped."""
     return pytest.importorskip("torch")
 
 
 @pytest.fixture
 def site(tmp_path, monkeypatch):
     """A folder at the head of sys.path, for packages and distributions."""
-    for known in (losses, parts):  # what is installed here alone, whichever test is first
+    for known in (losses, parts):  # without the packages of this test
         known.list()
     root = tmp_path / "site"
     root.mkdir()
@@ -41,10 +42,11 @@ def site(tmp_path, monkeypatch):
     fake = Site(root)
     yield fake
     fake.forget()
+    distributions.forget()
 
 
 def pytest_lossreg_cases(name):
-    """What the conformance kit is told of the losses made of losses."""
+    """The cases of losses made of losses, for the conformance kit."""
     from .composite_cases import CASES
 
     return CASES.get(name)

@@ -11,9 +11,10 @@ import time
 from pathlib import Path
 
 from lossreg import Registry
+from lossreg.discovery import distributions
 from lossreg.discovery.scan import discover
 
-# What is found and loaded need not be a loss: most tests need no torch.
+# Entries need not be losses: most tests need no torch.
 BASE = "acme_base:Module"
 PLAIN = """
     from acme_base import Module
@@ -59,6 +60,12 @@ def soon(call, *arguments):
     return in_threads(1, lambda _: call(*arguments))[0]
 
 
+def _forget_caches():
+    """Let imports and scans notice new files, also those that are written within one tick of the file system."""
+    importlib.invalidate_caches()
+    distributions.forget()
+
+
 class Site:
     """A folder on sys.path, to be filled."""
 
@@ -83,7 +90,7 @@ class Site:
         (folder / "METADATA").write_bytes(header.encode() if metadata is None else metadata)
         (folder / "entry_points.txt").write_bytes(entry_points)
         self.distributions.add(name)
-        importlib.invalidate_caches()
+        _forget_caches()
         return folder
 
     def module(self, name: str, source: str = "") -> Path:
@@ -96,7 +103,7 @@ class Site:
             (folder / "__init__.py").touch()
         path = folder / f"{last}.py"
         path.write_text(textwrap.dedent(source))
-        importlib.invalidate_caches()
+        _forget_caches()
         return path
 
     def loss(self, name: str, *classes: str) -> Path:
@@ -104,7 +111,7 @@ class Site:
         return self.module(name, "\n".join(textwrap.dedent(LOSS.format(name=each)) for each in classes))
 
     def plain(self, name: str, *classes: str) -> Path:
-        """The same, of classes that `registry` takes and that are no losses."""
+        """A module with classes that `registry` accepts and that are no losses."""
         return self.module(name, "\n".join(textwrap.dedent(PLAIN.format(name=each)) for each in classes))
 
     def package(self, name: str, manifest: object = None) -> Path:
@@ -115,11 +122,12 @@ class Site:
         if manifest is not None:
             text = manifest if isinstance(manifest, str) else json.dumps(manifest)
             (folder / "lossreg.json").write_text(text)
-        importlib.invalidate_caches()
+        _forget_caches()
         return folder
 
     def registry(self) -> Registry:
-        """What discovery makes of all this, and of what else is installed."""
+        """A registry of the packages here, and of the installed ones."""
+        distributions.forget()  # a test may have changed a file since
         return Registry(BASE, name="losses", discover=discover)
 
     def names(self, registry: Registry) -> list[str]:
@@ -135,7 +143,7 @@ class Site:
         }
 
     def forget(self) -> None:
-        """Take what was imported from here out of sys.modules."""
+        """Remove the modules of this folder from sys.modules."""
         for name, module in list(sys.modules.items()):
             if str(getattr(module, "__file__", None)).startswith(str(self.root)):
                 del sys.modules[name]

@@ -1,54 +1,36 @@
-"""`lossreg why`: who claims a name, who gets it, and by which rule. Nothing is imported."""
+"""`lossreg why`: the entry that a name leads to, all candidates, and the rule that chose. Nothing is imported."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated
 
 import typer
 
-from lossreg.errors import AmbiguousNameError
+from lossreg.cli.columns import aligned
 from lossreg.messages import one_line, printable
 from lossreg.registries import losses
 from lossreg.registry.entry import Entry, Failure
-from lossreg.registry.registry import Registry
-
-Rule = Literal["written", "alias", "only", "same class", "owned", "in code", "tie"]
+from lossreg.registry.snapshot import Resolution, Rule
 
 RULES: dict[Rule, str] = {
-    "written": "provider/name always leads to that loss",
+    "full name": "provider/name always leads to that loss",
     "alias": "provider/alias always leads to the loss of that provider",
-    "only": "it is the only claim",
+    "only": "it is the only candidate",
     "same class": "all candidates are the same class",
     "owned": "first-party losses own their short names",
-    "in code": "what is registered in code comes before what describes other libraries",
-    "tie": "several claim it and none of them owns it, so none gets it",
+    "in code": "losses registered in code precede those that describe other libraries",
+    "enabled": "all other candidates are disabled",
+    "resolved": "a hook found it",
+    "tie": "several candidates, and none of them owns the name; write provider/name",
 }
 STATES = {
-    "discovered": "nothing was imported; its first use imports it",
+    "discovered": "not imported yet; its first use imports it",
     "loaded": "imported",
     "broken": "its import failed; the next use tries again",
-    "disabled": "switched off",
+    "disabled": "disabled",
     "missing": "its library is not installed",
 }
-
-
-class Candidate(NamedTuple):
-    """An entry that claims a name: as its "name", or as an "alias"."""
-
-    entry: Entry
-    claim: Literal["name", "alias"]
-
-
-class Explanation(NamedTuple):
-    """What leads where: the entry that a name leads to, None at a tie, and the failures that mention the name."""
-
-    name: str
-    winner: Entry | None
-    rule: Rule
-    candidates: tuple[Candidate, ...]
-    failures: tuple[Failure, ...]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -57,67 +39,30 @@ def add_to(app: typer.Typer) -> None:
 
 
 def why(name: Annotated[str, typer.Argument(help="A name, an alias or provider/name.")]) -> None:
-    """Explain where a name leads: who claims it, who gets it, and by which rule."""
-    explained = explain(losses, name)
-    _print(explained)
-    if explained.winner is None:
-        losses.entry(name)  # raises what to write instead
-
-
-def explain(registry: Registry[Any], name: str) -> Explanation:
-    """Where a name leads, and why.
-
-    Raises:
-        NotFoundError: nobody claims it; with near names.
-    """
-    try:
-        winner = registry.entry(name)
-    except AmbiguousNameError:
-        winner = None
-    claims = tuple(_candidates(registry.entries(), name))
-    failures = tuple(failure for failure in registry.failures if _mentions(failure, name))
-    return Explanation(name, winner, _rule(name, winner, claims), claims, failures)
-
-
-def _candidates(entries: Iterable[Entry], name: str) -> list[Candidate]:
-    """Whoever gets the name first, then by provider."""
-    provider, slash, short = name.rpartition("/")
-    found = [entry for entry in entries if short in entry.spellings() and (not slash or entry.provider == provider)]
-    found.sort(key=lambda entry: (entry.full_name != name, not entry.owns_name, entry.full_name))
-    return [Candidate(entry, "name" if entry.name == short else "alias") for entry in found]
-
-
-def _rule(name: str, winner: Entry | None, candidates: tuple[Candidate, ...]) -> Rule:
-    """What `Snapshot.find` went by, told from whom it chose and from whom it could choose."""
-    if winner is None:
-        return "tie"
-    if "/" in name:
-        return "written" if name == winner.full_name else "alias"
-    if len(candidates) == 1:
-        return "only"
-    if {each.entry.target for each in candidates} == {winner.target}:
-        return "same class"
-    return "owned" if winner.owns_name else "in code"
+    """Explain where a name leads: all candidates, the chosen one, and the rule."""
+    resolution = losses.explain(name)
+    _print(name, resolution, [failure for failure in losses.failures if _mentions(failure, name)])
+    if resolution.winner is None:
+        losses.entry(name)  # raises the error of a tie, with the names to write instead
 
 
 def _mentions(failure: Failure, name: str) -> bool:
-    """Whether it names this loss as a whole word: a failure about `focal_tversky` is none about `focal`."""
+    """Return whether a failure has the name as a whole word: one about `focal_tversky` does not concern `focal`."""
     short = re.escape(name.rpartition("/")[2])
     return re.search(rf"(?<![\w-]){short}(?![\w-])", f"{failure.source}\n{failure.error}") is not None
 
 
-def _print(explained: Explanation) -> None:
-    name, winner, rule, candidates, failures = explained
-    leads = "nowhere" if winner is None else f"{winner.full_name}  ({STATES.get(winner.state, winner.state)})"
+def _print(name: str, resolution: Resolution, failures: list[Failure]) -> None:
+    winner, rule, candidates = resolution
+    leads = "nowhere" if winner is None else f"{winner.full_name}  ({STATES[winner.state]})"
     print(printable(f"{name} -> {leads}"))
     print(f"rule: {RULES[rule]}")
     if winner is not None and name not in (winner.name, winner.full_name):
         print(printable(f"alias of {winner.name}"))
-    rows = [_row(candidate) for candidate in candidates]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     print("\ncandidates")
-    for row, (entry, _) in zip(rows, candidates, strict=True):
-        print("    " + "   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    ordered = sorted(candidates, key=lambda entry: (entry is not winner, entry.full_name))
+    for line, entry in zip(aligned([_row(entry, name) for entry in ordered]), ordered, strict=True):
+        print(f"    {line}")
         if entry.reason:
             print(f"        {printable(entry.reason)}")
         if entry.error is not None:
@@ -128,7 +73,7 @@ def _print(explained: Explanation) -> None:
             print(f"    {printable(source)}: {one_line(error)}")
 
 
-def _row(candidate: Candidate) -> list[str]:
-    entry, claim = candidate
+def _row(entry: Entry, name: str) -> list[str]:
+    claim = "name" if entry.name == name.rpartition("/")[2] else "alias"
     origin = f"{entry.distribution} {entry.version}" if entry.distribution else "registered in code"
-    return [printable(cell) for cell in (entry.full_name, claim, entry.state, entry.target, origin)]
+    return [entry.full_name, claim, entry.state, entry.target, origin]

@@ -1,15 +1,15 @@
-"""Factory: from a config to a module, and back from the module to the config that built it."""
+"""Factory: from a config to a module, and from a module to the config that built it."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any, cast, overload
 
-from lossreg.config.model import ConfigLike, checked
+from lossreg.config.model import ConfigLike, LossConfig, Params, checked, config_from
 from lossreg.config.resolution import parameters, registry_of
 from lossreg.errors import LossregError, Problem, ProviderError
-from lossreg.messages import invalid, join
+from lossreg.messages import invalid, join, with_type
 from lossreg.parameters.kind import Kind
 from lossreg.parameters.kinds import record_of
 from lossreg.parameters.record import Record
@@ -21,36 +21,89 @@ from lossreg.registry.importing import import_target
 if TYPE_CHECKING:
     from torch import nn
 
-# A plain attribute: it travels with pickle and deepcopy, and leaves state_dict alone.
+# A plain attribute: pickle and deepcopy keep it, and state_dict does not contain it.
 _CONFIG = "_lossreg_config"
 
 
-def build(config: ConfigLike, *, providers: Collection[str] | None = None) -> nn.Module:
-    """The loss that a config describes.
+@overload
+def build(
+    config: str,
+    /,
+    *,
+    params: Params = None,
+    provider: str | None = None,
+    version: str | None = None,
+    providers: Collection[str] | None = None,
+    **parameters: Any,
+) -> nn.Module: ...
+@overload
+def build(config: Mapping[str, Any] | LossConfig, /, *, providers: Collection[str] | None = None) -> nn.Module: ...
+@overload
+def build(
+    *,
+    name: str,
+    params: Params = None,
+    provider: str | None = None,
+    version: str | None = None,
+    providers: Collection[str] | None = None,
+    **parameters: Any,
+) -> nn.Module: ...
+
+
+def build(
+    config: ConfigLike | None = None,
+    /,
+    *,
+    name: str | None = None,
+    params: Params = None,
+    provider: str | None = None,
+    version: str | None = None,
+    providers: Collection[str] | None = None,
+    **parameters: Any,
+) -> nn.Module:
+    """Build the loss that a config describes.
+
+    Example:
+        `build("focal", gamma=2)` is `build({"name": "focal", "params": {"gamma": 2}})`. `build(name="focal",
+        params={"gamma": 2})` is the form of Hydra's `_target_: lossreg.build`.
 
     Args:
         config: a name, {name, params}, any Mapping of that form, or a LossConfig.
+        name, params, provider, version: a config as keywords, in place of a mapping.
         providers: allow only the losses of these providers, at any depth.
+        parameters: of the loss. One called `name` or `params` is given in `params`.
     Raises:
         InvalidConfigError: every problem at once, the constructor's included.
         ProviderError: the package of a loss fails to import.
+        TypeError: a mapping together with keywords.
     """
-    return _construct(checked(config, providers), "", LOSS)
+    keywords = {"name": name, "params": params, "provider": provider, "version": version}
+    return _construct(checked(config_from(config, keywords, parameters), providers), "", LOSS)
 
 
 def config_of(module: nn.Module) -> dict[str, Any]:
-    """The complete config that built a module, as plain data: `build(config_of(module))` gives the same one.
+    """Return the complete config that built a module, as plain data: `build(config_of(module))` builds an equal one.
+
+    Looks into torch's wrappers: compiled modules, DataParallel, DistributedDataParallel.
 
     Raises:
         LossregError: the module was not built by `build`.
     """
-    config = vars(module).get(_CONFIG)
-    if config is None:
+    inner: nn.Module | None = module
+    while inner is not None and _CONFIG not in vars(inner):
+        inner = _wrapped(inner)
+    if inner is None:
         raise LossregError(
             f"{type(module).__name__} was not built by lossreg.build, so its config is not known;"
             " build it from {name, params}"
         )
-    return dict(copy.deepcopy(config))
+    return dict(copy.deepcopy(vars(inner)[_CONFIG]))
+
+
+def _wrapped(module: nn.Module) -> nn.Module | None:
+    """Return the module within a wrapper of torch."""
+    name = "_orig_mod" if "_orig_mod" in module._modules else "module"
+    return module._modules.get(name) if type(module).__module__.startswith("torch.") else None
 
 
 def _construct(config: dict[str, Any], path: str, role: str) -> nn.Module:
@@ -62,8 +115,10 @@ def _construct(config: dict[str, Any], path: str, role: str) -> nn.Module:
     arguments = _arguments(record_of(parameters(entry, registry)), config["params"], where)
     try:
         module: nn.Module = hooks().call("lossreg_build", entry=entry, params=arguments)
-    except Exception as error:  # whatever a constructor raises is an answer to these parameters
-        problem = Problem(where, f"{entry.full_name} refused them: {type(error).__name__}: {error}")
+    except ProviderError:  # of a hook, which it names
+        raise
+    except Exception as error:  # of any type: the constructor refuses these parameters
+        problem = Problem(where, f"the constructor of {entry.full_name} raised {with_type(error)}")
         raise invalid([problem]) from error
     if not isinstance(module, registry.base_class):
         raise LossregError(f"the hooks made {module!r:.80} of {full_name}; lossreg_build returns an nn.Module")

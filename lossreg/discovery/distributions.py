@@ -1,6 +1,7 @@
-"""What installed distributions declare to lossreg in their entry points. Nothing of them is imported.
+"""Installed distributions and their entry points for lossreg. Nothing of them is imported.
 
-importlib.metadata finds the same in four times as long: it is asked where sys.path holds something else than folders.
+Folders of sys.path are read here, as importlib.metadata takes 7 times as long: 173 ms against 24 for 300 distributions.
+It reads archives and foreign finders.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from contextlib import suppress
 from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lossreg.errors import ManifestError
+from lossreg.errors import LossregError, ManifestError
 from lossreg.registry.entry import Failure
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ LOSSES_GROUP = "lossreg.losses"
 MANIFESTS_GROUP = "lossreg.manifests"
 HOOKS_GROUP = "lossreg.hooks"
 
-_MARK = b"lossreg."  # in every file that declares something to us
+_MARK = b"lossreg."  # in every file with a line for lossreg
 _FOLDERS = (".dist-info", ".egg-info")
 _FOLDER = re.compile(r"(.+?)-(\d[^-]*)(?:-py[\d.]+)?\.(?:dist|egg)-info")
 
@@ -39,39 +40,81 @@ class Declared(NamedTuple):
     root: str
 
 
-def declared() -> list[Declared | Failure]:
-    """Every line in a group of lossreg's, in the order of sys.path; a failure for a file that cannot be read."""
-    return scan()[0]
+class Installed(NamedTuple):
+    """The result of a scan.
+
+    `declared`: every line in a group of lossreg, in the order of sys.path, or the failure of a file. `versions`: of all
+    distributions by name. `copies`: versions and folders of each distribution with such lines. `manifests`: a cache of
+    the files that were read for this scan.
+    """
+
+    declared: list[Declared | Failure]
+    versions: dict[str, str]
+    copies: dict[str, list[str]]
+    manifests: dict[Declared, dict[str, Any] | LossregError]
 
 
-def scan() -> tuple[list[Declared | Failure], dict[str, str]]:
-    """What is declared, and the version of every distribution that is installed.
+_last: tuple[object, Installed] | None = None
+
+
+def scan() -> Installed:
+    """Scan the installed distributions, once while sys.path, its folders and the finders stay the same.
 
     Of two distributions of one name the first counts, as it does for imports.
     """
-    found: list[Declared | Failure] = []
-    versions: dict[str, str] = {}
-    for name, version, raw, root in _distributions():
-        if name in versions and name != "unknown":
-            continue
-        versions[name] = version
-        if _MARK not in raw:
-            continue
-        if (name + version).isprintable():
-            found += _lines(name, version, raw, root)
-        else:  # they are in every message about its losses
-            cause = ManifestError(f"{name!a:.80}, version {version!a:.80}: control characters in it", source=name)
-            found.append(Failure(ascii(name), None, cause))
-    return found, versions
+    global _last
+    state = _state()
+    last = _last
+    if last is None or last[0] != state:
+        last = _last = (state, _scanned())
+    return last[1]
+
+
+def forget() -> None:
+    """Let the next call of `scan` read everything again, for example after a file of a distribution was changed."""
+    global _last
+    _last = None
+
+
+def declared() -> list[Declared | Failure]:
+    """Return every line in a group of lossreg, in the order of sys.path, or the failure of a file."""
+    return scan().declared
 
 
 def duplicates() -> dict[str, list[str]]:
-    """Where a distribution of ours or of others' losses is installed more than once: its versions and folders."""
-    found: dict[str, list[str]] = {}
+    """Return the versions and folders of distributions with such lines that are installed more than once."""
+    return {name: places for name, places in scan().copies.items() if len({*places}) > 1}
+
+
+def _state() -> object:
+    """Return a value that changes when a distribution is installed or removed: times of folders, and the finders."""
+    return [(path, _changed(path)) for path in sys.path if isinstance(path, str)], [*sys.meta_path]
+
+
+def _changed(path: str) -> tuple[int, int]:
+    try:
+        found = os.stat(path or ".")  # the working directory may change, and its number with it
+    except (OSError, ValueError):
+        return 0, 0
+    return found.st_ino, found.st_mtime_ns
+
+
+def _scanned() -> Installed:
+    found = Installed([], {}, {}, {})
     for name, version, raw, root in _distributions():
         if _MARK in raw:
-            found.setdefault(name, []).append(f"{version} in {root}")
-    return {name: roots for name, roots in found.items() if len({*roots}) > 1}
+            found.copies.setdefault(name, []).append(f"{version} in {root}")
+        if name in found.versions and name != "unknown":
+            continue
+        found.versions[name] = version
+        if _MARK not in raw:
+            continue
+        if (name + version).isprintable():
+            found.declared.extend(_lines(name, version, raw, root))
+        else:  # every message about its losses contains them
+            cause = ManifestError(f"{name!a:.80}, version {version!a:.80}: control characters in it", source=name)
+            found.declared.append(Failure(ascii(name), None, cause))
+    return found
 
 
 def _lines(distribution: str, version: str, raw: bytes, root: str) -> Iterator[Declared | Failure]:
@@ -86,7 +129,7 @@ def _lines(distribution: str, version: str, raw: bytes, root: str) -> Iterator[D
 
 
 def _parse(text: str) -> Iterator[tuple[str, str, str]]:
-    """Group, name and value of each line that is ours, by packaging's "Entry points specification"."""
+    """Yield group, name and value of each line for lossreg, by packaging's "Entry points specification"."""
     group = ""
     for line in map(str.strip, text.splitlines()):
         if line.startswith("[") and line.endswith("]"):
@@ -99,9 +142,9 @@ def _parse(text: str) -> Iterator[tuple[str, str, str]]:
 
 
 def _distributions() -> Iterator[tuple[str, str, bytes, str]]:
-    """Name, version, entry_points.txt and root of everything that is installed."""
+    """Yield name, version, entry_points.txt and root of every installed distribution."""
     for path in sys.path:
-        if not isinstance(path, str):  # the import system passes over it as well
+        if not isinstance(path, str):  # the import system ignores it as well
             continue
         try:
             names = sorted(os.listdir(path or "."))
@@ -115,7 +158,7 @@ def _distributions() -> Iterator[tuple[str, str, bytes, str]]:
             yield from _in_folder(path or ".", [name for name in names if name.endswith(_FOLDERS)])
     for finder in sys.meta_path:
         find = getattr(finder, "find_distributions", None)
-        # PathFinder and the backport's finder search sys.path, which has been done.
+        # PathFinder and the backport's finder would search sys.path again.
         if find is not None and finder is not PathFinder and _package(finder) != "importlib_metadata":
             yield from _from_library(find(_library().DistributionFinder.Context()))
 
@@ -139,7 +182,7 @@ def _from_library(distributions: Iterable[Distribution]) -> Iterator[tuple[str, 
 
 
 def _header(raw: bytes) -> tuple[str, str]:
-    """Name and version from the header of the metadata, which ends at the first blank line."""
+    """Return name and version from the header of the metadata, which ends at the first blank line."""
     fields = {"name": "unknown", "version": "unknown"}
     with suppress(UnicodeDecodeError):
         for line in raw.decode("utf-8").splitlines():
@@ -152,7 +195,7 @@ def _header(raw: bytes) -> tuple[str, str]:
 
 
 def normalized(name: str) -> str:
-    """The one spelling of a distribution's name."""
+    """Return the normalized spelling of a distribution's name."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
@@ -167,7 +210,7 @@ def _package(finder: object) -> str:
 
 
 def _library() -> Any:
-    # Costs a third of the time that listing may take.
+    # Its import costs a third of the time of listing.
     import importlib.metadata
 
     return importlib.metadata

@@ -1,26 +1,26 @@
-"""Switches in the environment: LOSSREG_ONLY and LOSSREG_DISABLE name providers or losses, LOSSREG_STRICT=1 raises."""
+"""Environment variables: LOSSREG_ONLY and LOSSREG_DISABLE list providers or losses; LOSSREG_STRICT=1 raises."""
 
 from __future__ import annotations
 
 import os
-import warnings
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
+from lossreg.messages import did_you_mean, warn_once
 from lossreg.registry.entry import Entry
 
 ONLY, DISABLE, STRICT = "LOSSREG_ONLY", "LOSSREG_DISABLE", "LOSSREG_STRICT"
 
-_warned: set[object] = set()  # what has been said once in this process
+_MAX_UNKNOWN = 10  # names in a warning
 
 
-def switched(entries: Iterable[Entry]) -> Iterator[Entry]:
-    """The entries as the environment allows them."""
+def with_states(entries: Iterable[Entry]) -> Iterator[Entry]:
+    """Disable the entries that the environment excludes."""
     only, disabled = names_in(ONLY), names_in(DISABLE)
     if not only and not disabled:
         yield from entries
         return
     for entry in entries:
-        names = {entry.provider, entry.full_name, *entry.spellings()}
+        names = names_of(entry)
         reason = ""
         if only and not names & only:
             reason = f"LOSSREG_ONLY={os.environ[ONLY]} leaves it out"
@@ -30,30 +30,44 @@ def switched(entries: Iterable[Entry]) -> Iterator[Entry]:
 
 
 def names_in(variable: str) -> set[str]:
-    """What is listed in a variable, separated by commas."""
+    """Return the names in a variable, which are separated by commas."""
     return {name.strip() for name in os.environ.get(variable, "").split(",") if name.strip()}
 
 
+def names_of(entry: Entry) -> set[str]:
+    """Return the names that disable an entry: of its provider, and its own."""
+    return {entry.provider, entry.full_name, *entry.spellings()}
+
+
 def is_strict() -> bool:
-    """Whether the first failure is to be raised, not kept."""
+    """Return whether the first failure is raised instead of being kept."""
     value = os.environ.get(STRICT, "")
     if value not in ("", "0", "1"):
-        text = f"LOSSREG_STRICT={value!r:.80}, set in the environment, is neither '1' nor '0', and counts as '0'"
+        text = f"LOSSREG_STRICT={value!r:.80} in the environment is neither '1' nor '0', and counts as '0'"
         warn_once((STRICT, value), text)
     return value == "1"
 
 
-def with_near(names: Collection[str], known: Collection[str]) -> str:
-    """`'dicee'; did you mean 'dice'?`"""
-    from difflib import get_close_matches
+def warn_unknown(entries: Iterable[Entry], others: Callable[[], Collection[str]]) -> None:
+    """Warn about names in LOSSREG_ONLY and LOSSREG_DISABLE that match nothing. Most of them are mistyped.
 
-    close = sorted({near for name in sorted(names)[:10] for near in get_close_matches(name, known, n=2)})
-    hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else "."
-    return " or ".join(f"{name!r:.80}" for name in sorted(names)[:10]) + hint
+    Args:
+        others: returns further known names. Called only for names that match none of the entries.
+    """
+    given = {variable: names_in(variable) for variable in (ONLY, DISABLE)}
+    if not any(given.values()):
+        return
+    known = set().union(*map(names_of, entries))
+    if not set().union(*given.values()) <= known:
+        known |= {*others()}
+    for variable, names in given.items():
+        if names - known:
+            value = os.environ[variable]
+            text = f"{variable}={value!r:.200} in the environment: no provider or loss is called "
+            warn_once((variable, value), text + unknown_names(names - known, known))
 
 
-def warn_once(key: object, message: str) -> None:
-    """Warn, unless that was said before in this process."""
-    if key not in _warned:
-        _warned.add(key)
-        warnings.warn(message, stacklevel=2)
+def unknown_names(names: Collection[str], known: Collection[str]) -> str:
+    """Write `'dicee' (did you mean 'dice'?) or 'zzz'`."""
+    hints = [(name, did_you_mean(name, known)) for name in sorted(names)[:_MAX_UNKNOWN]]
+    return " or ".join(f"{name!r:.80} ({hint})" if hint else f"{name!r:.80}" for name, hint in hints)

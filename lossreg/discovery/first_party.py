@@ -1,13 +1,13 @@
-"""Our own providers, and the distributions that they come in.
+"""First-party providers, and their distributions.
 
-Nobody else may use a provider's name: decided by the installed distribution, never by what a manifest says of itself.
+No other distribution may use these names. This is decided by the installed distribution, not by its manifest.
 """
 
 from __future__ import annotations
 
 # Their losses own their short names.
 OWNERS = {"lossreg": "lossreg", "segmentation": "lossreg-segmentation", "sam": "lossreg-sam"}
-# Described by lossreg-<name>. They share ties.
+# Described by lossreg-<name>. Their short names tie with those of other providers.
 LIBRARIES = ("torch", "monai", "kornia", "smp", "toolbelt", "pml", "timm", "piq")
 
 FIRST_PARTY = OWNERS | {name: f"lossreg-{name}" for name in LIBRARIES}

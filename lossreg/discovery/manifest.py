@@ -1,6 +1,6 @@
-"""A manifest: what a provider's losses are called and take, as a JSON file that is read without importing the provider.
+"""Manifests: JSON files with the names, parameters and contracts of a provider's losses, read without importing it.
 
-Nobody writes one by hand: `lossreg manifest build PACKAGE` generates it from the classes and their decorators.
+They are not written by hand: `lossreg manifest build PACKAGE` generates them from the classes and their decorators.
 """
 
 from __future__ import annotations
@@ -16,39 +16,27 @@ from typing import Any
 
 from lossreg.errors import InvalidNameError, LossregError, ManifestError
 from lossreg.registry.entry import Entry, check_target, declare
+from lossreg.registry.metadata import check
 from lossreg.registry.requirement import Requirement, read_requirement
 
 SCHEMA_VERSION = 1
 SECTIONS = {"losses": "loss", "parts": "part"}
 FILE_NAME = "lossreg.json"
 MAX_BYTES = 4 * 2**20  # a thousand losses are about one MiB
-MAX_DEPTH = 64  # what is built of a schema recurses as deep as it is nested
+MAX_DEPTH = 64  # walkers of schemas are recursive
 
-# What pip reads of a name and of a range, and no more: the command that installs a library is shown to be copied.
+# Only names and ranges that pip reads: the command that installs a library is shown to be copied.
 _DISTRIBUTION = re.compile(r"[A-Za-z0-9](?:[\w.\-]*[A-Za-z0-9])?", re.ASCII)
 _VERSION = r"\d+(?:\.\d+)*(?:(?:a|b|rc)\d+)?(?:\.post\d+)?(?:\.dev\d+)?"
 _BOUND = rf"\s*(?:(?:[<>]=?|[!=]=)\s*{_VERSION}|[!=]=\s*\d+(?:\.\d+)*\.\*|~=\s*\d+(?:\.\d+)+)\s*"
 _VERSIONS = re.compile(rf"(?:{_BOUND}(?:,{_BOUND})*)?", re.ASCII)
 _FILE = re.compile(r"[\w.\-]+")
-# The kinds of what is read of a loss, and of its parameters' schemas; what else they hold is kept and not read.
-_KINDS = {str: "text", dict: "an object", list: "a list", int: "an integer", (int, float): "a number"}
-_OF_LOSS: dict[str, Any] = {
-    **dict.fromkeys(("summary", "formula", "shapes", "source"), str),
-    **dict.fromkeys(("contract", "parameters", "renamed", "example"), dict),
-}
-_OF_SCHEMA: dict[str, Any] = {
-    **dict.fromkeys(("type", "$ref", "description", "pattern"), str),
-    **dict.fromkeys(("properties", "items", "functions"), dict),
-    **dict.fromkeys(("anyOf", "prefixItems", "enum", "required"), list),
-    **dict.fromkeys(("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"), (int, float)),
-    **dict.fromkeys(("minItems", "maxItems", "minLength", "maxLength"), int),
-}
 
 
 def package_folder(package: str) -> Path:
-    """Where a top-level package lies, without importing it."""
+    """Return the folder of a top-level package, without importing it."""
     if package and not package.isidentifier():  # find_spec of a dotted name would import the parent
-        raise ManifestError(f"a manifest lies in a top-level package, got {package!r}", source=package)
+        raise ManifestError(f"a manifest must be in a top-level package, got {package!r}", source=package)
     try:
         spec = find_spec(package)
     except (ImportError, ValueError) as error:
@@ -59,7 +47,7 @@ def package_folder(package: str) -> Path:
 
 
 def source_file(target: str) -> Path | None:
-    """The file that defines "module:qualname", without importing it; None where it cannot be told."""
+    """Return the file that defines "module:qualname", without importing it; None if there is no such file."""
     package, *rest = target.partition(":")[0].split(".")
     try:
         base = package_folder(package).joinpath(*rest)
@@ -70,17 +58,17 @@ def source_file(target: str) -> Path | None:
 
 
 def read(package: str, file_name: str, root: str | None = None) -> dict[str, Any]:
-    """The manifest in a top-level package's folder.
+    """Read the manifest in a top-level package's folder.
 
     Args:
-        root: where its distribution is installed. Looked into first, at half the cost of asking the import system,
-            which knows better only for editable installs.
+        root: the folder of its distribution, which is tried first. It takes half as long as `find_spec`, which is
+            needed for editable installs.
     Raises:
-        ManifestError: not there, too large, not JSON, a key twice, nested too deeply, or of an unknown schema version.
+        ManifestError: missing, too large, not JSON, a duplicate key, nested too deeply, or an unknown schema version.
     """
     source = f"{package}:{file_name}"
     if not _FILE.fullmatch(file_name):
-        raise ManifestError(f"a manifest is a file in the package's own folder, got {source!r:.80}", source=source)
+        raise ManifestError(f"a manifest must be a file in the package's own folder, got {source!r:.80}", source=source)
     try:
         raw = _read_bytes(package, file_name, root)
     except OSError as error:
@@ -106,7 +94,7 @@ def read(package: str, file_name: str, root: str | None = None) -> dict[str, Any
 
 
 def _read_bytes(package: str, file_name: str, root: str | None) -> bytes:
-    """One byte more than is allowed tells that there are more."""
+    """Read at most MAX_BYTES + 1 bytes, so that an oversized file is detected."""
     if root is not None and package.isidentifier():
         with suppress(OSError), open(os.path.join(root, package, file_name), "rb") as file:
             return file.read(MAX_BYTES + 1)
@@ -115,12 +103,12 @@ def _read_bytes(package: str, file_name: str, root: str | None) -> bytes:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of which no key is lost."""
+    """Make the object of JSON, and refuse a duplicate key, which would be lost."""
     found = dict(pairs)
     if len(found) < len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in found if keys.count(key) > 1)
-        raise ValueError(f"key {twice!r:.80} is there twice; which one counts is not said")
+        raise ValueError(f"duplicate key {twice!r:.80}; remove one of them")
     return found
 
 
@@ -135,7 +123,7 @@ def _is_deep(data: object) -> bool:
 
 
 def library(data: Mapping[str, Any], package: str) -> Requirement | None:
-    """The library that a manifest describes, if it is another than the package itself.
+    """Return the library that a manifest describes, or None if it describes the package itself.
 
     Raises:
         ManifestError: it is malformed.
@@ -158,7 +146,7 @@ def _unlike(package: str, key: str, expected: str, given: str) -> ManifestError:
 def entries(
     data: Mapping[str, Any], package: str, section: str = "losses", **source: Any
 ) -> Iterator[Entry | ManifestError]:
-    """An entry for each loss (or part) of a manifest, or what is wrong with it. `source`: further fields of entries."""
+    """Yield an entry, or an error, for each loss or part of a manifest. `source`: further fields of the entries."""
     described = data.get(section, {} if section != "losses" else None)
     if not isinstance(described, dict):
         yield ManifestError(f"{package}: {section!r} must be an object, got {type(described).__name__}", source=package)
@@ -167,49 +155,8 @@ def entries(
         try:
             metadata = dict(loss)
             target, tags, aliases = metadata.pop("target", None), metadata.pop("tags", []), metadata.pop("aliases", [])
-            _check_loss(metadata)
+            check(metadata)
             yield declare(name, check_target(target), tags, aliases, metadata, **source)
         except (LossregError, TypeError, ValueError) as error:
             message = f"{package}: {SECTIONS[section]} {name!r:.80} is malformed: {error!s:.500}"
             yield ManifestError(message, source=package)
-
-
-def _check_loss(metadata: Mapping[str, Any]) -> None:
-    _check_kinds(metadata, _OF_LOSS, "its")
-    if "parameters" in metadata:
-        if "properties" not in metadata["parameters"]:
-            raise TypeError("its parameters have no properties")
-        _check_schema(metadata["parameters"], "the schema of its parameters")
-    renamed = metadata.get("renamed", {})
-    _check_kinds(renamed, dict.fromkeys(renamed, str), "its renamed parameter")
-    ways = metadata.get("contract", {}).get("implementations", {})
-    _check_kinds({"implementations": ways}, {"implementations": dict}, "its")
-    for needs in ways.values():
-        _check_kinds({"implementation": needs}, {"implementation": dict}, "each")
-        _check_kinds(needs, {"device": str, "package": str}, "an implementation's")
-        package = needs.get("package")
-        if package and not package.isidentifier():  # find_spec of a dotted name would import the parent
-            raise ValueError(f"an implementation's package must be a top-level one, got {package!r:.80}")
-
-
-def _check_schema(schema: Any, where: str) -> None:
-    _check_kinds({"schema": schema}, {"schema": dict}, where)
-    _check_kinds(schema, _OF_SCHEMA, where)
-    for key, value in schema.items():
-        if key == "properties":
-            for name, part in value.items():
-                _check_schema(part, f"parameter {name!r:.80}")
-        elif key in ("anyOf", "prefixItems"):
-            for part in value:
-                _check_schema(part, where)
-        elif key == "items" or (key == "additionalProperties" and not isinstance(value, bool)):
-            _check_schema(value, where)
-        elif key == "functions":
-            _check_kinds(value, dict.fromkeys(value, str), f"{where}: function")
-
-
-def _check_kinds(given: Mapping[str, Any], kinds: Mapping[str, Any], whose: str) -> None:
-    for key, value in given.items():
-        kind = kinds.get(key)
-        if kind is not None and (not isinstance(value, kind) or isinstance(value, bool)):
-            raise TypeError(f"{whose} {key:.80} must be {_KINDS[kind]}, got {type(value).__name__}")

@@ -1,1 +1,1 @@
-"""Hooks: what a package may do that data cannot say."""
+"""Hooks: how a package changes lossreg's behaviour in code. Their specifications, and the manager that calls them."""

@@ -1,4 +1,4 @@
-"""What lossreg itself does at its hooks. Each goes the way of everybody's implementations."""
+"""lossreg's own implementations of the hooks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def lossreg_build(entry: Entry, params: dict[str, Any]) -> nn.Module:
 
 @hookimpl(trylast=True)
 def lossreg_transform_config(config: dict[str, Any], entry: Entry | None) -> None:
-    """Parameters that were renamed: `register(..., renamed={"eps": "smooth"})`."""
+    """Rename old parameters: `register(..., renamed={"eps": "smooth"})`."""
     params = config.get("params")
     renamed = entry.metadata.get("renamed") if entry is not None else None
     if not renamed or not isinstance(params, dict):
@@ -34,15 +34,15 @@ def lossreg_transform_config(config: dict[str, Any], entry: Entry | None) -> Non
     for old, new in renamed.items():
         if old in params and new not in params:
             params[new] = params.pop(old)
-            message = f"{entry.full_name if entry else ''}: the parameter {old!r} is called {new!r}; write {new!r}"
+            message = f"{entry.full_name if entry else ''}: the parameter {old!r} was renamed; write {new!r}"
             warnings.warn(message, DeprecationWarning, stacklevel=2)
 
 
 @hookimpl(trylast=True)
 def lossreg_resolve_missing(name: str) -> str | None:
-    """Which distribution of ours would have it."""
+    """Return the command that installs the first-party distribution of a name."""
     provider, slash, _ = name.partition("/")
     distribution = FIRST_PARTY.get(provider) if slash else None
-    if distribution is None or distribution in scan()[1]:  # installed, and has no such loss
+    if distribution is None or distribution in scan().versions:  # installed, and without such a loss
         return None
     return f"pip install {distribution}"

@@ -1,12 +1,12 @@
-"""Hooks: what a package may do that data cannot say. Their specifications, and the manager that calls them.
+"""Manager of the hooks: loads the modules of implementations, and calls them.
 
-A distribution declares a module of implementations. It is imported by the first validation or unknown name, never to
-list:
+A distribution declares a module of implementations. The first validation, build or unknown name imports it; listing
+does not:
 
     [project.entry-points."lossreg.hooks"]
     acme = "acme_losses.hooks"
 
-One that is broken is left out, with a warning, and the call goes on without it.
+A module that cannot be imported is left out, with one warning.
 """
 
 from __future__ import annotations
@@ -14,75 +14,39 @@ from __future__ import annotations
 import importlib
 import threading
 import warnings
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
 
 import pluggy
 
 from lossreg.discovery.distributions import HOOKS_GROUP, Declared, declared
 from lossreg.discovery.environment import DISABLE, ONLY, is_strict, names_in
 from lossreg.errors import ConflictError, LossregError, ProviderError
-from lossreg.hooks import builtin
-from lossreg.registry.entry import Entry, Failure
-
-if TYPE_CHECKING:
-    import typer
-    from torch import nn
-
-    from lossreg.health.event import HealthEvent
-    from lossreg.registry.registry import Registry
-
-PROJECT = "lossreg"
-
-_spec = pluggy.HookspecMarker(PROJECT)
-
-
-@_spec
-def lossreg_register(registry: Registry[Any]) -> None:
-    """Add entries in code. Called once, when the module of hooks is loaded."""
-
-
-@_spec
-def lossreg_transform_config(config: dict[str, Any], entry: Entry | None) -> None:
-    """Change one loss's config in place before it is checked: rename or migrate parameters.
-
-    Args:
-        config: {name, params} as it was given, without its nested losses' turns, which come later.
-        entry: what the name leads to; None where it is unknown or missing.
-    """
-
-
-@_spec(firstresult=True)
-def lossreg_build(entry: Entry, params: dict[str, Any]) -> nn.Module | None:
-    """Make the module of a loaded entry. The first that returns one wins; a wrapper may change what it returns."""
-
-
-@_spec(firstresult=True)
-def lossreg_resolve_missing(name: str) -> Entry | str | None:
-    """Last chance for an unknown name: an entry, or a hint for the error."""
-
-
-@_spec
-def lossreg_cli(app: typer.Typer) -> None:
-    """Add commands to the command line. Called for `--help`, and for a command that is not lossreg's own."""
-
-
-@_spec
-def lossreg_health_event(event: HealthEvent) -> None:
-    """Take note of what a LossMonitor found in a training: send it on, count it."""
+from lossreg.hooks import builtin, specs
+from lossreg.hooks.guard import guard
+from lossreg.hooks.specs import NOTIFICATIONS, PROJECT
+from lossreg.messages import with_type
+from lossreg.registry.entry import Failure
+from lossreg.registry.registry import Registry
 
 
 class Hooks:
-    """The implementations that are installed, lossreg's own first of all. Complete once it is made."""
+    """The installed implementations, and lossreg's own, which are called last.
+
+    Each implementation is called once. If one raises, the error names its plugin; a notification goes on without it.
+    """
 
     def __init__(self) -> None:
-        self.manager = pluggy.PluginManager(PROJECT)
-        self.manager.add_hookspecs(importlib.import_module(__name__))
+        self.manager = _Manager(self._blame)
+        self.manager.add_hookspecs(specs)
         self.manager.register(builtin, PROJECT)
         self.failures: tuple[Failure, ...] = ()
+        self._distributions: dict[str, str] = {}  # by plugin
+        self._lock = threading.Lock()
 
     def load(self, registry: Registry[Any]) -> None:
-        """Import what is installed, one by one."""
+        """Import the installed modules, one by one."""
         for item in _declared():
             added: list[object] = []
             try:
@@ -98,101 +62,104 @@ class Hooks:
         module = importlib.import_module(item.value.partition(":")[0])
         if self.manager.has_plugin(item.name) or self.manager.is_registered(module):
             raise ConflictError(
-                f"hooks called {item.name!r} or of {item.value} are there already; rename the entry point",
+                f"hooks called {item.name!r} or of {item.value} exist already; rename the entry point",
                 name=item.name,
                 existing=item.name,
                 proposed=item.value,
             )
         added.append(module)
+        self._distributions[item.name] = item.distribution
         self.manager.register(module, item.name)
-        self.manager.check_pending()  # a hook that does not exist
+        self.manager.check_pending()  # raises for a hook that does not exist
         others = [plugin for plugin in self.manager.get_plugins() if plugin is not module]
         self.manager.subset_hook_caller("lossreg_register", others)(registry=registry)
 
     def call(self, hook: str, **arguments: Any) -> Any:
-        """Call a hook; an implementation that raises is left out and the call made again.
+        """Call a hook.
 
-        A LossregError is an answer and not a failure, as is whatever lossreg's own implementation raises.
+        Raises:
+            ProviderError: an installed implementation raised an exception, which is chained.
+            LossregError: raised by an implementation as its answer.
         """
-        while True:
-            caller = getattr(self.manager.hook, hook)
-            implementations = caller.get_hookimpls()
-            several = len(implementations) > 1
-            given = {key: _copied(value) for key, value in arguments.items()} if several else arguments
-            try:
-                found = caller(**given)
-            except LossregError:
-                raise
-            except Exception as error:
-                culprit = _culprit(implementations, error)
-                if culprit is None:
-                    raise
-                if self.manager.is_registered(culprit.plugin):  # another thread may have been first
-                    self.manager.unregister(culprit.plugin)
-                    self._report(culprit.plugin_name, None, error)
-                continue
-            if several and "config" in arguments:  # it is changed in place
-                arguments["config"].clear()
-                arguments["config"].update(given["config"])
-            return found
+        return getattr(self.manager.hook, hook)(**arguments)
+
+    def _blame(self, hook: str, implementation: pluggy.HookImpl, error: Exception) -> None:
+        """Raise the error of a call, or leave an implementation of a notification out."""
+        name = implementation.plugin_name
+        if hook in NOTIFICATIONS:
+            with self._lock:
+                is_first = self.manager.is_registered(implementation.plugin)
+                if is_first:
+                    self.manager.unregister(implementation.plugin)
+            if is_first:
+                self._report(name, self._distributions.get(name), error)
+            return
+        if isinstance(error, LossregError):
+            raise error
+        raise ProviderError(
+            f"{hook} of the hooks {name!r} raised {with_type(error)}; LOSSREG_DISABLE={name} disables them",
+            name=name,
+            target=HOOKS_GROUP,
+            distribution=self._distributions.get(name),
+        ) from error
 
     def _report(self, name: str, distribution: str | None, error: BaseException) -> None:
-        message = f"the hooks {name!r} are broken and left out: {type(error).__name__}: {error}"
+        message = f"the hooks {name!r} are broken and left out: {with_type(error)}"
         failure = ProviderError(message, name=name, target=HOOKS_GROUP, distribution=distribution)
         failure.__cause__ = error
         if is_strict():
             raise failure from error
         self.failures += (Failure(f"hooks {name}", distribution, failure),)
-        warnings.warn(f"{message}; `lossreg doctor` tells more", stacklevel=2)
+        warnings.warn(f"{message}; `lossreg doctor` shows more", stacklevel=2)
 
 
-def _culprit(implementations: list[pluggy.HookImpl], error: Exception) -> pluggy.HookImpl | None:
-    """The installed implementation that raised: the innermost one in the traceback."""
-    codes = {implementation.function.__code__: implementation for implementation in implementations}
-    innermost, traceback = None, error.__traceback__
-    while traceback is not None:
-        innermost = codes.get(traceback.tb_frame.f_code, innermost)
-        traceback = traceback.tb_next
-    return innermost if innermost is not None and innermost.plugin is not builtin else None
+class _Manager(pluggy.PluginManager):
+    """A plugin manager that guards every implementation but lossreg's own, whose exceptions are those of losses."""
 
+    def __init__(self, blame: Callable[[str, pluggy.HookImpl, Exception], None]) -> None:
+        super().__init__(PROJECT)
+        self._blame = blame
 
-def _copied(value: Any) -> Any:
-    """Plain data anew, whatever else is in it as it is: a hook that fails leaves nothing changed."""
-    if type(value) is dict:
-        return {key: _copied(item) for key, item in value.items()}
-    return [_copied(item) for item in value] if type(value) is list else value
+    def register(self, plugin: object, name: str | None = None) -> str | None:
+        registered = super().register(plugin, name)
+        if plugin is not builtin:
+            for caller in self.get_hookcallers(plugin) or ():
+                for implementation in caller.get_hookimpls():
+                    if implementation.plugin is plugin:
+                        guard(implementation, partial(self._blame, caller.name))
+        return registered
 
 
 _complete: Hooks | None = None
-_thread = threading.local()
+_this_thread = threading.local()
 
 
 def ready(registry: Registry[Any]) -> Hooks:
-    """The manager, with everything loaded. A module of hooks that asks for it while it is imported gets lossreg's own.
+    """Return the manager with all modules loaded. While a module is loaded, it gets lossreg's own hooks.
 
-    No lock is held while importing: of several threads the first to finish publishes.
+    No lock is held while importing: of several threads, the first to finish publishes.
     """
     global _complete
     if _complete is not None:
         return _complete
     hooks = Hooks()
-    if getattr(_thread, "loading", False):
+    if getattr(_this_thread, "is_loading", False):
         return hooks
-    _thread.loading = True
+    _this_thread.is_loading = True
     try:
         hooks.load(registry)
     finally:
-        _thread.loading = False
+        _this_thread.is_loading = False
     if _complete is None:
         _complete = hooks
     return _complete
 
 
 def _declared() -> Iterator[Declared]:
-    """Modules of hooks, but for those that the environment switches off."""
+    """Yield the modules of hooks, except those that the environment disables."""
     only, disabled = names_in(ONLY), names_in(DISABLE)
     for item in declared():
         if isinstance(item, Declared) and item.group == HOOKS_GROUP:
-            allowed = not only or item.name in only
-            if allowed and item.name not in disabled:
+            is_allowed = not only or item.name in only
+            if is_allowed and item.name not in disabled:
                 yield item

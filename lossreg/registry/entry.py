@@ -9,20 +9,21 @@ from typing import Any, Literal, NamedTuple
 from lossreg.errors import InvalidNameError
 from lossreg.registry.requirement import Requirement
 
-State = Literal["discovered", "loaded", "broken", "disabled", "incompatible", "missing"]
+State = Literal["discovered", "loaded", "broken", "disabled", "missing"]
 
-LOCAL = "local"  # the provider of what is registered in code and was not discovered
+LOCAL = "local"  # the provider of entries that are registered in code
 
 _NAME = re.compile(r"[^\W\d][\w.\-]*")
 _TARGET = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.([^\W\d]\w*|<locals>))*")
 
 
 class Entry(NamedTuple):  # no dataclass: importing those takes a tenth of the time that listing may take
-    """What is known of one registered class. Immutable; a registry replaces it when more is known.
+    """One registered class. Immutable: a registry replaces it, for example when the class is loaded.
 
-    `tags` is None until they are known: a package that declares one entry point tells them only once it is loaded.
-    `metadata` is plain data that the registry carries and does not read. `owns_name` settles a tie for the short name.
-    `requires` is a library that the class lies in, if it is not the provider's own; without it the state is missing.
+    `tags` is None while they are unknown: a package with one entry point has its tags in its code. `metadata` is plain
+    data for the readers of the registry. An entry that `owns_name` wins a tie for its short name. `requires` is the
+    library that contains the class, if it is not the provider's own; the state is "missing" where it is not installed.
+    `reason` explains the states "disabled" and "missing"; `error` is the exception of the last import.
     """
 
     name: str
@@ -42,28 +43,29 @@ class Entry(NamedTuple):  # no dataclass: importing those takes a tenth of the t
 
     @property
     def full_name(self) -> str:
-        """provider/name, which is always available."""
+        """Return provider/name, which always leads to this entry."""
         return f"{self.provider}/{self.name}"
 
     @property
     def origin(self) -> str:
-        """Where it comes from, for messages."""
+        """Return target and distribution, for messages."""
         where = f" of {self.distribution} {self.version}" if self.distribution else ""
         return f"{self.target}{where}"
 
     @property
-    def off(self) -> str:
-        """Why it is not to be used, if it is switched off; empty otherwise."""
-        return f"{self.full_name} is {self.state}: {self.reason}" if self.state in ("disabled", "incompatible") else ""
+    def disabled_reason(self) -> str:
+        """Return why the entry is disabled, as a sentence; empty if it is not."""
+        return f"{self.full_name} is disabled: {self.reason}" if self.state == "disabled" else ""
 
     def spellings(self) -> tuple[str, ...]:
-        """Every short name that leads here."""
+        """Return the name and the aliases."""
         return (self.name, *self.aliases)
 
-    def declared_again(self, proposed: Entry) -> Entry:
-        """The same target declared once more: keeps name and provider, learns what is new.
+    def merge_declaration(self, proposed: Entry) -> Entry:
+        """Return the entry with a second declaration of its class merged in. Name and provider stay.
 
-        What a provider's manifest says stays; what was registered in code is replaced, as a notebook's user expects.
+        Tags and metadata of a manifest stay as well. Those of an entry registered in code are replaced, so that a
+        notebook's cell can be run again.
         """
         aliases = dict.fromkeys([*self.aliases, proposed.name, *proposed.aliases])
         aliases.pop(self.name, None)
@@ -76,14 +78,14 @@ class Entry(NamedTuple):  # no dataclass: importing those takes a tenth of the t
         return known.with_class(proposed.cls)
 
     def with_class(self, cls: type | None) -> Entry:
-        """This entry once its class is known. One that is switched off stays so, whoever imports its module."""
-        if cls is None or self.off:
+        """Return the entry with its class set. A disabled entry stays disabled, even if its module is imported."""
+        if cls is None or self.disabled_reason:
             return self
         return self._replace(cls=cls, state="loaded", error=None)
 
 
 class Failure(NamedTuple):
-    """A provider whose declarations could not be read. A value: it stops nothing else."""
+    """A declaration of a provider that could not be read. It is a value, so that it stops nothing else."""
 
     source: str
     distribution: str | None
@@ -91,7 +93,7 @@ class Failure(NamedTuple):
 
 
 class Discovered(NamedTuple):
-    """What a scan found."""
+    """The result of a scan: entries, and failures."""
 
     entries: tuple[Entry, ...] = ()
     failures: tuple[Failure, ...] = ()
@@ -105,10 +107,10 @@ def declare(
     metadata: Mapping[str, Any],
     **source: Any,
 ) -> Entry:
-    """An entry from what an author wrote, checked. `source`: further fields, of where it was found."""
-    for what, values in (("tags", tags), ("aliases", aliases)):
+    """Check an author's declaration and make its entry. `source`: further fields of the entry."""
+    for key, values in (("tags", tags), ("aliases", aliases)):
         if isinstance(values, str):
-            raise InvalidNameError(f"{what} is a list of strings, got {values!r}; write [{values!r}]", name=name)
+            raise InvalidNameError(f"{key} is a list of strings, got {values!r}; write [{values!r}]", name=name)
     return Entry(
         name=check_name(name),
         target=target,
@@ -120,21 +122,21 @@ def declare(
 
 
 def target_of(cls: type) -> str:
-    """module:qualname."""
+    """Return "module:qualname" of a class."""
     return f"{cls.__module__}:{cls.__qualname__}"
 
 
-def check_name(name: object, what: str = "name") -> str:
-    """Refuse what cannot be typed in a config or a tag expression."""
+def check_name(name: object, kind: str = "name") -> str:
+    """Check that a name can be typed in a config and in a tag expression, and return it."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise InvalidNameError(
-            f"{what} must be a letter followed by letters, digits, '_', '-' or '.', got {name!r:.80}", name=name
+            f"{kind} must be a letter followed by letters, digits, '_', '-' or '.', got {name!r:.80}", name=name
         )
     return name
 
 
 def check_target(target: object) -> str:
-    """Refuse what is no "module:qualname"."""
+    """Check that a target is "module:qualname", and return it."""
     if not isinstance(target, str) or not _TARGET.fullmatch(target):
         raise InvalidNameError(f'target must be "module:qualname", got {target!r:.80}', name=target)
     return target

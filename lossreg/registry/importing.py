@@ -1,10 +1,11 @@
-"""Import what an entry's target names, and say what went wrong with it."""
+"""Import of targets: the class of an entry, its check, and the errors of both."""
 
 from __future__ import annotations
 
 import importlib
 import sys
 from collections.abc import Callable, Mapping
+from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
 from lossreg.errors import DisabledError, MissingLibraryError, ProviderError, WrongBaseClassError
@@ -18,7 +19,7 @@ def lazy(
 
     Args:
         package: its `__name__`.
-        names: the module that each name is taken from; a module of the package is its own.
+        names: the module of each name; the name of a submodule has that submodule.
         prepare: called before each import, such as a check that an extra is installed.
     """
 
@@ -38,7 +39,7 @@ def lazy(
 
 
 def import_target(target: str) -> Any:
-    """What "module:qualname" names. Runs the provider's code, so anything can be raised."""
+    """Import "module:qualname". This runs the provider's code, which can raise anything."""
     module_name, _, qualname = target.partition(":")
     found: Any = importlib.import_module(module_name)
     for part in qualname.split("."):
@@ -47,16 +48,16 @@ def import_target(target: str) -> Any:
 
 
 def load(entry: Entry, check: Callable[[object], None]) -> type:
-    """The class of an entry, imported and checked.
+    """Import the class of an entry and check it.
 
     Raises:
-        DisabledError: switched off.
-        MissingLibraryError: the library it lies in is not installed.
-        ProviderError: the import raised something, which is chained.
-        WrongBaseClassError: what `check` raises.
+        DisabledError: the entry is disabled.
+        MissingLibraryError: the library that contains the class is not installed.
+        ProviderError: the import raised another exception, which is chained.
+        WrongBaseClassError: raised by `check`.
     """
-    if entry.off:
-        raise DisabledError(entry.off, name=entry.name, reason=entry.reason)
+    if entry.disabled_reason:
+        raise DisabledError(entry.disabled_reason, name=entry.name, reason=entry.reason)
     try:
         cls = import_target(entry.target)
     except (KeyboardInterrupt, GeneratorExit):
@@ -90,9 +91,9 @@ def _broken(entry: Entry, cause: BaseException) -> ProviderError:
 
 
 def check_base(cls: object, base: type | str, name: str, registry: str) -> None:
-    """Refuse what is no class derived from `base`, which as "module:qualname" may not have been imported yet."""
+    """Check that a class is derived from `base`, which as "module:qualname" may not have been imported yet."""
     if isinstance(base, str):
-        # Nothing can derive from a class that was never imported.
+        # No class can be derived from one that was never imported.
         imported = base.partition(":")[0] in sys.modules
         base_class = import_target(base) if imported else None
     else:
@@ -100,8 +101,10 @@ def check_base(cls: object, base: type | str, name: str, registry: str) -> None:
     if base_class is not None and isinstance(cls, type) and issubclass(cls, base_class):
         return
     shown = (base if isinstance(base, str) else target_of(base)).replace(":", ".")
+    is_function = isinstance(cls, (FunctionType, BuiltinFunctionType))
+    hint = f"; write a class derived from {shown} that calls the function" if is_function else ""
     raise WrongBaseClassError(
-        f"{name!r} cannot be registered in {registry}: expected a class derived from {shown}, got {cls!r:.200}",
+        f"{name!r} cannot be registered in {registry}: expected a class derived from {shown}, got {cls!r:.200}{hint}",
         name=name,
         target=cls,
     )

@@ -1,4 +1,4 @@
-"""The error for a name that nobody has: what is similar, what could not be read, and what to do."""
+"""The error for an unknown name: similar names, failures of providers, and the remedy."""
 
 from __future__ import annotations
 
@@ -6,32 +6,37 @@ import sys
 from collections.abc import Iterable, Sequence
 
 from lossreg.errors import NotFoundError
-from lossreg.messages import printable
+from lossreg.messages import printable, similar
 from lossreg.registry.entry import Failure
 
 MAX_UNREAD = 20  # failures in the message
 
 
 def not_found(
-    name: str, registry: str, spellings: Iterable[str], failures: Sequence[Failure], advice: str = ""
+    name: str, registry: str, kind: str, spellings: Iterable[str], failures: Sequence[Failure], advice: str = ""
 ) -> NotFoundError:
-    """Near names among the spellings, of which provider/name only for a name with a slash; and what was not read."""
-    from difflib import get_close_matches
+    """Build the error, with similar names and the failures of providers.
 
-    near = [known for known in spellings if "/" in name or "/" not in known]
-    close = tuple(get_close_matches(name, near, n=3, cutoff=0.6))
-    hint = f"did you mean {' or '.join(map(repr, close))}?" if close else "list() shows every name"
+    Args:
+        kind: "loss" in "unknown loss 'dicee'"; empty for a registry that is not lossreg's own.
+        spellings: the known names. Names with a provider are suggested only for a name with a slash.
+        advice: a hint that precedes the similar names.
+    """
+    close = similar(name, [known for known in spellings if "/" in name or "/" not in known], 3)
+    listing = f"lossreg.{registry}.list() shows every {kind}" if kind else f"{registry}.list() shows every name"
+    hint = f"did you mean {' or '.join(map(repr, close))}?" if close else listing
     hint = f"{advice}; {hint}" if advice else hint
     unread = [f"\n  not read: {printable(f'{source}: {error!s:.500}')}" for source, _, error in failures]
     if len(unread) > MAX_UNREAD:
         unread[MAX_UNREAD:] = [f"\n  and {len(unread) - MAX_UNREAD} more; `lossreg doctor` shows all"]
-    message = f"{name!r:.80} is not in {registry}; {hint}{_worker_advice()}{''.join(unread)}"
+    unknown = f"unknown {kind} {name!r:.80}" if kind else f"unknown name {name!r:.80} in {registry}"
+    message = f"{unknown}; {hint}{_worker_advice()}{''.join(unread)}"
     return NotFoundError(message, name=name, suggestions=close)
 
 
 def _worker_advice() -> str:
-    """What to do where the name is known to the process that started this one."""
-    multiprocessing = sys.modules.get("multiprocessing")  # not imported for this: nobody else is a worker of it
+    """Return the remedy for a name that only the parent process of a worker has registered."""
+    multiprocessing = sys.modules.get("multiprocessing")  # a worker process has imported it
     if multiprocessing is None or multiprocessing.parent_process() is None:
         return ""
     return (

@@ -1,17 +1,15 @@
-"""A library that a provider describes and does not contain: is it there, and is it a version that was described?"""
+"""Requirement: the third-party library that a provider describes, and the range of its versions."""
 
 from __future__ import annotations
 
-import warnings
 from typing import NamedTuple
 
 from lossreg.errors import InvalidNameError
-
-_warned: set[Requirement] = set()
+from lossreg.messages import warn_once
 
 
 class Requirement(NamedTuple):
-    """`package` as it is imported, `distribution` as it is installed, `versions` as pip reads ranges: ">=1.5,<2"."""
+    """A library: `package` is imported, `distribution` is installed, `versions` is a range such as ">=1.5,<2"."""
 
     package: str
     distribution: str
@@ -19,11 +17,11 @@ class Requirement(NamedTuple):
 
     @property
     def install(self) -> str:
-        """The command that installs it."""
+        """Return the command that installs it."""
         return f'pip install "{self.distribution}{self.versions}"'
 
     def installed_version(self) -> str | None:
-        """The version that is installed; None where no metadata tells."""
+        """Return the installed version, or None without metadata of this name."""
         from importlib import metadata
 
         try:
@@ -32,7 +30,7 @@ class Requirement(NamedTuple):
             return None
 
     def outside(self) -> str | None:
-        """What is wrong with the installed version, in one sentence; None if it was described."""
+        """Return a sentence about an installed version outside the range; None for one within it."""
         from packaging.specifiers import SpecifierSet
         from packaging.version import InvalidVersion
 
@@ -45,20 +43,17 @@ class Requirement(NamedTuple):
         return f"{self.distribution} {version} is installed, and {self.versions} was described: parameters may differ"
 
     def warn_outside(self, provider: str) -> None:
-        """Warn of a version that was not described, once in a process."""
-        if self in _warned:
-            return
-        _warned.add(self)
-        wrong = self.outside()
-        if wrong is not None:
-            warnings.warn(f"{provider}: {wrong}; {self.install}, or upgrade lossreg-{provider}", stacklevel=2)
+        """Warn about an installed version outside the range, once in a process."""
+        outside = self.outside()
+        if outside is not None:
+            warn_once(self, f"{provider}: {outside}; {self.install}, or upgrade lossreg-{provider}")
 
 
 def read_requirement(data: object) -> Requirement | None:
-    """What a manifest says of its library.
+    """Read the "library" of a manifest.
 
     Raises:
-        InvalidNameError: it says it wrongly.
+        InvalidNameError: it is malformed.
     """
     if data is None:
         return None

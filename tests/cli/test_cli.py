@@ -190,7 +190,7 @@ def test_validate_reports_every_problem_with_its_place_in_the_file(run, tmp_path
         ("a.json", "{", "", "is no valid JSON"),
         ("a.toml", "=", "", "is no valid TOML"),
         ("a.ini", "", "", "expected a file ending in .json, .toml, .yaml, .yml, got '.ini'"),
-        ("a.yaml", "a: {b: 1}", "a.c", "nothing at 'a.c': 'c' is not there, which has keys b"),
+        ("a.yaml", "a: {b: 1}", "a.c", "nothing at 'a.c': no 'c'; keys are b"),
     ],
 )
 def test_validate_of_an_unreadable_file(run, tmp_path, name, text, at, message):

@@ -1,22 +1,21 @@
-"""What is mistyped in a switch of the environment, or in a restriction to providers, is said once."""
+"""A mistyped name in the environment, or in a restriction to providers, gives one warning."""
 
 import warnings
 
 import pytest
 
-from lossreg import registries
-from lossreg.discovery import environment as switches
+from lossreg import messages
+from lossreg.discovery import distributions
 from lossreg.registries import warn_unknown_providers
 
 
 @pytest.fixture(autouse=True)
-def _nothing_was_said(monkeypatch):
-    monkeypatch.setattr(switches, "_warned", set())
-    monkeypatch.setattr(registries, "_providers_checked", set())
+def _nothing_was_warned(monkeypatch):
+    monkeypatch.setattr(messages, "_warned", set())
 
 
-def said(call, *arguments):
-    """The texts of the warnings."""
+def warned(call, *arguments):
+    """Return the texts of the warnings of a call."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         call(*arguments)
@@ -25,30 +24,30 @@ def said(call, *arguments):
 
 @pytest.mark.parametrize("variable", ["LOSSREG_DISABLE", "LOSSREG_ONLY"])
 def test_names_that_switch_nothing(site, monkeypatch, variable):
-    """With near names, where it was set, and the ones that are right left out; once in a process."""
+    """The warning has them with similar ones, once in a process; right names are not in it."""
     monkeypatch.setenv(variable, "dicee, segmentation,qqqqqqqq")
     expected = (
-        f"{variable}='dicee, segmentation,qqqqqqqq', set in the environment: no provider or loss is called"
-        " 'dicee' or 'qqqqqqqq'; did you mean 'dice'"
+        f"{variable}='dicee, segmentation,qqqqqqqq' in the environment: no provider or loss is called"
+        " 'dicee' (did you mean 'dice'?) or 'qqqqqqqq'"
     )
-    (text,) = said(site.registry().list)
-    assert text.startswith(expected)
-    assert said(site.registry().list) == []
+    (text,) = warned(site.registry().list)
+    assert text == expected
+    assert warned(site.registry().list) == []
     monkeypatch.setenv(variable, "qqqqqqqq")
-    (text,) = said(site.registry().list)
-    assert text.endswith("no provider or loss is called 'qqqqqqqq'.")
+    (text,) = warned(site.registry().list)
+    assert text.endswith("no provider or loss is called 'qqqqqqqq'")
 
 
 @pytest.mark.parametrize("name", ["dice", "segmentation", "segmentation/dice", "jaccard, dice", "", ","])
 def test_names_that_switch_something(site, monkeypatch, name):
-    """Nothing is said."""
+    """There is no warning."""
     for variable in ("LOSSREG_DISABLE", "LOSSREG_ONLY"):
         monkeypatch.setenv(variable, name)
-        assert said(site.registry().list) == []
+        assert warned(site.registry().list) == []
 
 
 def test_a_part_and_a_provider_that_cannot_be_read_may_be_switched_off(site, monkeypatch):
-    """The latter is what whoever sees its failure would try."""
+    """A user may disable a provider because of its failure."""
     part = {"target": "acme_parts:Part", "tags": ["distance"]}
     site.package("acme_parts", {"schema": 1, "losses": {}, "parts": {"acme_part": part}})
     site.package("acme_bad", "no JSON")
@@ -56,32 +55,43 @@ def test_a_part_and_a_provider_that_cannot_be_read_may_be_switched_off(site, mon
     site.distribution("acme-bad", manifests={"acme_bad": "acme_bad"})
     site.distribution("lossreg-worse", losses={"worse_loss": "no target"})
     monkeypatch.setenv("LOSSREG_DISABLE", "acme_part,acme_bad,worse")
-    assert said(site.registry().list) == []
+    assert warned(site.registry().list) == []
     assert "acme_bad:lossreg.json is not JSON" in str(site.failures(site.registry()))
 
 
 def test_strict_is_0_or_1(site, monkeypatch):
-    """Another value is said to count as 0, and does."""
+    """Any other value counts as 0, with a warning."""
     site.distribution("acme", losses={"bad": "no target"})
     monkeypatch.setenv("LOSSREG_STRICT", "yes")
     registry = site.registry()
-    assert said(registry.list) == [
-        "LOSSREG_STRICT='yes', set in the environment, is neither '1' nor '0', and counts as '0'"
+    assert warned(registry.list) == [
+        "LOSSREG_STRICT='yes' in the environment is neither '1' nor '0', and counts as '0'"
     ]
     assert site.failures(registry)
     for value in ("", "0"):
         monkeypatch.setenv("LOSSREG_STRICT", value)
-        assert said(site.registry().list) == []
+        assert warned(site.registry().list) == []
 
 
 def test_unknown_providers(monkeypatch):
-    """Which there are, and a near one; once for each set of names."""
-    (text,) = said(warn_unknown_providers, {"segmentatoin", "sam"})
+    """The warning has the known providers and a similar one, once for each set of names."""
+    (text,) = warned(warn_unknown_providers, {"segmentatoin", "sam"})
     assert text.startswith(
-        "providers=['sam', 'segmentatoin']: no provider is called 'segmentatoin'; did you mean 'segmentation'?"
-        " Providers are "
+        "providers=['sam', 'segmentatoin']: no provider is called 'segmentatoin' (did you mean 'segmentation'?);"
+        " providers are "
     )
-    assert {"lossreg", "local", "sam", "segmentation"} <= {*text.partition("Providers are ")[2].split(", ")}
-    assert said(warn_unknown_providers, ["sam", "segmentatoin"]) == []
-    assert said(warn_unknown_providers, {"sam", "local"}) == []
-    assert said(warn_unknown_providers, ()) == []
+    assert {"lossreg", "local", "sam", "segmentation"} <= {*text.partition("providers are ")[2].split(", ")}
+    assert warned(warn_unknown_providers, ["sam", "segmentatoin"]) == []
+    assert warned(warn_unknown_providers, {"sam", "local"}) == []
+    assert warned(warn_unknown_providers, ()) == []
+
+
+@pytest.mark.parametrize("variable", ["LOSSREG_DISABLE", "LOSSREG_ONLY"])
+def test_a_mistyped_name_costs_one_scan(site, monkeypatch, variable):
+    """Losses, parts and providers are taken from the same one."""
+    scans = []
+    scanned = distributions._scanned
+    monkeypatch.setattr(distributions, "_scanned", lambda: scans.append(1) or scanned())
+    monkeypatch.setenv(variable, "qqqqqqqq")
+    warned(site.registry().list)
+    assert scans == [1]

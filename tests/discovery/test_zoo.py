@@ -144,7 +144,7 @@ UNREAD = {
     "nested": Unread(manifest(lambda data, loss: data | {"x": deep(200)}), "is nested deeper than 64 levels"),
     "twice": Unread(
         manifest(lambda data, loss: '{"schema": 1, "losses": {"a": {}, "b": {}, "a": {}}}'),
-        "is not JSON: key 'a' is there twice",
+        "is not JSON: duplicate key 'a'",
     ),
     "future": Unread(manifest(lambda data, loss: data | {"schema": "2.0"}), "has schema version '2.0', this lossreg"),
     "separator": Unread(
@@ -167,10 +167,10 @@ UNREAD = {
     "escape": Unread(manifest(lambda data, loss: data, provider="a\x1b[31m"), r"got 'a\x1b[31m'; rename the entry"),
     "folder": Unread(
         manifest(lambda data, loss: data, package="zoo_folder:../zoo_deep/lossreg.json"),
-        "a manifest is a file in the package's own folder, got 'zoo_folder:../zoo_deep/lossreg.json'",
+        "a manifest must be a file in the package's own folder, got 'zoo_folder:../zoo_deep/lossreg.json'",
     ),
     "root": Unread(manifest(lambda data, loss: data, package="zoo_root:/etc/hosts"), "own folder, got 'zoo_root:/etc"),
-    "null_byte": Unread(manifest(lambda data, loss: data, package="zoo\0:lossreg.json"), "a manifest lies in a"),
+    "null_byte": Unread(manifest(lambda data, loss: data, package="zoo\0:lossreg.json"), "a manifest must be in a"),
     "climbs": Unread(manifest(lambda data, loss: data, package="../zoo_deep"), "top-level package, got '../zoo_deep'"),
     "library": Unread(with_library(package="zoo.lib"), "'library.package' must be a top-level package"),
     "library_list": Unread(manifest(lambda data, loss: data | {"library": []}), "'library' must be {package, distr"),
@@ -191,7 +191,7 @@ def neighbour(site, monkeypatch):
 
     def discovered():
         fresh = site.registry()
-        for name in ("_base_class", "_snapshot", "_failures"):
+        for name in ("_base_class", "_table", "_loader", "_failures"):
             monkeypatch.setattr(lossreg.losses, name, getattr(fresh, name))
         monkeypatch.setattr(lossreg.losses, "_discover", discover)
         return lossreg.losses
@@ -233,9 +233,9 @@ def assert_the_neighbour_is_well(registry, monkeypatch, capsys):
     assert "dice" in registry.filter_by_tag("overlap")
     assert registry.list_with_tags()["good_loss"] == []
     assert "\ngood_loss " in command(monkeypatch, capsys, "list").out
-    with pytest.raises(NotFoundError, match="'good_los' is not in losses; did you mean 'good_loss'"):
+    with pytest.raises(NotFoundError, match="unknown loss 'good_los'; did you mean 'good_loss'"):
         registry.get("good_los")
-    with pytest.raises(lossreg.InvalidConfigError, match="name: 'good_los' is not in losses; did you mean 'good_loss'"):
+    with pytest.raises(lossreg.InvalidConfigError, match="name: unknown loss 'good_los'; did you mean 'good_loss'"):
         lossreg.validate("good_los")
     assert lossreg.validate("good_loss").provider == "good"
 

@@ -1,4 +1,4 @@
-"""Hooks: each changes what lossreg does, and a broken one changes nothing else."""
+"""Hooks: each changes lossreg's behaviour, each is called once, and an error names the one that failed."""
 
 import importlib
 import logging
@@ -17,22 +17,23 @@ from typer.testing import CliRunner
 import lossreg
 from lossreg import InvalidConfigError, NotFoundError, ProviderError, losses
 from lossreg.cli import add_hook_commands
+from lossreg.discovery.distributions import Installed
 from lossreg.health import LossMonitor
-from lossreg.hooks import builtin
+from lossreg.hooks import builtin, specs
 from lossreg.hooks import manager as hooks
 
 from ..fakes import in_threads
 
 ROOT = Path(__file__).parents[2]
 TEAM = ROOT / "examples/team_hooks/team_hooks/__init__.py"
-SPECIFIED = [name for name in vars(hooks) if name.startswith("lossreg_")]
+SPECIFIED = [name for name in vars(specs) if name.startswith("lossreg_")]
 
 HEAD = "from lossreg import Entry, hookimpl\n"
 
 
 @pytest.fixture(autouse=True)
 def _forgotten(monkeypatch):
-    """Every test loads the hooks anew, and leaves nothing behind."""
+    """Load the hooks again for every test, and restore the registry after it."""
     monkeypatch.setattr(hooks, "_complete", None)
     with losses.scope():
         yield
@@ -86,7 +87,7 @@ def test_builds_are_wrapped(team, caplog):
 
 def test_a_missing_name_gets_a_hint(team):
     """In the error, before what looks similar."""
-    with pytest.raises(NotFoundError, match="'crack_v1' is not in losses; write 'crack', whose empty masks count"):
+    with pytest.raises(NotFoundError, match="unknown loss 'crack_v1'; write 'crack', whose empty masks count"):
         losses.get("crack_v1")
 
 
@@ -122,12 +123,12 @@ def test_building_is_a_hook(monkeypatch):
 
 def test_a_provider_that_is_not_installed_is_named_by_a_hook(monkeypatch, site):
     """`smp/nothing` tells what would have it; without the implementation it does not."""
-    monkeypatch.setattr(builtin, "scan", lambda: ([], {}))
+    monkeypatch.setattr(builtin, "scan", lambda: Installed([], {}, {}, {}))
     with pytest.raises(NotFoundError, match="pip install lossreg-smp"):
         losses.get("smp/nothing")
     _without(monkeypatch, "lossreg_resolve_missing")
     monkeypatch.setattr(hooks, "_complete", None)
-    with pytest.raises(NotFoundError, match="not in losses") as caught:
+    with pytest.raises(NotFoundError, match="unknown loss") as caught:
         losses.get("smp/nothing")
     assert "pip install" not in str(caught.value)
 
@@ -136,8 +137,10 @@ def test_renamed_parameters_are_migrated_by_a_hook(monkeypatch):
     """With a warning that tells the new name; the new one wins where both are given."""
     entry = losses.entry("dice")
     renamed = {**entry.metadata, "renamed": {"epsilon": "smooth"}}
-    losses._snapshot = losses._snapshot.put([entry._replace(metadata=renamed)])
-    with pytest.warns(DeprecationWarning, match="segmentation/dice: the parameter 'epsilon' is called 'smooth'"):
+    losses._table.snapshot = losses._table.snapshot.with_entries([entry._replace(metadata=renamed)])
+    with pytest.warns(
+        DeprecationWarning, match="segmentation/dice: the parameter 'epsilon' was renamed; write 'smooth'"
+    ):
         assert lossreg.validate({"name": "dice", "params": {"epsilon": 3.0}}).params["smooth"] == 3.0
     with pytest.raises(InvalidConfigError, match=r"params\.epsilon: unknown parameter"):
         lossreg.validate({"name": "dice", "params": {"epsilon": 3.0, "smooth": 1.0}})
@@ -175,23 +178,96 @@ def test_broken_hooks_are_left_out_with_a_warning(installed, source):
     assert failure.error.__cause__ is not None
 
 
+COUNTED = "calls = []\n@hookimpl{mark}\ndef {hook}({argument}):\n    calls.append(1)\n{body}\n"
 BROKEN_WHEN_CALLED = {
-    "build": "@hookimpl\ndef lossreg_build(entry): raise RuntimeError('boom')",
-    "wrapper before": "@hookimpl(wrapper=True)\ndef lossreg_build(entry):\n    raise RuntimeError('boom')\n    yield",
-    "wrapper after": "@hookimpl(wrapper=True)\ndef lossreg_build(entry):\n    yield\n    raise RuntimeError('boom')",
-    "transform": "@hookimpl\ndef lossreg_transform_config(config):\n    config['name'] = 5\n    1 / 0",
+    "build": ("lossreg_build", "entry", "", "    raise RuntimeError('boom')"),
+    "wrapper before": ("lossreg_build", "entry", "(wrapper=True)", "    raise RuntimeError('boom')\n    yield"),
+    "wrapper after": ("lossreg_build", "entry", "(wrapper=True)", "    yield\n    raise RuntimeError('boom')"),
+    "old wrapper": ("lossreg_build", "entry", "(hookwrapper=True)", "    yield\n    raise RuntimeError('boom')"),
+    "transform": ("lossreg_transform_config", "config", "", "    config['name'] = 5\n    raise RuntimeError('boom')"),
+    "resolve": ("lossreg_resolve_missing", "name", "", "    raise RuntimeError('boom')"),
 }
 
 
-@pytest.mark.parametrize("source", BROKEN_WHEN_CALLED.values(), ids=BROKEN_WHEN_CALLED)
-def test_a_hook_that_raises_is_left_out_and_the_call_made_again(installed, source):
-    """With the config as it was before."""
+@pytest.mark.filterwarnings("ignore::pluggy.PluggyTeardownRaisedWarning")
+@pytest.mark.parametrize("hook, argument, mark, body", BROKEN_WHEN_CALLED.values(), ids=BROKEN_WHEN_CALLED)
+def test_a_hook_that_raises_is_named_in_the_error_and_called_once(installed, hook, argument, mark, body):
+    """The exception is chained, and the next call meets the same hook again."""
+    installed("bad_hooks", COUNTED.format(hook=hook, argument=argument, mark=mark, body=body))
+    name = "nothing_of_the_kind" if hook == "lossreg_resolve_missing" else "dice"
+    for count in (1, 2):
+        with pytest.raises(ProviderError, match=f"{hook} of the hooks 'bad_hooks' raised RuntimeError: boom") as caught:
+            lossreg.build(name)
+        assert isinstance(caught.value.__cause__, RuntimeError)
+        assert (caught.value.name, caught.value.distribution) == ("bad_hooks", "bad-hooks")
+        assert "LOSSREG_DISABLE=bad_hooks disables them" in str(caught.value)
+        assert len(importlib.import_module("bad_hooks").calls) == count
+
+
+@pytest.mark.parametrize("body", ["    return", "    yield\n    yield"])
+def test_a_wrapper_that_does_not_yield_once_is_named(installed, body):
+    """Neither never nor twice."""
+    source = f"@hookimpl(wrapper=True)\ndef lossreg_build(entry):\n{body}\n    if False: yield\n"
     installed("bad_hooks", source)
-    with pytest.warns(UserWarning, match="the hooks 'bad_hooks' are broken and left out"):
-        assert lossreg.build({"name": "dice", "params": {"smooth": 2.0}}).smooth == 2.0
+    with pytest.raises(ProviderError, match="of the hooks 'bad_hooks' raised RuntimeError: a wrapper must yield once"):
+        lossreg.build("dice")
+
+
+def test_the_others_are_called_once_where_one_raises(installed):
+    """Nothing is called again: the hooks after it are not called, those before it once."""
+    count = "calls = []\n@hookimpl(tryfirst=True)\ndef lossreg_transform_config(config): calls.append(1)"
+    installed("good_hooks", count)
+    installed("bad_hooks", "@hookimpl\ndef lossreg_transform_config(config): raise RuntimeError('boom')")
+    with pytest.raises(ProviderError, match="bad_hooks"):
+        lossreg.validate("dice")
+    assert importlib.import_module("good_hooks").calls == [1]
+
+
+NOTIFIED = {
+    "plain": "@hookimpl\ndef lossreg_health_event(event):\n    raise {error}('boom')",
+    "wrapper": "@hookimpl(wrapper=True)\ndef lossreg_health_event(event):\n    yield\n    raise {error}('boom')",
+}
+
+
+@pytest.mark.parametrize("error", ["RuntimeError", "lossreg.InvalidNameError"])
+@pytest.mark.parametrize("source", NOTIFIED.values(), ids=NOTIFIED)
+def test_a_notified_hook_that_raises_is_left_out_with_one_warning(installed, source, error):
+    """The other hooks get the event, once; the failure is kept for `doctor`."""
+    installed("a_hooks", "events = []\n@hookimpl\ndef lossreg_health_event(event): events.append(event)")
+    installed("bad_hooks", "import lossreg\n" + source.format(error=error))
+    installed("c_hooks", "events = []\n@hookimpl\ndef lossreg_health_event(event): events.append(event)")
+    found = lossreg.registries.hooks()
+    with pytest.warns(UserWarning, match="the hooks 'bad_hooks' are broken and left out: .*boom") as caught:
+        found.call("lossreg_health_event", event="first")
+    assert len(caught) == 1
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        lossreg.build("dice")
+        found.call("lossreg_health_event", event="second")
+    for name in ("a_hooks", "c_hooks"):
+        assert importlib.import_module(name).events == ["first", "second"]
+    (failure,) = found.failures
+    assert (failure.source, failure.distribution) == ("hooks bad_hooks", "bad-hooks")
+
+
+def test_a_wrapper_may_catch_the_error_of_a_constructor(installed):
+    """And build something else."""
+
+    class Refusing(nn.Module):
+        def __init__(self, size: int):
+            raise ValueError("no size is right")
+
+    losses.register("refusing")(Refusing)
+    source = """
+        from torch import nn
+        @hookimpl(wrapper=True)
+        def lossreg_build(entry):
+            try:
+                return (yield)
+            except ValueError:
+                return nn.Identity()
+    """
+    installed("catching", textwrap.dedent(source))
+    assert isinstance(lossreg.build({"name": "refusing", "params": {"size": 3}}), nn.Identity)
 
 
 def test_a_constructor_that_refuses_is_not_the_fault_of_a_wrapper(installed):
@@ -203,7 +279,7 @@ def test_a_constructor_that_refuses_is_not_the_fault_of_a_wrapper(installed):
 
     losses.register("refusing")(Refusing)
     installed("wrapping", "@hookimpl(wrapper=True)\ndef lossreg_build(entry):\n    return (yield)")
-    with pytest.raises(InvalidConfigError, match="refused them: ValueError: no size is right"):
+    with pytest.raises(InvalidConfigError, match="raised ValueError: no size is right"):
         lossreg.build({"name": "refusing", "params": {"size": 3}})
     assert not lossreg.registries.hooks().failures
 
@@ -259,7 +335,7 @@ def test_every_hook_is_documented():
     text = page.read_text()
     assert len(SPECIFIED) == 6
     for name in SPECIFIED:
-        assert getattr(hooks, name).__doc__
+        assert getattr(specs, name).__doc__
         section = text.partition(f"## `{name}")[2].partition("\n## ")[0]
         assert "```python" in section, name
         assert f"def {name}(" in section, name
@@ -271,39 +347,29 @@ def test_a_second_plugin_of_a_name_leaves_the_first_alone(site):
     site.module("late_hooks", "")
     site.distribution("a-fine", hooks={"hooks": "fine_hooks"})
     site.distribution("b-late", hooks={"hooks": "late_hooks", "lossreg": "late_hooks"})
-    with pytest.warns(UserWarning, match="are there already; rename the entry point") as caught:
+    with pytest.warns(UserWarning, match="exist already; rename the entry point") as caught:
         lossreg.build("dice")
     assert len(caught) == 2
     with pytest.raises(NotFoundError, match="ask the fine ones"):
         losses.get("nothing_of_the_kind")
 
 
-def test_threads_that_meet_one_broken_hook_all_go_on(installed):
-    """Each calls again, whoever left it out."""
+def test_threads_that_meet_one_broken_notification_give_one_warning(installed):
+    """Both go on, and it is left out once."""
     source = """
         import threading
         meeting = threading.Barrier(2)
         @hookimpl
-        def lossreg_transform_config(config):
+        def lossreg_health_event(event):
             meeting.wait(timeout=20)
             raise RuntimeError('boom')
     """
     installed("bad_hooks", textwrap.dedent(source))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        lossreg.registries.hooks()
-        names = in_threads(2, lambda _: lossreg.validate("dice").name)
-    assert names == ["dice", "dice"]
+        found = lossreg.registries.hooks()
+        in_threads(2, lambda _: found.call("lossreg_health_event", event=None))
     assert len([warning for warning in caught if "broken and left out" in str(warning.message)]) == 1
-
-
-def test_what_a_failing_hook_did_to_the_parameters_is_undone(installed):
-    """The module is what its config says."""
-    source = "@hookimpl\ndef lossreg_build(entry, params):\n    params['smooth'] = 9.0\n    raise RuntimeError('boom')"
-    installed("bad_hooks", source)
-    with pytest.warns(UserWarning, match="the hooks 'bad_hooks' are broken"):
-        loss = lossreg.build("dice")
-    assert loss.smooth == lossreg.config_of(loss)["params"]["smooth"] == 1.0
 
 
 def test_a_name_that_a_hook_registers_is_migrated_from_the_first_time(installed):
@@ -320,5 +386,5 @@ def test_a_name_that_a_hook_registers_is_migrated_from_the_first_time(installed)
             registry.register("zed", renamed={"eps": "smooth"})(Zed)
     """
     installed("zed_hooks", textwrap.dedent(source))
-    with pytest.warns(DeprecationWarning, match="'eps' is called 'smooth'"):
+    with pytest.warns(DeprecationWarning, match="'eps' was renamed; write 'smooth'"):
         assert lossreg.validate({"name": "zed", "params": {"eps": 2.0}}).params == {"smooth": 2.0}

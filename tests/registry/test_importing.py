@@ -96,7 +96,7 @@ def test_whatever_an_import_raises_becomes_a_provider_error(site, losses, source
     assert (caught.value.name, caught.value.target, caught.value.distribution) == ("focal", "acme_bad:Focal", None)
     assert losses.list() == losses.find("t") == ["dice", "focal"]
     assert losses.get("dice").__name__ == "Dice"
-    with pytest.raises(KeyError, match="'focall' is not in losses; did you mean 'focal'"):
+    with pytest.raises(KeyError, match="unknown name 'focall' in losses; did you mean 'focal'"):
         losses.get("focall")
 
 

@@ -92,7 +92,7 @@ def work(site, monkeypatch):
     site.distribution("acme-m", manifests={"acme_m": "acme_m"})
     fresh = site.registry()
     fresh.list()
-    monkeypatch.setattr(lossreg.losses, "_snapshot", fresh._snapshot)
+    monkeypatch.setattr(lossreg.losses._table, "snapshot", fresh._table.snapshot)
     monkeypatch.setattr(lossreg.losses, "_failures", ())
     return __import__("acme_work")
 
@@ -125,7 +125,7 @@ def test_what_only_the_parent_registered_is_not_in_a_spawned_process(work, spawn
         " register it in a module that the worker imports too, or declare it as an entry point of a package"
     )
     assert isinstance(error, NotFoundError)
-    assert str(error).startswith("'notebook_loss' is not in losses; ")
+    assert str(error).startswith("unknown loss 'notebook_loss'; ")
     assert advice in str(error)
     with pytest.raises(NotFoundError) as here:
         lossreg.losses.get("notebook_loss")
@@ -186,5 +186,5 @@ def test_a_forked_worker_has_what_its_parent_registered(work):
     first = next(iter(DataLoader(items, batch_size=None, num_workers=1, multiprocessing_context="fork")))
     assert [tuple(entry) for entry in first] == work.entries()
     items = work.Items(work.get, "dicee")
-    with pytest.raises(NotFoundError, match="'dicee' is not in losses; did you mean 'dice'"):
+    with pytest.raises(NotFoundError, match="unknown loss 'dicee'; did you mean 'dice'"):
         list(DataLoader(items, batch_size=None, num_workers=1, multiprocessing_context="fork"))

@@ -65,7 +65,7 @@ def test_the_documents_errors(loss_registry):
         loss_registry.register(name="nope")(dict)
     with pytest.raises(ValueError, match="it is local/my_dice_loss"):
         loss_registry.register(name="my_dice_loss")(type("Other", (nn.Module,), {}))
-    with pytest.raises(KeyError, match="'my_dice_los' is not in LossFunctions; did you mean 'my_dice_loss'"):
+    with pytest.raises(KeyError, match="unknown name 'my_dice_los' in LossFunctions; did you mean 'my_dice_loss'"):
         loss_registry.get("my_dice_los")
     with pytest.raises(KeyError):
         loss_registry.instantiate("x")

@@ -175,7 +175,7 @@ def test_looking_takes_no_lock(look, base):
     """Each answers while another thread holds the writers' lock."""
     registry = Registry(base, name="things")
     registry.register("x", tags=["t"])(type("X", (base,), {}))
-    with registry._lock:
+    with registry._table.lock:
         thread = threading.Thread(target=look, args=(registry,), daemon=True)
         thread.start()
         thread.join(5)
@@ -185,7 +185,7 @@ def test_looking_takes_no_lock(look, base):
 def test_a_writer_waits_for_the_lock(base):
     """So the test above would notice a lock."""
     registry = Registry(base, name="things")
-    with registry._lock:
+    with registry._table.lock:
         thread = threading.Thread(target=registry.register_lazy, args=("x", "m:X"), daemon=True)
         thread.start()
         thread.join(0.1)

@@ -1,0 +1,215 @@
+"""Look-up: the reading side of a registry, which is a Mapping from names to classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar, cast, overload
+
+from lossreg.errors import AmbiguousNameError, InvalidNameError, NotFoundError
+from lossreg.registry import tag_expression as tag_grammar
+from lossreg.registry.entry import Discovered, Entry, Failure, target_of
+from lossreg.registry.importing import import_target
+from lossreg.registry.loader import Loader
+from lossreg.registry.not_found import not_found
+from lossreg.registry.snapshot import Resolution
+from lossreg.registry.table import Table
+
+T = TypeVar("T")
+D = TypeVar("D")
+Names = list[str]  # inside the class, `list` is the method
+
+_MISSING: Any = object()
+
+
+class LookUp(Mapping[str, type[T]]):
+    """Classes by name, as a Mapping: `found["dice"]`, `in`, `len`, `iter`, `keys`, and look-up by tags.
+
+    Looking a name up imports its class. `values`, `items` and `dict(found)` import every class; the others import none.
+    See `Registry` for the arguments.
+    """
+
+    def __init__(
+        self,
+        base_class: type[T] | str,
+        name: str = "registry",
+        *,
+        kind: str = "",
+        discover: Callable[[], Discovered] | None = None,
+        resolve: Callable[[str], Entry | str | None] | None = None,
+    ) -> None:
+        self.name = name
+        self._kind = kind
+        self._base_class = base_class
+        self._discover = discover
+        self._resolve = resolve
+        self._failures: tuple[Failure, ...] = ()
+        self._table = Table(name)
+        self._loader = Loader(self._table, base_class, name)
+
+    @overload
+    def get(self, name: str) -> type[T]: ...
+    @overload
+    def get(self, name: str, default: D) -> type[T] | D: ...
+
+    def get(self, name: str, default: Any = _MISSING) -> Any:
+        """Return the class of a name. Its module is imported the first time, and again if that failed before.
+
+        Args:
+            default: returned for an unknown name. All other errors are raised.
+
+        Raises:
+            NotFoundError, AmbiguousNameError, DisabledError: KeyErrors, each with the remedy.
+            ProviderError: its module failed to import; the cause is chained.
+            MissingLibraryError: the library that its provider describes is not installed.
+            WrongBaseClassError: the target is no class derived from the base class.
+        """
+        try:
+            return self._table.snapshot.classes[name]
+        except (KeyError, TypeError):  # not looked up since the last change, or no text
+            pass
+        try:
+            entry = self.entry(name)
+        except NotFoundError:
+            if default is _MISSING:
+                raise
+            return default
+        cls = self._loader.load(entry)
+        snapshot = self._table.snapshot
+        winner = snapshot.find(name).winner
+        if winner is not None and winner.cls is cls:
+            snapshot.classes[name] = cls
+        return cls
+
+    def __getitem__(self, name: str) -> type[T]:
+        """Return the class of a name, as `get` does."""
+        return self.get(name)
+
+    def entry(self, name: str) -> Entry:
+        """Return the entry of a name. Nothing is imported."""
+        if not isinstance(name, str):
+            raise InvalidNameError(f"a name is a string, got {type(name).__name__}", name=name)
+        self._ready()
+        found = self._table.snapshot.find(name)
+        if found.winner is not None:
+            return found.winner
+        if not found.candidates:
+            return self._resolved(name)
+        enabled = [entry for entry in found.candidates if not entry.disabled_reason] or found.candidates
+        candidates = tuple(sorted(entry.full_name for entry in enabled))
+        raise AmbiguousNameError(
+            f"{name!r} is claimed by several providers; write one of {', '.join(candidates)}",
+            name=name,
+            candidates=candidates,
+        )
+
+    def explain(self, name: str) -> Resolution:
+        """Return the entry that a name leads to, the rule that chose it, and all candidates. Nothing is imported.
+
+        Raises:
+            NotFoundError: there is no such name. At a tie there is no error, and no winner.
+        """
+        self._ready()
+        if not self._table.snapshot.find(name).candidates:
+            entry = self.entry(name)
+            return Resolution(entry, "resolved", (entry,))
+        return self._table.snapshot.find(name)
+
+    def entries(self) -> tuple[Entry, ...]:
+        """Return every entry, by name. Nothing is imported."""
+        self._ready()
+        return tuple(self._table.snapshot.names.values())
+
+    @property
+    def declarations(self) -> dict[str, Entry]:
+        """Return the entries as decorators declared them, by target. A manifest's metadata is not merged in."""
+        return self._table.snapshot.declarations
+
+    @property
+    def failures(self) -> tuple[Failure, ...]:
+        """Return the providers whose declarations could not be read."""
+        self._ready()
+        return self._failures
+
+    def instantiate(self, name: str, *args: Any, **kwargs: Any) -> T:
+        """Call the class of a name. The arguments are not validated: use `lossreg.build` for that."""
+        return self.get(name)(*args, **kwargs)
+
+    def list(self) -> Names:
+        """Return every entry once: its short name where that leads to it, provider/name otherwise."""
+        self._ready()
+        return [*self._table.snapshot.names]
+
+    def list_with_tags(self) -> dict[str, Names]:
+        """Return sorted tags by name. Entries with unknown tags are imported; [] where that fails."""
+        self._loader.load_untagged(self.entries())
+        return {name: sorted(entry.tags or ()) for name, entry in self._table.snapshot.names.items()}
+
+    def filter_by_tag(self, tag: str) -> Names:
+        """Return the names of the entries with a tag."""
+        return self._matching(lambda tags: tag in tags)
+
+    def find(self, expression: str) -> Names:
+        """Return the names of the entries whose tags satisfy `segmentation & (binary | multilabel) & !experimental`."""
+        return self._matching(tag_grammar.parse(expression))
+
+    def __contains__(self, name: object) -> bool:
+        self._ready()
+        return isinstance(name, str) and self._table.snapshot.find(name).winner is not None
+
+    def __len__(self) -> int:
+        self._ready()
+        return len(self._table.snapshot.entries)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.list())
+
+    def __eq__(self, other: object) -> bool:  # by identity: a Mapping's would import every class
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __repr__(self) -> str:
+        base = self._base_class if isinstance(self._base_class, str) else target_of(self._base_class)
+        known = len(self._table.snapshot.entries) if self._discover is None else "undiscovered"
+        return f"Registry({base!r}, name={self.name!r}, entries={known})"
+
+    @property
+    def base_class(self) -> type[T]:
+        """Return the base of every registered class. It is imported if it was given as a string."""
+        if isinstance(self._base_class, str):
+            return cast("type[T]", import_target(self._base_class))
+        return self._base_class
+
+    # ---- inside
+
+    def _resolved(self, name: str) -> Entry:
+        """Call `resolve` with an unknown name; raise NotFoundError if it returns no entry."""
+        answer = None if self._resolve is None else self._resolve(name)
+        if isinstance(answer, Entry):
+            self._table.add(answer)
+            return answer
+        winner = self._table.snapshot.find(name).winner  # the call may have registered it
+        if winner is not None:
+            return winner
+        raise self._not_found(name, answer or "")
+
+    def _ready(self) -> None:
+        """Discover once. Several threads may scan at the same time; the first to finish publishes."""
+        discover = self._discover  # another thread may set it to None at any time
+        if discover is None:
+            return
+        found = discover()
+        with self._table.lock:
+            if self._discover is not None:
+                self._table.snapshot = self._table.snapshot.with_entries(found.entries)
+                self._failures = found.failures
+                self._discover = None
+
+    def _matching(self, test: tag_grammar.TagTest) -> Names:
+        self._loader.load_untagged(self.entries())
+        names = self._table.snapshot.names
+        return [name for name, entry in names.items() if entry.tags is not None and test(entry.tags)]
+
+    def _not_found(self, name: str, advice: str = "") -> NotFoundError:
+        return not_found(name, self.name, self._kind, self._table.snapshot.spellings(), self._failures, advice)

@@ -1,4 +1,4 @@
-"""What the tests of the framework and of every plugin share."""
+"""Fixtures and collection rules for the tests of the framework and of every plugin."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ COMPILING = "compiles"  # the conformance kit's check that starts a compiler
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave what compiles to the tests of tools, each of whose own files marks what belongs there."""
+    """Mark the conformance kit's compiling checks as `tools`; other tests have the mark in their own files."""
     for item in items:
         if getattr(item, "check", None) == COMPILING:
             item.add_marker(pytest.mark.tools)
@@ -22,14 +22,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def compiled() -> None:
-    """The kernels that Numba compiles may run in this test."""
+    """Allow the kernels that Numba compiles in this test."""
 
 
 @pytest.fixture(autouse=True)
 def plain_installation(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Compute without Numba, as on a plain installation, but in tests of the kernels and by `make test-all`.
+    """Compute without Numba, as on a plain installation, except in tests of the kernels and in `make test-all`.
 
-    A kernel takes seconds to compile, and test_implementations.py holds all of them equal.
+    A kernel takes seconds to compile, and test_implementations.py shows that all implementations are equal.
     """
     if LONG or "compiled" in request.fixturenames or "torch" not in sys.modules:
         return
@@ -40,7 +40,7 @@ def plain_installation(request: pytest.FixtureRequest, monkeypatch: pytest.Monke
 
 @pytest.fixture(scope="session")
 def torchvision_operators() -> Iterator[None]:
-    """The schemas of torchvision's compiled operators, which it looks for when it is imported.
+    """Define the schemas of torchvision's compiled operators, which it needs on import.
 
     A CPU build of torch has none, and several libraries import torchvision.
     """
@@ -53,4 +53,4 @@ def torchvision_operators() -> Iterator[None]:
     for operator in ("nms", "qnms"):
         library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     yield
-    del library  # they last as long as it does
+    del library  # the schemas exist as long as it does

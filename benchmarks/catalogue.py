@@ -1,4 +1,4 @@
-"""The rows of the other families: losses on further sums, and those that see every pixel, beside the fastest peers."""
+"""The rows of the other families, with the fastest peers: losses over further sums, and losses over pixels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NO_SLOWER = (Bar(None, 1, 1),)
 
 
 def rows() -> list[Row]:
-    """All rows, in the order of the table."""
+    """Return all rows, in the order of the table."""
     large, classes, discs = (8, 1, 512, 512), (2, 21, 512, 512), (4, 1, 256, 256)
     smoothed = {"name": "cross_entropy", "params": {"label_smoothing": 0.1}}
     generalized = {"name": "generalized_dice", "params": {"task": "multiclass", "smooth": 0.0}}
@@ -34,7 +34,7 @@ def rows() -> list[Row]:
 
 
 def squared_dice_peers() -> list[Peer]:
-    """Dice with squares in the denominator."""
+    """Return peers of Dice with squares in the denominator."""
     options = {"sigmoid": True, "squared_pred": True, "smooth_nr": SMOOTH, "smooth_dr": SMOOTH}
     return [
         *with_compiled("torch", squared_dice),
@@ -43,86 +43,86 @@ def squared_dice_peers() -> list[Peer]:
 
 
 def generalized_dice_peers() -> list[Peer]:
-    """Classes weighed by the inverse square of their volume."""
+    """Return peers of Dice with classes weighted by the inverse square of their volume."""
     options: dict[str, Any] = {"softmax": True, "to_onehot_y": True}
     options |= {"smooth_nr": 0.0, "smooth_dr": 0.0}
     return imported("MONAI GeneralizedDice", "monai.losses", "GeneralizedDiceLoss", options, channel)
 
 
 def unified_focal_peers() -> list[Peer]:
-    """Both asymmetric parts, in plain torch."""
+    """Return both asymmetric parts in plain torch."""
     return with_compiled("torch", unified_focal)
 
 
 def smoothed_peers() -> list[Peer]:
-    """torch's own cross-entropy."""
+    """Return torch's own cross-entropy."""
     return with_compiled("torch", partial(functional.cross_entropy, label_smoothing=0.1))
 
 
 def lovasz_hinge_peers() -> list[Peer]:
-    """The authors' code, which others have copied, and kornia's."""
+    """Return the authors' code, which other libraries copied, and kornia's."""
     kornia = imported("kornia LovaszHinge", "kornia.losses", "LovaszHingeLoss", {}, without_channel)
     return [*with_compiled("authors' way", lovasz_hinge), *kornia]
 
 
 def lovasz_softmax_peers() -> list[Peer]:
-    """The authors' code, over all classes, and kornia's."""
+    """Return the authors' code, over all classes, and kornia's."""
     kornia = imported("kornia LovaszSoftmax", "kornia.losses", "LovaszSoftmaxLoss", {})
     return [*with_compiled("authors' way", lovasz_softmax), *kornia]
 
 
 def hausdorff_dt_peers() -> list[Peer]:
-    """Distances by SciPy here and there. Of uint8 masks MONAI's would be cut to whole pixels."""
+    """Return MONAI's loss, which also uses SciPy. With uint8 masks it would round distances down to whole pixels."""
     return imported(
         "MONAI HausdorffDT", "monai.losses", "HausdorffDTLoss", {"sigmoid": True, "include_background": True}, floats
     )
 
 
 def hausdorff_er_peers() -> list[Peer]:
-    """kornia's wants probabilities of at least two classes."""
+    """Return kornia's loss, which needs probabilities of at least two classes."""
     return imported("kornia HausdorffER", "kornia.losses", "HausdorffERLoss", {"k": 10}, two_classes)
 
 
 def cldice_peers() -> list[Peer]:
-    """Probabilities, as MONAI takes them. Its `smooth` is one more, in the harmonic mean: ours has none."""
+    """Return MONAI's loss, which takes probabilities. Its `smooth` is in the harmonic mean, where ours has none."""
     options = {"iter_": 10, "smooth_nr": SMOOTH, "smooth_dr": SMOOTH, "smooth": 1e-9}
     return imported("MONAI SoftclDice", "monai.losses", "SoftclDiceLoss", options, probabilities)
 
 
 def channel(loss: LossFunction) -> LossFunction:
-    """Class indices with a channel."""
+    """Pass class indices with a channel."""
     return lambda logits, index: loss(logits, index.unsqueeze(1))
 
 
 def floats(loss: LossFunction) -> LossFunction:
-    """Masks as floats."""
+    """Pass masks as floats."""
     return lambda logits, masks: loss(logits, masks.float())
 
 
 def without_channel(loss: LossFunction) -> LossFunction:
-    """Masks as class indices of the one channel."""
+    """Pass masks as class indices of the one channel."""
     return lambda logits, masks: loss(logits, masks.squeeze(1).long())
 
 
 def two_classes(loss: LossFunction) -> LossFunction:
-    """The mask beside its background."""
+    """Pass two classes, the background and the mask."""
     return lambda logits, masks: loss(torch.cat([1 - logits.sigmoid(), logits.sigmoid()], 1), masks.long())
 
 
 def probabilities(loss: LossFunction) -> LossFunction:
-    """Target first, both as floats."""
+    """Pass the target first, both as floats."""
     return lambda logits, masks: loss(masks.float(), logits.sigmoid())
 
 
 def squared_dice(logits: Tensor, masks: Tensor) -> Tensor:
-    """Mean squared Dice loss."""
+    """Return the mean squared Dice loss."""
     p, t = logits.sigmoid().flatten(2), masks.float().flatten(2)
     score = (2 * (p * t).sum(-1) + SMOOTH) / (p.square().sum(-1) + t.square().sum(-1) + SMOOTH)
     return (1 - score).mean()
 
 
 def unified_focal(logits: Tensor, index: Tensor) -> Tensor:
-    """The asymmetric parts, half and half: delta .6, gamma .5, channel 0 the background."""
+    """Return the mean of the asymmetric parts, with delta .6, gamma .5 and channel 0 as the background."""
     log_p = torch.log_softmax(logits, 1).flatten(2)
     p, t = log_p.exp(), functional.one_hot(index, logits.shape[1]).movedim(-1, 1).flatten(2).float()
     cross_entropy = -t * log_p
@@ -136,7 +136,7 @@ def unified_focal(logits: Tensor, index: Tensor) -> Tensor:
 
 
 def lovasz_increments(t: Tensor) -> Tensor:
-    """The gradient of the Lovasz extension for sorted errors, row by row."""
+    """Return the gradient of the Lovasz extension for sorted errors, row by row."""
     found = t.cumsum(-1)
     intersection = found[..., -1:] - found
     union = found[..., -1:] + (1 - t).cumsum(-1)
@@ -145,14 +145,14 @@ def lovasz_increments(t: Tensor) -> Tensor:
 
 
 def lovasz_hinge(logits: Tensor, masks: Tensor) -> Tensor:
-    """Each image by itself."""
+    """Return the Lovasz hinge loss, image by image."""
     x, t = logits.flatten(1), masks.flatten(1).float()
     errors, order = torch.sort(1 - x * (2 * t - 1), dim=1, descending=True)
     return (torch.relu(errors) * lovasz_increments(t.gather(1, order))).sum(1).mean()
 
 
 def lovasz_softmax(logits: Tensor, index: Tensor) -> Tensor:
-    """Each class of each image by itself."""
+    """Return the Lovasz softmax loss, class by class and image by image."""
     p = logits.softmax(1).flatten(2)
     t = functional.one_hot(index, logits.shape[1]).movedim(-1, 1).flatten(2).float()
     errors, order = torch.sort((t - p).abs(), dim=2, descending=True)

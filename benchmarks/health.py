@@ -1,8 +1,7 @@
-"""What a LossMonitor costs in a training: steps of the example's U-Net with and without it, in turn, in one process.
+"""The cost of a LossMonitor in a training: steps of the example's U-Net with and without it, alternating.
 
-The batch is 8 grey images of 512 x 512 on the CPU, the loss bce_dice_focal. The monitor has the default rules, is
-given the loss, and reads every 50 updates; a reading comes every so often among the measured steps as well. The bar: at
-most 2 % of a step.
+The batch is 8 grey images of 512 x 512 on the CPU, the loss bce_dice_focal. The monitor has the default rules, gets the
+loss, and reads every 50 updates, also during the measured steps. The limit is 2 % of a step.
 """
 
 from __future__ import annotations
@@ -62,7 +61,7 @@ class Training:
         self.monitor = LossMonitor(loss=self.loss, sinks=[], action=lambda event: None)
 
     def step(self, watched: bool) -> float:
-        """Seconds of one step of the optimiser."""
+        """Return the seconds of one step of the optimiser."""
         start = time.perf_counter()
         logits: Tensor = self.model(self.images)
         output = lossreg.evaluate(self.loss, logits, self.target)
@@ -74,7 +73,7 @@ class Training:
         return time.perf_counter() - start
 
     def alone(self, times: int) -> tuple[float, float]:
-        """Median seconds of an update between readings, and what one with a reading takes beyond that."""
+        """Return the median seconds of an update without a reading, and the extra seconds of one with a reading."""
         with torch.no_grad():
             logits = self.model(self.images)
         output = lossreg.evaluate(self.loss, logits, self.target)

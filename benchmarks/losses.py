@@ -1,11 +1,11 @@
-"""What the losses cost, forward and backward, beside those of others, and whether that meets the bars.
+"""Time and memory of the losses, forward and backward, next to those of other libraries, and the bars for ours.
 
 All contestants of a row get the same tensors, uint8 masks or class indices, and are called in turn, so that a drift of
-the machine meets all of them alike; a peer that needs float masks converts them within its time. Bytes kept are the
+the machine affects all of them equally; a peer that needs float masks converts them within its time. Bytes kept are the
 distinct storages saved for backward, input and target included. Extra memory is the peak beyond input, target and
-gradient. The share is that of a plain copy's bandwidth, for the bytes that must move: logits and target read twice,
-the gradient written once. On a GPU several sets of tensors rotate, so that its L2 cache holds none of what is read
-next, and the copy is of a gigabyte. Nothing is timed before its value equals that of plain torch in float64.
+gradient. The share is the share of a plain copy's bandwidth, for the bytes that must move: logits and target read
+twice, the gradient written once. On a GPU several sets of tensors rotate, so that the L2 cache contains none of the
+next ones, and the copy is of a gigabyte. Only losses whose value equals plain torch in float64 are timed.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ PEER_ERRORS = (RuntimeError, TypeError, ValueError, AttributeError, AssertionErr
 
 
 class Figures(NamedTuple):
-    """What was measured of one contestant; nothing if it does not run, and then the peer has no loss."""
+    """The measurements of one contestant; zeros if it does not run, and then the peer has no loss."""
 
     peer: Peer
     value: float = 0.0
@@ -71,7 +71,7 @@ def main() -> None:
 
 
 def arguments() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--quick", action="store_true", help="few rounds")
@@ -85,19 +85,19 @@ def arguments() -> argparse.Namespace:
         help="other families",
     )
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the same to a file")
-    parser.add_argument("--implementation", default="auto", metavar="NAME", help="that of ours")
+    parser.add_argument("--implementation", default="auto", metavar="NAME", help="implementation of our losses")
     parser.add_argument("--wall", action="store_true", help="on CUDA: wall clock, launches included, for all rows")
     return parser.parse_args()
 
 
 def report(more: list[str], lines: list[str]) -> None:
-    """Print at once, and keep."""
+    """Print lines at once, and collect them."""
     print("\n".join(more), flush=True)
     lines += more
 
 
 def heading(device: torch.device, wall: bool) -> list[str]:
-    """Machine, versions and what the columns mean."""
+    """Return the machine, the versions and the meaning of the columns."""
     cpu, info = platform.processor(), Path("/proc/cpuinfo")
     if info.exists():
         cpu = next((line.split(": ")[1] for line in info.read_text().splitlines() if "model name" in line), cpu)
@@ -110,7 +110,7 @@ def heading(device: torch.device, wall: bool) -> list[str]:
 
 
 def measure(row: Row, expected: float, device: torch.device, seconds: float, wall: bool) -> list[Figures]:
-    """Figures of every contestant, ours first."""
+    """Measure every contestant, ours first."""
     torch.compiler.reset()  # peers are compiled for the shapes of this row alone
     work, wall = make_work(row, device), wall or row.name.endswith("small")
     contestants = [Peer(name_of_ours(row, work), lossreg.build(row.config), ours=True), *row.peers()]
@@ -132,7 +132,7 @@ def measure(row: Row, expected: float, device: torch.device, seconds: float, wal
 
 
 def name_of_ours(row: Row, work: Work) -> str:
-    """With what computes the sums, where there is a choice."""
+    """Return our name, with the implementation for losses over sums."""
     if not row.on_sums:
         return "lossreg"
     logits, target, *_ = work.arguments
@@ -140,7 +140,7 @@ def name_of_ours(row: Row, work: Work) -> str:
 
 
 def first_look(peer: Peer, work: Work, expected: float, row: Row) -> Figures:
-    """Value and memory, after calls that compile what there is to compile. Ours must run, a peer need not."""
+    """Measure value and memory, after calls that compile. Ours must run, a peer need not."""
     if peer.loss is None:
         return Figures(peer)
     try:
@@ -154,7 +154,7 @@ def first_look(peer: Peer, work: Work, expected: float, row: Row) -> Figures:
 
 
 def table(row: Row, figures: list[Figures]) -> list[str]:
-    """Markdown."""
+    """Return the row's table in Markdown."""
     lines = [f"## {row.name}, {'x'.join(map(str, row.shape))}, {str(row.dtype).removeprefix('torch.')}", ""]
     columns = ("loss", "ms", "times ours", "bytes kept per logit", "extra MB", "share of copy", "value")
     lines += [f"| {' | '.join(columns)} |", "|---" + "|--:" * 6 + "|"]
@@ -170,11 +170,11 @@ def table(row: Row, figures: list[Figures]) -> list[str]:
 
 
 def judge(row: Row, figures: list[Figures], device_type: str) -> list[str]:
-    """The bars of this row, each met or missed."""
+    """Return the bars of this row, each met or missed."""
     ours, *others = figures
     found = [judge_speed(bar, others, ours, bar.cuda if device_type == "cuda" else bar.cpu) for bar in row.bars]
     if row.on_sums and row.dtype == torch.float32:
-        kept = round(ours.kept, 1)  # the few sums per mask come on top of what there is per logit
+        kept = round(ours.kept, 1)  # the few sums per mask come on top of the bytes per logit
         found.append((kept <= peers.KEPT_BAR, f"{kept} bytes kept per logit (at most {peers.KEPT_BAR:g})"))
     if row.on_sums:
         met = ours.extra <= peers.EXTRA_BAR
@@ -183,7 +183,7 @@ def judge(row: Row, figures: list[Figures], device_type: str) -> list[str]:
 
 
 def judge_speed(bar: Bar, others: list[Figures], ours: Figures, least: float) -> tuple[bool, str]:
-    """Whether ours is that much faster than the peer of the bar. A peer that did not run proves nothing."""
+    """Return True if ours is as much faster than the bar's peer as required, and the text; False if no peer ran."""
     ran = [x for x in others if x.peer.loss and x.peer.compiled is bar.compiled and bar.peer in (None, x.peer.name)]
     if not ran:
         return False, f"{bar.peer or 'every peer'} did not run"

@@ -1,4 +1,4 @@
-"""What a step holds on to, and what it needs beside that at its peak."""
+"""The memory of a step: the bytes that it keeps for backward, and its peak."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def kept(loss: LossFunction, work: Work) -> float:
     saved: dict[int, Tensor] = {}
 
     def pack(tensor: Tensor) -> Tensor:
-        # The tensor is held, so that its address cannot be another's before all are counted.
+        # Keep the tensor, so that its address is not reused before all are counted.
         saved[tensor.untyped_storage().data_ptr()] = tensor
         return tensor
 
@@ -38,26 +38,26 @@ def extra(loss: LossFunction, work: Work) -> float:
     else:
         with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
             run(loss, work)
-        # On a CPU torch keeps no statistics, but tells the profiler of every allocation and release, in their order.
+        # On a CPU torch has no statistics, but the profiler gets every allocation and release, in order.
         events = profile.profiler.kineto_results.events() if profile.profiler else []
         peak = max(accumulate(event.nbytes() for event in events if event.name() == "[memory]"), default=0)
     return max(0, peak - work.gradients()) / 1e6
 
 
 def resident(name: str) -> float:
-    """Measure the same for ours by the system's count, which sees what torch did not allocate.
+    """Measure the same for ours by the system's count, which includes memory that torch did not allocate.
 
     Linux, in a fresh process.
     """
     row = next(row for row in peers.rows() if row.name == name)
     loss, work = lossreg.build(row.config), make_work(row, torch.device("cpu"))
     run(loss, work)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew, from what is held now
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak to the present memory
     before = peak_bytes()
     run(loss, work)
     return (peak_bytes() - before - work.gradients()) / 1e6
 
 
 def peak_bytes() -> int:
-    """Read the most memory that this process has held."""
+    """Read the peak memory of this process."""
     return 1024 * int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])

@@ -1,6 +1,6 @@
-"""What is timed beside what: the rows, the losses of others, and the bars that ours are held to.
+"""The rows of the benchmark, the losses of other libraries, and the bars for ours.
 
-Every loss is called as in training: float logits and the target of the data set, uint8 masks or class indices. One
+Every loss is called as in training: float logits and the target of the data set, uint8 masks or class indices. A loss
 that needs float masks converts them itself, within its time.
 """
 
@@ -18,22 +18,22 @@ from torch import Tensor
 from torch.nn import functional
 
 LossFunction = Callable[..., Tensor]
-ALPHA, GAMMA, SMOOTH = 0.25, 2.0, 1.0  # what ours have by default
+ALPHA, GAMMA, SMOOTH = 0.25, 2.0, 1.0  # the defaults of ours
 
 
 class Peer(NamedTuple):
-    """A loss to time, or why there is none."""
+    """A loss to time, or the reason why it is missing."""
 
     name: str
     loss: LossFunction | None
     problem: str = ""
     compiled: bool = False
     ours: bool = False
-    differs: str = ""  # why its value is another by definition
+    differs: str = ""  # why its definition gives another value
 
 
 class Bar(NamedTuple):
-    """How many times as fast as a peer ours shall be; the peer None is the fastest, of the compiled or the others."""
+    """The required speed of ours, in multiples of a peer's; None is the fastest peer, compiled or not compiled."""
 
     peer: str | None
     cpu: float
@@ -42,7 +42,7 @@ class Bar(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One piece of work: logits of this shape, our loss, the others."""
+    """One row: the shape of the logits, our loss, the peers."""
 
     name: str
     shape: tuple[int, ...]
@@ -50,15 +50,15 @@ class Row(NamedTuple):
     peers: Callable[[], list[Peer]]
     bars: tuple[Bar, ...] = ()
     # "mask": (N, C, H, W). "shared": (N, H, W), for C masks with a predicted IoU. "index": (N, H, W) of C classes.
-    # "discs": (N, C, H, W), and logits that nearly know them.
+    # "discs": (N, C, H, W), and logits that nearly predict them.
     target: str = "mask"
     dtype: torch.dtype = torch.float32
-    on_sums: bool = True  # whether ours is a function of sums, and held to their bars of memory
+    on_sums: bool = True  # True if ours is a function of sums, to which the bars of memory apply
 
 
 COMPILED_BAR = Bar(None, 1.3, 2, compiled=True)
 KEPT_BAR = 5.0  # bytes kept for backward per float32 logit, input and target included
-EXTRA_BAR = 16.0  # MB at the peak, beside input, target and gradient
+EXTRA_BAR = 16.0  # MB at the peak, without input, target and gradient
 
 DICE_CE = {
     "name": "weighted_sum",
@@ -67,7 +67,7 @@ DICE_CE = {
 
 
 def rows() -> list[Row]:
-    """All rows, in the order of the table."""
+    """Return all rows, in the order of the table."""
     large, middle, small = (8, 1, 512, 512), (1, 1, 256, 256), (1, 1, 64, 64)
     sam, mixture, plain_dice = {"name": "sam"}, {"name": "bce_dice_focal"}, {"name": "dice"}
     sam_peers, bce_peers = partial(with_compiled, "SAM 2", sam2), partial(with_compiled, "torch", bce)
@@ -92,7 +92,7 @@ def rows() -> list[Row]:
 
 
 def versions() -> list[str]:
-    """Of everything that is timed."""
+    """Return the versions of all timed packages."""
     found = [f"Python {platform.python_version()}", f"torch {torch.__version__}"]
     packages = ("lossreg", "lossreg-segmentation", "lossreg-sam", "numba", "triton", "monai", "kornia")
     for package in (*packages, "segmentation-models-pytorch"):
@@ -104,7 +104,7 @@ def versions() -> list[str]:
 
 
 def with_compiled(name: str, loss: LossFunction) -> list[Peer]:
-    """A loss in plain torch, as it is and compiled: without graph breaks, for this one shape."""
+    """Return a loss in plain torch, eager and compiled: without graph breaks, for this one shape."""
     compiled = torch.compile(loss, fullgraph=True, dynamic=False)
     return [Peer(f"{name}, eager", loss), Peer(f"{name}, compiled", compiled, compiled=True)]
 
@@ -117,7 +117,7 @@ def imported(
     adapt: Callable[[Any], LossFunction] = lambda f: f,
     differs: str = "",
 ) -> list[Peer]:
-    """A loss of a package, which may be missing. `adapt` turns the target into what the package takes."""
+    """Return a loss of a package, which may be missing. `adapt` converts the target for the package."""
     try:
         found = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, RuntimeError) as error:
@@ -126,14 +126,14 @@ def imported(
 
 
 def mixture_peers() -> list[Peer]:
-    """Cross-entropy, Dice and focal. MONAI has the last two alone."""
+    """Return peers of cross-entropy, Dice and focal. MONAI has only the last two."""
     options = {"sigmoid": True, "alpha": ALPHA, "gamma": GAMMA, "smooth_nr": SMOOTH, "smooth_dr": SMOOTH}
     monai = imported("MONAI DiceFocal", "monai.losses", "DiceFocalLoss", options, differs="no BCE")
     return [*with_compiled("torch", bce_dice_focal), *monai]
 
 
 def dice_peers() -> list[Peer]:
-    """Dice of one mask. kornia's takes the softmax over at least two classes, so it has none."""
+    """Return peers of Dice of one mask. kornia has none: it takes the softmax over at least two classes."""
     options = {"sigmoid": True, "smooth_nr": SMOOTH, "smooth_dr": SMOOTH}
     return [
         *with_compiled("torch", dice),
@@ -144,7 +144,7 @@ def dice_peers() -> list[Peer]:
 
 
 def focal_peers() -> list[Peer]:
-    """Focal loss of one mask, mean over pixels."""
+    """Return peers of the focal loss of one mask, mean over pixels."""
     options: dict[str, Any] = {"alpha": ALPHA, "gamma": GAMMA}
     pixel_mean = options | {"reduction": "mean", "ignore_index": None}
     return [
@@ -155,7 +155,7 @@ def focal_peers() -> list[Peer]:
 
 
 def multiclass_peers() -> list[Peer]:
-    """Softmax Dice over all classes, and cross-entropy."""
+    """Return peers of softmax Dice over all classes, plus cross-entropy."""
     options: dict[str, Any] = {"softmax": True, "to_onehot_y": True, "include_background": True}
     options |= {"smooth_nr": SMOOTH, "smooth_dr": SMOOTH}
     monai = imported(
@@ -165,12 +165,12 @@ def multiclass_peers() -> list[Peer]:
 
 
 def bce(logits: Tensor, masks: Tensor) -> Tensor:
-    """Binary cross-entropy."""
+    """Return the binary cross-entropy."""
     return functional.binary_cross_entropy_with_logits(logits, masks.float())
 
 
 def focal_of_pixels(logits: Tensor, masks: Tensor) -> Tensor:
-    """Focal loss per pixel, step by step as fvcore, torchvision and SAM 2 take it."""
+    """Return the focal loss per pixel, in the steps of fvcore, torchvision and SAM 2."""
     p = torch.sigmoid(logits)
     cross_entropy = functional.binary_cross_entropy_with_logits(logits, masks, reduction="none")
     p_t = p * masks + (1 - p) * (1 - masks)
@@ -179,30 +179,30 @@ def focal_of_pixels(logits: Tensor, masks: Tensor) -> Tensor:
 
 
 def dice_of_masks(logits: Tensor, masks: Tensor) -> Tensor:
-    """Dice loss per mask, (N, C)."""
+    """Return the Dice loss per mask, (N, C)."""
     p, t = torch.sigmoid(logits).flatten(2), masks.flatten(2)
     return 1 - (2 * (p * t).sum(-1) + SMOOTH) / (p.sum(-1) + t.sum(-1) + SMOOTH)
 
 
 def focal(logits: Tensor, masks: Tensor) -> Tensor:
-    """Mean focal loss."""
+    """Return the mean focal loss."""
     return focal_of_pixels(logits, masks.float()).mean()
 
 
 def dice(logits: Tensor, masks: Tensor) -> Tensor:
-    """Mean Dice loss."""
+    """Return the mean Dice loss."""
     return dice_of_masks(logits, masks.float()).mean()
 
 
 def bce_dice_focal(logits: Tensor, masks: Tensor) -> Tensor:
-    """The mixture by the weights that ours has by default."""
+    """Return the mixture with the default weights of ours."""
     t = masks.float()
     cross_entropy = functional.binary_cross_entropy_with_logits(logits, t)
     return 0.4 * cross_entropy + 0.4 * dice_of_masks(logits, t).mean() + 0.2 * focal_of_pixels(logits, t).mean()
 
 
 def sam2(logits: Tensor, masks: Tensor, predicted_iou: Tensor) -> Tensor:
-    """Focal, Dice and the error of the predicted IoU, 20:1:1, with a float target for each of the M masks."""
+    """Return focal, Dice and the error of the predicted IoU, 20:1:1, with a float target for each of the M masks."""
     t = masks.unsqueeze(1).float().expand_as(logits)
     pixels = focal_of_pixels(logits, t).flatten(2).mean(-1)
     predicted, actual = logits.flatten(2) > 0, t.flatten(2) > 0
@@ -213,7 +213,7 @@ def sam2(logits: Tensor, masks: Tensor, predicted_iou: Tensor) -> Tensor:
 
 
 def dice_cross_entropy(logits: Tensor, index: Tensor) -> Tensor:
-    """Softmax Dice over all classes, and cross-entropy."""
+    """Return softmax Dice over all classes, plus cross-entropy."""
     p = torch.softmax(logits, 1).flatten(2)
     t = functional.one_hot(index, logits.shape[1]).movedim(-1, 1).flatten(2).float()
     overlap = 1 - (2 * (p * t).sum(-1) + SMOOTH) / (p.sum(-1) + t.sum(-1) + SMOOTH)

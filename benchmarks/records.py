@@ -1,8 +1,7 @@
-"""How quickly records are written, and what recording costs a training step.
+"""The speed of writing records, and the cost of recording in a training step.
 
-The rows are those of a captioned data set, in batches of 256. The step is a U-Net on 8 x 1 x 512 x 512 with
-bce_dice_focal: with and without recording in turn, so that a drift of the machine meets both alike; the shards that are
-written meanwhile are counted in.
+The rows are from a captioned data set, in batches of 256. The step is a U-Net on 8 x 1 x 512 x 512 with bce_dice_focal:
+alternately with and without recording, so that a drift of the machine affects both equally. Writing shards counts.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 ROWS = 10_000_000
 BATCH = 256
 STEPS = 30  # of each kind
-FLUSH_STEPS = 10  # from shard to shard: far fewer than in training, where it is a minute
+FLUSH_STEPS = 10  # between shards: far fewer than in training, where a shard is written every minute
 
 Watch = Callable[[object], None]
 
@@ -32,9 +31,9 @@ Watch = Callable[[object], None]
 def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=ROWS, help="how many are written")
+    parser.add_argument("--rows", type=int, default=ROWS, help="number of rows to write")
     parser.add_argument("--steps", type=int, default=STEPS, help="training steps of each kind")
-    parser.add_argument("--keep", type=Path, help="write the records here, and leave them")
+    parser.add_argument("--keep", type=Path, help="write the records to this folder, and keep them")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         print_writing(chosen.keep or Path(folder) / "rows", chosen.rows)
@@ -42,19 +41,19 @@ def main() -> None:
 
 
 def print_writing(directory: Path, rows: int) -> None:
-    """Rows in a second, from `add` to the renamed shard, and the most memory that it took."""
+    """Print the rows per second, from `add` to the renamed shard, and the peak memory."""
     before = peak_mebibytes()
     start = time.process_time()
     seconds = write(directory, rows)
     computed = time.process_time() - start
     size = sum(path.stat().st_size for path in directory.glob("*.parquet"))
     print(f"{rows:,} rows by one process: {rows / seconds:,.0f} rows/s ({seconds:.1f} s)")
-    print(f"  {rows / computed:,.0f} rows per second of its processor, with what makes the names")
+    print(f"  {rows / computed:,.0f} rows per second of processor time, including the time to make the names")
     print(f"  peak memory {peak_mebibytes():,.0f} MiB, of which {before:,.0f} before; {size / rows:.1f} bytes a row")
 
 
 def write(directory: Path, rows: int) -> float:
-    """Seconds of writing. Making the names is not counted; it is no part of recording."""
+    """Return the seconds of writing, without making the names, which is not part of recording."""
     import torch
 
     from lossreg.records import RecordWriter
@@ -75,7 +74,7 @@ def write(directory: Path, rows: int) -> float:
 
 
 def print_overhead(folder: Path, steps: int) -> None:
-    """What a step costs more, with each of the things that may watch it."""
+    """Print the extra cost of a step for each watcher."""
     for name, watch in watchers(folder):
         share, ratio, milliseconds = overhead(watch, steps)
         print(
@@ -85,7 +84,7 @@ def print_overhead(folder: Path, steps: int) -> None:
 
 
 def watchers(folder: Path) -> Iterator[tuple[str, Watch]]:
-    """What may take the output of every training step, by name."""
+    """Yield the watchers of a step's output, by name."""
     from lossreg.records import RecordConfig, RecordWriter
 
     with RecordWriter(folder / "steps", config=RecordConfig(flush_rows=8 * FLUSH_STEPS)) as writer:
@@ -93,7 +92,7 @@ def watchers(folder: Path) -> Iterator[tuple[str, Watch]]:
 
 
 def recording(writer: RecordWriter) -> Watch:
-    """Records of every step, with all columns."""
+    """Return a watcher that records every step, with all columns."""
     count = itertools.count()
 
     def record(output: Any) -> None:
@@ -105,7 +104,7 @@ def recording(writer: RecordWriter) -> Watch:
 
 
 def training_step() -> Callable[[], object]:
-    """A step of the U-Net on one batch, which returns what the loss said."""
+    """Return a function that runs a step of the U-Net on one batch and returns the loss's output."""
     import torch
 
     import lossreg
@@ -130,7 +129,7 @@ def training_step() -> Callable[[], object]:
 
 
 def overhead(watch: Watch, steps: int) -> tuple[float, float, float]:
-    """Of steps with and without, in turn: the watch's share of the time, shards included; the ratio; milliseconds."""
+    """Alternate steps with and without; return the watcher's share of the time, the ratio and the milliseconds."""
     step = training_step()
     watch(step())
     times: dict[bool, list[float]] = {True: [], False: []}
@@ -149,7 +148,7 @@ def overhead(watch: Watch, steps: int) -> tuple[float, float, float]:
 
 
 def peak_mebibytes() -> float:
-    """The most memory that this process ever had."""
+    """Return the peak memory of this process."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
 

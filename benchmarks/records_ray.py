@@ -1,7 +1,7 @@
-"""What an evaluation costs beside the model: rows per second in this process and on Ray, and a row's size on disk.
+"""The cost of an evaluation without the model: rows per second in this process and on Ray, and a row's size on disk.
 
-The model is nothing but a number per example, so that all of the time is that of loading, writing and scheduling,
-until the last row is on the disk.
+The model only computes a number per example, so the time is loading, writing and scheduling, until the last row is on
+the disk.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Examples(Dataset[dict[str, Any]]):
 
 
 def compute(batch: Mapping[str, Any]) -> dict[str, Any]:
-    """A row for each example."""
+    """Return a row for each example."""
     index = batch["index"]
     return {
         "loss": torch.sin(index.double()).abs(),
@@ -61,7 +61,7 @@ def main() -> None:
     print(f"{'':<24}{'rows':>12}{'s':>10}{'rows/s':>12}{'bytes/row':>12}{'shards':>8}")
     jobs: list[tuple[str, Literal["local"] | RayExecutor, int]] = [
         ("local", "local", options.rows),
-        ("ray, one batch", on_ray, BATCH),  # what starting costs: actors, imports
+        ("ray, one batch", on_ray, BATCH),  # the cost of starting: actors, imports
         ("ray", on_ray, options.rows),
     ]
     for name, executor, rows in jobs:

@@ -22,7 +22,7 @@ SECONDS, GIGABYTES = 15.0, 1.5  # of the summary, and of the captions
 
 
 def write_records(directory: Path, rows: int) -> None:
-    """Shards of five datasets, every item in two epochs; captions of 40 characters, a few of which are bad."""
+    """Write shards of five datasets, with every example in two epochs, and captions of 40 characters, a few bad."""
     items = max(rows // 2, 1)
     words = "['red', 'blue', 'green', 'old', 'young'][CAST(1 + hash(item) % 5 AS BIGINT)]"
     with duckdb.connect() as connection:
@@ -45,7 +45,7 @@ def write_records(directory: Path, rows: int) -> None:
 
 
 def measure(directory: Path, memory_limit: str, threads: int) -> None:
-    """Print seconds and peak memory of each step, for a process that does nothing else."""
+    """Print seconds and peak memory of each step, in a process that does nothing else."""
     with connect(directory, memory_limit=memory_limit, threads=threads) as records:
         for name, step in (("aggregate_by_dataset", aggregate_by_dataset), ("flag_bad_captions", flag_bad_captions)):
             begun, used = time.perf_counter(), time.process_time()
@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--memory-limit", default="1GB")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--directory", type=Path, help="shards to measure, instead of writing some")
+    parser.add_argument("--directory", type=Path, help="existing shards to measure; default: write new ones")
     parser.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.measure:

@@ -1,6 +1,6 @@
-"""How long listing and looking up take, beside bare Python and the imports that lossreg avoids.
+"""The time of listing and looking up, next to bare Python and the imports that lossreg avoids.
 
-Every figure is the median of whole processes, run in turn so that a drift of the machine meets all of them alike.
+Every figure is the median of whole processes, run in turn so that a drift of the machine affects all of them equally.
 """
 
 from __future__ import annotations
@@ -62,12 +62,12 @@ VALIDATE = (
 
 
 def python(code: str) -> list[str]:
-    """A process that runs this code."""
+    """Return the command of a process that runs this code."""
     return [sys.executable, "-c", code]
 
 
 def measure(commands: dict[str, tuple[list[str], dict[str, str]]], rounds: int) -> dict[str, float]:
-    """Median milliseconds of each command, all of them in turn, after one round that is not counted."""
+    """Return the median milliseconds of each command, all of them in turn, after one uncounted round."""
     times: dict[str, list[float]] = {name: [] for name in commands}
     for counted in range(-1, rounds):
         for name, (command, environment) in commands.items():
@@ -75,7 +75,7 @@ def measure(commands: dict[str, tuple[list[str], dict[str, str]]], rounds: int) 
             done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
             elapsed = time.perf_counter() - start
             if done.returncode:
-                # A package that is not installed is shown as such, and never as a quick one.
+                # A package that is not installed must not appear as a fast one.
                 times[name].append(float("nan"))
             elif counted >= 0:
                 times[name].append(elapsed * 1e3)
@@ -83,7 +83,7 @@ def measure(commands: dict[str, tuple[list[str], dict[str, str]]], rounds: int) 
 
 
 def write_distributions(folder: Path, count: int) -> None:
-    """Installed distributions that declare one loss each, half by an entry point and half by a manifest."""
+    """Write installed distributions with one loss each, half by an entry point and half by a manifest."""
     for index in range(count):
         package = f"synthetic_{index}"
         (folder / package).mkdir()
@@ -104,7 +104,7 @@ def write_distributions(folder: Path, count: int) -> None:
 
 
 def validate_each(command: str, rounds: int = 3) -> dict[str, float]:
-    """Milliseconds of `lossreg validate` for the least config of every listed loss, the median of a few processes."""
+    """Return the milliseconds of `lossreg validate` for each loss's minimal config, the median of a few processes."""
     from lossreg import losses
 
     with tempfile.TemporaryDirectory() as folder:
@@ -118,7 +118,7 @@ def validate_each(command: str, rounds: int = 3) -> dict[str, float]:
 
 
 def build_microseconds(name: str) -> float:
-    """What `build` of a loaded loss takes beyond its constructor: the least of several averages of each."""
+    """Return the time of `build` of a loaded loss minus its constructor's, each the minimum of several averages."""
     import lossreg
 
     module = lossreg.build(name)
@@ -133,7 +133,7 @@ def build_microseconds(name: str) -> float:
 
 
 def lookup_nanoseconds() -> float:
-    """The least of several averages: what the lookup costs when nothing interrupts it."""
+    """Return the minimum of several averages: the cost of a lookup that nothing interrupts."""
     from lossreg import losses
 
     losses.get("dice")

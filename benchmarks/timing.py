@@ -1,4 +1,4 @@
-"""How long calls take: in turn, and on a GPU with tensors that its cache has lost since they were last touched."""
+"""Timing of calls: in turn, and on a GPU with tensors that are no longer in its cache."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from typing import TypeVar
 import torch
 
 QUEUE_CYCLES = 20_000_000  # about 10 ms of a GPU, longer than any of the losses takes to launch
-CACHES = 2  # how many L2 caches full is touched between two uses of one set of tensors
+CACHES = 2  # multiples of the L2 cache's size that are read between two uses of one set of tensors
 GIGABYTE = 1 << 30
 
 Tensors = TypeVar("Tensors")
 
 
 def sets_past_cache(nbytes: int, device: torch.device) -> int:
-    """Count the sets of so many bytes that must take turns for a GPU's L2 cache to hold none of the next; CPUs: one."""
+    """Return the number of sets that must rotate so that a GPU's L2 cache has none of the next set; 1 on a CPU."""
     if device.type != "cuda":
         return 1
     return 1 + -(-CACHES * torch.cuda.get_device_properties(device).L2_cache_size // nbytes)
 
 
 def copied(like: torch.Tensor) -> torch.Tensor:
-    """Return what a copy's bandwidth is measured with: the tensor itself; on a GPU a gigabyte, past its cache."""
+    """Return the tensor for measuring a copy's bandwidth: `like` itself, or on a GPU a gigabyte, beyond its cache."""
     if like.device.type != "cuda":
         return like
     return torch.randint(256, (GIGABYTE,), dtype=torch.uint8, device=like.device)
@@ -41,9 +41,9 @@ def alternate(
     wall: bool = False,
     least: int = 5,
 ) -> dict[str, float]:
-    """Measure the median milliseconds of each call, all of them in turn, for so long and at least so many rounds.
+    """Measure the median milliseconds of each call, all in turn, for `seconds` and at least `least` rounds.
 
-    The sets of tensors rotate from call to call, so that none is used twice in a row where there are several.
+    The sets of tensors rotate from call to call, so that none is used twice in a row if there are several.
     """
     times: dict[str, list[float]] = {name: [] for name in calls}
     turns = itertools.cycle(sets)
@@ -57,7 +57,7 @@ def alternate(
 
 
 def timed(call: Callable[[], object], device: torch.device, wall: bool) -> float:
-    """Measure the milliseconds of one call: on a GPU of the device, or by the wall clock with its launches."""
+    """Measure the milliseconds of one call: on a GPU the device's time, or the wall clock with its launches."""
     if device.type == "cuda" and not wall:
         return device_time(call)
     synchronize = torch.cuda.synchronize if device.type == "cuda" else torch.cpu.synchronize
@@ -71,7 +71,7 @@ def timed(call: Callable[[], object], device: torch.device, wall: bool) -> float
 def device_time(call: Callable[[], object]) -> float:
     """Measure the milliseconds that the current GPU works on a call."""
     first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    # The host gets ahead meanwhile, as it does in training, so that launches are not waited for.
+    # Meanwhile the host runs ahead, as in training, so that the device does not wait for launches.
     torch.cuda._sleep(QUEUE_CYCLES)
     first.record()
     call()

@@ -1,4 +1,4 @@
-"""Whether what is timed is the same loss: ours beside plain torch in float64, and everyone else beside that."""
+"""Checks that all timed losses are equal: ours and every peer are compared with plain torch in float64."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from lossreg_segmentation.statistics import implementation
 
 # Relative. Ours computes bfloat16 logits in float32, a peer may round every step.
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 1e-3}
-ZERO = 1e-6  # what is as good as 0
+ZERO = 1e-6  # absolute tolerance
 
 
 def reference_values(rows: Sequence[Row], device: torch.device) -> dict[str, float]:
-    """Compute what each row's loss is in float64.
+    """Compute each row's loss in float64.
 
-    In a process that is gone when the timing begins: what float64 takes of the allocator would change the figures.
+    It runs in a process that has ended when the timing begins, because float64 tensors in the allocator would change
+    the figures.
     """
     with multiprocessing.get_context("spawn").Pool(1) as process:
         found = process.map(partial(reference_value, device=device), rows)
@@ -37,7 +38,7 @@ def reference_value(row: Row, device: torch.device) -> float:
 
 
 def checked(peer: Peer, value: float, expected: float, row: Row) -> Peer:
-    """Return the peer, without its loss if that has another value than declared. If ours has one, end the run."""
+    """Return the peer, without its loss if its value is wrong and not declared as different. If ours is wrong, exit."""
     if peer.differs or math.isclose(value, expected, rel_tol=TOLERANCE[row.dtype], abs_tol=ZERO):
         return peer
     if peer.ours:

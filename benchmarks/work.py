@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 class Work(NamedTuple):
-    """The tensors of a row: what the losses are called with, and of those what has a gradient, logits first."""
+    """The tensors of a row: the arguments of the losses, and the arguments that have a gradient, logits first."""
 
     arguments: tuple[Tensor, ...]
     leaves: tuple[Tensor, ...]
@@ -24,12 +24,12 @@ class Work(NamedTuple):
         return sum(leaf.nbytes for leaf in self.leaves)
 
     def in_float64(self) -> tuple[Tensor, ...]:
-        """Return the arguments, those that are floats as float64."""
+        """Return the arguments, with floats as float64."""
         return tuple(x.detach().double() if x.is_floating_point() else x for x in self.arguments)
 
 
 def make_work(row: Row, device: torch.device, seed: int = 0) -> Work:
-    """Draw random logits and a target of about a tenth positives, or of all classes alike."""
+    """Draw random logits and a target with about a tenth positives, or with all classes equally often."""
     torch.manual_seed(seed)
     n, c, *size = row.shape
     logits = (2 * torch.randn(row.shape)).to(device, row.dtype).requires_grad_()

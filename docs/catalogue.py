@@ -12,7 +12,7 @@ PROVIDERS = ("lossreg", "segmentation", "sam")
 
 
 def table() -> str:
-    """One row for each loss."""
+    """Return the table, one row for each loss."""
     entries = [entry for entry in losses.entries() if entry.provider in PROVIDERS]
     rows = [
         f"| {entry.name} | {entry.metadata['summary']} | {' '.join(sorted(entry.tags or ()))} |"
@@ -22,7 +22,7 @@ def table() -> str:
 
 
 def page() -> str:
-    """The page with the table as it should be."""
+    """Return the page with an up-to-date table."""
     before, _, rest = PAGE.read_text(encoding="utf-8").partition(START)
     _, _, after = rest.partition(END)
     return f"{before}{START}\n{table()}\n\n{END}{after}"

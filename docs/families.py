@@ -17,7 +17,7 @@ COLUMNS = ("lossreg", *LIBRARIES)
 
 
 def families() -> dict[str, dict[str, list[Entry]]]:
-    """Entries by family and column, of the families that several columns have."""
+    """Return entries by family and column, for the families that several columns have."""
     found: dict[str, dict[str, list[Entry]]] = {}
     for entry in losses.entries():
         if entry.provider in (*OWNERS, *LIBRARIES):
@@ -28,14 +28,14 @@ def families() -> dict[str, dict[str, list[Entry]]]:
 
 
 def table() -> str:
-    """One row for each family."""
+    """Return the table, one row for each family."""
     rows = []
     for family, columns in families().items():
         all_of_them = [entry for entries in columns.values() for entry in entries]
         differing = _differing(all_of_them)
         inputs = {entry.metadata["contract"]["input"] for entry in all_of_them}
         cells = [
-            "<br>".join(_cell(entry, differing, say_input=len(inputs) > 1) for entry in columns.get(column, ()))
+            "<br>".join(_cell(entry, differing, show_input=len(inputs) > 1) for entry in columns.get(column, ()))
             for column in COLUMNS
         ]
         rows.append(f"| **{family}** | {' | '.join(cells)} |")
@@ -44,7 +44,7 @@ def table() -> str:
 
 
 def _differing(entries: list[Entry]) -> set[str]:
-    """The parameters whose defaults are not the same wherever they are."""
+    """Return the parameters that some entries lack or whose defaults differ."""
     values: dict[str, list[str]] = {}
     for entry in entries:
         for name, value in _defaults(entry):
@@ -58,9 +58,9 @@ def _defaults(entry: Entry) -> Iterator[tuple[str, Any]]:
             yield name, schema["default"]
 
 
-def _cell(entry: Entry, differing: set[str], *, say_input: bool) -> str:
-    """The name, what it takes where others take something else, and the defaults that differ, but for what is off."""
-    shown = [f"*{entry.metadata['contract']['input']}*"] if say_input else []
+def _cell(entry: Entry, differing: set[str], *, show_input: bool) -> str:
+    """Return the name, the input if the family's inputs differ, and the defaults that differ, unless None or False."""
+    shown = [f"*{entry.metadata['contract']['input']}*"] if show_input else []
     shown += [
         f"{name} {_value(value)}"
         for name, value in _defaults(entry)
@@ -74,7 +74,7 @@ def _value(value: object) -> str:
 
 
 def page() -> str:
-    """The page with the table as it should be."""
+    """Return the page with an up-to-date table."""
     before, _, rest = PAGE.read_text(encoding="utf-8").partition(START)
     _, _, after = rest.partition(END)
     return f"{before}{START}\n{table()}\n\n{END}{after}"

@@ -1,11 +1,11 @@
 """Four photographs that ship with scikit-image, their targets, and tiles cut from them.
 
-The network sees each photograph with noise added; the target is what a classical method finds in the clean one.
-Page and retina enter as darkness against their surroundings, so that the foreground is the brighter side in all four:
-a tile is too small to tell which photograph it is from.
+The network gets each photograph with added noise; the target is the result of a classical method on the clean one.
+Page and retina are converted to darkness against their surroundings, so that the foreground is brighter in all four: a
+tile is too small to identify its photograph.
 """
 
-# scikit-image and SciPy carry no types.
+# scikit-image and SciPy have no type annotations.
 # mypy: disable-error-code="no-untyped-call, import-untyped"
 
 from collections.abc import Callable, Sequence
@@ -22,8 +22,8 @@ from unet import STRIDE
 Image = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
-# Standard deviation of the noise, in those of the photograph. So much that many pixels stay uncertain: a pixelwise loss
-# then leaves some rare foreground out, since each of its pixels is more likely background.
+# Standard deviation of the noise, in standard deviations of the photograph. It makes many pixels uncertain: a pixelwise
+# loss then misses some rare foreground, because each of its pixels is more likely background.
 NOISE = 2.0
 TRAINING_SHARE = 2 / 3  # of the longer side, from the top left; validation gets the rest
 TILE = 64  # pixels
@@ -43,7 +43,7 @@ class Region:
 
 
 def coins() -> tuple[Image, Mask]:
-    """Coins, by a watershed of the Sobel edges from sure background and sure coin."""
+    """Return coins, by a watershed of the Sobel edges from certain background and certain coin."""
     image = data.coins() / 255
     markers = np.where(image < 30 / 255, 1, 0) + np.where(image > 150 / 255, 2, 0)
     labels = segmentation.watershed(filters.sobel(image), markers)
@@ -51,15 +51,15 @@ def coins() -> tuple[Image, Mask]:
 
 
 def page() -> tuple[Image, Mask]:
-    """Ink, by Sauvola's local threshold."""
+    """Return a page of text and its ink, by Sauvola's local threshold."""
     image = data.page() / 255
     return darkness(image), image < filters.threshold_sauvola(image, window_size=25, k=0.2)
 
 
 def retina() -> tuple[Image, Mask]:
-    """Blood vessels, by Sato's ridge filter on the green channel at half size."""
+    """Return a retina and its blood vessels, by Sato's ridge filter on the green channel at half size."""
     green = transform.downscale_local_mean(data.retina()[..., 1] / 255, (2, 2))
-    # The square inside the round field of view, whose rim is a ridge too and no vessel.
+    # The square inside the round field of view: the rim is also a ridge, but not a vessel.
     green = green[104:604, 104:604]
     ridges = filters.sato(green, sigmas=range(1, 5))
     vessels = ridges > np.quantile(ridges, 0.9)
@@ -67,7 +67,7 @@ def retina() -> tuple[Image, Mask]:
 
 
 def hubble() -> tuple[Image, Mask]:
-    """Stars and galaxies, as pixels five noise levels above the local median sky."""
+    """Return stars and galaxies, as pixels five noise levels above the local median sky."""
     image = color.rgb2gray(data.hubble_deep_field())
     # Sky varies slowly: every fourth pixel is enough for a median over about 50 x 50.
     sky = transform.resize(ndimage.median_filter(image[::4, ::4], size=13), image.shape)
@@ -78,7 +78,7 @@ def hubble() -> tuple[Image, Mask]:
 
 
 def darkness(image: Image) -> Image:
-    """Return how much darker each pixel is than its surroundings, which takes uneven light away."""
+    """Return the darkness of each pixel relative to its surroundings, which removes uneven light."""
     surroundings: Image = filters.gaussian(image, sigma=20)
     return surroundings - image
 

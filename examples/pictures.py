@@ -1,4 +1,4 @@
-"""Two pictures that compare trainings: how they went, and what they found."""
+"""Two pictures that compare trainings: curves over epochs, and predictions."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,11 +14,11 @@ from matplotlib.ticker import MaxNLocator
 from photographs import Region
 from report import Run
 
-# Okabe and Ito 2008: told apart with any colour vision. Markers tell them apart in grey.
+# Okabe and Ito 2008: distinguishable with any colour vision. Markers distinguish the lines in grey.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 HIT, MISS, FALSE_ALARM = "#FFFFFF", "#56B4E9", "#D55E00"
-WINDOW = 128  # side of what is shown of a validation region, pixels
+WINDOW = 128  # side of the shown part of a validation region, pixels
 
 Picture = npt.NDArray[np.float64]
 
@@ -80,7 +80,7 @@ def middle(image: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def compare(predicted: npt.NDArray[np.bool_], target: npt.NDArray[np.bool_]) -> Picture:
-    """Return an (H, W, 3) picture that tells hits, misses and false alarms apart on black."""
+    """Return an (H, W, 3) picture with hits, misses and false alarms in different colours on black."""
     picture: Picture = np.zeros((*target.shape, 3))
     picture[predicted & target] = to_rgb(HIT)
     picture[~predicted & target] = to_rgb(MISS)

@@ -1,4 +1,4 @@
-"""Which tiles hurt: the loss of every tile of the validation regions, recorded after each epoch."""
+"""Records of the loss of every tile of the validation regions, after each epoch: they show the hardest tiles."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What a training leaves behind, and the tables that compare trainings."""
+"""The results of a training, and the tables that compare trainings."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -37,7 +37,7 @@ def iou_table(runs: Sequence[Run], regions: Sequence[Region]) -> Table:
 
 
 def sparse_findings(runs: Sequence[Run], regions: Sequence[Region]) -> list[str]:
-    """Return for every run but the first by how much it beats the first on each sparse photograph and in their mean."""
+    """Return, per run, its gain in IoU over the first run on each sparse photograph and in their mean."""
     baseline, *others = runs
     sparse = [region for region in regions if region.foreground < SPARSE]
     lines = []

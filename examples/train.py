@@ -1,4 +1,4 @@
-"""Train the same U-Net under several losses, each named by a config, and compare what they find.
+"""Train the same U-Net with several losses, each described by a config, and compare the predictions.
 
 Only the loss differs: every config gets the same initial weights, the same batches and the same number of epochs.
 """
@@ -35,11 +35,11 @@ console = Console()
 
 def main(
     configs: Annotated[list[Path], typer.Option(help="Repeat for each; the first is the baseline.")] = CONFIGS,
-    epochs: Annotated[int, typer.Option(min=1, help="Of every config.")] = 6,
+    epochs: Annotated[int, typer.Option(min=1, help="Number of epochs for every config.")] = 6,
     out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("runs"),
-    seed: Annotated[int, typer.Option(help="Of the noise, the weights and the batches.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the noise, the weights and the batches.")] = 0,
 ) -> None:
-    """Train a U-Net per config over four photographs; print IoU, draw pictures, report which tiles hurt."""
+    """Train a U-Net per config over four photographs; print IoU, draw pictures, report the hardest tiles."""
     losses = [(path.stem, build(path)) for path in configs]
     training, validation = load(seed)
     tiles = cut(validation, out / "tiles")
@@ -59,7 +59,7 @@ def main(
 
 
 def build(path: Path) -> nn.Module:
-    """Return the loss that a config file describes; end the program if it describes none."""
+    """Return the loss that a config file describes; end the program if the config is invalid."""
     try:
         return lossreg.build(lossreg.read_config(path, at="training.loss"))
     except lossreg.LossregError as error:
@@ -77,7 +77,7 @@ def fit(
     progress: Progress,
     after_epoch: Callable[[nn.Module, int], None],
 ) -> Run:
-    """Return a finished training, whose weights and batches follow from the seed alone.
+    """Train a model and return the results; weights and batches depend on the seed alone.
 
     after_epoch: called with the model and the number of its optimizer steps.
     """
@@ -95,7 +95,7 @@ def fit(
             images, targets = draw_tiles(training, TILES, generator)
             output = lossreg.evaluate(loss, model(images), targets)
             optimizer.zero_grad()
-            output.total.backward()  # torch leaves it untyped
+            output.total.backward()  # has no type annotations in torch
             optimizer.step()
             schedule.step()
             progress.advance(bar)
@@ -110,7 +110,7 @@ def fit(
 
 @torch.no_grad()
 def validate(model: nn.Module, regions: Sequence[Region], run: Run) -> None:
-    """Record what the model finds in whole regions, and its intersection over union with the target."""
+    """Record the predictions for whole regions, and their intersection over union with the target."""
     model.eval()
     run.predictions = {region.name: model(region.image[None])[0].sigmoid() > 0.5 for region in regions}
     run.iou.append({region.name: iou(run.predictions[region.name], region.target.bool()) for region in regions})

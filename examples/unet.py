@@ -7,11 +7,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 CHANNELS = (8, 16, 32, 64)  # from the finest level to the coarsest
-STRIDE = 2 ** (len(CHANNELS) - 1)  # what each side of an image must be divisible by
+STRIDE = 2 ** (len(CHANNELS) - 1)  # each side of an image must be divisible by it
 
 
 class UNet(nn.Module):
-    """Map grey images (N, 1, H, W) to foreground logits (N, 1, H, W)."""
+    """U-Net from grey images (N, 1, H, W) to foreground logits (N, 1, H, W)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ def block(before: int, after: int) -> nn.Sequential:
     """Return two 3 x 3 convolutions: (N, before, H, W) to (N, after, H, W)."""
     layers: list[nn.Module] = []
     for channels in (before, after):
-        # The normalisation has a bias of its own.
+        # The normalisation has its own bias.
         layers += [nn.Conv2d(channels, after, kernel_size=3, padding=1, bias=False)]
         layers += [nn.BatchNorm2d(after), nn.ReLU()]
     return nn.Sequential(*layers)

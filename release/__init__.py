@@ -1,1 +1,1 @@
-"""What must hold before a version is published: `python -m release.check`."""
+"""Checks before a version is published: `python -m release.check`."""

@@ -11,7 +11,7 @@ _ENTRY = re.compile(r"(?m)^## (?P<version>[^,\n]+), (?P<date>.+)$")
 
 
 def complaints(text: str, version: str, *, dated: bool) -> list[str]:
-    """What is wrong with the entry of a version. dated: it is about to be published, so it must say when."""
+    """List the problems of a version's entry. dated: the version is about to be published, so it needs a date."""
     entries = list(_ENTRY.finditer(text))
     mine = next((entry for entry in entries if entry["version"] == version), None)
     if mine is None:
@@ -19,12 +19,12 @@ def complaints(text: str, version: str, *, dated: bool) -> list[str]:
         return [f"{FILE}: no entry of {version}, there are {known}; write '## {version}, unreleased' and what changed"]
     found = []
     if mine is not entries[0]:
-        found.append(f"{FILE}: {entries[0]['version']} stands above {version}; the version to come is the first entry")
+        found.append(f"{FILE}: {entries[0]['version']} is above {version}; move the entry of {version} to the top")
     if not text[mine.end() :].partition("\n## ")[0].strip():
         found.append(f"{FILE}: the entry of {version} is empty; write what changed")
     if not _is_date(mine["date"]) and (dated or mine["date"] != "unreleased"):
         allowed = "a date such as 2026-11-30" + ("" if dated else ", or 'unreleased'")
-        found.append(f"{FILE}: the entry of {version} says {mine['date']!r}; write {allowed}")
+        found.append(f"{FILE}: the entry of {version} has the date {mine['date']!r}; write {allowed}")
     return found
 
 

@@ -1,7 +1,7 @@
-"""Check all that is published, and say what to mend: `python -m release.check [--tag v0.2.0]`.
+"""Check all distributions before they are published, and list the problems: `python -m release.check [--tag v0.2.0]`.
 
-Builds every sdist, and from it the wheel, into dist/, which is what a publisher uploads. With a tag it is about to be
-published: the tag must be that of the version, and the changelog must say the date.
+Builds every sdist, and from it the wheel, into dist/, the folder that is uploaded. With --tag the version is about to
+be published: the tag must match the version, and its entry in the changelog needs a date.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ DIST = ROOT / "dist"
 
 
 def main() -> int:
-    """Run every step; 1 where any found something."""
-    parser = argparse.ArgumentParser(description="Check all that is published from this repository.")
+    """Run every step; return 1 if any found a problem."""
+    parser = argparse.ArgumentParser(description="Check all distributions that this repository publishes.")
     parser.add_argument("--tag", help="the tag that is about to be published, v and the version")
     tag = parser.parse_args().tag
     current = version.current()
@@ -46,7 +46,7 @@ def main() -> int:
 
 
 def build() -> Iterator[str]:
-    """An sdist of each distribution, and the wheel from that."""
+    """Build an sdist of each distribution, and the wheel from it; yield the failures."""
     shutil.rmtree(DIST, ignore_errors=True)
     for distribution in ours():
         command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(DIST), str(distribution.folder)]
@@ -56,7 +56,7 @@ def build() -> Iterator[str]:
 
 
 def twine() -> Iterator[str]:
-    """What the package index would refuse, and a readme that it could not show."""
+    """Yield the problems that twine finds: metadata that the package index refuses, a readme that it cannot render."""
     command = [sys.executable, "-m", "twine", "check", "--strict", *map(str, sorted(DIST.glob("*")))]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -64,11 +64,11 @@ def twine() -> Iterator[str]:
 
 
 def archives(current: str) -> Iterator[str]:
-    """What lies in the wheels and sdists, their metadata first."""
+    """Check the metadata and the files of the wheels and sdists; yield the problems."""
     for distribution in ours():
         wheel, sdist = wheel_of(distribution), sdist_of(distribution)
         if wheel is None or sdist is None:
-            yield f"{distribution.project_file}: there is no wheel and sdist of it in dist/; see why it does not build"
+            yield f"{distribution.project_file}: its wheel or sdist is missing in dist/; see why it does not build"
             continue
         project_file, committed = distribution.project_file, distribution.committed()
         with zipfile.ZipFile(wheel) as archive:
@@ -81,7 +81,7 @@ def archives(current: str) -> Iterator[str]:
 
 
 def installations() -> Iterator[str]:
-    """Each wheel by itself, with nothing but what it declares."""
+    """Try each wheel with only its declared dependencies; yield the problems."""
     wheels = {distribution: wheel_of(distribution) for distribution in ours()}
     needed = {
         distribution: foreign(Metadata.from_email(metadata_of(wheel), validate=False).requires_dist or ())
@@ -98,17 +98,17 @@ def installations() -> Iterator[str]:
 
 
 def wheel_of(distribution: Distribution) -> Path | None:
-    """Its wheel in dist/."""
+    """Return its wheel in dist/, None if it is missing."""
     return next(DIST.glob(f"{distribution.package}-*.whl"), None)
 
 
 def sdist_of(distribution: Distribution) -> Path | None:
-    """Its sdist in dist/."""
+    """Return its sdist in dist/, None if it is missing."""
     return next(DIST.glob(f"{distribution.package}-*.tar.gz"), None)
 
 
 def metadata_of(wheel: Path) -> bytes:
-    """The METADATA in a wheel."""
+    """Return the METADATA in a wheel."""
     with zipfile.ZipFile(wheel) as archive:
         return archive.read(next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA")))
 

@@ -1,4 +1,4 @@
-"""What the archives must hold: a wheel the package as it is committed and no more, an sdist all that builds it."""
+"""Contents of the archives: a wheel must contain exactly the committed package, an sdist all files to build it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ IN_EVERY_SDIST = ("pyproject.toml", "README.md", "LICENSE", "PKG-INFO")
 
 
 def wheel_complaints(held: Set[str], package: str, committed: Set[str], project_file: str) -> list[str]:
-    """held: the names in the wheel. committed: the package's files that Git tracks, as paths from its folder."""
+    """List the problems of a wheel.
+
+    Args:
+        held: the names in the wheel.
+        committed: the package's files that Git tracks, as paths from its folder.
+    """
     info = {name for name in held if name.split("/")[0].endswith(".dist-info")}
     found = [
         f"{project_file}: {package}/{name} is not in the wheel; commit it, and let the wheel include it"
@@ -23,12 +28,12 @@ def wheel_complaints(held: Set[str], package: str, committed: Set[str], project_
         for name in sorted(held - info - committed)
     ]
     found += [
-        f"{project_file}: {name} is committed and is not in the wheel; it lies outside what the wheel includes"
+        f"{project_file}: {name} is committed and is not in the wheel; let [tool.hatch.build.targets.wheel] include it"
         for name in sorted(committed - held)
         if name not in {f"{package}/{known}" for known in IN_EVERY_PACKAGE}
     ]
     found += [
-        f"{project_file}: {name} is in the wheel; tests lie beside the package, in tests/"
+        f"{project_file}: {name} is in the wheel; move tests beside the package, into tests/"
         for name in sorted(held - info)
         if _is_test(name)
     ]
@@ -36,7 +41,7 @@ def wheel_complaints(held: Set[str], package: str, committed: Set[str], project_
 
 
 def sdist_complaints(held: Set[str], committed: Set[str], project_file: str) -> list[str]:
-    """held: the names in the sdist, from its top folder."""
+    """List the problems of an sdist. held: the names in the sdist, from its top folder."""
     return [
         f"{project_file}: {name} is not in the sdist, which must build the wheel; let [tool.hatch.build.targets.sdist]"
         " include it"

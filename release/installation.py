@@ -1,7 +1,7 @@
-"""Each wheel by itself: what it declares is enough to import it, to list its losses and to load them.
+"""Tries of single wheels: the declared dependencies are enough to import it, to list its losses and to load them.
 
-One environment has what lossreg needs from others, as every plugin needs lossreg. Each wheel is added with what more it
-declares, used, and removed with all that came along; torch alone would take minutes in an environment for each.
+One environment has the dependencies of lossreg, because every plugin needs lossreg. Each wheel is installed with its
+further dependencies, used, and removed with them; torch alone would take minutes in an environment per wheel.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 
 from release.distribution import ROOT, Distribution
 
-# Loads every loss whose library is there: providers describe libraries that their users bring.
+# Loads every loss whose library is installed: providers describe libraries that their users install.
 PROBE = """
 import importlib, json, subprocess, sys
 package, distribution, lossreg = sys.argv[1:]
@@ -34,7 +34,7 @@ print(f"{len(mine)} losses listed, {len(loaded)} loaded")
 
 
 class Environment:
-    """Where wheels are tried in turn."""
+    """A virtual environment in which wheels are tried one after another."""
 
     def __init__(self, folder: Path, needed: Iterable[Requirement]) -> None:
         venv.create(folder, with_pip=True)
@@ -43,9 +43,9 @@ class Environment:
         self._always = self._installed()
 
     def try_alone(self, distribution: Distribution, needed: Iterable[Requirement], wheels: Path) -> tuple[str, str]:
-        """Install a wheel, use it, and remove it. Returns what it did, and what is wrong; one of them is empty."""
+        """Install a wheel, use it, and remove it; return its output and the problem, one of them empty."""
         self._install(needed)
-        # Without an index: ours are those that were built.
+        # Without an index, so that the wheels in dist/ are used.
         installed = self._pip("install", "--no-index", "--find-links", str(wheels), distribution.name)
         if installed.returncode:
             return "", f"{distribution.project_file}: its wheel cannot be installed: {_last(installed.stderr)}"
@@ -61,7 +61,7 @@ class Environment:
         wanted = [str(each) for each in needed]
         options = ["--no-compile", "--constraint", str(ROOT / "constraints.txt")]
         if wanted and (done := self._pip("install", *options, *wanted)).returncode:
-            raise SystemExit(f"what the wheels need from others cannot be installed:\n{done.stderr}")
+            raise SystemExit(f"the dependencies of the wheels cannot be installed:\n{done.stderr}")
 
     def _installed(self) -> set[str]:
         listed = self._pip("list", "--format", "freeze").stdout.splitlines()
@@ -77,7 +77,7 @@ class Environment:
 
 
 def foreign(requirements: Iterable[Requirement]) -> list[Requirement]:
-    """What a wheel needs from others, without any extra."""
+    """Return the requirements of a wheel that are not ours, without extras."""
     return [
         needed
         for needed in requirements
@@ -86,4 +86,4 @@ def foreign(requirements: Iterable[Requirement]) -> list[Requirement]:
 
 
 def _last(output: str) -> str:
-    return (output.strip().splitlines() or ["nothing was said"])[-1]
+    return (output.strip().splitlines() or ["no output"])[-1]

@@ -1,4 +1,4 @@
-"""What the METADATA of a built wheel must say, and what to write in its pyproject.toml where it does not."""
+"""Required METADATA of a built wheel, and the remedy in its pyproject.toml for each missing field."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ CLASSIFIERS = (
 
 
 def complaints(raw: bytes, name: str, version: str, project_file: str) -> list[str]:
-    """Each as file, field, what is wrong and what to write."""
+    """List the problems, each as file, field, problem and remedy."""
     try:
         found = Metadata.from_email(raw)
     except ExceptionGroup as group:
         return [f"{project_file}: {_field_of(error)}: {error}" for error in group.exceptions]
-    said = [*_identity(found, name, version), *_texts(found), *_terms(found), *_index(found), *_needs(found, version)]
-    return [f"{project_file}: {field}: {problem}" for field, problem in said]
+    fields = [*_identity(found, name, version), *_texts(found), *_terms(found), *_index(found), *_needs(found, version)]
+    return [f"{project_file}: {field}: {problem}" for field, problem in fields]
 
 
 def _field_of(error: BaseException) -> str:
@@ -70,7 +70,7 @@ def _terms(found: Metadata) -> Iterator[tuple[str, str]]:
 
 
 def _index(found: Metadata) -> Iterator[tuple[str, str]]:
-    """What the package index shows and searches by."""
+    """Check the fields that the package index shows and searches."""
     urls = found.project_urls or {}
     for label in URLS:
         if not urls.get(label, "").startswith(HOME):
@@ -85,7 +85,7 @@ def _needs(found: Metadata, version: str) -> Iterator[tuple[str, str]]:
         yield "requires-python", f'{str(found.requires_python or "")!r}; write requires-python = "{PYTHONS}"'
     for needed in found.requires_dist or ():
         if _is_ours(needed) and needed.name != found.name and needed.specifier != SpecifierSet(range_for(version)):
-            yield "dependencies", f'"{needed}" does not go with {version}; write "{needed.name}{range_for(version)}"'
+            yield "dependencies", f'"{needed}" does not match {version}; write "{needed.name}{range_for(version)}"'
 
 
 def _is_ours(needed: Requirement) -> bool:

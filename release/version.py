@@ -1,6 +1,6 @@
-"""The one version of all distributions is `lossreg.__version__`, which their builds read. What follows from it is here.
+"""The common version of all distributions, `lossreg.__version__`, and the version ranges that must match it.
 
-python -m release.version          print it, and which ranges do not go with it
+python -m release.version          print it, and the ranges that do not match
 python -m release.version 0.2.0    set it, and the ranges
 """
 
@@ -16,7 +16,7 @@ from packaging.version import InvalidVersion, Version
 from release.distribution import ROOT
 
 SOURCE = "lossreg/__init__.py"
-# Where a dependency on one of ours is written.
+# The files that contain a dependency on one of our distributions.
 RANGED = (
     "plugins/*/pyproject.toml",
     "examples/*/pyproject.toml",
@@ -28,7 +28,7 @@ _DEPENDENCY = re.compile(r'"(lossreg(?:-[a-z]+)*)([<>=!~][^"]*)"')
 
 
 def version_in(source: str) -> str:
-    """The version that lossreg's `__init__.py` says."""
+    """Return the version in the text of lossreg's `__init__.py`."""
     found = _VERSION.search(source)
     if found is None:
         raise SystemExit(f'{SOURCE} has no line __version__ = "…"; write one')
@@ -36,12 +36,12 @@ def version_in(source: str) -> str:
 
 
 def current() -> str:
-    """The version of this checkout."""
+    """Return the version of this checkout."""
     return version_in((ROOT / SOURCE).read_text())
 
 
 def range_for(version: str) -> str:
-    """What a plugin of this version depends on: the same minor version before 1.0, the same major one after."""
+    """Return a plugin's range for lossreg: the same minor version before 1.0, the same major version after."""
     parsed = Version(version)
     lowest = version if parsed.is_prerelease else f"{parsed.major}.{parsed.minor}"
     above = f"{parsed.major + 1}" if parsed.major else f"0.{parsed.minor + 1}"
@@ -49,44 +49,44 @@ def range_for(version: str) -> str:
 
 
 def wrong_ranges(text: str, version: str) -> list[str]:
-    """The dependencies on ours in a project file that do not go with the version, as they are written."""
+    """Return the dependencies on our distributions in a project file that do not match the version, as written."""
     return [found[0] for found in _DEPENDENCY.finditer(text) if found[2] != range_for(version)]
 
 
 def with_version(source: str, version: str) -> str:
-    """lossreg's `__init__.py` of another version."""
+    """Return the text of lossreg's `__init__.py` with another version."""
     return _VERSION.sub(rf"\g<1>{version}\g<3>", source)
 
 
 def with_ranges(text: str, version: str) -> str:
-    """A project file whose dependencies on ours go with the version."""
+    """Return the text of a project file with the ranges that match the version."""
     return _DEPENDENCY.sub(rf'"\g<1>{range_for(version)}"', text)
 
 
 def complaints(version: str) -> list[str]:
-    """What is wrong with the version of this checkout, and with the ranges in it."""
+    """List the problems of this checkout's version and of the ranges in it."""
     found = []
     try:
         if str(Version(version)) != version:
             found.append(f"{SOURCE}: __version__ is {version!r}; write {str(Version(version))!r}")
     except InvalidVersion:
-        return [f"{SOURCE}: __version__ is {version!r}, which is no version; write one such as '0.2.0'"]
+        return [f"{SOURCE}: __version__ is {version!r}, which is not a valid version; write one such as '0.2.0'"]
     for path in _ranged():
         for wrong in wrong_ranges(path.read_text(), version):
-            where, mend = path.relative_to(ROOT), f"python -m release.version {version}"
-            found.append(f"{where}: {wrong} does not go with {version}; write {range_for(version)}, or run `{mend}`")
+            where, remedy = path.relative_to(ROOT), f"python -m release.version {version}"
+            found.append(f"{where}: {wrong} does not match {version}; write {range_for(version)}, or run `{remedy}`")
     return found
 
 
 def tag_complaints(tag: str | None, version: str) -> list[str]:
-    """What is wrong with the tag that is to be published, if there is one."""
+    """List the problems of the tag that is to be published, if there is one."""
     if tag in (None, f"v{version}"):
         return []
-    return [f"the tag {tag} is not that of {version}; tag v{version}, or set the version: python -m release.version"]
+    return [f"the tag {tag} does not match {version}; use v{version}, or set the version: python -m release.version"]
 
 
 def set_to(version: str) -> None:
-    """Write the version, and the ranges that follow from it."""
+    """Write the version, and the ranges that match it."""
     for path in [ROOT / SOURCE, *_ranged()]:
         before = path.read_text()
         after = with_version(before, version) if path == ROOT / SOURCE else with_ranges(before, version)
@@ -94,7 +94,7 @@ def set_to(version: str) -> None:
             path.write_text(after)
             print(f"wrote {path.relative_to(ROOT)}")
     print(f"now write the entry '## {version}, unreleased' of CHANGELOG.md, and run `make -B setup`:")
-    print("what is installed here says the old version until then")
+    print("until then the installed packages have the old version")
 
 
 def _ranged() -> Iterator[Path]:
@@ -103,7 +103,7 @@ def _ranged() -> Iterator[Path]:
 
 
 def main(arguments: list[str]) -> int:
-    """Print or set the version; 1 where something does not go with it."""
+    """Print or set the version; return 1 if something does not match it."""
     if len(arguments) > 1 or (arguments and arguments[0].startswith("-")):
         print(__doc__)
         return 2
@@ -111,7 +111,7 @@ def main(arguments: list[str]) -> int:
         try:
             set_to(str(Version(arguments[0])))
         except InvalidVersion:
-            print(f"{arguments[0]!r} is no version; give one such as 0.2.0", file=sys.stderr)
+            print(f"{arguments[0]!r} is not a valid version; give one such as 0.2.0", file=sys.stderr)
             return 2
     version = current()
     print(version)

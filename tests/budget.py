@@ -1,4 +1,4 @@
-"""How long properties are searched: a little by `make test`, longer by `make test-all`."""
+"""The number of examples per property: few in `make test`, more in `make test-all`."""
 
 import os
 
@@ -6,5 +6,5 @@ LONGER = os.environ.get("LOSSREG_SEARCH") == "long"
 
 
 def examples(few: int, many: int) -> int:
-    """Return how many examples Hypothesis draws."""
+    """Return the number of examples that Hypothesis draws."""
     return many if LONGER else few

@@ -1,4 +1,4 @@
-"""Hypothesis strategies: valid configs, made from the parameters' schemas, configs that are nearly valid, and junk."""
+"""Hypothesis strategies: valid configs from the parameters' schemas, nearly valid configs, and junk."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import lossreg
 from lossreg.config.resolution import parameters
 
-# JSON Schema calls 1.0 an integer, validate does not: the one intended difference. So no whole floats here.
+# For JSON Schema 1.0 is an integer, for validate it is not: the one intended difference. So no whole floats here.
 junk_leaves = st.one_of(
     st.none(),
     st.booleans(),
@@ -28,7 +28,7 @@ junk = st.recursive(
 
 
 def values(schema, depth):
-    """Values that a parameter's schema allows."""
+    """Draw values that a parameter's schema allows."""
     if "$ref" in schema:
         return terms(schema, depth) if "properties" in schema else valid(depth - 1)
     if "anyOf" in schema:
@@ -49,7 +49,7 @@ def values(schema, depth):
         first, last = math.ceil(low) + (above and low == int(low)), math.floor(high) - (below and high == int(high))
         return real | st.integers(first, last) if first <= last else real
     if kind == "object":
-        # Which keys mean something, only the constructor knows; the validator sees names and numbers.
+        # Only the constructor checks the meaning of keys; the validator checks names and numbers.
         return st.dictionaries(keys, values(schema["additionalProperties"], depth), max_size=3)
     if kind == "integer":
         return st.integers(schema.get("minimum", -(10**9)), schema.get("maximum", 10**9))
@@ -58,7 +58,7 @@ def values(schema, depth):
 
 @st.composite
 def terms(draw, schema, depth):
-    """A nested config with keys beside name and params, or without."""
+    """Draw a nested config, with or without further keys next to name and params."""
     config = draw(valid(depth - 1))
     config = {"name": config} if isinstance(config, str) else config
     for key, part in schema["properties"].items():
@@ -69,7 +69,7 @@ def terms(draw, schema, depth):
 
 @st.composite
 def valid(draw, depth=2, extra=True):
-    """A valid config, complete or not, under any of a loss's names."""
+    """Draw a valid config, complete or not, under any of a loss's names."""
     entries = [
         entry
         for entry in lossreg.losses.entries()
@@ -92,7 +92,7 @@ def valid(draw, depth=2, extra=True):
 
 
 def places(value, path=()):
-    """Where something can be changed, the whole included."""
+    """Return the paths of all values in a config, its own empty path included."""
     found = [path]
     if isinstance(value, (dict, list)):
         for key in value if isinstance(value, dict) else range(len(value)):
@@ -102,7 +102,7 @@ def places(value, path=()):
 
 @st.composite
 def mutated(draw):
-    """A valid config with one thing replaced, removed, added or renamed."""
+    """Draw a valid config with one value replaced, removed, added or renamed."""
     config = copy.deepcopy(draw(valid()))
     path = draw(st.sampled_from(places(config)))
     if not path:

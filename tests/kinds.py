@@ -1,4 +1,4 @@
-"""Kinds of annotations a constructor may have: what each is as JSON Schema, and what it takes."""
+"""Kinds of annotations in constructors: their JSON Schema, and values that they accept and refuse."""
 
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
@@ -8,7 +8,7 @@ from pydantic import Field
 
 if find_spec("torch"):
     from torch.nn import Module
-else:  # lossreg tells nn.Module by its name alone, and these kinds are tested on Pythons without torch as well
+else:  # lossreg recognises nn.Module by its name alone, and these kinds are tested on Pythons without torch too
     Module = type("Module", (), {"__module__": "torch.nn.modules.module"})
 
 
@@ -20,7 +20,7 @@ class Term(TypedDict):
 
 REF = {"$ref": "#/$defs/loss"}
 NULL = {"type": "null"}
-# Annotation, its schema, values it takes (as they come out), values it does not take.
+# Annotation, its schema, accepted values (as they are returned), refused values.
 KINDS: list[tuple[Any, Any, list, list]] = [
     (float, {"type": "number"}, [1.5, 2, -1e-9], ["1", True, None, [1.0]]),
     (int, {"type": "integer"}, [0, -5], [1.5, "1", True, None]),

@@ -1,10 +1,11 @@
-"""Break chosen places of the code, one at a time, and see which test notices. Run by hand; the list is mutants.toml.
+"""Mutation tests: break chosen places of the code, one at a time, and find the test that notices. Run by hand.
 
-    .venv/bin/python tests/mutants.py                            all of them; exit code 1 if one is not noticed
-    .venv/bin/python tests/mutants.py --only dice-smooth         some of them
-    .venv/bin/python tests/mutants.py --table docs/testing.md    all, and put the outcomes into that page
+    .venv/bin/python tests/mutants.py                            all mutants; exit code 1 if one is not noticed
+    .venv/bin/python tests/mutants.py --only dice-smooth         some mutants
+    .venv/bin/python tests/mutants.py --table docs/testing.md    all, and write the outcomes to that page
 
-The checkout stays as it is: its tracked files are copied to a temporary folder, and broken and tested there.
+The list is mutants.toml. The checkout is not changed: its tracked files are copied to a temporary folder, and
+broken and tested there.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ BEGIN, END = "<!-- written by tests/mutants.py -->", "<!-- end -->"
 AT_ONCE = 2
 PATIENCE = 1800  # seconds
 PACKAGES = ("lossreg", "lossreg_segmentation", "lossreg_sam")
-DEFAULT = ("-m", "not tools")  # what `make test` runs
-# What the conformance kit is told of our losses. pytest reads the conftest.py of what it is given, and no other.
+DEFAULT = ("-m", "not tools")  # the tests of `make test`
+# The conformance kit's cases for our losses. pytest only reads the conftest.py files of its arguments.
 CASES = ("plugins/lossreg-segmentation/tests/conftest.py", "plugins/lossreg-sam/tests/conftest.py")
 
 _FAILED = re.compile(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", re.MULTILINE)
@@ -41,12 +42,12 @@ _FAILED = re.compile(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Mutant:
-    """One mistake: in a file, `old` occurs once, and becomes `new`.
+    """One mistake: `old`, which occurs once in a file, becomes `new`.
 
     Args:
-        harm: what a user would suffer.
+        harm: the harm to a user.
         tests: files, or checks of the conformance kit; one must fail.
-        tools: whether these start processes or compilers, so that `make test-all` runs them and `make test` does not.
+        tools: True if they start processes or compilers, so that only `make test-all` runs them.
     """
 
     name: str
@@ -59,31 +60,31 @@ class Mutant:
 
     @property
     def selection(self) -> tuple[str, ...]:
-        """The tests as arguments of pytest."""
+        """Return the tests as arguments of pytest."""
         cases = CASES if any(test.startswith("pyproject.toml::") for test in self.tests) else ()
         return (*self.tests, *cases, *(() if self.tools else DEFAULT))
 
 
 class Outcome(NamedTuple):
-    """What tests said. failed: the first that did, empty for none. trouble: why they tell nothing, if they do not."""
+    """The outcome of tests. failed: the first failed test or empty. trouble: why there is no outcome, or empty."""
 
     seconds: float
     failed: str = ""
     trouble: str = ""
 
     @property
-    def told(self) -> str:
-        """In a line."""
+    def summary(self) -> str:
+        """Return the outcome in a line."""
         return f"failed {self.failed}" if self.failed else self.trouble or "all pass"
 
 
 def mutants() -> list[Mutant]:
-    """All of the list."""
+    """Read the list."""
     return [Mutant(**fields) for fields in tomllib.loads(LIST.read_text(encoding="utf-8"))["mutant"]]
 
 
 def misfits(listed: Iterable[Mutant]) -> list[str]:
-    """Those that fit the code no longer, each with the reason."""
+    """List the mutants that no longer fit the code, each with the reason."""
     found = []
     for one in listed:
         path = ROOT / one.file
@@ -96,18 +97,18 @@ def misfits(listed: Iterable[Mutant]) -> list[str]:
 
 
 class Copy:
-    """The tracked files, in a folder where they may be broken."""
+    """A copy of the tracked files, in a folder where they may be broken."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
         for name in listed.stdout.rstrip("\0").split("\0"):
-            if (ROOT / name).is_file():  # not one that is about to be deleted
+            if (ROOT / name).is_file():  # unless it is about to be deleted
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, folder / name)
         places = [folder, *(path.parent for path in folder.glob("plugins/*/pyproject.toml"))]
         self.environment = os.environ | {
-            "PYTHONPATH": os.pathsep.join(map(str, places)),  # comes before what is installed, editable or not
+            "PYTHONPATH": os.pathsep.join(map(str, places)),  # precedes installed packages, also editable ones
             "PYTHONDONTWRITEBYTECODE": "1",
             "OMP_NUM_THREADS": "1",
         }
@@ -115,15 +116,15 @@ class Copy:
         files = self._python("-c", code).stdout.split()
         print("imported are", *files, flush=True)
         if len(files) < len(PACKAGES) or not all(folder in Path(file).parents for file in files):
-            raise RuntimeError(f"not all of {PACKAGES} are imported from {folder}, so its tests would tell nothing")
+            raise RuntimeError(f"not all of {PACKAGES} are imported from {folder}, so its tests would prove nothing")
 
     def tested(self, selection: Iterable[str], kernels: str = "sound") -> Outcome:
-        """Run tests until one fails. `kernels` names the place for what Numba compiles."""
+        """Run tests until one fails. `kernels` names the folder for kernels that Numba compiles."""
         start = time.monotonic()
         try:
             run = self._python("-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *selection, kernels=kernels)
         except subprocess.TimeoutExpired:
-            return Outcome(PATIENCE, trouble=f"no end after {PATIENCE} s")
+            return Outcome(PATIENCE, trouble=f"still running after {PATIENCE} s")
         seconds, failed = time.monotonic() - start, _FAILED.search(run.stdout)
         if run.returncode == 0 or failed:
             return Outcome(seconds, failed[1] if failed else "")
@@ -131,7 +132,7 @@ class Copy:
 
     @contextmanager
     def broken(self, mutant: Mutant) -> Iterator[None]:
-        """With this mistake inside."""
+        """Make the mistake for the duration of a block."""
         path = self.folder / mutant.file
         sound = path.read_text(encoding="utf-8")
         path.write_text(sound.replace(mutant.old, mutant.new), encoding="utf-8")
@@ -157,29 +158,29 @@ def begin(scratch: str) -> None:
 
 
 def passing(selection: tuple[str, ...]) -> Outcome:
-    """What tests say without any mistake, since those that fail anyway notice nothing."""
+    """Run tests without any mistake, because tests that fail anyway prove nothing."""
     found: Outcome = _own.copy.tested(selection)
-    print(f"without mistakes: {found.told} ({found.seconds:.0f} s): {' '.join(selection)}", flush=True)
+    print(f"without mistakes: {found.summary} ({found.seconds:.0f} s): {' '.join(selection)}", flush=True)
     return found
 
 
 def judged(mutant: Mutant, sound: Outcome, *, whole: bool) -> Outcome:
-    """What the tests say of a mutant, if they pass without it; with `whole`, all tests where the expected ones pass."""
+    """Test a mutant with its tests, if they pass without it; with `whole`, with all tests if its own still pass."""
     copy: Copy = _own.copy
-    found = Outcome(0, trouble=f"they fail without it: {sound.told}")
+    found = Outcome(0, trouble=f"they fail without it: {sound.summary}")
     if not sound.failed and not sound.trouble:
-        # Numba looks whether a kernel's own file has changed, and not at what that imports.
+        # Numba checks for changes in a kernel's own file, but not in the files that it imports.
         kernels = mutant.name if "numba" in mutant.file else "sound"
         with copy.broken(mutant):
             found = copy.tested(mutant.selection, kernels)
             if whole and not found.failed:
                 found = copy.tested(DEFAULT, kernels)
-    print(f"{mutant.name}: {found.told} ({found.seconds:.0f} s)", flush=True)
+    print(f"{mutant.name}: {found.summary} ({found.seconds:.0f} s)", flush=True)
     return found
 
 
 def outcomes(chosen: list[Mutant], *, whole: bool) -> list[Outcome]:
-    """What the tests say of each."""
+    """Return the outcome of each mutant."""
     with (
         tempfile.TemporaryDirectory(prefix="mutants-") as scratch,
         ThreadPoolExecutor(AT_ONCE, initializer=begin, initargs=(scratch,)) as pool,
@@ -190,7 +191,7 @@ def outcomes(chosen: list[Mutant], *, whole: bool) -> list[Outcome]:
 
 
 def table(found: Iterable[tuple[Mutant, Outcome]]) -> str:
-    """The outcomes, in Markdown."""
+    """Return the outcomes as a table in Markdown."""
     lines = ["| mistake | file | what a user would suffer | noticed by | s |", "|---|---|---|---|--:|"]
     for mutant, outcome in found:
         noticed = f"`{outcome.failed}`" if outcome.failed else "**no test**"
@@ -201,7 +202,7 @@ def table(found: Iterable[tuple[Mutant, Outcome]]) -> str:
 
 
 def put(page: Path, lines: str) -> None:
-    """Replace what stands between the marks of a page."""
+    """Replace the text between the marks of a page."""
     before, begin, rest = page.read_text(encoding="utf-8").partition(BEGIN)
     _, end, after = rest.partition(END)
     if not end:
@@ -210,21 +211,21 @@ def put(page: Path, lines: str) -> None:
 
 
 def main() -> None:
-    """Read the arguments, look whether every mutant fits, and judge those that are asked for."""
+    """Read the arguments, check that every mutant fits, and judge the selected ones."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="these alone")
-    parser.add_argument("--list", action="store_true", help="print what there is, and run nothing")
-    parser.add_argument("--whole", action="store_true", help="run all tests where the expected ones do not notice")
-    parser.add_argument("--table", type=Path, metavar="PAGE", help="put the outcomes between the marks of this page")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="only these mutants")
+    parser.add_argument("--list", action="store_true", help="print the mutants, and run nothing")
+    parser.add_argument("--whole", action="store_true", help="run all tests if the expected ones do not fail")
+    parser.add_argument("--table", type=Path, metavar="PAGE", help="write the outcomes between the marks of this page")
     given = parser.parse_args()
     every = mutants()
     if wrong := misfits(every):
-        sys.exit("\n".join([f"mend {LIST.name}:", *wrong]))
+        sys.exit("\n".join([f"{LIST.name} does not fit the code:", *wrong]))
     if unknown := {*(given.only or ())} - {one.name for one in every}:
         parser.error(f"no mutant is called {', '.join(sorted(unknown))}; see --list")
     chosen = [one for one in every if given.only is None or one.name in given.only]
     if given.only and given.table:
-        parser.error("--table is for all of them: leave --only out")
+        parser.error("--table needs all mutants: remove --only")
     if given.list:
         print(*(f"{one.name}: {one.harm}" for one in chosen), sep="\n")
         return

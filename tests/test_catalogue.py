@@ -35,8 +35,8 @@ def test_every_tag_of_the_table_is_on_some_loss():
 
 @in_checkout
 @each_loss
-def test_tags_are_of_the_table_and_say_the_family(entry):
-    """A composite takes what its terms take: only it may have no input."""
+def test_tags_are_of_the_table_and_name_the_family(entry):
+    """Only a composite may have no input tag, because its terms decide on the input."""
     kinds = [vocabulary()[tag] for tag in entry.tags]
     assert "family" in kinds
     assert "input" in kinds or "composite" in entry.tags
@@ -44,7 +44,7 @@ def test_tags_are_of_the_table_and_say_the_family(entry):
 
 @each_loss
 def test_tags_name_the_tasks_of_the_contract(entry):
-    """A composite whose task is that of its terms names none, lest every search for a task find it."""
+    """A composite with the task of its terms has no task tag, so that not every search for a task finds it."""
     tasks = {"binary", "multilabel", "multiclass"}
     if entry.metadata["contract"]["target"] != "as the terms":
         assert entry.tags & tasks == set(entry.metadata["contract"]["tasks"]) & tasks
@@ -71,7 +71,7 @@ def test_a_summary_is_one_sentence_that_fits_a_line(entry):
         ("composite & learnable", {"uncertainty_weighting"}, {"weighted_sum"}),
     ],
 )
-def test_find_gives_what_the_tags_say(expression, some, none):
+def test_find_follows_the_tags(expression, some, none):
     found = set(losses.find(expression))
     assert some <= found
     assert not none & found
@@ -80,7 +80,7 @@ def test_find_gives_what_the_tags_say(expression, some, none):
 @in_checkout
 @pytest.mark.parametrize("script, page", [("catalogue", "losses.md"), ("families", "providers.md")])
 def test_the_pages_list_them_as_they_are(script, page):
-    """The tables of first-party losses, and of the families that several libraries have."""
+    """The tables of first-party losses, and of the families that several libraries share."""
     spec = importlib.util.spec_from_file_location(script, DOCS / f"{script}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -89,7 +89,7 @@ def test_the_pages_list_them_as_they_are(script, page):
 
 @each_loss
 def test_docstrings_follow_the_template(entry, torch):
-    """What it computes, the formula, then shapes, errors, numerics and source, in this order."""
+    """Summary, formula, then shapes, errors, numerics and source, in this order."""
     text = inspect.getdoc(losses.get(entry.full_name))
     formula = re.search(r"^    \S.*=.*$", text, re.MULTILINE)
     headings = [text.find(f"\n{heading}:") for heading in ("Shapes", "Raises", "Numerics", "Source")]

@@ -1,4 +1,4 @@
-"""Every block of the documentation runs, and prints what the text says it prints."""
+"""Every code block of the documentation runs, and prints the text block that follows it."""
 
 import contextlib
 import io
@@ -24,16 +24,16 @@ BLOCK = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
 
 @pytest.mark.skipif(not PAGES, reason="the documentation lies in the checkout, and only the tests are here")
 def test_there_is_documentation():
-    """README, guide and the plugins' pages are all found."""
+    """README, guide and the plugins' pages are found."""
     assert len(PAGES) >= 4
 
 
 # Over 10 s for conformance.md, which runs the kit: its kernels are compiled.
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_the_blocks_of_a_page_run(page, tmp_path, monkeypatch):
-    """Python blocks run in order in one namespace; a text block is what the one before it printed."""
+    """Python blocks run in order in one namespace; a text block equals the output of the block before it."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(hooks, "_complete", None)  # a page may add to them
+    monkeypatch.setattr(hooks, "_complete", None)  # a page may register hooks
     namespace: dict = {"__name__": "acme_losses"}
     printed = ""
     with lossreg.losses.scope():

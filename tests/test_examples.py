@@ -1,4 +1,4 @@
-"""The demo, run as `make demo` runs it, for one epoch."""
+"""The demo, run like `make demo`, for one epoch."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The list of mutants fits the code. Whether they are noticed takes minutes: `python tests/mutants.py`."""
+"""The list of mutants fits the code. To test that they are noticed takes minutes: `python tests/mutants.py`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MUTANT = Mutant(
 
 
 def test_every_mutant_fits():
-    """Its text occurs once in its file, and its tests are there. Mend tests/mutants.toml with what moves the code."""
+    """Its text occurs once in its file, and its tests exist. Update tests/mutants.toml with the code."""
     assert misfits(mutants()) == []
 
 
@@ -44,7 +44,7 @@ def test_what_does_not_fit_is_named(change, message):
 
 
 def test_each_has_a_row_in_the_page():
-    """Else run `python tests/mutants.py --table docs/testing.md`."""
+    """If not, run `python tests/mutants.py --table docs/testing.md`."""
     names = [one.name for one in mutants()]
     assert len({*names}) == len(names)
     _, _, rows = PAGE.read_text().partition(BEGIN)
@@ -53,7 +53,7 @@ def test_each_has_a_row_in_the_page():
 
 
 def test_the_table_goes_between_the_marks(tmp_path):
-    """Whatever stood there; a page without them is refused."""
+    """Old text is replaced; a page without marks is refused."""
     page = tmp_path / "page.md"
     page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
     put(

@@ -1,4 +1,4 @@
-"""What the check of a release says of metadata and archives: each of its messages."""
+"""The check of a release for metadata and archives: each of its messages."""
 
 from pathlib import Path
 
@@ -53,7 +53,7 @@ def problems(text):
 
 
 def test_complete_metadata_is_right():
-    """So each test below is about its one change."""
+    """So each test below depends on its one change alone."""
     assert problems(GOOD) == []
 
 
@@ -89,13 +89,13 @@ def test_complete_metadata_is_right():
         (
             "lossreg<0.2,>=0.1",
             "lossreg",
-            'dependencies: "lossreg" does not go with 0.1.0; write "lossreg>=0.1,<0.2"',
+            'dependencies: "lossreg" does not match 0.1.0; write "lossreg>=0.1,<0.2"',
         ),
         ("lossreg-segmentation<0.2,>=0.1", "lossreg-segmentation<0.3,>=0.2", 'write "lossreg-segmentation>=0.1,<0.2"'),
     ],
 )
 def test_what_is_missing_is_named_with_what_to_write(line, instead, message):
-    """File and field first; nothing else is complained of."""
+    """File and field first; there is no other complaint."""
     assert line in GOOD
     (found,) = problems(GOOD.replace(line, instead))
     assert found.startswith(f"{FILE}: ")
@@ -109,7 +109,7 @@ def test_metadata_that_no_index_would_take():
 
 
 def test_an_extra_may_ask_for_the_distribution_itself():
-    """`lossreg[dev]` has no range: it is the same wheel."""
+    """`lossreg[dev]` needs no range: it is the same wheel."""
     own = GOOD.replace("Name: lossreg-sam", "Name: lossreg") + ""
     own = own.replace(
         "Requires-Dist: lossreg<0.2,>=0.1", 'Provides-Extra: all\nRequires-Dist: lossreg[plot]; extra == "all"'
@@ -131,18 +131,22 @@ INFO = {"acme-0.1.0.dist-info/METADATA", "acme-0.1.0.dist-info/licenses/LICENSE"
         (PACKAGE - {"acme/lossreg.json"}, PACKAGE, "acme/lossreg.json is not in the wheel; commit it"),
         (PACKAGE, PACKAGE - {"acme/dice.py"}, "acme/dice.py is in the wheel and is not committed; commit it, or"),
         (PACKAGE | {"notes.txt"}, PACKAGE, "notes.txt is in the wheel and is not committed"),
-        (PACKAGE - {"acme/dice.py"}, PACKAGE, "acme/dice.py is committed and is not in the wheel; it lies outside"),
-        (PACKAGE | {"acme/tests/a.py"}, PACKAGE | {"acme/tests/a.py"}, "acme/tests/a.py is in the wheel; tests lie"),
-        (PACKAGE | {"acme/conftest.py"}, PACKAGE | {"acme/conftest.py"}, "acme/conftest.py is in the wheel; tests lie"),
+        (PACKAGE - {"acme/dice.py"}, PACKAGE, "acme/dice.py is committed and is not in the wheel; let [tool"),
+        (PACKAGE | {"acme/tests/a.py"}, PACKAGE | {"acme/tests/a.py"}, "acme/tests/a.py is in the wheel; move tests"),
+        (
+            PACKAGE | {"acme/conftest.py"},
+            PACKAGE | {"acme/conftest.py"},
+            "acme/conftest.py is in the wheel; move tests",
+        ),
         (
             PACKAGE | {"acme/test_a.py"},
             PACKAGE | {"acme/test_a.py"},
-            "acme/test_a.py is in the wheel; tests lie beside",
+            "acme/test_a.py is in the wheel; move tests beside",
         ),
     ],
 )
 def test_a_wheel_holds_the_package_as_it_is_committed(held, committed, message):
-    """With its licence; no tests, and nothing that is in nobody's history."""
+    """With its licence, without tests, and without uncommitted files."""
     found = contents.wheel_complaints(held | INFO, "acme", committed, FILE)
     assert found == ([] if message is None else found[:1])
     for complaint in found:
@@ -150,25 +154,25 @@ def test_a_wheel_holds_the_package_as_it_is_committed(held, committed, message):
 
 
 def test_a_wheel_has_its_licence():
-    """Where the standard puts it."""
+    """At the path of the standard."""
     (found,) = contents.wheel_complaints(PACKAGE, "acme", PACKAGE, FILE)
     assert found == f'{FILE}: LICENSE is not in the wheel; write license-files = ["LICENSE"]'
 
 
 @pytest.mark.parametrize("missing", ["pyproject.toml", "README.md", "LICENSE", "PKG-INFO", "acme/dice.py"])
 def test_an_sdist_has_what_builds_the_wheel(missing):
-    """The package, and what its metadata is made from."""
+    """The package, and the files for its metadata."""
     whole = {*PACKAGE, "pyproject.toml", "README.md", "LICENSE", "PKG-INFO", "tests/test_dice.py"}
     assert contents.sdist_complaints(whole, PACKAGE, FILE) == []
     (found,) = contents.sdist_complaints(whole - {missing}, PACKAGE, FILE)
     assert found.startswith(f"{FILE}: {missing} is not in the sdist, which must build the wheel; let [tool.hatch")
 
 
-# ---- what is published
+# ---- distributions
 
 
 def test_lossreg_and_every_folder_of_plugins_are_published():
-    """Lossreg first, which the others need."""
+    """Lossreg is first, because the others need it."""
     first, *plugins = ours()
     assert (first.name, first.package, first.project_file) == ("lossreg", "lossreg", "pyproject.toml")
     assert len(plugins) == 10
@@ -178,6 +182,6 @@ def test_lossreg_and_every_folder_of_plugins_are_published():
 
 
 def test_what_a_wheel_needs_from_others():
-    """Neither ours, nor what an extra or another platform asks for."""
+    """Without our distributions, and without requirements of extras or other platforms."""
     texts = ["lossreg>=0.1", "torch>=2.6", 'scipy; extra == "boundary"', 'colorama; sys_platform == "never"']
     assert [needed.name for needed in foreign(map(Requirement, texts))] == ["torch"]

@@ -1,4 +1,4 @@
-"""The workflows of CI and of a release: they call what the Makefile has, and publish without a password."""
+"""The workflows of CI and of a release: they call targets of the Makefile, and publish without a password."""
 
 import re
 import tomllib
@@ -16,13 +16,13 @@ if not WORKFLOWS.is_dir():
 
 
 def workflow(name):
-    """A workflow as data."""
+    """Read a workflow as data."""
     return yaml.safe_load((WORKFLOWS / f"{name}.yml").read_text())
 
 
 def commands(name):
-    """What the jobs of a workflow run, by job, with each value of their matrix."""
-    return {job: [*_commands(told)] for job, told in workflow(name)["jobs"].items()}
+    """Return the commands of a workflow by job, with each value of the job's matrix."""
+    return {name: [*_commands(job)] for name, job in workflow(name)["jobs"].items()}
 
 
 def _commands(job):
@@ -36,27 +36,27 @@ def _commands(job):
 
 
 def targets(lines):
-    """The targets of make in some commands; anything else is a failure."""
+    """Return the targets of make in commands; fail on any other command."""
     found = [re.fullmatch(r"make ([\w-]+)( [A-Z]+=\S.*)?", line) for line in lines]
     assert all(found), lines
     return [match[1] for match in found]
 
 
 def test_the_files_are_these():
-    """So that none goes unread below."""
+    """So that the tests below cover all files."""
     assert sorted(path.name for path in WORKFLOWS.iterdir()) == ["ci.yml", "release.yml"]
 
 
 @pytest.mark.parametrize("name", ["ci", "release"])
 def test_every_command_is_a_target_of_the_makefile(name):
-    """What CI does, anybody can do."""
+    """So everything that CI does can be repeated locally."""
     there = set(re.findall(r"(?m)^([a-z][\w-]*):", (ROOT / "Makefile").read_text()))
     called = {target for lines in commands(name).values() for target in targets(lines)}
     assert called <= there
 
 
 def test_ci_calls_every_target_that_checks():
-    """On one Python, and what needs no torch on those of the classifiers."""
+    """On one Python; the tests without torch on all Pythons of the classifiers."""
     assert commands("ci") == {
         "make": ["make setup", "make check", "make test-all", "make test-wheels", "make release-check"],
         "pythons": [f"make test-pythons PYTHONS={version}" for version in ("3.11", "3.12", "3.13")],
@@ -64,7 +64,7 @@ def test_ci_calls_every_target_that_checks():
 
 
 def test_the_pythons_of_ci_are_those_that_are_supported():
-    """By the classifiers, and by tests/pythons.py."""
+    """According to the classifiers and to tests/pythons.py."""
     classifiers = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["classifiers"]
     supported = [found[1] for each in classifiers if (found := re.search(r":: Python :: (3\.\d+)$", each))]
     assert workflow("ci")["jobs"]["pythons"]["strategy"]["matrix"]["python"] == supported
@@ -72,10 +72,10 @@ def test_the_pythons_of_ci_are_those_that_are_supported():
 
 
 def test_a_release_is_checked_with_its_tag_and_published_by_its_identity():
-    """After all of CI; the files that were checked are those that are published, attested, and no secret is read."""
-    told = workflow("release")
-    jobs = told["jobs"]
-    assert told[True] == {"push": {"tags": ["v*"]}}  # YAML reads `on` as true
+    """After all of CI; exactly the checked files are published, with attestations, and no secret is read."""
+    release = workflow("release")
+    jobs = release["jobs"]
+    assert release[True] == {"push": {"tags": ["v*"]}}  # YAML reads `on` as true
     assert jobs["ci"]["uses"] == "./.github/workflows/ci.yml"
     assert (jobs["build"]["needs"], jobs["publish"]["needs"]) == ("ci", "build")
     assert commands("release")["build"][-1] == 'make release-check ARGS="--tag $GITHUB_REF_NAME"'

@@ -1,8 +1,8 @@
-"""What a plain installation does: `python tests/wheels.py dist`, which holds the built wheels.
+"""Tests of a plain installation: `python tests/wheels.py dist`, the folder of the built wheels.
 
-lossreg, lossreg-segmentation and lossreg-sam go into an empty environment, with no extra, as the README's install line
-has it. There every warning is an error: the quickstart, each command, a generated plugin, and last the conformance kit
-over our own losses, for which pytest is added.
+lossreg, lossreg-segmentation and lossreg-sam are installed in an empty environment, without extras, like the install
+line of the README. Every warning is an error there. Tested are the quickstart, each command, a generated plugin, and,
+with pytest added, the conformance kit over our own losses.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 WHEELS = ("lossreg", "lossreg_segmentation", "lossreg_sam")
-ABSENT = ("numba", "scipy", "duckdb", "matplotlib", "triton")  # in the development environment, and not here
+ABSENT = ("numba", "scipy", "duckdb", "matplotlib", "triton")  # in the development environment, but not here
 NEED_SCIPY = ("boundary", "hausdorff_dt")  # the extra lossreg-segmentation[boundary]
 CONFIG = '{"name": "weighted_sum", "params": {"terms": [{"weight": 20, "name": "focal"}, {"name": "dice"}]}}'
 DICE = """
@@ -36,7 +36,7 @@ for dtype in (torch.bfloat16, torch.float16):
 
 
 class Plain:
-    """An environment that holds the wheels alone, and an empty folder to work in."""
+    """An environment with only the wheels and their dependencies, and an empty folder to work in."""
 
     def __init__(self, folder: Path, wheels: list[Path]) -> None:
         subprocess.run([sys._base_executable, "-m", "venv", folder / "venv"], check=True)
@@ -50,11 +50,11 @@ class Plain:
     def install(self, *what: str | Path) -> None:
         """Install with the pinned versions."""
         pip = [self.bin / "python", "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
-        environment = self.environment | {"PYTHONWARNINGS": ""}  # pip's own are pip's
+        environment = self.environment | {"PYTHONWARNINGS": ""}  # pip's own warnings are allowed
         subprocess.run([*pip, "--constraint", ROOT / "constraints.txt", *what], check=True, env=environment)
 
-    def run(self, *command: str | Path, status: int = 0, says: str = "", quiet: bool = False) -> None:
-        """Run a program; fail if it ends otherwise, warns, or does not say what it must."""
+    def run(self, *command: str | Path, status: int = 0, prints: str = "", quiet: bool = False) -> None:
+        """Run a program; fail if it exits with another status, warns, or does not print the expected text."""
         start = time.monotonic()
         program, *arguments = command
         done = subprocess.run(
@@ -65,8 +65,8 @@ class Plain:
         output = done.stdout + done.stderr
         if not quiet:
             print(*(f"    {line}" for line in output.splitlines()[-14:]), sep="\n")
-        if done.returncode != status or says not in output or "Traceback" in output or "Warning" in output:
-            sys.exit(f"{shown}: exit code {done.returncode}, expected {status}, saying {says!r}\n{output}")
+        if done.returncode != status or prints not in output or "Traceback" in output or "Warning" in output:
+            sys.exit(f"{shown}: exit code {done.returncode}, expected {status} and {prints!r}\n{output}")
 
     def python(self, code: str, **expected: str) -> None:
         """Run Python code."""
@@ -74,7 +74,7 @@ class Plain:
 
 
 def main(dist: Path) -> None:
-    """Install the wheels and try everything."""
+    """Install the wheels and run all tests."""
     wheels = [next(iter(dist.glob(f"{name}-[0-9]*.whl"))) for name in WHEELS]
     with tempfile.TemporaryDirectory() as folder:
         plain = Plain(Path(folder), wheels)
@@ -83,43 +83,45 @@ def main(dist: Path) -> None:
         shadows(plain)
         plugin(plain)
         conformance(plain)
-    print("the wheels work as they are installed")
+    print("the installed wheels work")
 
 
 def imports(plain: Plain) -> None:
-    """Only what the wheels bring is here; the quickstart runs; autocast changes nothing."""
+    """Check that only the wheels' dependencies are there, that the quickstart runs, and that autocast is ignored."""
     there = "import importlib.util as u; print([n for n in {} if u.find_spec(n)])"
-    plain.python(there.format(ABSENT), says="[]")
-    plain.python("import lossreg, sys; print(len(lossreg.losses.list()), 'torch' in sys.modules)", says="36 False")
+    plain.python(there.format(ABSENT), prints="[]")
+    plain.python("import lossreg, sys; print(len(lossreg.losses.list()), 'torch' in sys.modules)", prints="36 False")
     quickstart = (ROOT / "README.md").read_text().partition("## Quickstart")[2].partition("\n## ")[0]
     for language, code in re.findall(r"```(\w+)\n(.*?)```", quickstart, re.DOTALL):
         if language == "yaml":
             (plain.work / "train.yaml").write_text(code)
     blocks = re.findall(r"```python\n(.*?)```", quickstart, re.DOTALL)
-    plain.python("\n".join(blocks), says="did you mean 'smooth'?")
+    plain.python("\n".join(blocks), prints="did you mean 'smooth'?")
     plain.python(DICE)
 
 
 def commands(plain: Plain) -> None:
-    """Every command works, or says which extra it needs."""
-    plain.run("lossreg", "doctor", says="tiled; numba is several times faster: pip install 'lossreg-segmentation[cpu]'")
-    plain.run("lossreg", "list", says="36 losses")
+    """Check that every command works, or names the extra that it needs."""
+    plain.run(
+        "lossreg", "doctor", prints="tiled; numba is several times faster: pip install 'lossreg-segmentation[cpu]'"
+    )
+    plain.run("lossreg", "list", prints="36 losses")
     plain.run("lossreg", "list", "--tag", "sam & !mixture")
-    plain.run("lossreg", "show", "dice", says="smooth")
-    plain.run("lossreg", "why", "dice", says="segmentation")
+    plain.run("lossreg", "show", "dice", prints="smooth")
+    plain.run("lossreg", "why", "dice", prints="segmentation")
     (plain.work / "config.json").write_text(CONFIG)
-    plain.run("lossreg", "validate", "config.json", says="gamma")
-    plain.run("lossreg", "validate", "train.yaml", "--at", "training.loss", says="ignore_index")
+    plain.run("lossreg", "validate", "config.json", prints="gamma")
+    plain.run("lossreg", "validate", "train.yaml", "--at", "training.loss", prints="ignore_index")
     plain.run("lossreg", "schema", "dice", quiet=True)
     plain.run("lossreg", "stubs", quiet=True)
-    plain.run("lossreg", "manifest", "check", *WHEELS, says="lossreg_sam: up to date")
-    plain.run("lossreg", "plot", "dice", status=1, says="pip install 'lossreg[plot]'")
-    plain.run("lossreg", "check-targets", ".", status=1, says="pip install 'lossreg[targets]'")
-    plain.run("lossreg", "records", "summary", ".", status=1, says="pip install 'lossreg[records]'")
+    plain.run("lossreg", "manifest", "check", *WHEELS, prints="lossreg_sam: up to date")
+    plain.run("lossreg", "plot", "dice", status=1, prints="pip install 'lossreg[plot]'")
+    plain.run("lossreg", "check-targets", ".", status=1, prints="pip install 'lossreg[targets]'")
+    plain.run("lossreg", "records", "summary", ".", status=1, prints="pip install 'lossreg[records]'")
 
 
 def shadows(plain: Plain) -> None:
-    """A folder that is called as a package that is not here is no package."""
+    """Check that a folder with the name of a missing package is not taken for the package."""
     for name in ABSENT:
         (plain.work / name).mkdir()
     (plain.work / "train.py").write_text(DICE)
@@ -129,21 +131,21 @@ def shadows(plain: Plain) -> None:
 
 
 def plugin(plain: Plain) -> None:
-    """A generated package is installed, found, and passes its own tests."""
+    """Check that a generated package can be installed, is found, and passes its own tests."""
     plain.run("lossreg", "new-plugin", "acme-losses", quiet=True)
     plain.install("pytest", "pytest-xdist", plain.work / "acme-losses")
-    plain.run("lossreg", "show", "charbonnier", says="acme")
-    plain.run("python", "-m", "pytest", "-q", "acme-losses", says="passed")
+    plain.run("lossreg", "show", "charbonnier", prints="acme")
+    plain.run("python", "-m", "pytest", "-q", "acme-losses", prints="passed")
 
 
 def conformance(plain: Plain) -> None:
-    """Our own losses keep what they must, by what a plain installation computes with. So says the page on it."""
+    """Check our own losses with the conformance kit on a plain installation, as docs/conformance.md describes it."""
     page = (ROOT / "docs" / "conformance.md").read_text()
-    plain.python("\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL)), says="True")
+    plain.python("\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL)), prints="True")
     names = "import lossreg; print(*(e.full_name for e in lossreg.losses.entries() if e.provider != 'acme-losses'))"
     found = subprocess.run([plain.bin / "python", "-c", names], capture_output=True, text=True, check=True)
     checked = [name for name in found.stdout.split() if not name.endswith(NEED_SCIPY)]
-    print(f"not checked, for want of SciPy: {', '.join(NEED_SCIPY)}")
+    print(f"not checked, because they need SciPy: {', '.join(NEED_SCIPY)}")
     for tests in ("tests", "plugins/lossreg-segmentation/tests", "plugins/lossreg-sam/tests"):
         shutil.copytree(ROOT / tests, plain.work / "kit" / tests, ignore=shutil.ignore_patterns("test_*.py"))
     (plain.work / "kit" / "pytest.ini").write_text(
@@ -151,7 +153,7 @@ def conformance(plain: Plain) -> None:
         "testpaths = tests plugins\nfilterwarnings = error\n"
     )
     options = "-q -n 2 -p no:cacheprovider --rootdir kit -c kit/pytest.ini --lossreg kit"
-    plain.run("python", "-m", "pytest", *options.split(), says=" passed")
+    plain.run("python", "-m", "pytest", *options.split(), prints=" passed")
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""What must be seen on a GPU, in one run: `python -m gpu smoke` and `python -m gpu kernels`, from `benchmarks/`."""
+"""The checks and timings that need a GPU: `python -m gpu smoke` and `python -m gpu kernels`, from `benchmarks/`."""

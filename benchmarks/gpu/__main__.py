@@ -17,12 +17,12 @@ COMMANDS: dict[str, Callable[[], bool]] = {"smoke": smoke, "kernels": kernels, "
 
 
 def main() -> None:
-    """Run one part, and end with 1 if something in it was wrong."""
+    """Run one part; exit with 1 if a check in it failed."""
     parser = argparse.ArgumentParser(prog="python -m gpu", description="DRY=1 TRITON_INTERPRET=1: tiny, on the CPU.")
     parser.add_argument(
         "part",
         choices=COMMANDS,
-        help="smoke: every path against float64. kernels: the passes alone. once: each of them once, for a profiler",
+        help="smoke: every path against float64. kernels: the passes alone. once: each pass once, for a profiler",
     )
     part = parser.parse_args().part
     require()

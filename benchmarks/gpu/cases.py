@@ -1,4 +1,4 @@
-"""The calls that are checked and timed: which sums, over logits and targets of which shape and type."""
+"""The calls to check and time: their sums, and the shapes and types of logits and targets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DICE = ("intersection", "predicted", "actual")
 DICE_CROSS_ENTROPY = (*DICE, "valid", "cross_entropy_positive")
 SAM = (*DICE, "valid", "focal_positive", "focal_negative", "hard_intersection", "hard_union")
 
-# Of a small image: two blocks of a mask kernel and a half; and one whose rows begin at odd addresses.
+# Sizes of small images: two and a half blocks of a mask kernel, and one whose rows begin at odd addresses.
 EVEN, ODD = ((8, 12), (5, 7)) if DRY else ((64, 80), (37, 41))
 
 
@@ -33,16 +33,16 @@ class Case(NamedTuple):
 
     @property
     def activation(self) -> Activation:
-        """Tell what the kernels make probabilities with."""
+        """Return the activation for this target."""
         return "softmax" if self.target == "index" else "sigmoid"
 
     def small(self) -> Case:
-        """Return the same for two small images."""
+        """Return the same case for two small images."""
         size = ODD if self.shape[-1] % 2 else EVEN
         return self._replace(shape=(2, self.shape[1], *size))
 
     def tensors(self) -> tuple[Tensor, Tensor]:
-        """Draw logits (B, C, L) and a target with a tenth of positives, or of all classes alike."""
+        """Draw logits (B, C, L) and a target with a tenth of positives, or with all classes equally often."""
         batch, channels, height, width = self.shape
         length = height * width
         logits = (2 * torch.randn(batch, channels, length, device=DEVICE)).to(self.dtype)
@@ -52,7 +52,7 @@ class Case(NamedTuple):
         return logits, masks.to(torch.uint8)
 
     def request(self) -> Request:
-        """Describe the pass as the driver is asked for it."""
+        """Return the request of the pass for the driver."""
         return Request(self.activation, self.needs, gamma=2.0, ignore_index=None, threshold=0.0)
 
 

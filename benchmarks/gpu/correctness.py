@@ -1,4 +1,4 @@
-"""How far the kernels are from plain torch in float64."""
+"""The errors of the kernels against plain torch in float64."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from gpu.cases import Case
 from lossreg_segmentation.statistics import implementation, mask_statistics
 
 OF_SUMS = 1e-5
-# A gradient is stored in the type of the logits. Triton's interpreter cuts bfloat16 off instead of rounding it.
+# A gradient is stored in the type of the logits. Triton's interpreter truncates to bfloat16 instead of rounding.
 OF_GRADIENT = {torch.float32: 1e-5, torch.bfloat16: 1e-2}
 
 
 class Errors(NamedTuple):
-    """Relative errors: the largest of any sum's over all masks, and the gradient's."""
+    """Relative errors: the largest one of a sum over all masks, and the gradient's."""
 
     sums: float
     gradient: float
 
     def right(self, dtype: torch.dtype) -> bool:
-        """Tell whether both are rounding errors; NaN is none."""
+        """Return True if both are rounding errors; NaN is not."""
         return self.sums < OF_SUMS and self.gradient < OF_GRADIENT[dtype]
 
     def __str__(self) -> str:
@@ -49,5 +49,5 @@ def computed(name: str, case: Case, x: Tensor, t: Tensor, ignore_index: int | No
 
 
 def relative(found: Tensor, expected: Tensor) -> float:
-    """Measure the largest relative error of a row: that of its norm."""
+    """Measure the largest relative error of a row, by norms."""
     return float(((found - expected).norm(dim=1) / expected.norm(dim=1)).max())

@@ -1,4 +1,4 @@
-"""Where the kit runs: on a GPU, or dry, on the CPU in Triton's interpreter."""
+"""The device of the kit: a GPU, or for a dry run the CPU with Triton's interpreter."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DEVICE = torch.device("cpu" if DRY else "cuda")
 
 
 def require() -> None:
-    """End with what to do where the kernels cannot run as asked."""
+    """Exit with a remedy if the kernels cannot run as requested."""
     interpreted = os.environ.get("TRITON_INTERPRET") == "1"
     if DRY and not interpreted:
         sys.exit("DRY=1 runs the kernels in Triton's interpreter: set TRITON_INTERPRET=1 as well")
@@ -24,6 +24,6 @@ def require() -> None:
 
 
 def heading() -> str:
-    """Name the device and the versions."""
+    """Return the names of the device and the versions."""
     name = "dry run in Triton's interpreter" if DRY else torch.cuda.get_device_name()
     return f"{name}. {', '.join(versions())}."

@@ -1,4 +1,4 @@
-"""What a check found."""
+"""The finding of a check."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Finding(NamedTuple):
-    """One line of a report, and whether it is as it should be."""
+    """One line of a report; `right` is False for an error."""
 
     what: str
     right: bool

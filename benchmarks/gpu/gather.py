@@ -1,7 +1,7 @@
-"""Gather what a GPU run needs into one folder, to be copied to a machine that has a GPU and no network.
+"""Gather the files for a GPU run in one folder, to be copied to a machine that has a GPU and no network.
 
-The machine brings Python, torch with Triton, NumPy, SciPy and Numba. The folder brings ours as wheels, what these and
-their tests need, the peers of the benchmark, and the scripts and tests themselves.
+The machine has Python, torch with Triton, NumPy, SciPy and Numba. The folder contains our wheels, their dependencies
+and those of their tests, the peers of the benchmark, the scripts and the tests.
 """
 
 from __future__ import annotations
@@ -21,36 +21,36 @@ OURS = (".", "plugins/lossreg-segmentation", "plugins/lossreg-sam")
 SCRIPTS = ("benchmarks", "tests", "plugins/lossreg-segmentation/tests", "conftest.py", "pyproject.toml")
 TESTS_NEED = ("pytest", "pytest-xdist", "hypothesis")
 PEERS = ("monai", "kornia", "kornia_rs", "segmentation_models_pytorch")
-THERE = ("torch", "numpy")  # built for that machine's driver, and for what else it has: nothing may replace them
+THERE = ("torch", "numpy")  # built for that machine's driver and its other packages: they must not be replaced
 MANYLINUX = ("2_28", "2_27", "2_17", "2014", "1")
 
 PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check")
 
 
 def main() -> None:
-    """Make the folder anew."""
+    """Make the folder, replacing an old one."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--python", default="3.12", metavar="VERSION", help="that of the machine (default 3.12)")
+    parser.add_argument("--python", default="3.12", metavar="VERSION", help="Python of that machine (default 3.12)")
     parser.add_argument("--out", type=Path, default=ROOT / ".gpu", metavar="FOLDER", help="default .gpu")
     options = parser.parse_args()
     shutil.rmtree(options.out, ignore_errors=True)
     wheels = options.out / "wheels"
     build(wheels)
     download(wheels, options.python, [*needs(), *TESTS_NEED])
-    download(wheels, options.python, PEERS, "--no-deps")  # they need torch, and the rest is not needed for losses
+    download(wheels, options.python, PEERS, "--no-deps")  # torch is there, and their losses need no other dependency
     copy(options.out)
     files = [path for path in options.out.rglob("*") if path.is_file()]
     print(f"{options.out}: {len(files)} files, {sum(path.stat().st_size for path in files) / 1e6:.0f} MB")
 
 
 def build(wheels: Path) -> None:
-    """Build a wheel of each of ours."""
+    """Build a wheel of each of our distributions."""
     projects = [str(ROOT / project) for project in OURS]
     subprocess.run([*PIP, "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", wheels, *projects], check=True)
 
 
 def needs() -> list[str]:
-    """List what ours depend on, but each other and what is there."""
+    """List the dependencies of ours, without each other and without the packages that are there."""
     projects = [tomllib.loads((ROOT / project / "pyproject.toml").read_text())["project"] for project in OURS]
     there = {*THERE, *(project["name"] for project in projects)}
     found = {need for project in projects for need in project["dependencies"] if Requirement(need).name not in there}
@@ -68,7 +68,7 @@ def download(wheels: Path, python: str, packages: Iterable[str], *options: str) 
 
 
 def copy(out: Path) -> None:
-    """Copy scripts and tests, at the places that they have here."""
+    """Copy scripts and tests to the same relative paths."""
     for name in SCRIPTS:
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, out / name, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)

@@ -1,4 +1,4 @@
-"""The two passes apart from all else: their times, what they are made of, and the launches of a whole step."""
+"""The two passes by themselves: their times, the kernels' registers, and the launches of a whole step."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SIZED = tuple(case.small() if DRY else case for case in CASES)
 
 
 def kernels() -> bool:
-    """Print all figures, and tell whether what was timed is right."""
+    """Print all figures; return True if the timed passes are right."""
     rate = copy_rate()
     print(f"a copy moves {rate / 1e9:.2f} TB/s")
     right = True
@@ -44,7 +44,7 @@ def copy_rate() -> float:
 
 
 def passes(case: Case, rate: float) -> bool:
-    """Print the error of a case at its full size, then the time of each pass beside that of moving its bytes."""
+    """Print the error of a case at its full size, then the time of each pass and the time to move its bytes."""
     x, t = case.tensors()
     found = errors(case, x, t)
     finding = Finding(f"{case.name:24s} {found}", found.right(case.dtype))
@@ -63,7 +63,7 @@ def passes(case: Case, rate: float) -> bool:
 
 
 def times(case: Case, sets: list[Tensors]) -> dict[str, float]:
-    """Measure the milliseconds of both passes, after calls that compile them and choose how to launch."""
+    """Measure the milliseconds of both passes, after calls that compile them and choose their launches."""
     calls = pair(case)
     for call in calls.values():
         call(sets[0])
@@ -71,7 +71,7 @@ def times(case: Case, sets: list[Tensors]) -> dict[str, float]:
 
 
 def pair(case: Case) -> dict[str, Callable[[Tensors], object]]:
-    """Return both passes as the driver is called for them."""
+    """Return both passes as calls of the driver."""
     request = case.request()
     grads = torch.rand(len(case.needs), *case.shape[:2], device=DEVICE)
     return {
@@ -81,7 +81,7 @@ def pair(case: Case) -> dict[str, Callable[[Tensors], object]]:
 
 
 def registers() -> Iterator[str]:
-    """Yield warps, shared memory, registers and spills of every kernel of ours that was compiled."""
+    """Yield warps, shared memory, registers and spills of each of our compiled kernels."""
     if DRY:
         yield "registers and spills: not in a dry run, the interpreter compiles nothing"
     for kernel in kernels_of_ours():
@@ -93,14 +93,14 @@ def registers() -> Iterator[str]:
 
 
 def kernels_of_ours() -> list[Any]:
-    """Find the Triton functions in the modules that were imported, wherever they lie."""
+    """Return the Triton functions of all imported lossreg modules."""
     modules = [module for name, module in sys.modules.items() if name.startswith("lossreg")]
     functions = [x for module in modules for x in vars(module).values() if isinstance(x, triton.JITFunction)]
     return sorted({id(x): x for x in functions}.values(), key=lambda x: x.__name__)
 
 
 def once() -> bool:
-    """Run both passes of the first case once more when they have run before, for a profiler that waits for that."""
+    """Run both passes of the first case twice, the second time for a profiler."""
     calls, tensors = pair(SIZED[0]), SIZED[0].tensors()
     for call in calls.values():
         call(tensors)

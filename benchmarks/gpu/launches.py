@@ -1,4 +1,4 @@
-"""Where the time of a whole step goes: how many launches there are, and how long each kernel takes."""
+"""The launches of a whole step: their number, and the time of each kernel."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def launches() -> Iterator[str]:
 
 
 def launches_of(row: Row) -> Iterator[str]:
-    """Yield what a step of a row consists of."""
+    """Yield the kernels of a step of a row."""
     loss, work = lossreg.build(row.config), make_work(row, DEVICE)
     for _ in range(3):
         run(loss, work)
@@ -40,7 +40,7 @@ def launches_of(row: Row) -> Iterator[str]:
 
 
 def described(what: str, events: Iterable[Any]) -> Iterator[str]:
-    """Yield one line for the step, and one for each of its longest kernels."""
+    """Yield a line for the step, and a line for each of its longest kernels."""
     found = sorted(filter(on_device, events), key=lambda event: -event.self_device_time_total)
     time = sum(event.self_device_time_total for event in found) / STEPS
     count = sum(event.count for event in found) / STEPS
@@ -50,5 +50,5 @@ def described(what: str, events: Iterable[Any]) -> Iterator[str]:
 
 
 def on_device(event: Any) -> bool:
-    """Tell a kernel, copy or fill from the operator that launched it, which the profiler gives the same time again."""
+    """Return True for a kernel, copy or fill; the profiler lists the same time again for the launching operator."""
     return event.device_type != DeviceType.CPU and not event.is_user_annotation

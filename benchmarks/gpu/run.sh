@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # On a machine with a GPU, from the folder that gather.py has made:  OUT=results bash benchmarks/gpu/run.sh
-# Everything it prints about the GPU stands in $OUT/gpu.md, step by step, however the run ends; within $BUDGET seconds.
+# The results of each step are written to $OUT/gpu.md, also if a later step fails; the run ends within $BUDGET seconds.
 # DRY=1 tries all of it on a CPU: tiny tensors in Triton's interpreter, tests collected and not run, no row timed.
 set -uo pipefail
 cd "$(dirname "$0")/../.."
@@ -15,13 +15,13 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 mkdir -p "$OUT"
 export PYTHONUNBUFFERED=1 PYTHONPATH=$scratch/site:$PWD/benchmarks OMP_NUM_THREADS=${OMP_NUM_THREADS:-4}
-# Kernels that one step has compiled are there for the next.
+# Later steps reuse the kernels that an earlier step compiled.
 export TRITON_CACHE_DIR=$scratch/triton TORCHINDUCTOR_CACHE_DIR=$scratch/inductor
 [ -z "$dry" ] || export TRITON_INTERPRET=1
 
 left() { echo $((budget - SECONDS)); }
 
-# within SECONDS COMMAND...: run it, for so long at most and never past the budget; what it prints goes on the page.
+# within SECONDS COMMAND...: run it with this time limit and the budget's; write its output to the page.
 within() {
     local limit=$1
     shift
@@ -33,26 +33,26 @@ within() {
     timeout -k 5 "$limit" "$@" | tee -a "$page"
 }
 
-# step TITLE SECONDS COMMAND...: the same under a heading, as it stands.
+# step TITLE SECONDS COMMAND...: the same, with a heading, as a block of text.
 step() {
     echo "=== $1, after $SECONDS s"
     printf '\n# %s\n\n```text\n' "$1" >> "$page"
     within "${@:2}" 2>&1
     local status=$?
-    say_if_failed "$status"
+    report_failure "$status"
     printf '```\n' >> "$page"
     return "$status"
 }
 
-# tables TITLE SECONDS COMMAND...: the same for what prints a heading of its own; what compilers say stays off the page.
+# tables TITLE SECONDS COMMAND...: the same for a command that prints its own headings, without the standard error.
 tables() {
     echo "=== $1, after $SECONDS s"
     echo >> "$page"
     within "${@:2}"
-    say_if_failed "$?"
+    report_failure "$?"
 }
 
-say_if_failed() {
+report_failure() {
     if [ "$1" -ne 0 ]; then
         echo "exit status $1 (124: out of time)" | tee -a "$page"
         failed=1
@@ -67,10 +67,10 @@ if [ -z "$dry" ]; then
     step "Machine" 20 nvidia-smi --query-gpu=name,driver_version,clocks.sm,clocks.mem,memory.total --format=csv,noheader
 fi
 
-# What is broken costs a minute, and not the whole run.
+# A broken kernel costs a minute, not the whole run.
 step "Smoke" 120 "$python" -m gpu smoke || exit 2
 
-# Other versions may warn of other things than those that the tests know: no error here.
+# Other versions may give other warnings than the tests allow: here they are not errors.
 options=(-q -n 6 -p no:cacheprovider --disable-warnings -o filterwarnings=default -o addopts=--import-mode=importlib)
 segmentation=plugins/lossreg-segmentation/tests
 tests=(

@@ -1,4 +1,4 @@
-"""Whether every path works on the device: what comes before anything is timed."""
+"""Smoke tests: every path works on the device. They run before anything is timed."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ IGNORED = 255
 
 
 def smoke() -> bool:
-    """Run all checks, print what each found, and tell whether all is right."""
+    """Run all checks and print their findings; return True if all are right."""
     start = time.perf_counter()
     findings = []
     for check in CHECKS:
-        for finding in told(check):
+        for finding in findings_of(check):
             print(finding, flush=True)
             findings.append(finding)
     if DRY:
@@ -32,23 +32,23 @@ def smoke() -> bool:
     return not wrong
 
 
-def told(check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
-    """Yield what a check finds; that it broke is a finding, too."""
+def findings_of(check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    """Yield the findings of a check; an error in it is a finding, too."""
     try:
         yield from check()
-    except Exception as error:  # noqa: BLE001 - one broken check must hide no other: the machine is there only once
+    except Exception as error:  # noqa: BLE001 - one broken check must hide no other: the machine is used only once
         yield Finding(f"{check.__name__} raised {type(error).__name__}: {error}", False)
 
 
 def choice() -> Iterator[Finding]:
-    """Check that the kernels are what is chosen here: the reference would be right as well, and slow."""
+    """Check that the kernels are chosen here: the reference would give right values too, but slowly."""
     for case in CASES:
         name = chosen(*case.small().tensors(), case.activation)
         yield Finding(f"{case.name:24s} is computed by {name}", name == "triton")
 
 
 def sums_and_gradients() -> Iterator[Finding]:
-    """Check the kernels against float64, with ignored pixels and without."""
+    """Compare the kernels with float64, with ignored pixels and without."""
     for case in CASES:
         yield from against_float64(case.small())
 

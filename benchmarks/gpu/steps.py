@@ -1,4 +1,4 @@
-"""Whole losses on the device: what must hold of their steps beside their values."""
+"""Checks of whole steps on the device, other than their values."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STEPS = ("dice", "bce_dice_focal", "sam", "dice + cross_entropy")
 
 
 def same_bits() -> Iterator[Finding]:
-    """Check that a second run gives the bits of the first."""
+    """Check that a second run gives the same bits as the first."""
     for name, loss, work in small_steps():
         yield Finding(f"same bits on a second run: {name}", equal(step(loss, work), step(loss, work)))
 
@@ -41,7 +41,7 @@ def autocast() -> Iterator[Finding]:
 
 
 def peak_memory() -> Iterator[Finding]:
-    """Check what the largest step needs beyond input, target and gradient."""
+    """Check the memory that the largest step needs beyond input, target and gradient."""
     row = ROWS["sam bfloat16"]
     row = shrunk(row) if DRY else row
     loss, work = lossreg.build(row.config), make_work(row, DEVICE)
@@ -53,7 +53,7 @@ def peak_memory() -> Iterator[Finding]:
 
 
 def no_sync() -> Iterator[Finding]:
-    """Check that the host waits for the device nowhere in a step."""
+    """Check that the host never waits for the device in a step."""
     work = make_work(ROWS["dice small"], DEVICE)
     for name in ("dice", "bce_dice_focal", "focal", "jaccard"):
         loss = lossreg.build(name)
@@ -96,14 +96,14 @@ def cuda_graph() -> Iterator[Finding]:
 
 
 def compiled() -> Iterator[Finding]:
-    """Check that torch.compile takes a loss whole."""
+    """Check that torch.compile needs no graph break in a loss."""
     loss, work = lossreg.build("dice"), make_work(ROWS["dice small"], DEVICE)
     whole = torch.compile(loss, fullgraph=True)
     yield Finding("compiled without a graph break", close(step(whole, work), step(loss, work)))
 
 
 def small_steps() -> Iterator[tuple[str, LossFunction, Work]]:
-    """Yield name, loss and tensors of each kind of loss, small."""
+    """Yield the name, the loss and small tensors of each kind of loss."""
     for name in STEPS:
         row = shrunk(ROWS[name])
         yield name, lossreg.build(row.config), make_work(row, DEVICE)
@@ -121,10 +121,10 @@ def step(loss: LossFunction, work: Work) -> list[Tensor]:
 
 
 def equal(found: list[Tensor], expected: list[Tensor]) -> bool:
-    """Tell whether two steps have the same bits."""
+    """Return True if two steps have the same bits."""
     return all(map(torch.equal, found, expected))
 
 
 def close(found: list[Tensor], expected: list[Tensor]) -> bool:
-    """Tell whether two steps differ by rounding at most."""
+    """Return True if two steps differ by rounding at most."""
     return all(map(partial(torch.allclose, rtol=1e-5, atol=1e-9), found, expected))

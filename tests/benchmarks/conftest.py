@@ -10,11 +10,11 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 @pytest.fixture
 def benchmarks(monkeypatch):
-    """The folder, from which a test may import."""
+    """Put the folder on the path, so that a test may import from it."""
     if not BENCHMARKS.exists():
         pytest.skip("the benchmarks lie in the checkout, and only the tests are here")
     monkeypatch.syspath_prepend(BENCHMARKS)
     yield BENCHMARKS
-    for name, module in list(sys.modules.items()):  # `peers` or `losses` may be anything elsewhere
+    for name, module in list(sys.modules.items()):  # other modules may be called `peers` or `losses`
         if str(BENCHMARKS) in (getattr(module, "__file__", None) or ""):
             del sys.modules[name]

@@ -1,4 +1,4 @@
-"""The kit for a run on a GPU still fits the code: it is used seldom, and then there is no time to mend it."""
+"""The kit for a run on a GPU fits the code: it is used rarely, and then there is no time to repair it."""
 
 import os
 import re
@@ -22,14 +22,14 @@ pytestmark = [
 
 
 def run(out, python=sys.executable):
-    """The whole script, dry, and the page that it writes."""
+    """Run the whole script dry; return the process and the page that it writes."""
     environment = os.environ | {"DRY": "1", "PYTHON": str(python), "OUT": str(out), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(["bash", str(SCRIPT)], env=environment, capture_output=True, text=True, check=False)
     return done, (out / "gpu.md").read_text()
 
 
 def section(page, title):
-    """What stands under a heading of the page."""
+    """Return the text under a heading of the page."""
     return page.split(f"# {title}\n", 1)[1].split("\n# ", 1)[0]
 
 
@@ -96,7 +96,7 @@ main()
 
 @pytest.mark.tools
 def test_smoke_fails_where_a_sum_is_wrong():
-    """By a ten-thousandth: told as WRONG, and exit 1."""
+    """An error of a ten-thousandth is reported as WRONG, with exit code 1."""
     environment = os.environ | {"DRY": "1", "TRITON_INTERPRET": "1", "PYTHONPATH": str(BENCHMARKS)}
     done = subprocess.run([sys.executable, "-c", BROKEN], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stderr
@@ -109,7 +109,7 @@ def test_smoke_fails_where_a_sum_is_wrong():
     "failing, status, last", [("smoke", 2, "Smoke"), ("pytest", 1, "Losses"), ("benchmarks/losses.py", 1, "Losses")]
 )
 def test_the_script_fails_where_a_step_does(tmp_path, failing, status, last):
-    """What is broken ends it at once, a step that fails does not; Python is a script that fails when it is asked to."""
+    """A failed smoke test ends it at once, another failed step does not. Python is replaced by a failing script."""
     python = tmp_path / "python"
     python.write_text(f'#!/bin/sh\necho "$@"\ncase "$*" in *{failing}*) exit 9;; esac\n')
     python.chmod(0o755)
@@ -122,12 +122,12 @@ def test_the_script_fails_where_a_step_does(tmp_path, failing, status, last):
 
 @pytest.mark.tools
 def test_the_script_is_bash():
-    """Every line of it, those that only a GPU reaches too."""
+    """Every line parses, also those that need a GPU."""
     subprocess.run(["bash", "-n", str(SCRIPT)], check=True)
 
 
 def test_the_files_and_options_that_the_script_names_are_there():
-    """Tests, scripts, the parts of the kit, and rows whose names it asks for."""
+    """Tests, scripts, the parts of the kit, and the rows that it selects."""
     import peers
     from gpu.__main__ import COMMANDS
 

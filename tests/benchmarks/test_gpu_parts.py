@@ -1,4 +1,4 @@
-"""The parts of the kit for a GPU, as far as they need none: what is reported, and what is gathered."""
+"""The parts of the kit that need no GPU: reports, and the gathered files."""
 
 import re
 from types import SimpleNamespace
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.usefixtures("benchmarks")
 
 
 def test_kernels_are_found_and_described(monkeypatch):
-    """All four, those that the profiler is asked for by name among them, with what a compiled one says of itself."""
+    """All four, among them the two that the profiler selects by name; a compiled one with its registers."""
     pytest.importorskip("triton", reason="Triton is not installed")
     from gpu import kernels
 
@@ -21,8 +21,8 @@ def test_kernels_are_found_and_described(monkeypatch):
 
     names = {kernel.__name__ for kernel in kernels.kernels_of_ours()}
     assert names >= {"sigmoid_sums", "sigmoid_gradient", "softmax_sums", "softmax_gradient"}
-    (asked,) = re.findall(r"-k regex:(\w+)", (BENCHMARKS / "gpu" / "run.sh").read_text())
-    assert {name for name in names if asked in name} >= {"sigmoid_sums", "sigmoid_gradient"}
+    (profiled,) = re.findall(r"-k regex:(\w+)", (BENCHMARKS / "gpu" / "run.sh").read_text())
+    assert {name for name in names if profiled in name} >= {"sigmoid_sums", "sigmoid_gradient"}
     variants = [
         SimpleNamespace(metadata=SimpleNamespace(num_warps=4, shared=1024), n_regs=54, n_spills=0),
         SimpleNamespace(metadata=SimpleNamespace(num_warps=8, shared=0)),
@@ -36,7 +36,7 @@ def test_kernels_are_found_and_described(monkeypatch):
 
 
 def test_a_launch_counts_once():
-    """The profiler tells the time of a kernel of its operator, too; five steps are profiled."""
+    """The profiler lists a kernel's time for its operator, too; five steps are profiled."""
     pytest.importorskip("triton", reason="Triton is not installed")
     from gpu.launches import described
     from torch.profiler import DeviceType
@@ -60,7 +60,7 @@ def test_a_launch_counts_once():
 
 
 def test_a_check_that_breaks_is_a_finding_and_hides_no_other():
-    """On a GPU, sync, graph and compiler are checked as well."""
+    """On a GPU, sync, graph and compiler are checked too."""
     pytest.importorskip("triton", reason="Triton is not installed")
     from gpu import smoke, steps
     from gpu.finding import Finding
@@ -69,7 +69,10 @@ def test_a_check_that_breaks_is_a_finding_and_hides_no_other():
         yield Finding("one", True)
         raise RuntimeError("no kernel image")
 
-    assert list(map(str, smoke.told(broken))) == ["ok    one", "WRONG broken raised RuntimeError: no kernel image"]
+    assert list(map(str, smoke.findings_of(broken))) == [
+        "ok    one",
+        "WRONG broken raised RuntimeError: no kernel image",
+    ]
     assert {steps.no_sync, steps.cuda_graph, steps.compiled} < set(smoke.CHECKS)
 
 
@@ -81,7 +84,7 @@ def test_a_check_that_breaks_is_a_finding_and_hides_no_other():
         (False, "0", "torch finds no GPU here; DRY=1 TRITON_INTERPRET=1 runs the scripts on the CPU"),
     ],
 )
-def test_where_the_kernels_cannot_run_the_kit_says_what_to_do(monkeypatch, dry, interpreted, message):
+def test_where_the_kernels_cannot_run_the_kit_names_the_remedy(monkeypatch, dry, interpreted, message):
     """Instead of timing an interpreter, or failing in the first kernel."""
     from gpu import device
 
@@ -93,7 +96,7 @@ def test_where_the_kernels_cannot_run_the_kit_says_what_to_do(monkeypatch, dry, 
 
 
 def test_what_is_gathered(tmp_path, monkeypatch):
-    """Ours but torch and NumPy, pinned, for the Python of that machine; the scripts where the script looks for them."""
+    """Our dependencies without torch and NumPy, pinned, for the Python of that machine; scripts at their paths."""
     from gpu import gather
 
     needs = " ".join(gather.needs())

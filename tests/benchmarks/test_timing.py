@@ -1,4 +1,4 @@
-"""Tensors take turns, so that a GPU's cache does not flatter a loss."""
+"""Tensors rotate, so that a GPU's cache does not make a loss look faster."""
 
 from types import SimpleNamespace
 
@@ -16,7 +16,7 @@ def timing(benchmarks):
 
 
 def test_sets_outlast_the_cache_of_a_gpu(timing, monkeypatch):
-    """Between two uses of a set of 10 MiB at least 100 MiB of others are touched, twice a cache of 50 MiB."""
+    """Between two uses of a set of 10 MiB at least 100 MiB of others are read, twice a cache of 50 MiB."""
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(L2_cache_size=50 * MIB))
     gpu = torch.device("cuda")
     assert [timing.sets_past_cache(size * MIB, gpu) for size in (10, 30, 100, 500)] == [11, 5, 2, 2]
@@ -24,7 +24,7 @@ def test_sets_outlast_the_cache_of_a_gpu(timing, monkeypatch):
 
 
 def test_the_next_call_gets_the_next_set(timing):
-    """Calls in turn, sets in turn, for as many rounds as there must be."""
+    """Calls in turn and sets in turn, for at least the given rounds."""
     used = []
     calls = {name: lambda tensors, name=name: used.append((name, tensors)) for name in ("ours", "peer")}
     times = timing.alternate(calls, [0, 1, 2], torch.device("cpu"), seconds=0, least=3)
@@ -33,7 +33,7 @@ def test_the_next_call_gets_the_next_set(timing):
 
 
 def test_a_time_is_that_of_the_middle_call_in_milliseconds(timing, monkeypatch):
-    """Starts and ends of three calls on a clock that is ours: they take 1, 9 and 2 seconds."""
+    """Starts and ends of three calls on a simulated clock: they take 1, 9 and 2 seconds."""
     ticks = iter([0, 0, 1, 1, 10, 10, 12, 100])
     monkeypatch.setattr(timing.time, "perf_counter", lambda: next(ticks))
     times = timing.alternate({"ours": lambda tensors: None}, [None], torch.device("cpu"), seconds=0, least=3)

@@ -1,4 +1,4 @@
-"""Nothing is timed beside a loss of another value."""
+"""A peer with another value is not timed."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ def row(benchmarks):
 
 @pytest.fixture
 def checked(row):
-    """What becomes of a peer with this value, where float64 has 0.5."""
+    """Check a peer with this value, where float64 has 0.5."""
     import peers
     import values
 
@@ -27,7 +27,7 @@ def checked(row):
 
 @pytest.mark.tools
 def test_the_value_in_float64_is_that_of_the_formula(row):
-    """Of the tensors that are timed: 1 - (2 sum p t + 1) / (sum p + sum t + 1), mean over masks."""
+    """On the timed tensors: 1 - (2 sum p t + 1) / (sum p + sum t + 1), mean over masks."""
     import values
     import work
 
@@ -45,8 +45,8 @@ def test_a_peer_of_the_same_value_is_timed(checked, row):
 
 
 @pytest.mark.parametrize("value", [0.6, float("nan")])
-def test_a_peer_of_another_value_is_told_and_not_timed(checked, value):
-    """Unless it says why its definition is another."""
+def test_a_peer_of_another_value_is_reported_and_not_timed(checked, value):
+    """Unless it declares why its definition differs."""
     peer = checked(value)
     assert (peer.loss, peer.problem) == (None, f"not timed: its value is {value:.5f}, not 0.50000")
     assert checked(value, differs="no BCE").loss is torch.sum
@@ -58,8 +58,8 @@ def test_a_wrong_value_of_ours_ends_the_run(checked):
         checked(0.6, ours=True)
 
 
-def test_the_table_tells_of_a_peer_that_computes_something_else(row):
-    """The whole way: the peer gives twice the loss, and has no time."""
+def test_the_table_reports_a_peer_that_computes_something_else(row):
+    """A whole measurement: the peer returns twice the loss, and has no time."""
     import losses
     import peers
 

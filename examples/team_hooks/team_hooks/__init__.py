@@ -1,4 +1,4 @@
-"""A team's conventions for losses, at each of lossreg's hooks. Light: it is imported when any config is validated."""
+"""A team's conventions for losses, one per lossreg hook. Its imports are light, because every validation imports it."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ RETIRED = {"crack_v1": "write 'crack', whose empty masks count"}
 
 @hookimpl
 def lossreg_register(registry: Registry[Any]) -> None:
-    """The team's names for losses of others."""
+    """Register the team's names for other packages' losses."""
     for name, target in OWN_NAMES.items():
         registry.add(Entry(name, target, provider="team"))
 
 
 @hookimpl
 def lossreg_transform_config(config: dict[str, Any]) -> None:
-    """Configs of last year's format still work."""
+    """Convert configs of last year's format."""
     params = config.get("params")
     if isinstance(params, dict):
         for old, new in OLD_PARAMETERS.items():
@@ -42,7 +42,7 @@ def lossreg_transform_config(config: dict[str, Any]) -> None:
 
 @hookimpl(wrapper=True)
 def lossreg_build(entry: Entry) -> Generator[None, nn.Module, nn.Module]:
-    """Log what was built, and how long it took."""
+    """Log each built loss and the time it took."""
     start = time.perf_counter()
     module = yield
     log.info("built %s in %.1f ms", entry.full_name, 1e3 * (time.perf_counter() - start))
@@ -51,13 +51,13 @@ def lossreg_build(entry: Entry) -> Generator[None, nn.Module, nn.Module]:
 
 @hookimpl
 def lossreg_resolve_missing(name: str) -> str | None:
-    """What became of names that the team retired."""
+    """Return a hint for names that the team retired."""
     return RETIRED.get(name)
 
 
 @hookimpl
 def lossreg_cli(app: typer.Typer) -> None:
-    """`lossreg team`: the team's names."""
+    """Add the command `lossreg team`, which lists the team's names."""
 
     @app.command("team")
     def team() -> None:
@@ -68,5 +68,5 @@ def lossreg_cli(app: typer.Typer) -> None:
 
 @hookimpl
 def lossreg_health_event(event: HealthEvent) -> None:
-    """What monitors find in the team's trainings, at one place of the log."""
+    """Log the findings of monitors in the team's trainings."""
     log.warning("training: %s", event)

@@ -10,14 +10,14 @@ from lossreg import Loss, ShapeError, Term
 
 
 class EdgeDiceLoss(Loss):
-    """Compare the outlines of prediction and target, whatever share of the image they cover.
+    """Dice overlap of the outlines of prediction and target, independent of the area that they cover.
 
         loss = sum |grad p - grad t|^2 / (sum |grad p|^2 + sum |grad t|^2 + smooth)
 
     Here p = sigmoid(input), and grad is the forward difference along every spatial axis.
 
     Args:
-        smooth: added to the denominator, > 0, in squared differences. Keeps a flat pair at 0.
+        smooth: added to the denominator, > 0, in squared differences. It makes the loss of a flat pair 0.
     Shapes:
         input (N, C, *) logits; target (N, C, *) in [0, 1], or (N, *) when C is 1.
         terms: {"edge_dice": (N, C)}, dimensionless, between 0 and 2.

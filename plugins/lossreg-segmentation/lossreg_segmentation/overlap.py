@@ -99,7 +99,7 @@ class Jaccard(OverlapLoss):
 
 @losses.register("tversky", aliases=("tversky_loss",), tags=TAGS, contract=CONTRACT)
 class Tversky(OverlapLoss):
-    """Overlap with separate weights of false positives and false negatives. Dice is .5/.5, Jaccard 1/1.
+    """Overlap with weights of false positives and false negatives. Dice is .5/.5, Jaccard 1/1.
 
         loss = 1 - (TP + smooth) / (TP + alpha FP + beta FN + smooth)
 

@@ -60,6 +60,16 @@ def test_list_with_a_bad_expression_points_at_the_column(run):
     assert err.splitlines()[-1] == "  " + " " * 5 + "^"
 
 
+def test_list_is_cut_to_the_terminal_and_not_to_a_pipe(run, monkeypatch):
+    """A terminal of 50 columns has lines of at most 50 characters; a pipe has whole lines."""
+    monkeypatch.setenv("COLUMNS", "50")
+    lines = run("list", "--tag", "sam")[1].splitlines()
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    cut = run("list", "--tag", "sam")[1].splitlines()
+    assert max(map(len, lines[:-1])) > 100
+    assert cut == [line[:50] for line in lines]
+
+
 def test_list_as_json(run):
     """--json prints one array for other programs."""
     code, out, _ = run("list", "--json", "--tag", "sam & calibration & !mixture")

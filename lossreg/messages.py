@@ -8,14 +8,14 @@ from importlib.util import find_spec
 
 from lossreg.errors import InvalidConfigError, MissingLibraryError, Problem
 
-MAX_LINES = 200  # problems in a message; the error holds all
+MAX_LINES = 200  # problems in a message; the error's attribute has all
 MAX_LINE = 2000  # characters of a problem in a message
 MAX_MESSAGE = 16_000
 MAX_SHOWN = 60  # characters of a value in a message
 
 
 def invalid(problems: list[Problem]) -> InvalidConfigError:
-    """One error that holds every problem."""
+    """Return one error for all problems of a config, cut to a readable length."""
     lines = [_cut(str(problem), MAX_LINE) for problem in problems[:MAX_LINES]]
     while sum(map(len, lines)) > MAX_MESSAGE:
         lines.pop()
@@ -26,7 +26,7 @@ def invalid(problems: list[Problem]) -> InvalidConfigError:
 
 
 def shown(value: object, limit: int = MAX_SHOWN) -> str:
-    """A value as an error message shows it: on one line, cut to length."""
+    """Show a value on one line, cut to length."""
     if isinstance(value, str):
         text = f"the text {value[:limit]!r}"
     elif isinstance(value, (Mapping, list, tuple)):
@@ -36,7 +36,7 @@ def shown(value: object, limit: int = MAX_SHOWN) -> str:
         text = repr(value) if abs(value) < 10**limit else "a huge integer"
     elif value is None or isinstance(value, float):
         text = repr(value)
-    else:  # what another class's repr does is not known
+    else:  # the repr of another class may be long, or raise
         text = f"an object of type {type(value).__name__}"
     return text if len(text) <= limit + 20 else text[:limit] + "..."
 
@@ -46,20 +46,20 @@ def _cut(text: str, limit: int) -> str:
 
 
 def join(path: str, key: str | int) -> str:
-    """`terms` and 1 as `terms[1]`, `params` and `smooth` as `params.smooth`, what is no word as `params['a b']`."""
+    """Join a path and a key: `terms[1]`, `params.smooth`, and `params['a b']` for a key that is no identifier."""
     if isinstance(key, int) or not key.replace("-", "_").isidentifier():
         return f"{path}[{key!r:.80}]"
     return f"{path}.{key}" if path else key
 
 
 def printable(text: str) -> str:
-    """Text from a package as a terminal may show it: without control characters."""
+    """Replace the control characters of a text, so that a package cannot steer the terminal."""
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def similar(name: str, known: Iterable[str], most: int = 1) -> tuple[str, ...]:
     """Return the known names that a mistyped one may mean, the most similar first."""
-    from difflib import get_close_matches  # costs more than listing may take
+    from difflib import get_close_matches  # slow to import, and seldom needed
 
     return tuple(get_close_matches(name, [*known], n=most))
 
@@ -91,13 +91,13 @@ def one_line(error: BaseException) -> str:
 
 
 def is_installed(package: str) -> bool:
-    """Whether a top-level module can be found, without importing it.
+    """Return whether a top-level package is installed, without importing it.
 
-    A folder of that name beside a script is no module: Python finds it as a package without code.
+    A folder of that name without code, as beside a script, does not count: Python finds it as a namespace package.
     """
     try:
         spec = find_spec(package)
-    except (ImportError, ValueError):  # as of __main__, and of a module that was made by hand
+    except (ImportError, ValueError):  # the spec of __main__, or of a module without one
         return False
     return spec is not None and spec.has_location
 
@@ -107,10 +107,10 @@ def require(*packages: str, extra: str, use: str) -> None:
 
     Args:
         packages: top-level modules, such as "duckdb".
-        extra: what installs them, such as "records".
-        use: what needs them: "records", "drawing".
+        extra: the extra of lossreg that installs them, such as "records".
+        use: the feature that needs them, such as "drawing", for the message.
     Raises:
-        MissingLibraryError: one of them is not installed. Its message says which extra is.
+        MissingLibraryError: a package is not installed. The message has the command that installs it.
     """
     for package in packages:
         if not is_installed(package):

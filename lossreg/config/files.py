@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,23 +25,33 @@ _PART = r"""(?:[\w-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')[ \t]*+"""
 _LONG_KEY = re.compile(rf"(?<![\w-]){_PART}(?:\.[ \t]*+{_PART}){{{MAX_DEPTH}}}")
 
 
-def read_config(path: str | Path, at: str = "") -> Any:
-    """What a config file holds at a dotted place, such as "training.loss" or "runs.0.loss".
+def read_config(path: str | Path, at: str | Sequence[str | int] = "") -> Any:
+    """Read a config file, or the part of it at a place.
 
+    Args:
+        at: the place with dots, such as "training.loss" or "runs.0.loss". A sequence of keys and indices can name keys
+            that contain dots: ("model.v2", "losses", 0).
     Raises:
         InvalidConfigError: the file cannot be read or parsed, or has nothing at that place.
     """
     path = Path(path)
     value = _parse(path)
-    for step in filter(None, at.split(".")):
-        if isinstance(value, list) and step.isdigit() and int(step) < len(value):
-            value = value[int(step)]
-        elif isinstance(value, dict) and step in value:
-            value = value[step]
-        else:
-            has = f"keys {', '.join(map(str, value)):.1000}" if isinstance(value, dict) else shown(value)
-            raise invalid([Problem(str(path), f"nothing at {at!r}: {step!r} is not there, which has {has}")])
+    steps = [step for step in at.split(".") if step] if isinstance(at, str) else at
+    for step in steps:
+        found, value = _step(value, step)
+        if not found:
+            keys = f"; keys are {', '.join(map(str, value)):.1000}" if isinstance(value, dict) else f" in {shown(value)}"
+            raise invalid([Problem(str(path), f"nothing at {at!r}: no {step!r}{keys}")])
     return value
+
+
+def _step(value: Any, step: str | int) -> tuple[bool, Any]:
+    """Return whether a list or mapping has an index or key, and the value there; else the list or mapping itself."""
+    if isinstance(value, list) and str(step).isdecimal() and int(step) < len(value):
+        return True, value[int(step)]
+    if isinstance(value, dict) and step in value:
+        return True, value[step]
+    return False, value
 
 
 def _parse(path: Path) -> Any:

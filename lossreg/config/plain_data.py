@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from lossreg.errors import Problem
 from lossreg.messages import MAX_SHOWN, invalid, join, shown
+from lossreg.parameters.types import is_module
 
 MAX_DEPTH = 64
 MAX_NODES = 100_000
@@ -86,6 +87,16 @@ class _Copier:
                 return float(value)
             self.problem(path, f"expected a finite number, got {value}")
         else:
-            kind = type(value).__name__
-            self.problem(path, f"expected plain data as JSON holds it, got an object of type {kind}")
+            self.problem(path, _no_plain_data(value))
         return None
+
+
+def _no_plain_data(value: object) -> str:
+    """Explain why an object cannot be part of a config."""
+    if isinstance(value, type) and is_module(value):
+        name = value.__name__
+        return f"{name} is a class; call it, or register it to build it by name: losses.register('my_name')({name})"
+    kind = type(value).__name__
+    if is_module(type(value)):
+        return f"this {kind} is a module already; use it as it is, or register its class to build it by name"
+    return f"expected plain data as JSON holds it, got an object of type {kind}"

@@ -1,4 +1,4 @@
-"""JSON Schema of an annotation: plain values by pydantic, and slots for losses, parts, tensors and functions."""
+"""JSON Schema of annotations: plain values by pydantic, slots for losses, parts, tensors and functions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydantic_core import PydanticSerializationError
 
 from lossreg.parameters.kind import Schema
 from lossreg.parameters.kinds import kind_of
-from lossreg.parameters.types import FUNCTIONS, LOSS, TENSOR, Functions, Part, reference
+from lossreg.parameters.types import FUNCTIONS, LOSS, TENSOR, Functions, Part, is_module, is_tensor, reference
 from lossreg.registry.entry import check_target
 
 
@@ -27,21 +27,8 @@ def schema_of(hint: Any) -> Schema | None:
     return kind.to_schema() if kind.is_complete() else None
 
 
-def _derives(hint: Any, module: str, name: str) -> bool:
-    # By name: this file must not import torch.
-    return any((base.__module__, base.__name__) == (module, name) for base in getattr(hint, "__mro__", ()))
-
-
-def _is_module(hint: Any) -> bool:
-    return _derives(hint, "torch.nn.modules.module", "Module")
-
-
-def _is_tensor(hint: Any) -> bool:
-    return _derives(hint, "torch", "Tensor")
-
-
 def _holds_slot(hint: Any) -> bool:
-    if isinstance(hint, (Part, Functions)) or _is_module(hint) or _is_tensor(hint) or is_typeddict(hint):
+    if isinstance(hint, (Part, Functions)) or is_module(hint) or is_tensor(hint) or is_typeddict(hint):
         return True
     return any(map(_holds_slot, get_args(hint)))
 
@@ -49,9 +36,9 @@ def _holds_slot(hint: Any) -> bool:
 def _slot_schema(hint: Any) -> Schema | None:
     """Describe an annotation with nn.Module (a nested config), Tensor (numbers), or lists, dicts and unions of them."""
     origin, arguments = get_origin(hint), get_args(hint)
-    if _is_module(hint):
+    if is_module(hint):
         return reference(LOSS)
-    if _is_tensor(hint):
+    if is_tensor(hint):
         return reference(TENSOR)
     if is_typeddict(hint):
         return _record_schema(hint)
@@ -88,7 +75,7 @@ def _annotated_schema(inner: Any, metadata: tuple[Any, ...]) -> Schema | None:
 def _record_schema(hint: Any) -> Schema | None:
     """Describe a TypedDict with a module as `loss`: a nested config, the other keys beside its name and params."""
     hints = get_type_hints(hint, include_extras=True)
-    if not _is_module(hints.pop("loss", None)):
+    if not is_module(hints.pop("loss", None)):
         return None
     required = []
     properties = {}

@@ -36,3 +36,17 @@ def role_of(schema: Mapping[str, Any]) -> str | None:
     """Return "loss", "tensor" or the role of a part, which a slot takes; None for a plain value."""
     target = schema.get("$ref")
     return target.removeprefix(_DEFINITIONS) if isinstance(target, str) else None
+
+
+def is_module(hint: Any) -> bool:
+    """Return whether a class derives from torch.nn.Module. By names: torch is not imported."""
+    return _derives(hint, "torch.nn.modules.module", "Module")
+
+
+def is_tensor(hint: Any) -> bool:
+    """Return whether a class derives from torch.Tensor. By names: torch is not imported."""
+    return _derives(hint, "torch", "Tensor")
+
+
+def _derives(hint: Any, module: str, name: str) -> bool:
+    return any((base.__module__, base.__name__) == (module, name) for base in getattr(hint, "__mro__", ()))

@@ -150,10 +150,10 @@ def test_a_constructor_that_raises_is_an_invalid_config(scope):
     with pytest.raises(InvalidConfigError) as caught:
         build({"name": "weighted_sum", "params": {"terms": ["dice", {"name": "refuses", "params": {"size": 3}}]}})
     assert [str(problem) for problem in caught.value.problems] == [
-        "params.terms[1].params: local/refuses refused them: RuntimeError: size 3 is odd"
+        "params.terms[1].params: the constructor of local/refuses raised RuntimeError: size 3 is odd"
     ]
     assert isinstance(caught.value.__cause__, RuntimeError)
-    with pytest.raises(InvalidConfigError, match=r"params: segmentation/dice refused them: .*class_weight is zero for"):
+    with pytest.raises(InvalidConfigError, match=r"params: the constructor of segmentation/dice raised ValueError: .*class_weight is zero for"):
         build({"name": "dice", "params": {"class_weight": [0, 0]}})
 
 
@@ -166,11 +166,11 @@ def test_a_broken_provider_is_no_invalid_config(scope):
 
 
 def test_a_built_plain_module_can_be_evaluated(scope):
-    """Its output is the total, and the one component."""
+    """Its output is the total, and one component under its name."""
     scope.register("l1")(nn.L1Loss)
     total, parts = evaluate(build("l1"), torch.ones(2, 3), torch.zeros(2, 3))
     assert total.item() == 1.0
-    assert {name: value.item() for name, value in parts.items()} == {"L1Loss": 1.0}
+    assert {name: value.item() for name, value in parts.items()} == {"l1": 1.0}
 
 
 def test_public_names_load_on_first_use():

@@ -26,13 +26,27 @@ def test_each_format_says_the_same(tmp_path, name):
     assert read_config(path) == {"training": {"loss": CONFIG}, "runs": [{"loss": "dice"}, {"loss": "bce"}]}
 
 
+def test_a_place_by_steps(tmp_path):
+    """A sequence of keys and indices names keys with dots, which text splits."""
+    path = tmp_path / "a.json"
+    path.write_text('{"model.v2": {"losses": ["dice", {"name": "bce"}]}, "model": {"v2": "wrong"}}')
+    assert read_config(path, ("model.v2", "losses", 1, "name")) == "bce"
+    assert read_config(path, at=["model.v2", "losses", "0"]) == "dice"
+    assert read_config(path, "model.v2") == "wrong"
+    assert len(read_config(path, ())) == 2
+    with pytest.raises(InvalidConfigError, match=r"nothing at \('model.v2', 'loss'\): no 'loss'; keys are losses"):
+        read_config(path, ("model.v2", "loss"))
+    with pytest.raises(InvalidConfigError, match=r"no -1 in a list of 2"):
+        read_config(path, ("model.v2", "losses", -1))
+
+
 @pytest.mark.parametrize(
     "at, message",
     [
-        ("training.los", "nothing at 'training.los': 'los' is not there, which has keys loss"),
-        ("runs.2", "nothing at 'runs.2': '2' is not there, which has a list of 2"),
-        ("runs.x", "'x' is not there, which has a list of 2"),
-        ("training.loss.name.x", "'x' is not there, which has the text 'focal'"),
+        ("training.los", "nothing at 'training.los': no 'los'; keys are loss"),
+        ("runs.2", "nothing at 'runs.2': no '2' in a list of 2"),
+        ("runs.x", "no 'x' in a list of 2"),
+        ("training.loss.name.x", "no 'x' in the text 'focal'"),
     ],
 )
 def test_a_place_that_is_not_there(tmp_path, at, message):

@@ -120,7 +120,9 @@ def test_manifest_and_class_give_one_verdict_on_first_party_losses(torch, config
     """The manifests that are shipped, against the classes."""
     from_manifest = outcome(config)
     with losses.scope():
-        losses._table.snapshot = losses._table.snapshot.with_entries(entry._replace(metadata={}) for entry in losses.entries())
+        losses._table.snapshot = losses._table.snapshot.with_entries(
+            entry._replace(metadata={}) for entry in losses.entries()
+        )
         from_class = outcome(config)
     assert repr(from_manifest) == repr(from_class)
 

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import pytest
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 import lossreg
@@ -105,3 +106,34 @@ def test_providers_are_a_set_of_names():
     """One name would be read as its letters."""
     with pytest.raises(lossreg.InvalidNameError, match="providers is a set of names, got 'segmentation'; write"):
         lossreg.build("dice", providers="segmentation")
+
+
+def test_one_decision_for_the_check_and_for_the_constructor(given):
+    """A number beyond the bounds of the one member is valid as the other, and is built as that one."""
+    hint = Annotated[float, Field(ge=0)] | Tensor
+    assert given(hint, 1) == 1.0
+    assert torch.equal(given(hint, -1), torch.tensor(-1.0))
+    assert torch.equal(given(Tensor | list[float], [1, 2]), torch.tensor([1.0, 2.0]))
+
+
+def test_an_error_in_a_member_is_reported_at_its_place():
+    """Where the JSON type decides which member is meant; else the message lists all members."""
+    with losses.scope():
+
+        @losses.register("several")
+        class Several(nn.Module):
+            def __init__(self, p: list[Annotated[float, Field(ge=0)]] | dict[str, bool] | None = None):
+                super().__init__()
+
+        def problems(value):
+            with pytest.raises(InvalidConfigError) as caught:
+                lossreg.validate("several", p=value)
+            return dict(caught.value.problems)
+
+        assert problems([1, -2, "x"]) == {
+            "params.p[1]": "expected a number >= 0, got -2",
+            "params.p[2]": "expected a number >= 0, got the text 'x'",
+        }
+        assert problems({"a": True, "b": 1}) == {"params.p.b": "expected true or false, got 1"}
+        every = "a list, each a number >= 0 or a mapping to true or false or null"
+        assert problems("x") == {"params.p": f"expected {every}, got the text 'x'"}

@@ -1,0 +1,154 @@
+"""build and validate by keywords: the forms that people and configuration frameworks write."""
+
+import pytest
+import torch
+from torch import nn
+
+import lossreg
+from lossreg import InvalidConfigError, LossConfig, LossregError, build, config_of, losses, validate
+
+FOCAL = {"name": "focal", "params": {"gamma": 3}}
+
+
+def problems(*args, **keywords):
+    """Every problem of a call of validate, by path; build has the same."""
+    with pytest.raises(InvalidConfigError) as caught:
+        validate(*args, **keywords)
+    with pytest.raises(InvalidConfigError) as again:
+        build(*args, **keywords)
+    assert str(again.value) == str(caught.value)
+    return dict(caught.value.problems)
+
+
+@pytest.mark.parametrize(
+    "args, keywords",
+    [
+        ((FOCAL,), {}),
+        (("focal",), {"gamma": 3}),
+        (("focal",), {"params": {"gamma": 3}}),
+        (("focal",), {"gamma": 3, "params": {}, "provider": "segmentation", "version": "9"}),
+        ((), {"name": "focal", "params": {"gamma": 3}}),
+        ((), {"name": "focal", "gamma": 3}),
+        ((), {"name": "segmentation/focal", "gamma": 3, "providers": ["segmentation"]}),
+        ((LossConfig(name="focal", params={"gamma": 3}),), {}),
+    ],
+)
+def test_each_form_is_the_same_config(args, keywords):
+    """For build and for validate."""
+    expected = validate(FOCAL)
+    assert expected.params["gamma"] == 3.0
+    assert validate(*args, **keywords) == expected
+    built = build(*args, **keywords)
+    assert built.gamma == 3.0
+    assert config_of(built) == expected.model_dump(exclude_none=True)
+
+
+def test_params_and_keywords_are_joined():
+    """Each parameter is given once."""
+    assert validate("tversky", params={"alpha": 0.3}, beta=0.7).params["alpha"] == 0.3
+    assert validate("tversky", params={"alpha": 0.3}, beta=0.7).params["beta"] == 0.7
+    assert problems("tversky", params={"alpha": 0.3, "beta": 0.5}, beta=0.7) == {
+        "params.beta": "given twice, in params and as a keyword; give it once"
+    }
+
+
+def test_problems_of_keywords_have_the_paths_of_a_config():
+    """Names, parameters and nested losses."""
+    assert problems("focal", gama=2) == {"params.gama": "unknown parameter; did you mean 'gamma'?"}
+    assert problems(gamma=2) == {"name": "missing; expected the name of a registered loss"}
+    assert problems() == {"": "expected a loss name or {name, params}, got None"}
+    assert "did you mean 'dice'" in problems("weighted_sum", terms=["dicee"])["params.terms[0].name"]
+    assert problems("focal", params=5, gamma=2) == {"params": "expected a mapping of parameters, got 5"}
+    assert "not allowed here" in problems("focal", providers=["sam"], gamma=2)["name"]
+
+
+@pytest.mark.parametrize("call", [build, validate])
+def test_a_call_that_is_ambiguous_is_a_type_error(call):
+    """It names the surplus keywords and the remedy."""
+    with pytest.raises(TypeError, match=r"takes no keywords, got params, gamma; put them into the config"):
+        call(FOCAL, params={}, gamma=2)
+    with pytest.raises(TypeError, match=r"takes no keywords, got gamma"):
+        call(LossConfig(name="focal"), gamma=2)
+    with pytest.raises(TypeError, match=r"two names are given, 'focal' and name='dice'; write one of them"):
+        call("focal", name="dice")
+
+
+def test_a_parameter_may_have_the_name_of_a_keyword():
+    """It is given in params; `config` and `self` are no keywords."""
+    with losses.scope():
+
+        @losses.register("named")
+        class Named(nn.Module):
+            def __init__(self, name: str, config: str = "", providers: int = 0) -> None:
+                super().__init__()
+                self.given = name, config, providers
+
+        assert build("named", params={"name": "x", "providers": 2}, config="y").given == ("x", "y", 2)
+
+
+@pytest.mark.parametrize(
+    "config, message",
+    [
+        (lambda: nn.BCELoss(), "this BCELoss is a module already; use it as it is, or register its class"),
+        (lambda: nn.BCELoss, "BCELoss is a class; call it, or register it to build it by name: losses.register("),
+        (lambda: dict, "expected plain data as JSON holds it, got an object of type type"),
+    ],
+)
+def test_a_module_is_no_config(config, message):
+    """At the top, and within a config."""
+    assert problems(config())[""].startswith(message)
+    assert problems("weighted_sum", terms=["dice", config()])["params.terms[1]"].startswith(message)
+
+
+def test_the_config_of_a_wrapped_loss_is_found():
+    """torch's wrappers hold the module that was built."""
+    loss = build("focal", gamma=3)
+    for wrapped in (
+        torch.compile(loss, backend="eager"),
+        nn.DataParallel(loss),
+        torch.compile(nn.DataParallel(loss), backend="eager"),
+    ):
+        assert config_of(wrapped) == config_of(loss)
+
+
+def test_another_module_that_holds_a_loss_has_no_config():
+    """Its own code decides what it computes."""
+
+    class Mine(nn.Module):
+        def __init__(self, module: nn.Module) -> None:
+            super().__init__()
+            self.module = module
+
+    for other in (Mine(build("dice")), torch.compile(nn.L1Loss(), backend="eager"), nn.DataParallel(nn.L1Loss())):
+        with pytest.raises(LossregError, match=f"{type(other).__name__} was not built by lossreg.build"):
+            config_of(other)
+
+
+def test_hydra_instantiates_a_loss():
+    """`_target_: lossreg.build`, with nested containers of OmegaConf and with an interpolation."""
+    hydra = pytest.importorskip("hydra")
+    omegaconf = pytest.importorskip("omegaconf")
+    terms = [{"name": "dice", "params": {"smooth": "${smooth}"}, "weight": 2}, "bce"]
+    for keywords in ({"params": {"terms": terms}}, {"terms": terms}):
+        text = {"smooth": 0.5, "loss": {"_target_": "lossreg.build", "name": "weighted_sum", **keywords}}
+        built = hydra.utils.instantiate(omegaconf.OmegaConf.create(text).loss)
+        assert built.weights == [2.0, 1.0]
+        assert built.parts[0].smooth == 0.5
+    focal = hydra.utils.instantiate({"_target_": "lossreg.build", "name": "focal", "gamma": 3})
+    assert config_of(focal) == config_of(build("focal", gamma=3))
+
+
+def test_a_bundle_of_monai_builds_a_loss():
+    """ConfigParser instantiates `_target_` with the other keys."""
+    bundle = pytest.importorskip("monai.bundle")
+    parser = bundle.ConfigParser(
+        {"gamma": 3, "loss": {"_target_": "lossreg.build", "name": "focal", "params": {"gamma": "@gamma"}}}
+    )
+    assert config_of(parser.get_parsed_content("loss")) == config_of(build("focal", gamma=3))
+
+
+def test_a_registry_that_calls_with_keywords_builds_a_loss():
+    """MMEngine's build_from_cfg removes `type` and calls the registered function with the rest."""
+    registry = {"Loss": lossreg.build}
+    config = {"type": "Loss", "name": "focal", "params": {"gamma": 3}}
+    assert registry[config.pop("type")](**config).gamma == 3.0

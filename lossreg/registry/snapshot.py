@@ -96,7 +96,11 @@ class Snapshot:
     @cached_property
     def names(self) -> dict[str, Entry]:
         """Return every entry once, sorted: by its short name where that leads to it, by provider/name otherwise."""
-        shown = {e.name if self.find(e.name).winner is e else full: e for full, e in self.entries.items()}
+        claims = self._claims.merged()
+        shown = {}
+        for full, entry in self.entries.items():
+            is_short = len(claims[entry.name]) == 1 or self.find(entry.name).winner is entry
+            shown[entry.name if is_short else full] = entry
         return dict(sorted(shown.items()))
 
     def spellings(self) -> list[str]:

@@ -146,7 +146,9 @@ def test_a_mistyped_name_gets_suggestions():
     with pytest.raises(NotFoundError, match="unknown name 'a/dise' in losses; did you mean 'a/dice'"):
         registry.get("a/dise")
     assert caught.value.suggestions == ("dice",)
-    with pytest.raises(NotFoundError, match=r"^unknown name 'quite else' in losses; losses.list\(\) shows every name$") as caught:
+    with pytest.raises(
+        NotFoundError, match=r"^unknown name 'quite else' in losses; losses.list\(\) shows every name$"
+    ) as caught:
         registry.get("quite else")
     assert caught.value.suggestions == ()
 

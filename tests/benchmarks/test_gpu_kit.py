@@ -75,7 +75,7 @@ def test_a_dry_run_collects_the_tests_and_prints_the_losses(dry):
     tests = section(dry, "Tests")
     assert "test_implementations.py::test_an_implementation_equals_the_reference[triton]\n" in tests
     assert "::test_the_map_of_a_target_on_a_gpu_is_there\n" in tests
-    assert "::test_cuda_is_not_waited_for\n" in tests
+    assert "::test_nothing_blocks_on_cuda\n" in tests
     assert "All contestants of a row get the same tensors" in section(dry, "Losses, forward and backward")
 
 
@@ -135,6 +135,9 @@ def test_the_files_and_options_that_the_script_names_are_there():
     files = re.findall(r"[\w/-]+/\w+\.(?:py|sh)", script)
     assert len(set(files)) >= 6
     assert [file for file in files if not (ROOT / file).exists()] == []
+    named = re.findall(r"([\w/-]+\.py)::(test_\w+)", script)
+    assert len(named) >= 4
+    assert [name for file, name in named if f"def {name}(" not in (ROOT / file).read_text()] == []
     assert set(re.findall(r"-m gpu (\w+)", script)) == set(COMMANDS)
     options = re.findall(r" (--\w+)", "\n".join(line for line in script.splitlines() if "losses" in line))
     assert set(options) == {"--device", "--only", "--quick", "--wall"}

@@ -1,10 +1,13 @@
 """Discovery: what distributions on disk declare becomes entries and failures, and nothing is imported."""
 
+import os
 import sys
 
 import pytest
 
 from lossreg import DisabledError, ProviderError
+from lossreg.discovery import distributions, manifest
+from lossreg.discovery.scan import discover
 
 MANIFEST = {
     "schema": 1,
@@ -269,3 +272,50 @@ def test_losses_can_be_switched_off(site, monkeypatch, switch):
         registry.get("acme/focal")
     assert str(caught.value) == f"acme/focal is disabled: LOSSREG_DISABLE={switch} names it"
     assert registry.entry("dice").state == "discovered"
+
+
+def test_a_manifest_is_read_once_for_losses_and_parts(site, monkeypatch):
+    """Both registries of a process take it from one read; a failure as well."""
+    part = {"target": "acme_both:Part", "tags": ["distance"]}
+    loss = {"target": "acme_both:Loss", "tags": []}
+    site.package("acme_both", {"schema": 1, "losses": {"both_loss": loss}, "parts": {"both_part": part}})
+    site.package("acme_torn", "{")
+    site.distribution("acme", manifests={"both": "acme_both", "torn": "acme_torn"})
+    reads = []
+    read = manifest.read
+    monkeypatch.setattr(manifest, "read", lambda package, *rest: reads.append(package) or read(package, *rest))
+    distributions.forget()
+    found = {section: discover(section) for section in ("losses", "parts")}
+    assert {"acme_both", "acme_torn"} <= {*reads}
+    assert len(reads) == len({*reads})
+    for section, name in (("losses", "both_loss"), ("parts", "both_part")):
+        assert name in {entry.name for entry in found[section].entries}
+        assert "acme_torn" in {failure.source for failure in found[section].failures}
+
+
+def test_a_scan_is_made_once_and_again_after_an_installation(site, monkeypatch):
+    """A new distribution, another sys.path and another finder are noticed; `forget` is for a changed file."""
+    scans = []
+    scanned = distributions._scanned
+    monkeypatch.setattr(distributions, "_scanned", lambda: scans.append(1) or scanned())
+
+    def losses_of(name):
+        return [item.name for item in distributions.declared() if item.distribution == name]
+
+    folder = site.distribution("acme", losses={"one": "acme:One"})
+    os.utime(site.root, (1, 1))
+    assert [losses_of("acme"), losses_of("acme"), distributions.duplicates()] == [["one"], ["one"], {}]
+    assert len(scans) == 1
+    (site.root / "later-1.0.dist-info").mkdir()
+    (site.root / "later-1.0.dist-info" / "entry_points.txt").write_text("[lossreg.losses]\ntwo = acme:Two\n")
+    assert losses_of("later") == ["two"]
+    (folder / "entry_points.txt").write_text("[lossreg.losses]\nthree = acme:Three\n")
+    assert losses_of("acme") == ["one"]
+    distributions.forget()
+    assert losses_of("acme") == ["three"]
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path != str(site.root)])
+    assert losses_of("acme") == []
+    assert len(scans) == 4
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, object()])
+    distributions.declared()
+    assert len(scans) == 5

@@ -1,5 +1,7 @@
 """Threads: readers take no lock, writers lose nothing, and no lock is held while importing."""
 
+import os
+import signal
 import sys
 import threading
 import time
@@ -7,6 +9,7 @@ import time
 import pytest
 
 from lossreg import NotFoundError, ProviderError, Registry
+from lossreg.registry import table
 from lossreg.registry.entry import Discovered, declare
 
 from ..fakes import BASE, in_threads, soon
@@ -214,3 +217,32 @@ def test_a_module_may_wait_for_a_thread_that_registers(site, losses):
     losses.register_lazy("focal", "acme_waits:Focal")
     assert soon(losses.get, "focal").__name__ == "Focal"
     assert "inner" in losses
+
+
+def test_one_fork_handler_serves_every_registry(monkeypatch):
+    """A handler is for ever: one for each registry would be a leak."""
+    registered = []
+    monkeypatch.setattr(os, "register_at_fork", lambda **handlers: registered.append(handlers))
+    known = [Registry(object) for _ in range(10)]
+    assert registered == []
+    assert {registry._table for registry in known} <= {*table._tables}
+    locks = [registry._table.lock for registry in known]
+    table._renew_locks()
+    assert not {*map(id, locks)} & {id(registry._table.lock) for registry in known}
+
+
+@pytest.mark.tools
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_process_can_write_while_its_parent_does():
+    """The lock of another thread is not held for ever in the child."""
+    registry = Registry(object)
+    with registry._table.lock:
+        child = os.fork()
+        if child == 0:
+            signal.alarm(20)  # ends a child that waits for the lock
+            registry.register_lazy("x", "m:X")
+            os._exit(0 if registry.list() == ["x"] else 1)
+        _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert registry.list() == []

@@ -1,4 +1,4 @@
-"""Errors: data as attributes, a readable text, the right builtin, and picklable."""
+"""Errors: their attributes, text, builtin bases, and pickling."""
 
 import copy
 import inspect
@@ -34,7 +34,7 @@ BUILTINS = {
 
 
 def test_the_table_is_complete():
-    """Every class of the module is in it, and all are public."""
+    """It has every class of the module, and all are public."""
     assert {cls.__name__ for cls in CLASSES} == set(BUILTINS)
     for cls in CLASSES:
         assert getattr(lossreg, cls.__name__) is cls
@@ -42,15 +42,15 @@ def test_the_table_is_complete():
 
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
 class TestEach:
-    """What holds of every class."""
+    """Properties of every class."""
 
     def test_is_a_lossreg_error_and_the_right_builtin(self, cls):
-        """So that code which never heard of lossreg can catch it."""
+        """Code without lossreg can catch it."""
         assert issubclass(cls, LossregError)
         assert issubclass(cls, BUILTINS[cls.__name__])
 
     def test_survives_pickle_and_copy_with_its_attributes(self, cls):
-        """Workers of a DataLoader send their errors this way."""
+        """Workers of a DataLoader pickle their errors."""
         error = cls("what\nhappened", name="dice", problems=(Problem("a.b", "wrong"),), column=3)
         for again in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):
             assert type(again) is cls
@@ -65,13 +65,13 @@ class TestEach:
 
 
 def test_a_problem_reads_with_its_path():
-    """And without one where it concerns the whole."""
+    """Without a path it concerns the whole config."""
     assert str(Problem("terms[1].params.smoth", "unknown parameter")) == "terms[1].params.smoth: unknown parameter"
     assert str(Problem("", "too deep")) == "too deep"
 
 
 def test_real_errors_pickle():
-    """With whatever the code puts into them."""
+    """With their attributes."""
     raised = []
     for call in (
         lambda: lossreg.losses.get("dicee"),

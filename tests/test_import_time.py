@@ -1,4 +1,4 @@
-"""What is imported when: asked of fresh processes."""
+"""Imports of each function, in fresh processes."""
 
 import json
 import os
@@ -12,12 +12,12 @@ pytestmark = pytest.mark.tools
 HEAVY = ("torch", "pydantic", "numpy", "yaml", "typer", "rich", "lossreg_segmentation", "lossreg_sam")
 
 
-# A checkout has the example's package too, which declares one entry point: its tags are known once it was loaded.
+# A checkout also has the example's package, with one entry point: its tags are known after its import.
 FIRST_PARTY = os.environ | {"LOSSREG_ONLY": "lossreg,segmentation,sam"}
 
 
 def imported(code):
-    """Which of the heavy packages a fresh process has imported after this code."""
+    """Return the heavy packages that a fresh process has imported after this code."""
     show = f"import json, sys; print(json.dumps([name for name in {HEAVY!r} if name in sys.modules]))"
     command = [sys.executable, "-c", f"{code}\n{show}"]
     run = subprocess.run(command, capture_output=True, text=True, check=True, env=FIRST_PARTY)
@@ -43,7 +43,7 @@ def imported(code):
     ids=["list", "find", "entry", "mistyped", "validate", "schema"],
 )
 def test_looking_and_validating_import_neither_torch_nor_a_plugin(code, packages):
-    """With every first-party plugin installed. Listing does without pydantic as well."""
+    """With every first-party plugin installed. Listing does not need pydantic either."""
     assert imported(code) == packages
 
 
@@ -51,13 +51,13 @@ LIBRARIES = ("monai", "kornia", "segmentation_models_pytorch", "pytorch_metric_l
 
 
 def test_every_listed_loss_validates_without_torch_pydantic_or_its_library():
-    """Its least config, completed from its manifest, as `lossreg validate` does it."""
+    """Its smallest config is completed from its manifest, as in `lossreg validate`."""
     code = f"""
 import sys, lossreg
 from lossreg.config.validation import complete
 validated = 0
 for entry in lossreg.losses.entries():
-    if "parameters" in entry.metadata:  # the others declare one entry point, and only their class tells
+    if "parameters" in entry.metadata:  # the others have one entry point, and parameters only in their class
         complete({{"name": entry.full_name, "params": dict(entry.metadata.get("example", {{}}))}})
         validated += 1
 print(validated, sorted({{"torch", "pydantic", *{LIBRARIES!r}}} & {{*sys.modules}}))
@@ -69,5 +69,5 @@ print(validated, sorted({{"torch", "pydantic", *{LIBRARIES!r}}} & {{*sys.modules
 
 
 def test_building_imports_them(torch):
-    """So the test above can tell."""
+    """The test above would notice an import."""
     assert imported("import lossreg; lossreg.build('dice')") >= {"torch", "pydantic", "lossreg_segmentation"}

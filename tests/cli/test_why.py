@@ -156,7 +156,7 @@ def test_a_rival_of_a_first_party_loss_is_shown_and_loses(run, site):
 
 
 def test_columns_are_aligned(run):
-    """Each state begins in the same column."""
+    """Each column begins at the same place."""
     result = run("x", registry_of(entry("a/x", owns_name=True), entry("longer/y", aliases=["x"])))
     assert result.output.splitlines()[4:] == [
         "    a/x       name   discovered  a_pkg:X       a 1.0",
@@ -164,8 +164,8 @@ def test_columns_are_aligned(run):
     ]
 
 
-def test_an_alias_says_whose_it_is(run):
-    """One line more, for the short alias and for the one with its provider."""
+def test_an_alias_shows_its_name(run):
+    """There is one more line, for the short alias and for provider/alias."""
     registry = registry_of(entry("acme/focal", aliases=["focal_x"]))
     for name, rule in (("focal_x", "only"), ("acme/focal_x", "alias")):
         assert run(name, registry).output.splitlines()[:3] == [
@@ -177,7 +177,7 @@ def test_an_alias_says_whose_it_is(run):
 
 
 def test_a_tie_shows_the_candidates_and_fails_with_what_to_write(run):
-    """Exit code 1, by the registry's own error."""
+    """The registry's error makes the exit code 1."""
     result = run("tied", registry_of(entry("b/tied"), entry("c/tied")))
     assert result.exit_code == 1
     assert result.output.startswith(f"tied -> nowhere\nrule: {RULES['tie']}\n")
@@ -187,14 +187,14 @@ def test_a_tie_shows_the_candidates_and_fails_with_what_to_write(run):
 
 
 def test_an_unknown_name_fails_with_near_names(run):
-    """Exit code 1, and nothing is printed."""
+    """The exit code is 1, and nothing is printed."""
     result = run("dize", registry_of(entry("a/dice")))
     assert (result.exit_code, result.output) == (1, "")
     assert isinstance(result.exception, NotFoundError)
     assert str(result.exception) == "unknown name 'dize' in losses; did you mean 'dice'?"
 
 
-def test_why_a_loss_is_switched_off(run, site, monkeypatch):
+def test_why_a_loss_is_disabled(run, site, monkeypatch):
     """Its state, and the variable that names it."""
     site.loss("acme_off", "Margin")
     site.distribution("acme", losses={"margin_x": "acme_off:Margin"})
@@ -205,7 +205,7 @@ def test_why_a_loss_is_switched_off(run, site, monkeypatch):
 
 
 def test_why_a_loss_cannot_be_used_without_its_library(run):
-    """Its state and what to install; the name leads to it all the same."""
+    """The state and the command that installs the library are shown; the name leads to the entry."""
     reason = 'acme is not installed; pip install "acme>=1"'
     result = run("gap", registry_of(entry("acme/gap", state="missing", reason=reason)))
     assert result.exit_code == 0
@@ -217,7 +217,7 @@ def test_why_a_loss_cannot_be_used_without_its_library(run):
 
 
 def test_what_broke_a_loss_is_one_line_with_its_type(run, site):
-    """Once its import has failed in this process; control characters do not reach the terminal."""
+    """After a failed import in this process; control characters are replaced."""
     site.module("acme_broken", "raise RuntimeError('no\\n \\x1b[31mluck')")
     site.distribution("acme", losses={"broken_x": "acme_broken:X"})
     registry = site.registry()

@@ -13,12 +13,12 @@ ENTRY_POINTS = b"[lossreg.losses]\nzipped = acme_zip:Loss\n"
 
 
 def found(site):
-    """What this test's own distributions declare."""
+    """Return the lines of this test's own distributions."""
     return [item for item in declared() if isinstance(item, Declared) and item.root.startswith(str(site.root))]
 
 
 def library():
-    """The same by the standard library: group, name, value, distribution, version."""
+    """Return group, name, value, distribution and version of each line, by the standard library."""
     return {
         (group, point.name, point.value, point.dist.name.lower().replace("_", "-"), point.dist.version)
         for group in (LOSSES_GROUP, MANIFESTS_GROUP, HOOKS_GROUP)
@@ -74,7 +74,7 @@ def test_an_egg_on_the_path_is_searched(site, monkeypatch):
 
 
 class Memory(importlib.metadata.Distribution):
-    """A distribution that is nowhere on disk."""
+    """A distribution without files."""
 
     def read_text(self, filename):
         return {"entry_points.txt": ENTRY_POINTS.decode(), "METADATA": "Name: Of_Memory\nVersion: 7\n"}.get(filename)
@@ -84,7 +84,7 @@ class Memory(importlib.metadata.Distribution):
 
 
 class Finder:
-    """A finder of sys.meta_path that knows one."""
+    """A finder of sys.meta_path with one distribution."""
 
     def find_distributions(self, context):
         assert isinstance(context, importlib.metadata.DistributionFinder.Context)
@@ -94,8 +94,8 @@ class Finder:
         return None
 
 
-def test_a_finder_of_its_own_kind_is_asked(monkeypatch):
-    """Packed applications bring one."""
+def test_a_foreign_finder_is_called(monkeypatch):
+    """Packed applications have one."""
     monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, Finder()])
     assert [item[:5] for item in declared() if item.distribution == "of-memory"] == [
         (LOSSES_GROUP, "zipped", "acme_zip:Loss", "of-memory", "7")
@@ -103,8 +103,8 @@ def test_a_finder_of_its_own_kind_is_asked(monkeypatch):
 
 
 @pytest.mark.parametrize("first", ["", b"/", 5, "/nowhere", "/proc/1/fd"], ids=str)
-def test_an_entry_of_the_path_that_is_no_folder_is_passed_over(site, monkeypatch, first):
-    """Missing, not readable, not text; the empty string is the working directory."""
+def test_an_entry_of_the_path_that_is_no_folder_is_ignored(site, monkeypatch, first):
+    """It may be missing, unreadable or no text. The empty string is the working directory."""
     site.distribution("acme", losses={"a": "acme:A"})
     monkeypatch.chdir(site.root)
     monkeypatch.setattr(sys, "path", [first, str(site.root)])
@@ -112,7 +112,7 @@ def test_an_entry_of_the_path_that_is_no_folder_is_passed_over(site, monkeypatch
 
 
 def test_a_distribution_without_declarations_hides_an_older_copy(site, monkeypatch):
-    """The first on the path is the one that is imported, whatever its spelling."""
+    """The first on the path is imported; its spelling does not matter."""
     site.raw_distribution("acme.losses", b"[console_scripts]\nx = y:z\n", version="2.0")
     old = site.root / "old"
     site.root = old
@@ -121,8 +121,8 @@ def test_a_distribution_without_declarations_hides_an_older_copy(site, monkeypat
     assert [item for item in declared() if item.distribution == "acme-losses"] == []
 
 
-def test_a_line_that_is_none_is_a_failure_that_shows_it(site):
-    """Only in a group of ours; the file's other lines are not taken."""
+def test_a_malformed_line_is_a_failure_that_shows_it(site):
+    """Only in a group of lossreg; the other lines of the file are ignored."""
     site.raw_distribution("acme", b"[lossreg.losses]\na = acme:A\nb acme:B\n")
     (failure,) = (item for item in declared() if isinstance(item, Failure))
     message = "acme: its entry_points.txt cannot be read: line 'b acme:B' of [lossreg.losses] has no '='"

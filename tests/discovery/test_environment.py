@@ -1,4 +1,4 @@
-"""The environment's switches, and very many distributions."""
+"""Environment variables, and a thousand distributions."""
 
 import sys
 
@@ -19,7 +19,7 @@ SHARED = """
 """
 
 
-def test_only_some_can_be_left_on(site, monkeypatch):
+def test_all_but_some_can_be_disabled(site, monkeypatch):
     """By provider or name."""
     site.plain("acme_only", "Focal", "Dice")
     site.distribution("acme", losses={"focal_x": "acme_only:Focal", "dice_x": "acme_only:Dice"})
@@ -33,8 +33,8 @@ def test_only_some_can_be_left_on(site, monkeypatch):
     assert registry.get("focal_x").__name__ == "Focal"
 
 
-def test_a_loss_that_is_switched_off_stays_off_when_its_module_is_imported(site, monkeypatch):
-    """Another loss of the same file may be wanted."""
+def test_a_disabled_loss_stays_disabled_when_its_module_is_imported(site, monkeypatch):
+    """Another loss of the same file may be in use."""
     site.module("acme_table", "registry = None")
     site.module("acme_shared", SHARED)
     site.distribution("acme", losses={"one": "acme_shared:One", "two": "acme_shared:Two"})

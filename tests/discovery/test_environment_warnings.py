@@ -23,7 +23,7 @@ def warned(call, *arguments):
 
 
 @pytest.mark.parametrize("variable", ["LOSSREG_DISABLE", "LOSSREG_ONLY"])
-def test_names_that_switch_nothing(site, monkeypatch, variable):
+def test_unknown_names_give_a_warning(site, monkeypatch, variable):
     """The warning has them with similar ones, once in a process; right names are not in it."""
     monkeypatch.setenv(variable, "dicee, segmentation,qqqqqqqq")
     expected = (
@@ -39,14 +39,14 @@ def test_names_that_switch_nothing(site, monkeypatch, variable):
 
 
 @pytest.mark.parametrize("name", ["dice", "segmentation", "segmentation/dice", "jaccard, dice", "", ","])
-def test_names_that_switch_something(site, monkeypatch, name):
+def test_known_names_give_none(site, monkeypatch, name):
     """There is no warning."""
     for variable in ("LOSSREG_DISABLE", "LOSSREG_ONLY"):
         monkeypatch.setenv(variable, name)
         assert warned(site.registry().list) == []
 
 
-def test_a_part_and_a_provider_that_cannot_be_read_may_be_switched_off(site, monkeypatch):
+def test_a_part_and_an_unreadable_provider_may_be_disabled(site, monkeypatch):
     """A user may disable a provider because of its failure."""
     part = {"target": "acme_parts:Part", "tags": ["distance"]}
     site.package("acme_parts", {"schema": 1, "losses": {}, "parts": {"acme_part": part}})

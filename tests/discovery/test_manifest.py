@@ -1,4 +1,4 @@
-"""Manifests: written from the classes, compared with them, and in step for the first-party packages."""
+"""Manifests: built from classes, compared with them, and up to date in the first-party packages."""
 
 import json
 import sys
@@ -88,13 +88,13 @@ def rewrite(site, package, source):
 
 
 def declared(package):
-    """The entries that the package's manifest declares now."""
+    """Return the entries of the package's manifest."""
     found = manifest.entries(manifest.read(package, "lossreg.json"), package)
     return [entry._replace(provider="acme", distribution="acme") for entry in found]
 
 
-def test_a_manifest_says_what_the_classes_say(package):
-    """Names, aliases, tags, docstring sections, contract, parameters: all of it."""
+def test_a_manifest_has_the_facts_of_the_classes(package):
+    """Names, aliases, tags, sections of the docstring, contract and parameters."""
     path = manifest_writer.build(package)
     assert path == manifest.package_folder(package) / "lossreg.json"
     data = json.loads(path.read_text())
@@ -112,13 +112,13 @@ def test_a_manifest_says_what_the_classes_say(package):
 
 
 def test_building_registers_nothing(package):
-    """It looks at a package, no more."""
+    """It only reads a package."""
     before = losses.list()
     manifest_writer.build(package)
     assert losses.list() == before
 
 
-def test_what_was_built_checks_and_is_built_alike(package):
+def test_a_built_manifest_passes_the_check_and_is_reproducible(package):
     """A second build changes no byte."""
     path = manifest_writer.build(package)
     text = path.read_bytes()
@@ -128,7 +128,7 @@ def test_what_was_built_checks_and_is_built_alike(package):
 
 
 def test_the_entries_of_a_manifest_are_those_of_the_code(package):
-    """Round trip: what the classes registered can be read without them."""
+    """Round trip: the entries of the classes are read without them."""
     manifest_writer.build(package)
     first, second = declared(package)
     assert (first.full_name, first.aliases, first.tags) == ("acme/a", ("a_loss", "aa"), {"s", "t"})
@@ -169,7 +169,7 @@ def test_the_entries_of_a_manifest_are_those_of_the_code(package):
     ],
 )
 def test_drift_fails_with_a_readable_difference(site, package, old, new, lines):
-    """A line for each place, with the command that mends it."""
+    """There is a line for each place, and the command that repairs it."""
     manifest_writer.build(package)
     source = SOURCE.format(first="a", second="b")
     assert old in source
@@ -188,7 +188,7 @@ def test_drift_fails_with_a_readable_difference(site, package, old, new, lines):
 
 @pytest.mark.parametrize("losses", [{"a": {"aliases": []}}, {"a": 5}, [], {"a": {"target": 7}}])
 def test_a_manifest_that_is_malformed_differs_from_the_code(package, losses):
-    """As one that was edited by hand: the same message and its cure, which then helps."""
+    """The message is that of a manifest edited by hand, and its remedy works."""
     path = manifest_writer.build(package)
     path.write_text(json.dumps({"schema": 1, "losses": losses}))
     with pytest.raises(ManifestError, match=f"{package}:lossreg.json differs from the code; run `lossreg manifest"):
@@ -198,7 +198,7 @@ def test_a_manifest_that_is_malformed_differs_from_the_code(package, losses):
 
 
 def test_a_module_that_holds_a_loss_must_be_importable(site, package):
-    """What it needs and is not installed is an error there, and none in a module without losses."""
+    """A package that is not installed is an error there, and none in a module without losses."""
     manifest_writer.build(package)
     site.module(f"{package}.extra", "import acme_absent")
     manifest_writer.check(package)
@@ -210,7 +210,7 @@ def test_a_module_that_holds_a_loss_must_be_importable(site, package):
 
 
 def test_names_that_are_swapped_survive_a_rebuild(site, package):
-    """The old manifest, which says the opposite, does not stand in the way; nor do new names."""
+    """Entries of the old manifest do not conflict with the new ones; nor do new names."""
     manifest_writer.build(package)
     for first, second in (("b", "a"), ("a", "c"), ("c", "d")):
         old = declared(package)
@@ -242,14 +242,14 @@ def test_a_package_that_cannot_be_imported_has_no_manifest(site, module):
 
 
 def test_a_package_that_is_not_there_has_no_manifest():
-    """Nor has a module, or a dotted name."""
+    """Neither has a module, or a dotted name."""
     for name in ("acme_absent", "string", "json.decoder"):
         with pytest.raises(ManifestError, match=r"not installed|top-level package"):
             manifest_writer.generate(name)
 
 
 def test_the_file_of_a_target_is_found_without_import(site):
-    """Modules and packages; None where it cannot be told."""
+    """For modules and packages; None if there is no such file."""
     module = site.module("acme_file.inner.code")
     assert manifest.source_file("acme_file.inner.code:X") == module
     assert manifest.source_file("acme_file.inner:X") == module.with_name("__init__.py")
@@ -261,7 +261,7 @@ def test_the_file_of_a_target_is_found_without_import(site):
 
 @pytest.mark.parametrize("name", ["lossreg", "lossreg_segmentation", "lossreg_sam"])
 def test_first_party_manifests_are_in_step(name, torch):
-    """With their code, and installed."""
+    """They equal the code, and an installed distribution declares them."""
     manifest_writer.check(name)
     assert manifest_writer.is_declared(name)
     assert not manifest_writer.is_declared("acme_absent")

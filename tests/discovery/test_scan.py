@@ -1,4 +1,4 @@
-"""Discovery: what distributions on disk declare becomes entries and failures, and nothing is imported."""
+"""Discovery: the declarations of distributions become entries and failures, and nothing is imported."""
 
 import os
 import sys
@@ -51,7 +51,7 @@ def test_a_manifest_is_a_library(site):
 
 
 def test_the_manifest_of_an_editable_install_is_read_without_import(site, tmp_path, monkeypatch):
-    """The package lies elsewhere than its metadata, so that the import system is asked where."""
+    """The package is not beside its metadata, so that the import system has to find it."""
     site.package("acme", MANIFEST)
     (tmp_path / "lib").mkdir()
     folder = site.distribution("acme", manifests={"a": "acme:lossreg.json"})
@@ -71,7 +71,7 @@ def test_a_manifest_has_a_default_name_and_may_have_another(site):
 
 
 def test_first_party_names_are_decided_by_the_distribution(site):
-    """Not by what a manifest or an entry point calls itself."""
+    """The name in a manifest or entry point does not count."""
     loss = MANIFEST["losses"]["focal"] | {"owns_name": True, "provider": "segmentation", "aliases": []}
     site.package("acme", {"schema": 1, "losses": {"dice": loss, "new": loss | {"target": "acme:New"}}})
     site.distribution("acme", manifests={"segmentation": "acme:lossreg.json"})
@@ -132,8 +132,8 @@ def test_a_malformed_entry_point_is_a_failure(site, value, message):
     assert message in failure[1]
 
 
-def test_extras_and_blanks_of_an_entry_point_are_no_part_of_its_target(site):
-    """`acme : Focal [gpu]`, which packaging allows."""
+def test_extras_and_blanks_of_an_entry_point_are_not_in_its_target(site):
+    """Packaging allows `acme : Focal [gpu]`."""
     site.distribution("acme", losses={"x": "acme_extra : Focal [gpu]"})
     assert site.registry().entry("x").target == "acme_extra:Focal"
 
@@ -153,7 +153,7 @@ def test_extras_and_blanks_of_an_entry_point_are_no_part_of_its_target(site):
     ],
 )
 def test_an_unreadable_manifest_is_a_failure(site, manifest, message):
-    """One, with a message that says what to do; other packages are found."""
+    """One, with a message that has the remedy; other packages are found."""
     site.package("acme", manifest)
     site.distribution("acme", manifests={"acme": "acme:lossreg.json"})
     site.distribution("other", losses={"other": "other:Other"})
@@ -166,7 +166,7 @@ def test_an_unreadable_manifest_is_a_failure(site, manifest, message):
 
 
 def test_a_manifest_of_fifty_megabytes_is_not_read(site):
-    """No further than the bound."""
+    """Reading stops at the limit."""
     path = site.package("acme", MANIFEST) / "lossreg.json"
     with path.open("ab") as file:
         file.truncate(50 * 2**20)
@@ -187,7 +187,7 @@ def test_a_manifest_of_fifty_megabytes_is_not_read(site):
     ],
 )
 def test_a_manifest_that_cannot_be_located_is_a_failure(site, value, message):
-    """Nothing is imported to look for it."""
+    """Nothing is imported to find it."""
     site.module("acme.inner.x", "raise SystemExit")
     site.distribution("acme", manifests={"acme": value})
     registry = site.registry()
@@ -213,7 +213,7 @@ def test_a_malformed_loss_of_a_manifest_is_a_failure(site, loss):
     [b"[lossreg.losses]\nx = a:X\nno equals sign\n", b"[lossreg.losses]\n\xe9 = a:B\n"],
 )
 def test_an_entry_points_file_that_cannot_be_parsed_hides_its_own_distribution_alone(site, lines):
-    """All of its lines; nobody else's."""
+    """All of its lines, and those of no other distribution."""
     site.raw_distribution("bad", lines)
     site.distribution("good", losses={"good_loss": "good:Good"})
     registry = site.registry()
@@ -225,7 +225,7 @@ def test_an_entry_points_file_that_cannot_be_parsed_hides_its_own_distribution_a
 
 @pytest.mark.parametrize("metadata", [b"", b"Name: caf\xe9\nVersion: 1\n", b"\xff\xfe", b"no header at all"])
 def test_metadata_that_cannot_be_read_leaves_the_loss(site, metadata):
-    """The folder tells name and version; one that does not comes from an unknown distribution."""
+    """The folder has name and version; otherwise the distribution is unknown."""
     folder = site.distribution("acme", losses={"focal_x": "acme:Focal"}, metadata=metadata)
     entry = site.registry().entry("focal_x")
     assert (entry.full_name, entry.version) == ("acme/focal_x", "1.0")
@@ -235,7 +235,7 @@ def test_metadata_that_cannot_be_read_leaves_the_loss(site, metadata):
 
 
 def test_a_folder_without_a_version_leaves_it_to_the_metadata(site):
-    """As development installs have it."""
+    """Development installs have such folders."""
     folder = site.distribution("acme_losses", losses={"focal_x": "acme:Focal"}, version="2.5")
     folder.rename(folder.with_name("acme_losses.dist-info"))
     entry = site.registry().entry("focal_x")
@@ -243,7 +243,7 @@ def test_a_folder_without_a_version_leaves_it_to_the_metadata(site):
 
 
 def test_a_broken_provider_breaks_its_own_losses_alone(site):
-    """Listing, other losses, tags and the message of a mistyped name go on."""
+    """Listing, other losses, tags and the message for a mistyped name still work."""
     site.module("acme_bad", "raise SystemExit('no GPU')")
     site.plain("acme_good", "Good")
     site.distribution("bad", losses={"bad_loss": "acme_bad:Bad"})
@@ -259,10 +259,10 @@ def test_a_broken_provider_breaks_its_own_losses_alone(site):
         registry.get("bad_lossy")
 
 
-@pytest.mark.filterwarnings("ignore:LOSSREG_DISABLE")  # of names that nothing has, see test_switch_warnings
+@pytest.mark.filterwarnings("ignore:LOSSREG_DISABLE")  # about unknown names, see test_environment_warnings
 @pytest.mark.parametrize("switch", ["acme", "focal", "focal_x", "acme/focal", " x, focal ,", "acme,other"])
-def test_losses_can_be_switched_off(site, monkeypatch, switch):
-    """By provider, name, alias or provider/name; asking for one says why."""
+def test_losses_can_be_disabled(site, monkeypatch, switch):
+    """By provider, name, alias or provider/name; the error has the reason."""
     site.package("acme", MANIFEST)
     site.distribution("acme", manifests={"acme": "acme:lossreg.json"})
     monkeypatch.setenv("LOSSREG_DISABLE", switch)

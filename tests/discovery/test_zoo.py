@@ -1,4 +1,4 @@
-"""A zoo of bad distributions: each is told for what it is, and harms nobody else."""
+"""A zoo of bad distributions: each has its own error, and does no harm to the others."""
 
 import importlib
 import json
@@ -24,7 +24,7 @@ LOSS = {
 
 
 def module(source: str) -> Callable:
-    """A distribution whose entry point leads to a module of this source."""
+    """Make a distribution whose entry point leads to a module of this source."""
 
     def install(site, name):
         site.module(f"zoo_{name}", source)
@@ -34,7 +34,7 @@ def module(source: str) -> Callable:
 
 
 def manifest(change: Callable, provider: str | None = None, package: str | None = None) -> Callable:
-    """A distribution whose manifest is what `change` makes of a good one: text, bytes or data."""
+    """Make a distribution whose manifest `change` makes of a good one: text, bytes or data."""
 
     def install(site, name):
         loss = LOSS | {"target": f"zoo_{name}:Bad"}
@@ -49,12 +49,12 @@ def manifest(change: Callable, provider: str | None = None, package: str | None 
 
 
 def with_library(**fields: object) -> Callable:
-    """A manifest that describes another library."""
+    """Make a manifest that describes another library."""
     return manifest(lambda data, loss: data | {"library": {"package": "zoo_lib", "distribution": "zoo-lib"} | fields})
 
 
 def with_loss(**fields: object) -> Callable:
-    """A manifest whose loss says this of itself."""
+    """Make a manifest whose loss has these fields."""
     return manifest(lambda data, loss: data | {"losses": {next(iter(data["losses"])): loss | fields}})
 
 
@@ -66,7 +66,7 @@ def deep(levels: int) -> object:
 
 
 def a_circle(site, name):
-    """Two modules that import each other and register; Python forgets both."""
+    """Install two modules that import each other and register. Python removes both from sys.modules."""
     site.package(f"zoo_{name}")
     register = (
         "from acme_base import Module\nimport {table}\n@{table}.registry.register('{name}')\nclass {cls}(Module): ...\n"
@@ -81,7 +81,7 @@ def a_circle(site, name):
 
 
 def missing_inside(site, name):
-    """Its library is there, and lacks what it needs itself."""
+    """Install a library without one of its own dependencies."""
     site.module(f"lib_{name}", "import zoo_not_there")
     loss = LOSS | {"target": f"lib_{name}:Bad"}
     needs = {"package": f"lib_{name}", "distribution": "zoo-lib"}
@@ -184,7 +184,7 @@ UNREAD = {
 
 @pytest.fixture
 def neighbour(site, monkeypatch):
-    """A good loss, and `lossreg.losses` as a new process finds it."""
+    """A good loss, and `lossreg.losses` as in a new process."""
     site.module("zoo_good", GOOD.format(name="Good"))
     site.distribution("good", losses={"good_loss": "zoo_good:Good"})
     site.module("zoo_table", "from lossreg import losses as registry")
@@ -200,7 +200,7 @@ def neighbour(site, monkeypatch):
 
 
 def command(monkeypatch, capsys, *arguments):
-    """What a command prints; it ends well."""
+    """Run a command, which must succeed, and return its output."""
     monkeypatch.setattr(sys, "argv", ["lossreg", *arguments])
     with pytest.raises(SystemExit) as stop:
         cli.main()
@@ -209,7 +209,7 @@ def command(monkeypatch, capsys, *arguments):
 
 
 def refuse(registry, name, specimen):
-    """Its state before and after, its error each time it is asked for."""
+    """Check the state before and after, and the error of each look-up."""
     assert registry.entry(name).state == specimen.before
     for _ in range(2):
         with pytest.raises(specimen.error) as caught:
@@ -220,13 +220,13 @@ def refuse(registry, name, specimen):
 
 
 def failure_of(registry, distribution):
-    """The one failure of a distribution, as text."""
+    """Return the one failure of a distribution, as text."""
     (failure,) = (each for each in registry.failures if each.distribution == distribution.replace("_", "-"))
     return str(failure.error)
 
 
-def assert_the_neighbour_is_well(registry, monkeypatch, capsys):
-    """Every way to look goes on, and a wrong name has its own message."""
+def assert_the_neighbour_works(registry, monkeypatch, capsys):
+    """Check every way to look up, and the message for an unknown name."""
     assert {"good_loss", "dice"} <= {*registry.list()}
     assert registry.get("good_loss").__name__ == "Good"
     assert "good_loss" in registry.find("!overlap")
@@ -241,10 +241,8 @@ def assert_the_neighbour_is_well(registry, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_broken_loss_is_listed_and_says_what_is_wrong_when_it_is_asked_for(
-    site, neighbour, monkeypatch, capsys, name
-):
-    """Before and after, its neighbour is well."""
+def test_a_broken_loss_is_listed_and_raises_its_error_when_it_is_looked_up(site, neighbour, monkeypatch, capsys, name):
+    """Its neighbour works before and after."""
     specimen = BROKEN[name]
     specimen.install(site, name)
     registry = neighbour()
@@ -256,11 +254,11 @@ def test_a_broken_loss_is_listed_and_says_what_is_wrong_when_it_is_asked_for(
     assert not [module for module in sys.modules if module.startswith(("zoo_b", f"zoo_{name}"))]
     refuse(registry, loss, specimen)
     assert f"[{specimen.after}]" in command(monkeypatch, capsys, "list").out
-    assert_the_neighbour_is_well(registry, monkeypatch, capsys)
+    assert_the_neighbour_works(registry, monkeypatch, capsys)
 
 
 @pytest.mark.parametrize("name", UNREAD)
-def test_what_cannot_be_read_is_a_failure_that_says_why(site, neighbour, monkeypatch, capsys, name):
+def test_an_unreadable_declaration_is_a_failure_with_the_reason(site, neighbour, monkeypatch, capsys, name):
     """It is printed where losses are listed, and where a name is not found; in bounded length, without control."""
     UNREAD[name].install(site, name)
     registry = neighbour()
@@ -273,11 +271,11 @@ def test_what_cannot_be_read_is_a_failure_that_says_why(site, neighbour, monkeyp
         assert text.replace("\n", "").isprintable()
         assert len(str(caught.value)) < 1500
     assert "not read: " in printed.err
-    assert_the_neighbour_is_well(registry, monkeypatch, capsys)
+    assert_the_neighbour_works(registry, monkeypatch, capsys)
 
 
 def test_two_providers_of_one_name(site, neighbour, monkeypatch, capsys):
-    """The first keeps the name, and who the second is can be read."""
+    """The first keeps the name, and the failure names the second."""
     for name in ("one", "two"):
         loss = LOSS | {"target": f"zoo_{name}:Bad"}
         site.package(f"zoo_{name}", {"schema": 1, "losses": {"shared": loss}})
@@ -288,7 +286,7 @@ def test_two_providers_of_one_name(site, neighbour, monkeypatch, capsys):
         "shared_provider/shared is declared by one (zoo_one:Bad) and by two (zoo_two:Bad);"
         " the first is kept. Rename one of the providers"
     )
-    assert_the_neighbour_is_well(registry, monkeypatch, capsys)
+    assert_the_neighbour_works(registry, monkeypatch, capsys)
 
 
 def test_the_same_distribution_twice(site, neighbour, monkeypatch, capsys):
@@ -300,11 +298,11 @@ def test_the_same_distribution_twice(site, neighbour, monkeypatch, capsys):
     monkeypatch.setattr(sys, "path", [*sys.path, str(copy)])
     registry = neighbour()
     assert site.failures(registry) == {}
-    assert_the_neighbour_is_well(registry, monkeypatch, capsys)
+    assert_the_neighbour_works(registry, monkeypatch, capsys)
 
 
 def test_a_package_removed_between_scan_and_load(site, neighbour, monkeypatch, capsys):
-    """Its loss is broken; the entry point alone makes no difference to a process that has read it."""
+    """Its loss is broken. A removed entry point does not matter after the scan."""
     module("from acme_base import Module\nclass Bad(Module): ...")(site, "gone")
     module("from acme_base import Module\nclass Bad(Module): ...")(site, "kept")
     registry = neighbour()
@@ -315,7 +313,7 @@ def test_a_package_removed_between_scan_and_load(site, neighbour, monkeypatch, c
     importlib.invalidate_caches()
     refuse(registry, "gone_loss", Broken(module(""), "ModuleNotFoundError: No module named 'zoo_gone'"))
     assert registry.get("kept_loss").__name__ == "Bad"
-    assert_the_neighbour_is_well(registry, monkeypatch, capsys)
+    assert_the_neighbour_works(registry, monkeypatch, capsys)
 
 
 def test_a_distribution_of_control_characters(site, neighbour, monkeypatch, capsys):
@@ -327,11 +325,11 @@ def test_a_distribution_of_control_characters(site, neighbour, monkeypatch, caps
     assert len(found) == 2
     assert all(text.isprintable() for text in found)
     assert not {"evil_loss", "other_loss"} & {*registry.list()}
-    assert_the_neighbour_is_well(registry, monkeypatch, capsys)
+    assert_the_neighbour_works(registry, monkeypatch, capsys)
 
 
-def test_all_of_a_circle_is_broken_not_the_half_that_was_asked_for(site, neighbour):
-    """Both modules are forgotten by Python, so a class of either is of half a module."""
+def test_both_modules_of_a_circle_are_broken(site, neighbour):
+    """Python removes both from sys.modules, so that a class of either belongs to half a module."""
     a_circle(site, "circle")
     registry = neighbour()
     with pytest.raises(ProviderError, match="partially initialized"):
@@ -354,7 +352,7 @@ def test_a_missing_library_is_named_before_anything_is_imported(site, neighbour)
 
 
 @pytest.mark.parametrize("package", ["__main__", "zoo_made_by_hand"])
-def test_a_library_whose_place_cannot_be_told_is_missing(site, neighbour, monkeypatch, package):
+def test_a_library_without_a_location_is_missing(site, neighbour, monkeypatch, package):
     """The import system raises for a module without a spec."""
     made = type(sys)("zoo_made_by_hand")
     made.__spec__ = None
@@ -381,7 +379,7 @@ def test_a_library_whose_place_cannot_be_told_is_missing(site, neighbour, monkey
     ],
 )
 def test_versions_of_a_library_are_those_that_packaging_reads(versions, read):
-    """What is let through never fails later, when the loss is asked for."""
+    """An accepted range never fails later, when the loss is looked up."""
     from packaging.specifiers import SpecifierSet
 
     data = {"library": {"package": "zoo_lib", "distribution": "zoo-lib", "versions": versions}}
@@ -412,8 +410,8 @@ def test_versions_of_a_library_are_those_that_packaging_reads(versions, read):
         ({"$ref": "#/$defs/loss", "properties": {"w": 5}}, "parameter 'w' schema must be an object, got int"),
     ],
 )
-def test_a_schema_that_is_none_is_a_failure(site, schema, message):
-    """One by one, or a single loss would stop the schema of all."""
+def test_a_malformed_schema_is_a_failure(site, schema, message):
+    """Of one loss; otherwise it would break the JSON Schema of all losses."""
     good = LOSS | {"target": "zoo_schema:Good"}
     bad = good | {"parameters": {"properties": {"a": schema}}}
     site.package("zoo_schema", {"schema": 1, "losses": {"schema_loss": good, "bad_loss": bad}})
@@ -432,8 +430,8 @@ def test_a_schema_that_is_none_is_a_failure(site, schema, message):
         ({"a": {"package": "zoo.inner"}}, "an implementation's package must be a top-level one, got 'zoo.inner'"),
     ],
 )
-def test_implementations_that_are_none_are_a_failure(site, ways, message):
-    """To look for a package within another would import the other."""
+def test_malformed_implementations_are_a_failure(site, ways, message):
+    """To find a package within another, Python imports the other."""
     with_loss(contract={"implementations": ways})(site, "ways")
     assert failure_of(site.registry(), "ways") == f"zoo_ways: loss 'ways_loss' is malformed: {message}"
 
@@ -442,7 +440,7 @@ def test_two_hundred_at_once(site, neighbour, monkeypatch, capsys):
     """Every specimen several times, among good ones: each has its own error, all good ones load, in bounded time."""
     specimens = {f"{name}{number}": each for number in range(4) for name, each in (BROKEN | UNREAD).items()}
     for name, specimen in specimens.items():
-        if not name.startswith(("circle", "no_library", "large")):  # these say their own names, or take long to write
+        if not name.startswith(("circle", "no_library", "large")):  # with names of their own, or slow to write
             specimen.install(site, name)
     installed = len(site.distributions)
     for number in range(200 - installed):
@@ -468,6 +466,6 @@ def test_two_hundred_at_once(site, neighbour, monkeypatch, capsys):
     with pytest.raises(NotFoundError, match=r"and \d+ more; `lossreg doctor` shows all") as caught:
         registry.get("good_los")
     assert len(str(caught.value)) < 15_000
-    assert_the_neighbour_is_well(registry, monkeypatch, capsys)
+    assert_the_neighbour_works(registry, monkeypatch, capsys)
     assert "good_loss" in str(lossreg.json_schema())
     assert time.monotonic() - start < 30

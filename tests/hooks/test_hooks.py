@@ -61,7 +61,7 @@ def team(installed):
 
 
 def test_entries_are_registered_in_code(team):
-    """A name of the team's leads to the loss, as its own does."""
+    """A name of the team leads to the loss, as its own name does."""
     assert type(lossreg.build("crack")) is losses.get("bce_dice_focal")
 
 
@@ -86,13 +86,13 @@ def test_builds_are_wrapped(team, caplog):
 
 
 def test_a_missing_name_gets_a_hint(team):
-    """In the error, before what looks similar."""
+    """The hint precedes similar names."""
     with pytest.raises(NotFoundError, match="unknown loss 'crack_v1'; write 'crack', whose empty masks count"):
         losses.get("crack_v1")
 
 
 def test_commands_are_added(team):
-    """Beside lossreg's own, which come the same way."""
+    """lossreg's own commands are added by the same hook."""
     app = typer.Typer()
     add_hook_commands(app)
     done = CliRunner().invoke(app, ["team"])
@@ -100,17 +100,17 @@ def test_commands_are_added(team):
     assert {"doctor", "why", "plot", "new-plugin", "stubs"} <= {command.name for command in app.registered_commands}
 
 
-def test_events_of_a_training_are_told(team, caplog):
+def test_events_of_a_training_are_reported(team, caplog):
     """A monitor without sinks of its own calls the hook."""
     LossMonitor(every=1, action=lambda event: None).update(torch.tensor(torch.nan), step=3)
     assert caplog.messages[-1].startswith("training: NonFinite at step 3 (error, fault): ")
 
 
-# ---- lossreg's own behaviour goes through them
+# ---- lossreg's own behaviour
 
 
 def _without(monkeypatch, name):
-    """lossreg without one of its implementations."""
+    """Remove one of lossreg's implementations."""
     monkeypatch.delattr(builtin, name)
 
 
@@ -122,7 +122,7 @@ def test_building_is_a_hook(monkeypatch):
 
 
 def test_a_provider_that_is_not_installed_is_named_by_a_hook(monkeypatch, site):
-    """`smp/nothing` tells what would have it; without the implementation it does not."""
+    """The error for `smp/nothing` has its distribution; without the implementation it does not."""
     monkeypatch.setattr(builtin, "scan", lambda: Installed([], {}, {}, {}))
     with pytest.raises(NotFoundError, match="pip install lossreg-smp"):
         losses.get("smp/nothing")
@@ -134,7 +134,7 @@ def test_a_provider_that_is_not_installed_is_named_by_a_hook(monkeypatch, site):
 
 
 def test_renamed_parameters_are_migrated_by_a_hook(monkeypatch):
-    """With a warning that tells the new name; the new one wins where both are given."""
+    """The warning has the new name; the new one wins where both are given."""
     entry = losses.entry("dice")
     renamed = {**entry.metadata, "renamed": {"epsilon": "smooth"}}
     losses._table.snapshot = losses._table.snapshot.with_entries([entry._replace(metadata=renamed)])
@@ -167,11 +167,11 @@ BROKEN_AT_IMPORT = {
 def test_broken_hooks_are_left_out_with_a_warning(installed, source):
     """One warning; the other hooks and every build go on; the failure is kept for `doctor`."""
     installed("bad_hooks", source)
-    installed("good_hooks", "@hookimpl\ndef lossreg_resolve_missing(name): return 'ask the good ones'")
+    installed("good_hooks", "@hookimpl\ndef lossreg_resolve_missing(name): return 'see the good ones'")
     with pytest.warns(UserWarning, match="the hooks 'bad_hooks' are broken and left out") as caught:
         lossreg.build("dice")
     assert len(caught) == 1
-    with pytest.raises(NotFoundError, match="ask the good ones"):
+    with pytest.raises(NotFoundError, match="see the good ones"):
         losses.get("nothing_of_the_kind")
     (failure,) = lossreg.registries.hooks().failures
     assert (failure.source, failure.distribution) == ("hooks bad_hooks", "bad-hooks")
@@ -285,7 +285,7 @@ def test_a_constructor_that_refuses_is_not_the_fault_of_a_wrapper(installed):
 
 
 def test_an_error_of_lossregs_is_an_answer(installed):
-    """A hook may refuse a config in lossreg's words."""
+    """A hook may refuse a config with an error of lossreg."""
     source = "@hookimpl\ndef lossreg_transform_config(config):\n    raise lossreg.InvalidNameError('not in this team')"
     installed("strict_hooks", f"import lossreg\n{source}")
     with pytest.raises(lossreg.InvalidNameError, match="not in this team"):
@@ -293,7 +293,7 @@ def test_an_error_of_lossregs_is_an_answer(installed):
 
 
 def test_strictness_raises_at_once(installed, monkeypatch):
-    """LOSSREG_STRICT=1: nothing broken is passed over."""
+    """LOSSREG_STRICT=1 raises every failure."""
     monkeypatch.setenv("LOSSREG_STRICT", "1")
     installed("bad_hooks", "raise RuntimeError('boom')")
     with pytest.raises(ProviderError, match="the hooks 'bad_hooks' are broken and left out: RuntimeError: boom"):
@@ -301,8 +301,8 @@ def test_strictness_raises_at_once(installed, monkeypatch):
 
 
 @pytest.mark.parametrize("switch", ["LOSSREG_DISABLE", "LOSSREG_ONLY"])
-def test_hooks_are_switched_off_by_name(installed, monkeypatch, switch):
-    """As losses are; their module is not imported."""
+def test_hooks_are_disabled_by_name(installed, monkeypatch, switch):
+    """Their module is not imported."""
     installed("bad_hooks", "raise RuntimeError('boom')")
     monkeypatch.setenv(switch, "bad_hooks" if switch == "LOSSREG_DISABLE" else "segmentation,lossreg")
     lossreg.build("dice")
@@ -321,7 +321,7 @@ def test_listing_loads_no_hooks(installed):
 
 
 def test_a_module_of_hooks_may_build_while_it_is_imported(installed):
-    """With lossreg's own behaviour, since the rest is not complete."""
+    """It gets lossreg's own hooks, since the others are not complete."""
     installed("early_hooks", "import lossreg\nloss = lossreg.build('dice')")
     lossreg.build("dice")
     assert type(importlib.import_module("early_hooks").loss).__name__ == "Dice"
@@ -342,7 +342,7 @@ def test_every_hook_is_documented():
 
 
 def test_a_second_plugin_of_a_name_leaves_the_first_alone(site):
-    """Lossreg's own included: a distribution cannot take its place, nor make it go."""
+    """A distribution can neither replace lossreg's own hooks nor remove them."""
     site.module("fine_hooks", HEAD + "@hookimpl\ndef lossreg_resolve_missing(name): return 'ask the fine ones'")
     site.module("late_hooks", "")
     site.distribution("a-fine", hooks={"hooks": "fine_hooks"})

@@ -1,4 +1,4 @@
-"""Loading on demand: states, what a broken provider may do, and what imports nothing."""
+"""Loading on demand: states, broken providers, and look-ups without an import."""
 
 import sys
 
@@ -29,14 +29,14 @@ def losses():
 
 @pytest.fixture
 def table(site, losses):
-    """The registry, where modules on disk can import it from."""
+    """The registry, which modules on disk can import."""
     site.module("acme_table", "registry = None")
     __import__("acme_table").registry = losses
     return losses
 
 
 def test_nothing_is_imported_until_get(site, losses):
-    """Not by any way to look at a name, right or wrong."""
+    """No look-up of a name imports, right or wrong."""
     site.plain("acme_lazy", "Focal")
     losses.register_lazy("focal", "acme_lazy:Focal", tags=["t"], aliases=["f"])
     assert "focal" in losses
@@ -80,8 +80,8 @@ def test_nested_classes_can_be_targets(site, losses):
         ("raise BaseException('odd')", BaseException, "BaseException: odd"),
     ],
 )
-def test_whatever_an_import_raises_becomes_a_provider_error(site, losses, source, cause, message):
-    """With the cause chained, each time that it is asked for; and nothing else is touched."""
+def test_any_exception_of_an_import_becomes_a_provider_error(site, losses, source, cause, message):
+    """The cause is chained at each look-up, and nothing else changes."""
     site.module("acme_bad", source)
     site.plain("acme_good", "Dice")
     losses.register_lazy("focal", "acme_bad:Focal", tags=["t"])
@@ -108,7 +108,7 @@ def test_a_missing_module_is_a_provider_error(losses):
 
 
 def test_a_keyboard_interrupt_passes_through(site, losses):
-    """The user's Ctrl-C is no fault of the provider."""
+    """Ctrl-C is no failure of the provider."""
     site.module("acme_slow", "raise KeyboardInterrupt")
     losses.register_lazy("x", "acme_slow:X")
     with pytest.raises(KeyboardInterrupt):
@@ -118,7 +118,7 @@ def test_a_keyboard_interrupt_passes_through(site, losses):
 
 @pytest.mark.parametrize("source", ["class Focal: ...", "def Focal(): ...", "Focal = 5", "import acme_base as Focal"])
 def test_a_target_of_the_wrong_kind_is_refused(site, losses, source):
-    """A TypeError that names what was found, kept on the entry."""
+    """A TypeError that shows the target, kept on the entry."""
     site.module("acme_kind", source)
     losses.register_lazy("focal", "acme_kind:Focal")
     with pytest.raises(WrongBaseClassError, match=r"expected a class derived from acme_base\.Module, got ") as caught:
@@ -128,7 +128,7 @@ def test_a_target_of_the_wrong_kind_is_refused(site, losses, source):
 
 
 def test_a_broken_entry_is_tried_again(site, losses):
-    """Its user may have installed what was missing."""
+    """The user may have installed the missing package."""
     path = site.module("acme_fixed", "raise ImportError('missing')")
     losses.register_lazy("focal", "acme_fixed:Focal")
     with pytest.raises(ProviderError):
@@ -141,7 +141,7 @@ def test_a_broken_entry_is_tried_again(site, losses):
 
 
 def test_a_module_may_register_while_it_is_loaded(site, table):
-    """Manifest and decorator both: one entry, and the class that the decorator saw."""
+    """Manifest and decorator make one entry, with the class of the decorator."""
     site.module(
         "acme_registers",
         """
@@ -158,8 +158,8 @@ def test_a_module_may_register_while_it_is_loaded(site, table):
     assert table.list_with_tags() == {"focal_lazy": ["t"]}
 
 
-def test_a_module_that_asks_for_itself_while_loading_is_broken_not_stuck(site, table):
-    """A circular import: an error, as Python gives one, and no deadlock."""
+def test_a_module_that_looks_itself_up_while_loading_is_broken(site, table):
+    """A circular import is an error, as in Python, and no deadlock."""
     site.module(
         "acme_circular",
         """
@@ -176,7 +176,7 @@ def test_a_module_that_asks_for_itself_while_loading_is_broken_not_stuck(site, t
 
 
 def test_modules_that_import_each_other_and_register_both_load(site, table):
-    """As long as Python can import them."""
+    """If Python can import them."""
     for this, other in (("a", "b"), ("b", "a")):
         site.module(
             f"acme_ring_{this}",
@@ -197,7 +197,7 @@ def test_modules_that_import_each_other_and_register_both_load(site, table):
 
 
 def test_a_module_that_fails_after_it_registered_stays_broken(site, table):
-    """Half a module is no provider, although its decorators have run; its other losses are no better."""
+    """Its decorators have run, but all of its losses are broken."""
     site.module("acme_half", REGISTERS_AND_FAILS)
     table.register_lazy("lazy", "acme_half:One")
     for name in ("lazy", "lazy", "one", "two", "two"):
@@ -206,8 +206,8 @@ def test_a_module_that_fails_after_it_registered_stays_broken(site, table):
     assert table.entry("lazy").state == table.entry("two").state == "broken"
 
 
-def test_unknown_tags_are_learnt_by_loading(site, table):
-    """filter_by_tag and find load what has no known tags; each failure is isolated, and each entry tried once."""
+def test_unknown_tags_are_known_after_loading(site, table):
+    """filter_by_tag and find load entries with unknown tags. Each failure is isolated, and each entry is tried once."""
     site.module(
         "acme_tags",
         """
@@ -230,7 +230,7 @@ def test_unknown_tags_are_learnt_by_loading(site, table):
 
 
 def test_an_entry_removed_while_it_loads_stays_removed(site, table):
-    """Loading publishes what it learnt only to an entry that is there."""
+    """Loading does not add the entry again."""
     site.module(
         "acme_removed",
         """

@@ -1,4 +1,4 @@
-"""A registry as a Mapping: what imports a class and what does not, defaults, and identity."""
+"""A registry as a Mapping: imports, defaults and identity."""
 
 import sys
 from collections.abc import Mapping
@@ -49,7 +49,7 @@ def test_values_items_and_dict_import_every_class(two):
 
 
 def test_a_default_is_for_an_unknown_name_alone(site):
-    """A name that exists and cannot be used is an error with its reason, whatever the default."""
+    """A name that exists and cannot be used is an error with its reason, also with a default."""
     site.module("acme_map_bad", "raise ImportError('no GPU')")
     entries = [
         declare("bad", "acme_map_bad:Bad", [], [], {}),
@@ -75,7 +75,7 @@ def test_a_default_is_for_an_unknown_name_alone(site):
 
 
 def test_a_class_is_looked_up_again_after_a_change(two):
-    """What was remembered of a name is forgotten with the entry, and with its replacement."""
+    """A remembered class is forgotten with its entry, and with its replacement."""
     first = two["dice"]
     assert two["dice"] is first
     two.unregister("dice")

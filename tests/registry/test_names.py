@@ -1,4 +1,4 @@
-"""Names: what leads where, ties, containers, tags of many."""
+"""Names: full and short ones, ties, membership, and tags."""
 
 import pytest
 
@@ -18,7 +18,7 @@ def registry_of(*entries, base=object, failures=()):
 
 
 def test_provider_slash_name_always_works():
-    """With the short name free, tied, or owned by another; for aliases as well."""
+    """The short name may be free, tied or owned by another. The same holds for aliases."""
     registry = registry_of(entry("a/dice", aliases=["dc"]), entry("b/dice", owns_name=True), entry("c/dice"))
     for provider in "abc":
         assert registry.entry(f"{provider}/dice").provider == provider
@@ -27,7 +27,7 @@ def test_provider_slash_name_always_works():
 
 
 def test_a_short_name_works_while_one_provider_claims_it():
-    """And stops working for both once two do."""
+    """With two providers it works for neither."""
     registry = registry_of(entry("a/dice"))
     assert registry.entry("dice").full_name == "a/dice"
     assert registry.list() == ["dice"]
@@ -39,7 +39,7 @@ def test_a_short_name_works_while_one_provider_claims_it():
 
 
 def test_a_tie_is_an_error_that_lists_the_candidates():
-    """Aliases tie with names, too."""
+    """Aliases tie with names as well."""
     registry = registry_of(entry("b/dice"), entry("a/overlap", aliases=["dice"]))
     with pytest.raises(AmbiguousNameError) as caught:
         registry.get("dice")
@@ -50,8 +50,8 @@ def test_a_tie_is_an_error_that_lists_the_candidates():
     assert registry.list() == ["b/dice", "overlap"]
 
 
-def test_who_owns_a_name_keeps_it():
-    """First-party losses own their short names, whatever else is installed, and in whichever order."""
+def test_the_owner_of_a_name_keeps_it():
+    """First-party losses own their short names, in any order of installed packages."""
     ours, theirs = entry("segmentation/dice", owns_name=True), entry("monai/dice")
     for entries in ((ours, theirs), (theirs, ours)):
         registry = registry_of(*entries)
@@ -60,7 +60,7 @@ def test_who_owns_a_name_keeps_it():
 
 
 def test_the_first_party_owns_its_names():
-    """Every loss of the three packages goes by its short name."""
+    """Every loss of the three packages has its short name."""
     for provider, name in (("segmentation", "dice"), ("sam", "sam"), ("lossreg", "weighted_sum")):
         assert lossreg.losses.entry(name).provider == provider
         assert lossreg.losses.entry(name).owns_name
@@ -68,21 +68,21 @@ def test_the_first_party_owns_its_names():
 
 
 def test_two_providers_of_one_class_do_not_tie():
-    """Whichever is meant, it is the same class."""
+    """Both lead to the same class."""
     registry = registry_of(entry("a/dice", "x:Dice"), entry("b/dice", "x:Dice"))
     assert registry.entry("dice").target == "x:Dice"
     assert len(registry) == 2
 
 
 def test_a_name_registered_in_code_cannot_take_a_discovered_one():
-    """The error says whose it is."""
+    """The error names the entry that has it."""
     registry = registry_of(entry("acme/dice"))
     with pytest.raises(ValueError, match=r"it is acme/dice \(acme_pkg:Dice of acme 1.0\); proposed was"):
         registry.register("dice")(type("Dice", (), {}))
 
 
 def test_a_manifest_and_a_decorator_of_one_class_are_one_entry():
-    """The manifest's name, provider and tags stay; the decorator brings the class, and its name as an alias."""
+    """The manifest's name, provider and tags stay; the decorator adds the class, and its name as an alias."""
     cls = type("Dice", (), {"__module__": "acme_pkg"})
     registry = registry_of(entry("acme/dice", tags=["overlap"]))
     registry.register("dice_in_code", tags=["other"])(cls)
@@ -91,7 +91,7 @@ def test_a_manifest_and_a_decorator_of_one_class_are_one_entry():
     assert (found.full_name, found.state, found.cls) == ("acme/dice", "loaded", cls)
 
 
-def test_a_decorator_tells_every_provider_of_its_class():
+def test_a_decorator_gives_every_entry_its_class():
     """Both entries have the class."""
     cls = type("Dice", (), {"__module__": "x"})
     registry = registry_of(entry("a/dice", "x:Dice"), entry("b/dice", "x:Dice"))
@@ -100,7 +100,7 @@ def test_a_decorator_tells_every_provider_of_its_class():
 
 
 def test_containers():
-    """`in`, len and iter agree with list; `in` takes anything; a tie is one loss each."""
+    """`in`, len and iter agree with list; `in` accepts any object; a tie counts as two losses."""
     registry = registry_of(entry("a/x", aliases=["y"]), entry("b/z"), entry("c/z"))
     assert list(registry) == registry.list() == ["b/z", "c/z", "x"]
     assert len(registry) == 3
@@ -121,7 +121,7 @@ def test_repr_does_not_discover():
 
 
 def test_discovery_runs_once():
-    """Before the first look, and never again."""
+    """Before the first look-up, and never again."""
     scans = []
     registry = Registry(object, discover=lambda: scans.append(1) or Discovered((entry("a/x"),)))
     assert scans == []
@@ -131,7 +131,7 @@ def test_discovery_runs_once():
 
 @pytest.mark.parametrize("name", [5, None, b"dice", ["dice"], {}])
 def test_a_name_is_text(name):
-    """Whatever else is asked for gets an error that says so."""
+    """Any other object is an error that shows its type."""
     registry = registry_of(entry("a/x"))
     with pytest.raises(InvalidNameError, match=f"a name is a string, got {type(name).__name__}"):
         registry.get(name)
@@ -153,8 +153,8 @@ def test_a_mistyped_name_gets_suggestions():
     assert caught.value.suggestions == ()
 
 
-def test_a_mistyped_name_says_what_could_not_be_read():
-    """The loss may well be in a package whose declarations are broken."""
+def test_the_error_for_a_mistyped_name_has_the_failures():
+    """The loss may be in a package with broken declarations."""
     failure = Failure("acme:lossreg.json", "acme", ValueError("is not JSON"))
     registry = registry_of(entry("a/dice"), failures=(failure,))
     with pytest.raises(NotFoundError, match=r"not read: acme:lossreg.json: is not JSON"):
@@ -163,7 +163,7 @@ def test_a_mistyped_name_says_what_could_not_be_read():
 
 
 def test_find_combines_tags():
-    """The expression of the documentation, on literals."""
+    """The expression of the documentation, on four entries."""
     registry = registry_of(
         entry("p/a", tags=["segmentation", "binary"]),
         entry("p/b", tags=["segmentation", "multilabel", "experimental"]),

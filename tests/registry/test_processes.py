@@ -1,4 +1,4 @@
-"""Workers: a forked or spawned process and each of its threads finds the same losses and builds the same ones."""
+"""Workers: a forked or spawned process, and each of its threads, finds and builds the same losses."""
 
 import json
 import multiprocessing
@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 import lossreg
 from lossreg import LossregError, NotFoundError
 
-# As a user's file would: a spawned process imports it by name, from the same sys.path.
+# A user's module: a spawned process imports it by name, from the same sys.path.
 WORK = """
     import json
     import sys
@@ -31,7 +31,7 @@ WORK = """
         return sorted((e.full_name, e.state, e.target, str(e.version)) for e in registry.entries())
 
     def built(config=CONFIG):
-        "What the loss says of itself, and its value on data that need no random numbers."
+        "The config of the loss, and its value on fixed data."
         import torch
 
         loss = lossreg.build(config)
@@ -40,7 +40,7 @@ WORK = """
         return {"config": json.dumps(lossreg.config_of(loss)), "value": value.item()}
 
     def in_threads():
-        "The same from eight threads that are the first to ask."
+        "The same from eight threads that build it first."
         with ThreadPoolExecutor(8) as pool:
             jobs = [pool.submit(built) for _ in range(8)]
             return [job.result() for job in jobs]
@@ -52,7 +52,7 @@ WORK = """
         return sorted({name.partition(".")[0] for name in sys.modules})
 
     def raised(call, *arguments):
-        "The error itself, which has to travel back."
+        "The error itself, which is sent back."
         try:
             call(*arguments)
         except Exception as error:
@@ -82,7 +82,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # o
 
 @pytest.fixture
 def work(site, monkeypatch):
-    """The user's module; `acme_loss` is installed, `bad_loss` and `missing_loss` are as well, and do not work."""
+    """The user's module. `acme_loss` is installed; so are `bad_loss` and `missing_loss`, which do not work."""
     site.module("acme_work", WORK)
     site.module("acme_losses", LOSSES)
     site.module("acme_bad", "raise ImportError('no GPU')")
@@ -99,7 +99,7 @@ def work(site, monkeypatch):
 
 @pytest.fixture
 def spawned(work):
-    """Call in one process that starts from nothing."""
+    """Call in a new process."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         yield lambda call, *arguments: pool.submit(call, *arguments).result(timeout=60)
 
@@ -114,8 +114,8 @@ def test_a_spawned_process_finds_and_builds_the_same(work, spawned):
 
 
 @pytest.mark.tools
-def test_what_only_the_parent_registered_is_not_in_a_spawned_process(work, spawned):
-    """The message says so, and what to do; in the parent there is no such advice."""
+def test_an_entry_of_the_parent_alone_is_not_in_a_spawned_process(work, spawned):
+    """The message has the remedy; in the parent it does not."""
     with lossreg.losses.scope():
         lossreg.losses.register("notebook_loss")(type("Notebook", (torch.nn.Module,), {"__module__": "__main__"}))
         assert "notebook_loss" in lossreg.losses
@@ -142,7 +142,7 @@ def test_what_only_the_parent_registered_is_not_in_a_spawned_process(work, spawn
         ("no_loss", "ProviderError", "raised AttributeError: module 'json' has no attribute 'x'"),
     ],
 )
-def test_errors_travel_between_processes(work, config, kind, message):
+def test_errors_are_sent_between_processes(work, config, kind, message):
     """Kind, text and data, through pickle as multiprocessing uses it."""
     error = work.raised(lossreg.build, config)
     again = pickle.loads(pickle.dumps(error))
@@ -155,7 +155,7 @@ def test_errors_travel_between_processes(work, config, kind, message):
 
 @pytest.mark.tools
 def test_an_error_arrives_from_a_spawned_process(work, spawned):
-    """As what it was there, with its data."""
+    """With its type and its data."""
     error = spawned(work.raised, lossreg.build, {"name": "dice", "params": {"smoth": 1}})
     assert [problem.path for problem in error.problems] == ["params.smoth"]
     error = spawned(work.raised, lossreg.build, "bad_loss")
@@ -165,7 +165,7 @@ def test_an_error_arrives_from_a_spawned_process(work, spawned):
 @pytest.mark.tools
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_a_data_loaders_worker_builds_the_same(work, method):
-    """A dataset may compute a loss, to choose its hard examples say."""
+    """A dataset may compute a loss, for example to choose its hard examples."""
     if method not in multiprocessing.get_all_start_methods():
         pytest.skip(f"{method}: this system does not start processes so")
     loader = DataLoader(work.Items(work.built), batch_size=None, num_workers=1, multiprocessing_context=method)
@@ -176,7 +176,7 @@ def test_a_data_loaders_worker_builds_the_same(work, method):
 @pytest.mark.tools
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="this system does not fork")
 def test_a_forked_worker_has_what_its_parent_registered(work):
-    """Fork copies the registry; entries are those that the parent finds, and an error is raised as what it is."""
+    """Fork copies the registry: the entries and the errors are those of the parent."""
     with lossreg.losses.scope(), warnings.catch_warnings():
         lossreg.losses.register("notebook_loss")(type("Notebook", (torch.nn.L1Loss,), {"__module__": "__main__"}))
         items = work.Items(work.built, "notebook_loss")

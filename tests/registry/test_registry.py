@@ -40,7 +40,7 @@ def test_only_derived_classes_are_registered(registry, target):
 
 
 def test_a_base_class_given_as_text_is_checked_too():
-    """Also before anything imported it: then nothing can derive from it."""
+    """Also before its import: no class can be derived from it then."""
     registry = Registry("fractions:Fraction", name="numbers")
     registry.register(type("Half", (Fraction,), {}))
     with pytest.raises(TypeError, match=r"derived from fractions.Fraction, got <class 'int'>"):
@@ -52,7 +52,7 @@ def test_a_base_class_given_as_text_is_checked_too():
 
 @pytest.mark.parametrize("name", ["", "1dice", "a b", "a/b", "dice!", "a&b", "-a", "x\n", "é è"])
 def test_names_that_no_config_or_tag_expression_can_hold_are_refused(registry, base, name):
-    """For names, aliases and tags alike; the message shows the name."""
+    """Names, aliases and tags; the message shows the name."""
     for arguments in ({"name": name}, {"name": "ok", "aliases": [name]}, {"name": "ok", "tags": [name]}):
         with pytest.raises(InvalidNameError, match="must be a letter followed by") as caught:
             registry.register(**arguments)(type("New", (base,), {}))
@@ -71,7 +71,7 @@ def test_a_single_text_for_a_list_is_refused(registry, base):
 
 @pytest.mark.parametrize("target", ["", "a", "a:", ":B", "a:B()", "a b:C", "os.system('x'):y", "a:B:C", None, 5])
 def test_targets_that_are_no_import_path_are_refused(registry, target):
-    """Before anything is imported."""
+    """Nothing is imported."""
     with pytest.raises(InvalidNameError, match='target must be "module:qualname", got'):
         registry.register_lazy("x", target)
     assert len(registry) == 0
@@ -120,7 +120,7 @@ def test_two_names_for_one_class_are_one_entry(registry, base):
 
 
 def test_unregister_forgets_all_names_of_an_entry(registry, base):
-    """And the names are free again."""
+    """The names are free again."""
     registry.register("one", aliases=["uno"])(type("First", (base,), {}))
     registry.unregister("uno")
     assert registry.list() == []
@@ -144,8 +144,8 @@ def test_a_lazy_registration_returns_what_undoes_it(registry):
     assert "y" not in registry
 
 
-def test_undoing_leaves_what_another_registered_since(registry, base):
-    """The name may belong to somebody else by then."""
+def test_undoing_keeps_a_later_entry_of_the_name(registry, base):
+    """Another class may have the name by then."""
     undo = registry.register_lazy("x", "some.module:X")
     registry.unregister("x")
     other = registry.register("x")(type("Other", (base,), {}))
@@ -154,7 +154,7 @@ def test_undoing_leaves_what_another_registered_since(registry, base):
 
 
 def test_undoing_a_second_declaration_restores_the_first(registry):
-    """The alias goes, the entry stays."""
+    """The alias is removed, the entry stays."""
     registry.register_lazy("x", "some.module:X", tags=["t"])
     undo = registry.register_lazy("again", "some.module:X")
     assert registry.entry("again").name == "x"
@@ -182,7 +182,7 @@ def test_a_scope_undoes_everything(registry, base):
 
 
 def test_a_name_of_a_described_library_can_be_registered_in_code(registry):
-    """Installing a provider of two hundred losses breaks no notebook: the class of its author wins, the other stays."""
+    """A new provider of two hundred losses breaks no notebook: its class wins, the other entry stays."""
     library = Requirement("otherlib", "other-lib", ">=1")
     registry.add(Entry("contrastive", "otherlib:Contrastive", "other", requires=library))
     assert registry.entry("contrastive").provider == "other"
@@ -196,7 +196,7 @@ def test_a_name_of_a_described_library_can_be_registered_in_code(registry):
 
 
 def test_two_providers_still_tie_for_a_name_that_a_library_claims(registry):
-    """Only code comes first: what is installed never changes what a name leads to."""
+    """Only entries in code take precedence: an installed package never changes the entry of a name."""
     library = Requirement("otherlib", "other-lib", ">=1")
     registry.add(Entry("contrastive", "otherlib:Contrastive", "other", requires=library))
     registry.add(Entry("contrastive", "acme:Contrastive", "acme"))

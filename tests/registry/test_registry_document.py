@@ -1,4 +1,4 @@
-"""The registry as its design document has it, word for word: losses are nn.Modules."""
+"""The registry as in its design document: losses are nn.Modules."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from lossreg import Registry
 
 @pytest.fixture
 def loss_registry():
-    """As the document sets it up."""
+    """The registry of the document."""
     return Registry(base_class=nn.Module, name="LossFunctions")
 
 

@@ -10,7 +10,7 @@ from lossreg import TagSyntaxError
 from lossreg.registry.tag_expression import parse
 
 TAGS = ["a", "b", "c_1", "d-e", "f.g", "not_here", "and", "or"]
-# The other direction of the translation below is the code under test.
+# The code under test translates in the other direction.
 PYTHON = {"&": " and ", "|": " or ", "!": " not "}
 
 expressions = st.recursive(
@@ -27,7 +27,7 @@ expressions = st.recursive(
 
 
 def by_python(expression, tags):
-    """Python's `not`, `and`, `or` bind as !, & and | shall."""
+    """Evaluate with Python's `not`, `and`, `or`, which bind as !, & and |."""
     words = re.sub(r"[\w.\-]+", lambda match: repr(match[0] in tags), expression)
     return eval(re.sub("[&|!]", lambda match: PYTHON[match[0]], words).strip(), {})
 
@@ -54,7 +54,7 @@ def test_expressions_mean_what_python_means(expression, tags):
     ],
 )
 def test_precedence_by_example(expression, tags, expected):
-    """! binds tightest, then &, then |; white space means nothing."""
+    """! binds tightest, then &, then |; white space is ignored."""
     assert parse(expression)(set(tags)) is expected
 
 
@@ -79,7 +79,7 @@ def test_precedence_by_example(expression, tags, expected):
     ],
 )
 def test_an_error_points_at_its_column(expression, column, what):
-    """Message, expression, and a ^ below the place."""
+    """The error has a message, the expression, and a ^ below the column."""
     with pytest.raises(TagSyntaxError) as caught:
         parse(expression)
     first, shown, pointer = str(caught.value).split("\n")
@@ -106,7 +106,7 @@ def test_any_text_is_a_test_or_a_syntax_error(text):
 
 @pytest.mark.parametrize("expression", ["(" * 5000, "!" * 51 + "a", "a" * 1001, "(a" + "&(a" * 50 + ")" * 51])
 def test_length_and_nesting_are_bounded(expression):
-    """A hostile expression ends in an error, not in a stack overflow."""
+    """A hostile expression is an error, and no stack overflow."""
     with pytest.raises(TagSyntaxError, match="at most 1000 are read, with at most 50 of"):
         parse(expression)
 

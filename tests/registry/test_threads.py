@@ -48,7 +48,7 @@ def module(site):
 
 
 def churn(losses, module, index, deadline):
-    """Register, look up, list and remove one's own names; returns how many rounds, and the class that stays."""
+    """Register, look up, list and remove names; return the number of rounds, and the class that stays."""
     rounds = 0
     while time.monotonic() < deadline:
         name = f"n{index}_{rounds % 3}"
@@ -103,7 +103,7 @@ def test_sixty_four_threads_register_load_list_and_remove(site, losses, module):
 
 
 def test_all_threads_get_the_same_class(site, losses):
-    """Of one entry that all ask for at once; the module runs once."""
+    """All look one entry up at the same time; the module runs once."""
     site.module("acme_slow_0", SLOW.format(number=0, end="registry.runs = getattr(registry, 'runs', 0) + 1"))
     losses.register_lazy("lazy", "acme_slow_0:Slow")
     assert set(in_threads(16, lambda _: losses.get("lazy"))) == {sys.modules["acme_slow_0"].Slow}
@@ -125,7 +125,7 @@ def test_exactly_one_of_many_gets_a_name(losses, module):
 
 
 def test_discovery_from_many_threads_publishes_once():
-    """Whoever looks while another thread scans gets the complete table."""
+    """A look-up during the scan of another thread gets the complete table."""
     entries = tuple(declare(f"n{number}", f"m:C{number}", (), (), {}) for number in range(50))
 
     def scan():
@@ -138,10 +138,10 @@ def test_discovery_from_many_threads_publishes_once():
 
 
 def test_a_reader_between_check_and_scan_is_safe():
-    """Another thread may finish the scan between a thread's look at the scanner and its call."""
+    """Another thread may finish the scan between the read of the scanner and its call."""
 
     class Once:
-        """A scanner that is gone when it is read a second time."""
+        """A scanner that is None when it is read a second time."""
 
         reads = 0
 
@@ -198,7 +198,7 @@ def test_a_writer_waits_for_the_lock(base):
 
 
 def test_a_module_may_wait_for_a_thread_that_registers(site, losses):
-    """Were a lock held during the import, this would hang for ever."""
+    """With a lock held during the import, this would block for ever."""
     site.module(
         "acme_waits",
         """
@@ -220,7 +220,7 @@ def test_a_module_may_wait_for_a_thread_that_registers(site, losses):
 
 
 def test_one_fork_handler_serves_every_registry(monkeypatch):
-    """A handler is for ever: one for each registry would be a leak."""
+    """A handler cannot be removed: one for each registry would be a leak."""
     registered = []
     monkeypatch.setattr(os, "register_at_fork", lambda **handlers: registered.append(handlers))
     known = [Registry(object) for _ in range(10)]
@@ -235,7 +235,7 @@ def test_one_fork_handler_serves_every_registry(monkeypatch):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_forked_process_can_write_while_its_parent_does():
-    """The lock of another thread is not held for ever in the child."""
+    """The child does not wait for the lock of a thread of its parent."""
     registry = Registry(object)
     with registry._table.lock:
         child = os.fork()

@@ -68,7 +68,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             given = loader if rows == options.rows else DataLoader(Examples(rows), BATCH)
             began = time.time()
-            run_dataset_evaluation(compute, given, "job", 0, folder, executor=executor)
+            run_dataset_evaluation(compute, given, job_name="job", step=0, out_dir=folder, executor=executor)
             shards = [path.stat() for path in Path(folder).rglob("*.parquet")]
         seconds = max(shard.st_mtime for shard in shards) - began  # the summary takes its own time
         each = sum(shard.st_size for shard in shards) / rows

@@ -7,10 +7,11 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from lossreg.errors import InputError
+from lossreg.records.database import identifier
 from lossreg.records.examples import Place, Ranking, check_top_k, details, example_rows, ranking
 from lossreg.records.float_sql import variance
 from lossreg.records.median import medians
-from lossreg.records.reader import Records, components, connect, identifier
+from lossreg.records.reader import Records, components, connect
 from lossreg.records.record_schema import COMPONENT
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Atomic writing: a file is complete, as it was before, or absent, whatever stops the process."""
+"""Atomic writing: a file is complete, unchanged or absent, even if the process is killed."""
 
 from __future__ import annotations
 

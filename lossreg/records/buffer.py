@@ -1,39 +1,40 @@
-"""What waits to be written: the losses of batches, on their device, and what was said of them."""
+"""Buffered batches: losses, still on their device, and metadata."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from os import PathLike
 from typing import Any
 
 import numpy as np
 
 from lossreg.errors import InputError, ShapeError
+from lossreg.records.column_values import Chunk, column, is_tensor
 from lossreg.records.record_schema import COLUMNS, COMPONENT
-from lossreg.records.row_validation import Chunk, column, is_tensor
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """One batch.
+    """One buffered batch.
 
     Args:
-        size: its examples.
-        followed: (size,), which of them are kept; None for all.
-        said: by column an array with a value per example, or one value for all; None where nothing was said.
+        size: number of examples.
+        chosen: (size,), True for each example to record; None for all.
+        metadata: by column, an array with a value per example or one value for all; None if missing.
         names: "loss", and the columns of its components.
-        values: (names, size), on the device of the losses; an array where they were no tensor.
+        values: (names, size), on the device of the losses; an array if they were no tensor.
     """
 
     size: int
-    followed: np.ndarray[Any, Any] | None
-    said: dict[str, Any]
+    chosen: np.ndarray[Any, Any] | None
+    metadata: dict[str, Any]
     names: tuple[str, ...]
     values: Any
 
 
-def kept(values: list[Any]) -> Any:
-    """(len(values), B), a copy, since trainers scale losses in place. Nothing waits for the device."""
+def copied(values: list[Any]) -> Any:
+    """Stack and copy losses to (len(values), B), because trainers scale losses in place. No device is waited for."""
     if not is_tensor(values[0]):
         return values[0][None]
     import torch
@@ -43,48 +44,48 @@ def kept(values: list[Any]) -> Any:
         return torch.stack([value.to(torch.float64 if double else torch.float32) for value in values])
 
 
-def gathered(batches: Sequence[Batch]) -> Chunk:
-    """The rows of all batches that are followed."""
+def to_chunk(batches: Sequence[Batch]) -> Chunk:
+    """Join the chosen rows of all batches as columns."""
     chunk: Chunk = dict.fromkeys(COLUMNS)
-    for name in batches[0].said:
+    for name in batches[0].metadata:
         chunk[name] = _joined(name, batches)
     chunk |= _numbers(batches)
-    if all(batch.followed is None for batch in batches):
+    if all(batch.chosen is None for batch in batches):
         return chunk
-    every = [np.ones(batch.size, dtype=bool) if batch.followed is None else batch.followed for batch in batches]
+    every = [np.ones(batch.size, dtype=bool) if batch.chosen is None else batch.chosen for batch in batches]
     chosen = np.concatenate(every)
     return {name: None if values is None else values[chosen] for name, values in chunk.items()}
 
 
 def _joined(name: str, batches: Sequence[Batch]) -> np.ndarray[Any, Any] | None:
-    said = [batch.said[name] for batch in batches]
-    if all(value is None for value in said):
+    values = [batch.metadata[name] for batch in batches]
+    if all(value is None for value in values):
         return None
     if COLUMNS[name] == "VARCHAR":
-        made = np.empty(sum(batch.size for batch in batches), dtype=object)
+        joined = np.empty(sum(batch.size for batch in batches), dtype=object)
         start = 0
-        for value, batch in zip(said, batches, strict=True):
-            made[start : start + batch.size] = value
+        for value, batch in zip(values, batches, strict=True):
+            joined[start : start + batch.size] = value
             start += batch.size
-        return made
-    missing = np.repeat([value is None for value in said], [batch.size for batch in batches])
-    parts = [np.broadcast_to(0 if value is None else value, b.size) for value, b in zip(said, batches, strict=True)]
+        return joined
+    missing = np.repeat([value is None for value in values], [batch.size for batch in batches])
+    parts = [np.broadcast_to(0 if value is None else value, b.size) for value, b in zip(values, batches, strict=True)]
     return _masked(np.concatenate(parts), missing)
 
 
 def _numbers(batches: Sequence[Batch]) -> Chunk:
-    """The losses and components, masked where a batch has no such component."""
+    """Join the losses and components, masked where a batch does not have the component."""
     names = list(dict.fromkeys(name for batch in batches for name in batch.names))
     size = sum(batch.size for batch in batches)
-    made = {name: np.zeros(size) for name in names}
+    joined = {name: np.zeros(size) for name in names}
     missing = {name: np.ones(size, dtype=bool) for name in names}
     start = 0
     for batch, values in zip(batches, _on_host([batch.values for batch in batches]), strict=True):
         for name, row in zip(batch.names, values, strict=True):
-            made[name][start : start + batch.size] = row
+            joined[name][start : start + batch.size] = row
             missing[name][start : start + batch.size] = False
         start += batch.size
-    return {name: _masked(values, missing[name]) for name, values in made.items()}
+    return {name: _masked(values, missing[name]) for name, values in joined.items()}
 
 
 def _masked(values: np.ndarray[Any, Any], missing: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -92,28 +93,28 @@ def _masked(values: np.ndarray[Any, Any], missing: np.ndarray[Any, Any]) -> np.n
 
 
 def _on_host(values: Sequence[Any]) -> list[np.ndarray[Any, Any]]:
-    """The same as arrays; those of one device leave it in one copy."""
+    """Convert to arrays; the tensors of one device are copied together."""
     found = list(values)
     for device in dict.fromkeys(value.device for value in values if is_tensor(value)):
         import torch
 
         where = [number for number, value in enumerate(values) if is_tensor(value) and value.device == device]
-        whole = torch.cat([values[number].flatten() for number in where]).cpu().numpy()
+        together = torch.cat([values[number].flatten() for number in where]).cpu().numpy()
         ends = np.cumsum([values[number].numel() for number in where])
-        for number, part in zip(where, np.split(whole, ends[:-1]), strict=True):
+        for number, part in zip(where, np.split(together, ends[:-1]), strict=True):
             found[number] = part.reshape(tuple(values[number].shape))
     return found
 
 
 def losses_of(losses: Any) -> tuple[list[Any], tuple[str, ...], int]:
-    """The losses and their components as given, what their columns are called, and the number of examples."""
+    """Return the losses and their components unchanged, the names of their columns, and the number of examples."""
     names: tuple[str, ...] = ("loss",)
     values = [losses]
     if hasattr(losses, "per_example") and hasattr(losses, "components"):
         if losses.per_example is None:
             raise InputError(
-                "this LossOutput has no values per example: a term that weighs is of the whole batch, or the loss is no"
-                " lossreg.Loss; record one that splits, such as dice without batch=True, or (B,) values"
+                "this LossOutput has no values per example: a term with a weight is of the whole batch, or the loss is"
+                " no lossreg.Loss; record a loss that splits, such as dice without batch=True, or (B,) values"
             )
         values = [losses.per_example, *losses.per_example_components.values()]
         names += tuple(f"{COMPONENT}{name}" for name in losses.per_example_components)
@@ -132,21 +133,28 @@ def losses_of(losses: Any) -> tuple[list[Any], tuple[str, ...], int]:
 
 def _size(losses: Any) -> int:
     if is_tensor(losses) and (losses.is_complex() or str(losses.dtype) == "torch.bool"):
-        raise InputError(f"losses are real numbers, got {losses.dtype}")
+        raise InputError(f"losses must be real numbers, got {losses.dtype}")
     if losses.ndim != 1:
         raise ShapeError(
-            f"losses have shape {tuple(losses.shape)}, expected one per example, (B,); give what lossreg.evaluate or"
-            " compute_per_example_loss returns, and not the training scalar"
+            f"losses have shape {tuple(losses.shape)}, expected one per example, (B,); give the result of"
+            " lossreg.evaluate or compute_per_example_loss, and not the training scalar"
         )
     return len(losses)
 
 
+def broadcast(name: str, value: Any, size: int) -> Any:
+    """Check a column's value: text, path, number or None is one value for all rows, all else is one for each."""
+    if value is None or isinstance(value, str | PathLike | int | float) or getattr(value, "ndim", 1) == 0:
+        return single(name, value)
+    return each(name, value, size)
+
+
 def each(name: str, values: Any, size: int) -> np.ndarray[Any, Any]:
-    """A value for each row, as a column has them.
+    """Check a column's values, one for each row.
 
     Raises:
-        InputError: a value that the column cannot take, or that lies on a device.
-        ShapeError: not as many as `size`.
+        InputError: a value that the column cannot hold, or values on a device.
+        ShapeError: not `size` values.
     """
     _check_host(name, values)
     made = column(name, values)
@@ -155,8 +163,8 @@ def each(name: str, values: Any, size: int) -> np.ndarray[Any, Any]:
     return made
 
 
-def one(name: str, value: Any) -> Any:
-    """A value for all rows, as a column has it."""
+def single(name: str, value: Any) -> Any:
+    """Check a column's value for all rows. A missing weight is 1."""
     if value is None:
         return 1.0 if name == "weight" else None
     _check_host(name, value)
@@ -166,10 +174,10 @@ def one(name: str, value: Any) -> Any:
 def _check_host(name: str, value: Any) -> None:
     if is_tensor(value) and value.device.type != "cpu":
         raise InputError(
-            f"{name} lies on {value.device}, and reading it would wait for the device; give it as the loader did"
+            f"{name} is on {value.device}, and reading it would wait for the device; give it as the loader did"
         )
 
 
-def spread(value: Any, size: int) -> Any:
-    """A value for each row, of one for all or one for each."""
+def repeated(value: Any, size: int) -> Any:
+    """Repeat a single value for each row; leave an array unchanged."""
     return value if isinstance(value, np.ndarray) else [value] * size

@@ -1,4 +1,4 @@
-"""What of a training run is recorded, and when it is written."""
+"""The settings of a record writer."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from lossreg.errors import InputError
 
 @dataclass(frozen=True)
 class RecordConfig:
-    """Which rows are kept, and how many wait in memory.
+    """Settings: which rows are recorded, and how many are buffered.
 
     Args:
-        every: keep the batches of every n-th step, >= 1: those whose step is divisible by it. Where `add` is given no
-            step, its calls are counted.
-        fraction: keep this share of the samples, in (0, 1]. Which ones follows from `seed` and their names alone, so
-            that every process, epoch and run follows the same.
+        every: record the batches of every n-th step, >= 1: steps divisible by it. Without a step, calls of `add` are
+            counted.
+        fraction: record this share of the samples, in (0, 1]. The choice depends on `seed` and their names alone, so
+            that every process, epoch and run has the same samples.
         seed: another seed chooses other samples.
-        flush_rows: write once this many rows wait, >= 1.
-        flush_seconds: write once the oldest row has waited this long, > 0; looked at whenever rows are added.
+        flush_rows: write once this many rows are buffered, >= 1.
+        flush_seconds: write once the oldest row is this old, > 0; checked whenever rows are added.
     Raises:
         InputError: a value outside its range.
     """
@@ -46,4 +46,4 @@ def _is_number(value: object) -> bool:
 
 
 def _wrong(name: str, value: object, allowed: str) -> InputError:
-    return InputError(f"RecordConfig: {name} is {allowed}, got {value!r:.80}", name=name)
+    return InputError(f"RecordConfig: {name} must be {allowed}, got {value!r:.80}", name=name)

@@ -1,4 +1,4 @@
-"""Rows that stand twice: samples that pad the last batches of ranks, and steps that a resumed run did again."""
+"""Duplicate rows: padding by distributed samplers, and steps repeated after a resume."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ _NAME = re.compile(r"(?P<run>.+)\.rank(?P<rank>\d+)\.(?P<session>[0-9a-f]+)\.\d+
 
 
 class _Origin(NamedTuple):
-    """What the name of a shard says. Where it says nothing, all is None."""
+    """Run, rank and session from the file name of a shard; all None if it does not match."""
 
     run: str | None
     rank: int | None
     session: str | None
 
 
-def find_repeated(connection: DuckDBPyConnection, shards: Sequence[Path]) -> bool:
-    """Make the table `repeated` of the row_ids in the view `stored` that stand twice; whether there are any.
+def find_duplicates(connection: DuckDBPyConnection, shards: Sequence[Path]) -> bool:
+    """Create the table `duplicates` of row_ids in the view `stored`; return whether there are any.
 
-    Their names tell which shards can hold such rows, so that those of one writer cost nothing.
+    File names show which shards can contain duplicates, so that the shards of one writer cost nothing.
     """
-    connection.execute("CREATE TEMP TABLE repeated (row_id BIGINT)")
+    connection.execute("CREATE TEMP TABLE duplicates (row_id BIGINT)")
     origins = [_origin(path) for path in shards]
     _find_steps(connection, origins)
     _find_padding(connection, origins)
-    return connection.execute("SELECT count(*) FROM repeated").fetchall() != [(0,)]
+    return connection.execute("SELECT count(*) FROM duplicates").fetchall() != [(0,)]
 
 
 def _origin(path: Path) -> _Origin:
@@ -42,7 +42,7 @@ def _origin(path: Path) -> _Origin:
 
 
 def _find_steps(connection: DuckDBPyConnection, origins: Sequence[_Origin]) -> None:
-    """Rows of a step, or of an epoch where no step was said, that a later session of the same run and rank has, too."""
+    """Find rows of a step (or epoch, without a step) that a later session of the same run and rank has as well."""
     sessions: dict[tuple[str | None, int | None], set[str | None]] = defaultdict(set)
     for origin in origins:
         sessions[origin.run, origin.rank].add(origin.session)
@@ -54,7 +54,7 @@ def _find_steps(connection: DuckDBPyConnection, origins: Sequence[_Origin]) -> N
         [several, [origins[file].session for file in several]],
     )
     same = ("run", "rank", "split", "dataset", "name", "epoch", "step")
-    # A step is done again as a whole; an epoch may have been cut in two, and only names tell which rows are in both.
+    # A resumed run repeats a step completely. An epoch may be cut in two: only names identify the rows in both.
     rows = (
         "SELECT run, rank, split, dataset, coalesce(sample_id, path) AS name, epoch, step, session, row_id"
         " FROM stored JOIN resumed ON file = row_id >> 40"
@@ -64,13 +64,13 @@ def _find_steps(connection: DuckDBPyConnection, origins: Sequence[_Origin]) -> N
 
 
 def _find_padding(connection: DuckDBPyConnection, origins: Sequence[_Origin]) -> None:
-    """Rows of a sample that a lower rank of the same run has, too."""
+    """Find rows of a sample that a lower rank of the same run has as well."""
     ranks: dict[str | None, set[int | None]] = defaultdict(set)
     for origin in origins:
         ranks[origin.run].add(origin.rank)
     several = [file for file, origin in enumerate(origins) if len(ranks[origin.run]) > 1]
-    unsaid = [file for file, origin in enumerate(origins) if origin.run is None]
-    if unsaid and _have_several_ranks(connection):
+    unnamed = [file for file, origin in enumerate(origins) if origin.run is None]
+    if unnamed and _have_several_ranks(connection):
         several = list(range(len(origins)))
     if not several:
         return
@@ -78,7 +78,7 @@ def _find_padding(connection: DuckDBPyConnection, origins: Sequence[_Origin]) ->
     same = ("run", "split", "dataset", "sample_id", "epoch", "counted")
     rows = (
         "SELECT run, split, dataset, sample_id, epoch, CASE WHEN epoch IS NULL THEN step END AS counted,"
-        " coalesce(rank, 0) AS rank, row_id FROM stored ANTI JOIN repeated USING (row_id)"
+        " coalesce(rank, 0) AS rank, row_id FROM stored ANTI JOIN duplicates USING (row_id)"
         " WHERE sample_id IS NOT NULL AND list_contains(getvariable('several'), row_id >> 40)"
     )
     _find(connection, rows, same, "rank > best", "min(rank)", "min(rank) < max(rank)")
@@ -91,10 +91,10 @@ def _have_several_ranks(connection: DuckDBPyConnection) -> bool:
 
 
 def _find(connection: DuckDBPyConnection, rows: str, same: Sequence[str], worse: str, best: str, several: str) -> None:
-    """Add to `repeated` the rows that are worse than the best of those with the same values."""
-    equal = " AND ".join(f"stands.{name} IS NOT DISTINCT FROM twice.{name}" for name in same)
+    """Add to `duplicates` the rows that are worse than the best row with the same values."""
+    equal = " AND ".join(f"every.{name} IS NOT DISTINCT FROM kept.{name}" for name in same)
     connection.execute(
-        f"INSERT INTO repeated WITH stands AS ({rows}), twice AS"
-        f" (SELECT {', '.join(same)}, {best} AS best FROM stands GROUP BY ALL HAVING {several})"
-        f" SELECT stands.row_id FROM stands JOIN twice ON {equal} WHERE {worse}"
+        f"INSERT INTO duplicates WITH every AS ({rows}), kept AS"
+        f" (SELECT {', '.join(same)}, {best} AS best FROM every GROUP BY ALL HAVING {several})"
+        f" SELECT every.row_id FROM every JOIN kept ON {equal} WHERE {worse}"
     )

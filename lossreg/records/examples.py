@@ -94,8 +94,8 @@ def details(
 ) -> Iterator[tuple[Key, dict[str, Any]]]:
     """Yield the public fields of examples: all, or those chosen. They are in the order of dataset and key.
 
-    Not all are in memory at once. An epoch (or step, in rows without an epoch) is first reduced to its mean, of which
-    the variance is taken. Rows of one caption without a name are in the order of their losses.
+    Not all are in memory at once. The variance is that of the means of epochs (or of steps, in rows without an epoch).
+    Rows of one caption without a name are in the order of their losses.
 
     Args:
         rows: the query from `example_rows`.

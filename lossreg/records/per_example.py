@@ -1,4 +1,4 @@
-"""What each example of a batch loses."""
+"""The loss of each example of a batch."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from lossreg.errors import InputError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-_INSTEAD = "use a loss that splits (lossreg.losses.find shows them), or reduce by hand and give (B,) values"
+_INSTEAD = "use a loss that splits (see lossreg.losses.find), or reduce by hand and give (B,) values"
 
 
 def compute_per_example_loss(loss: nn.Module, *inputs: Any, **options: Any) -> Tensor:
-    """The loss of each example, whose mean is the training scalar; whose sum, under reduction="sum".
+    """Compute the loss of each example: its mean is the training scalar, or its sum under reduction="sum".
 
-    It is differentiable, so that examples can be weighed anew: `(weights * values).sum().backward()`. A `lossreg.Loss`
-    is computed once, whatever its reduction, and nothing waits for the device. Any other module must have an attribute
-    `reduction`: it is called once as it is and once with "none", and what its values give is compared with what it
-    returned, since a mean over what is left of a batch, by class weights or ignored targets, does not split.
-    A loss that contrasts the examples of a batch gives the part of each, which depends on the others.
+    It is differentiable, so that examples can be weighted: `(weights * values).sum().backward()`. A `lossreg.Loss` is
+    computed once, for any reduction, and no device is waited for. Any other module must have an attribute `reduction`.
+    It is called once unchanged and once with "none", and the two results are compared: a mean over part of a batch, by
+    class weights or ignored targets, does not split. A loss that contrasts the examples of a batch gives the part of
+    each, which depends on the others.
 
     Args:
         loss: a `lossreg.Loss`, or a module with `reduction` "mean", "sum", "none" or "batchmean".
-        *inputs, **options: as the loss takes them. The first tensor has the examples along its first dimension.
+        *inputs, **options: arguments of the loss. The examples are the first dimension of the first tensor.
     Returns:
         (B,).
     Raises:
-        InputError: the loss does not split over examples. Says why, and what to use.
+        InputError: the loss does not split over examples; gives the reason and a remedy.
     """
     from lossreg.loss import Loss, per_example
 
@@ -38,33 +38,33 @@ def compute_per_example_loss(loss: nn.Module, *inputs: Any, **options: Any) -> T
     terms = loss.terms(*inputs, **options)
     values = per_example(terms)
     if values is None:
-        whole = [name for name, term in terms.items() if term.per == "batch"]
+        of_batch = [name for name, term in terms.items() if term.per == "batch"]
         raise InputError(
-            f"{type(loss).__name__} does not split over examples (terms of the whole batch: {', '.join(whole)}),"
+            f"{type(loss).__name__} does not split over examples (terms of the whole batch: {', '.join(of_batch)}),"
             f" as with batch=True or a product of losses; {_INSTEAD}",
-            terms=whole,
+            terms=of_batch,
         )
     return values
 
 
 def _of_module(loss: nn.Module, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> Tensor:
-    """By reduction="none", where that gives what the module itself returns."""
+    """Compute values with reduction="none", and check that they give the module's own result."""
     import torch
 
     name, reduction = type(loss).__name__, getattr(loss, "reduction", None)
     if reduction not in ("mean", "sum", "none", "batchmean"):
         raise InputError(
-            f"{name} has no attribute `reduction` of 'mean', 'sum', 'none' or 'batchmean' (it is {reduction!r}), so how"
-            f" its value splits over examples is unknown; {_INSTEAD}"
+            f"{name} has no attribute `reduction` of 'mean', 'sum', 'none' or 'batchmean' (it is {reduction!r}), so its"
+            f" value cannot be split over examples; {_INSTEAD}"
         )
     split = copy.copy(loss)  # shares the parameters
     split.reduction = "none"  # type: ignore[assignment]
     elements = split(*inputs, **options)
     batch = next(_tensors([*inputs, *options.values()])).shape[:1]
     if not isinstance(elements, torch.Tensor) or elements.ndim == 0 or elements.shape[:1] != batch:
-        given = tuple(elements.shape) if isinstance(elements, torch.Tensor) else type(elements).__name__
+        returned = tuple(elements.shape) if isinstance(elements, torch.Tensor) else type(elements).__name__
         raise InputError(
-            f"{name} with reduction='none' returned {given}, and not values for each of {tuple(batch)} examples: it"
+            f"{name} with reduction='none' returned {returned}, and not values for each of {tuple(batch)} examples: it"
             f" does not split; {_INSTEAD}"
         )
     flat = elements.flatten(1) if elements.ndim > 1 else elements[:, None]
@@ -75,7 +75,7 @@ def _of_module(loss: nn.Module, inputs: tuple[Any, ...], options: Mapping[str, A
 
 
 def _compare(name: str, total: Tensor, scalar: Tensor, elements: Tensor) -> None:
-    """That the values give the training scalar, but for rounding."""
+    """Check that the values give the training scalar, but for rounding."""
     import torch
 
     with torch.no_grad():
@@ -85,13 +85,13 @@ def _compare(name: str, total: Tensor, scalar: Tensor, elements: Tensor) -> None
     if not same:
         raise InputError(
             f"{name} does not split over examples: their values give {total.item():g}, and it returned"
-            f" {scalar.detach().cpu().tolist()!r:.80}; it divides by what counts in the whole batch (class weights,"
+            f" {scalar.detach().cpu().tolist()!r:.80}; it divides by a count over the whole batch (class weights,"
             f" ignored targets, lengths), so that the value of an example depends on the others; {_INSTEAD}"
         )
 
 
 def _tensors(tree: Any) -> Iterator[Tensor]:
-    """The tensors in a nest of inputs."""
+    """Yield the tensors in nested inputs."""
     import torch
 
     if isinstance(tree, torch.Tensor):

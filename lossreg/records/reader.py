@@ -1,4 +1,4 @@
-"""Records as DuckDB reads them: a directory of shards or rows in memory, as one view without rows that stand twice."""
+"""Records in DuckDB: a directory of shards or rows in memory, as one view without duplicate rows."""
 
 from __future__ import annotations
 
@@ -18,20 +18,16 @@ require("duckdb", "numpy", extra="records", use="records")
 
 import duckdb  # noqa: E402
 
-from lossreg.records.deduplicate import find_repeated  # noqa: E402
+from lossreg.records.database import identifier, open_database, reason  # noqa: E402
+from lossreg.records.deduplicate import find_duplicates  # noqa: E402
 from lossreg.records.row_validation import check_names, chunks, columns  # noqa: E402
 from lossreg.records.shards import write_shard  # noqa: E402
 
 Rows = Iterable[Mapping[str, object]] | Mapping[str, object]
 Records = str | PathLike[str] | Rows | duckdb.DuckDBPyConnection
 
-_SETTINGS: dict[str, str | bool | int | float | list[str]] = {
-    "autoinstall_known_extensions": False,  # nothing is fetched from a network
-    "autoload_known_extensions": False,
-    "python_enable_replacements": False,  # a table is never a variable of the caller
-}
 _WRITTEN_BY = "shards are written by lossreg.records.RecordWriter"
-# What is not said is one value: an id or a path that is empty says nothing.
+# Missing values are normalised: an empty id or path is NULL, a missing dataset is ''.
 _VALUES = {
     "dataset": "coalesce({0}, '')",
     "sample_id": "nullif({0}, '')",
@@ -49,26 +45,26 @@ def connect(
     threads: int | None = None,
     temp_directory: str | PathLike[str] | None = None,
 ) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open records for queries. What does not fit into memory goes to a temporary folder, which is removed at the end.
+    """Open records for queries. Data beyond the limit of memory goes to a temporary folder, removed at the end.
 
-    The view `records` has all `COLUMNS`, a column loss_<component> for each component that occurs, and `row_id`, a
-    number that no other row has. Dataset is '' where none was said, sample_id and path are NULL where they are empty,
-    weight is 1 and loss NaN where they are NULL. Two kinds of rows are left out:
+    The view `records` has all `COLUMNS`, a column loss_<component> for each component that occurs, and `row_id`, the
+    unique number of a row. A missing dataset is '', an empty sample_id or path is NULL, a missing weight is 1 and a
+    missing loss NaN. Two kinds of duplicate rows are left out:
 
-    - Where a run has several ranks: rows of a sample that a lower rank has in the same run, split, dataset and epoch
-      (and step, if epoch is NULL). Samplers pad the last batches with them. No rank is rank 0.
-    - Where a rank has several sessions, because its run was resumed: rows of a sample that a later session has in the
-      same split, dataset, epoch and step, too. Rows with neither epoch nor step stay.
+    - Padding by distributed samplers. If a run has several ranks: rows of a sample that a lower rank has in the same
+      run, split, dataset and epoch (and step, if epoch is NULL). A missing rank is rank 0.
+    - Steps repeated after a resume. If a rank has several sessions: rows of a sample that a later session has in the
+      same split, dataset, epoch and step. Rows with neither epoch nor step stay.
 
     Args:
         records: a directory of shards; an iterable of mappings, such as a list of dicts or a generator; a mapping of
-            columns; or what `connect` gave, which is then given again.
+            columns; or a connection from `connect`, which is yielded unchanged.
         memory_limit: of DuckDB, such as "1GB".
-        threads: as many as there are cores by default.
-        temp_directory: where the temporary folder is made; the system's by default.
+        threads: the number of cores by default.
+        temp_directory: the parent of the temporary folder; the system's by default.
     Raises:
-        InputError: rows that cannot be records, or a limit that is none.
-        RecordsError: a directory that is not there or has no shards, a file that cannot be read, too little space.
+        InputError: rows that cannot be records, or an invalid limit.
+        RecordsError: a directory that is missing or has no shards, a file that cannot be read, too little space.
     """
     if isinstance(records, duckdb.DuckDBPyConnection):
         yield records
@@ -82,28 +78,23 @@ def connect(
 
 
 def components(connection: duckdb.DuckDBPyConnection) -> list[str]:
-    """The columns of components in the view, in the order of their names."""
+    """List the columns of components in the view, in the order of their names."""
     names = (row[0] for row in connection.execute("DESCRIBE records").fetchall())
     return sorted(name for name in names if name.startswith(COMPONENT))
 
 
-def identifier(name: str) -> str:
-    """A column's name as SQL has it, whatever is in it."""
-    return '"' + name.replace('"', '""') + '"'
-
-
 def _shards(directory: Path) -> list[Path]:
     if not directory.is_dir():
-        what = "is a file; give the directory it lies in" if directory.exists() else "is not there; check the path"
-        raise RecordsError(f"{_shown(directory)}: a directory of records {what}", directory=directory)
+        problem = "is a file; give its directory" if directory.exists() else "does not exist; check the path"
+        raise RecordsError(f"{_shown(directory)}: the directory of records {problem}", directory=directory)
     found = sorted(p for p in directory.iterdir() if p.name.endswith(SUFFIX) and not p.name.startswith("."))
     if not found:
-        raise RecordsError(f"{_shown(directory)}: holds no *{SUFFIX}; {_WRITTEN_BY}", directory=directory)
+        raise RecordsError(f"{_shown(directory)}: contains no *{SUFFIX}; {_WRITTEN_BY}", directory=directory)
     return found
 
 
 def _written(rows: Rows, folder: Path) -> list[Path]:
-    """Rows in memory as temporary shards, chunk by chunk."""
+    """Write rows in memory as temporary shards, chunk by chunk."""
     found = [write_shard(folder, f"{number:09d}{SUFFIX}", chunk) for number, chunk in enumerate(chunks(rows))]
     return found or [write_shard(folder, f"none{SUFFIX}", columns({"loss": []}))]
 
@@ -113,8 +104,9 @@ def _private_folder(within: str | PathLike[str] | None) -> Iterator[Path]:
     try:
         folder = TemporaryDirectory(prefix="lossreg-", dir=within)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise RecordsError(f"no temporary folder can be made in {within}: {reason}", directory=within) from error
+        raise RecordsError(
+            f"no temporary folder can be created in {within}: {reason(error)}", directory=within
+        ) from error
     with folder as name:
         yield Path(name)
 
@@ -122,12 +114,12 @@ def _private_folder(within: str | PathLike[str] | None) -> Iterator[Path]:
 @contextmanager
 def _opened(memory_limit: str, threads: int | None, folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     if threads is not None and (not isinstance(threads, int) or threads < 1):
-        raise InputError(f"threads is an integer >= 1, got {threads!r}")
-    settings = _SETTINGS | {"memory_limit": memory_limit, "temp_directory": str(folder / "spilled")}
+        raise InputError(f"threads must be an integer >= 1, got {threads!r}")
+    settings: dict[str, str | int] = {"memory_limit": memory_limit, "temp_directory": str(folder / "spilled")}
     try:
-        connection = duckdb.connect(config=settings | ({} if threads is None else {"threads": threads}))
+        connection = open_database(**settings | ({} if threads is None else {"threads": threads}))
     except duckdb.Error as error:
-        raise InputError(f"memory_limit is text such as '1GB', got {memory_limit!r}") from error
+        raise InputError(f"memory_limit must be text such as '1GB', got {memory_limit!r}") from error
     with connection:
         connection.execute("SET enable_progress_bar = false")
         yield connection
@@ -135,53 +127,53 @@ def _opened(memory_limit: str, threads: int | None, folder: Path) -> Iterator[du
 
 @contextmanager
 def _plain_errors(directory: Path, memory_limit: str) -> Iterator[None]:
-    """DuckDB's errors about data and space as errors that say what to do."""
+    """Turn DuckDB's errors about data and space into errors with a remedy."""
     try:
         yield
     except duckdb.OutOfMemoryException as error:
         raise RecordsError(
             f"{_shown(directory)}: reading needs more than memory_limit={memory_limit!r} and the space in its temporary"
-            f" folder; raise memory_limit, or give a temp_directory with more space ({_first_line(error)})",
+            f" folder; raise memory_limit, or give a temp_directory with more space ({reason(error)})",
             directory=directory,
         ) from error
     except (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException):  # a wrong query
         raise
     except duckdb.Error as error:
         raise RecordsError(
-            f"{_shown(directory)}: records cannot be read: {_first_line(error)}", directory=directory
+            f"{_shown(directory)}: records cannot be read: {reason(error)}", directory=directory
         ) from error
 
 
 def _create_view(connection: duckdb.DuckDBPyConnection, shards: Sequence[Path]) -> None:
-    paths = [_literal(path) for path in shards]
+    paths = [_without_pattern(path) for path in shards]
     connection.execute("SET VARIABLE files = ?", [paths])
     found = _checked_columns(connection, shards)
     parts = []
     for name in [*COLUMNS, *found]:
         value = f"CAST({identifier(name)} AS {COLUMNS.get(name, 'DOUBLE')})"
         parts.append(_VALUES.get(name, "{0}").format(value) + f" AS {identifier(name)}")
-    # The file's place in the list and the row's place in the file: bits of one number.
+    # The index of the file and the index of the row in it, as the bits of one number.
     parts.append("(CAST(file_index AS BIGINT) << 40) | file_row_number AS row_id")
     read = f"SELECT {', '.join(parts)} FROM read_parquet(getvariable('files'), union_by_name = true)"
     connection.execute(f"CREATE TEMP VIEW stored AS {read}")
-    some = find_repeated(connection, shards)
-    connection.execute("CREATE TEMP VIEW records AS FROM stored" + " ANTI JOIN repeated USING (row_id)" * some)
+    some = find_duplicates(connection, shards)
+    connection.execute("CREATE TEMP VIEW records AS FROM stored" + " ANTI JOIN duplicates USING (row_id)" * some)
 
 
 def _checked_columns(connection: duckdb.DuckDBPyConnection, shards: Sequence[Path]) -> list[str]:
-    """The columns of components, after a look at the columns of every shard."""
+    """Check the columns of every shard, and list those of components."""
     query = "SELECT name, duckdb_type FROM parquet_schema(?) WHERE duckdb_type IS NOT NULL"
-    whole = query.replace("SELECT", "SELECT DISTINCT file_name,")
+    of_all = query.replace("SELECT", "SELECT DISTINCT file_name,")
     by_file: dict[str, dict[str, str]] = defaultdict(dict)
     try:
-        for file, name, kind in connection.execute(whole, [[_literal(path) for path in shards]]).fetchall():
+        for file, name, kind in connection.execute(of_all, [[_without_pattern(path) for path in shards]]).fetchall():
             by_file[file][name] = kind
     except duckdb.Error:
-        for path in shards:  # which of them it is
+        for path in shards:  # find the broken one
             try:
-                connection.execute(query, [[_literal(path)]])
+                connection.execute(query, [[_without_pattern(path)]])
             except duckdb.Error as error:
-                raise _no_shard(path, _first_line(error)) from error
+                raise _no_shard(path, reason(error)) from error
         raise
     for path in shards:
         _check_columns(path, by_file[str(path)])
@@ -196,22 +188,18 @@ def _check_columns(path: Path, kinds: Mapping[str, str]) -> None:
     for name, kind in kinds.items():
         number = COLUMNS.get(name, "DOUBLE" if name.startswith(COMPONENT) else "VARCHAR") != "VARCHAR"
         if number and kind in ("VARCHAR", "BLOB", "BOOLEAN"):
-            raise _no_shard(path, f"its column {name!r} holds {kind}, expected numbers")
+            raise _no_shard(path, f"its column {name!r} contains {kind}, expected numbers")
 
 
-def _no_shard(path: Path, reason: str) -> RecordsError:
-    message = f"{_shown(path)}: is no shard of records: {printable(reason)}; {_WRITTEN_BY}: move the file elsewhere"
+def _no_shard(path: Path, why: str) -> RecordsError:
+    message = f"{_shown(path)}: not a shard of records: {printable(why)}; {_WRITTEN_BY}: move the file elsewhere"
     return RecordsError(message, directory=path.parent)
 
 
-def _literal(path: Path) -> str:
-    """A path in which DuckDB sees no pattern."""
+def _without_pattern(path: Path) -> str:
+    """Escape the characters of a path that are a pattern to DuckDB."""
     return re.sub(r"[\[*?]", r"[\g<0>]", str(path))
 
 
 def _shown(path: Path) -> str:
     return printable(str(path))
-
-
-def _first_line(error: Exception) -> str:
-    return printable(str(error).splitlines()[0]) if str(error) else type(error).__name__

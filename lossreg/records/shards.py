@@ -1,8 +1,7 @@
-"""Shards: Parquet files of records, which are there whole or not at all."""
+"""Shards: Parquet files of records, each complete or absent."""
 
 from __future__ import annotations
 
-import os
 import re
 import secrets
 import time
@@ -15,65 +14,59 @@ import numpy as np
 from lossreg.errors import RecordsError
 from lossreg.messages import printable
 from lossreg.records.atomic_write import atomic_write
+from lossreg.records.column_values import Chunk
+from lossreg.records.database import identifier, literal, open_database, reason
 from lossreg.records.record_schema import COLUMNS, SUFFIX
-from lossreg.records.row_validation import Chunk
-
-# Nothing is looked for on the network. One thread: what trains needs the others.
-_SETTINGS: dict[str, str | bool | int | float | list[str]] = {
-    "threads": 1,
-    "autoinstall_known_extensions": False,
-    "autoload_known_extensions": False,
-}
 
 
 def new_session() -> str:
-    """What tells the shards of one writer from those of others; a later session sorts later."""
+    """Make the part of a file name that identifies one writer; a later session sorts later."""
     return f"{time.time_ns():016x}{secrets.token_hex(2)}"
 
 
 def shard_name(run: str, rank: int, session: str, number: int) -> str:
-    """The file name of a shard."""
+    """Make the file name of a shard."""
     slug = re.sub(r"[^A-Za-z0-9_-]+", "-", run)[:80] or "-"
     return f"{slug}.rank{rank:05d}.{session}.{number:06d}{SUFFIX}"
 
 
 def write_shard(directory: str | Path, name: str, chunk: Chunk) -> Path:
-    """Write rows as one Parquet file of all `COLUMNS`, and those of components that the chunk has.
+    """Write rows as one Parquet file of all `COLUMNS` and of the chunk's components.
 
-    It is written aside, under a hidden name, and renamed once it is on the disk: whatever stops the process, a shard
-    reads. A file of that name is replaced.
+    It is written to a temporary file, which is renamed once it is on the disk. A file of this name is replaced.
 
     Args:
-        directory: where to; it must be there.
-        name: of the file, ending in .parquet.
-        chunk: as `rows.chunks` gives it.
+        directory: an existing directory.
+        name: the file name, ending in .parquet.
+        chunk: from `row_validation.chunks`.
     Returns:
         the file.
     Raises:
-        RecordsError: the disk is full, or the directory lost or read-only. Nothing is left behind.
+        RecordsError: the disk is full, or the directory is missing or read-only. No file is left.
     """
     directory = Path(directory)
     path = directory / name
     try:
-        with atomic_write(path) as hidden, duckdb.connect(config=_SETTINGS) as connection:
+        # One thread: the others belong to training.
+        with atomic_write(path) as temporary, open_database(threads=1) as connection:
             query = select(connection, chunk)
-            target = str(hidden).replace("'", "''")
-            connection.execute(f"COPY ({query}) TO '{target}' (FORMAT parquet, COMPRESSION zstd)")
+            connection.execute(f"COPY ({query}) TO {literal(temporary)} (FORMAT parquet, COMPRESSION zstd)")
     except (OSError, duckdb.Error) as error:
+        why = reason(error) if directory.is_dir() else "the directory does not exist, or cannot be read"
         raise RecordsError(
-            f"{printable(str(directory))}: records cannot be written: {_reason(directory, error)}", directory=directory
+            f"{printable(str(directory))}: records cannot be written: {why}", directory=directory
         ) from error
     return path
 
 
 def select(connection: duckdb.DuckDBPyConnection, chunk: Chunk, name: str = "chunk") -> str:
-    """Register a chunk with a connection; the query that gives it with the types of `COLUMNS`, NaN and NULL apart."""
+    """Register a chunk, and write the query of its rows with the types of `COLUMNS`. NaN and NULL stay apart."""
     arrays: dict[str, np.ndarray[Any, Any]] = {}
     parts = []
     for number, (column, values) in enumerate(chunk.items()):
-        kind, quoted = COLUMNS.get(column, "DOUBLE"), '"' + column.replace('"', '""') + '"'
+        kind = COLUMNS.get(column, "DOUBLE")
         if values is None:
-            parts.append(f"CAST(NULL AS {kind}) AS {quoted}")
+            parts.append(f"CAST(NULL AS {kind}) AS {identifier(column)}")
             continue
         value = f"CAST(c{number} AS {kind})"
         if kind == "DOUBLE" and (nan := np.ma.filled(np.isnan(values), False)).any():  # DuckDB reads NaN as NULL
@@ -81,17 +74,6 @@ def select(connection: duckdb.DuckDBPyConnection, chunk: Chunk, name: str = "chu
             values = np.ma.MaskedArray(np.where(nan, 0.0, np.ma.getdata(values)), mask=np.ma.getmaskarray(values))
             value = f"CASE WHEN nan{number} THEN CAST('nan' AS DOUBLE) ELSE {value} END"
         arrays[f"c{number}"] = values
-        parts.append(f"{value} AS {quoted}")
+        parts.append(f"{value} AS {identifier(column)}")
     connection.register(name, arrays)
     return f"SELECT {', '.join(parts)} FROM {name}"
-
-
-def _reason(directory: Path, error: Exception) -> str:
-    """Why writing failed, as a person says it."""
-    if not os.path.isdir(directory):
-        return "the directory is not there, or cannot be looked into"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    text = printable(str(error).removeprefix("IO Error: "))
-    number = re.search(r'"errno":"(\d+)"', text)  # which DuckDB mentions amid much else
-    return os.strerror(int(number[1])) if number else f"{text:.500}"

@@ -61,7 +61,7 @@ def evaluate(out, name, executor, data, **init):
     """One evaluation; the text of its error, if it has one."""
     init = {"log": str(out / f"{name}.log")} | init
     try:
-        run_dataset_evaluation(Model, data, name, 7, out, executor=executor, init=init)
+        run_dataset_evaluation(Model, data, job_name=name, step=7, out_dir=out, executor=executor, init=init)
     except Exception as error:  # noqa: BLE001
         return f"{type(error).__name__}: {error}"
     return None

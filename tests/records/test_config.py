@@ -8,7 +8,7 @@ import pytest
 
 from lossreg import InputError
 from lossreg.records import RecordConfig
-from lossreg.records.sampling import followed
+from lossreg.records.sampling import chosen
 
 NAMES = [f"image_{number}" for number in range(10_000)]
 
@@ -41,31 +41,31 @@ def test_wrong_values_are_named(name, value, allowed):
     """With what is allowed and what was given."""
     with pytest.raises(InputError) as caught:
         RecordConfig(**{name: value})
-    assert str(caught.value) == f"RecordConfig: {name} is {allowed}, got {value!r}"
+    assert str(caught.value) == f"RecordConfig: {name} must be {allowed}, got {value!r}"
 
 
 @pytest.mark.parametrize("fraction", [0.01, 0.25, 0.9])
 def test_the_share_of_the_samples(fraction):
     """Within five standard deviations of a coin with that chance."""
-    count = sum(followed(NAMES, fraction))
+    count = sum(chosen(NAMES, fraction))
     assert abs(count - fraction * 10_000) < 5 * math.sqrt(10_000 * fraction * (1 - fraction))
 
 
 def test_all_and_none():
     """Fractions of 1 and of nearly 0."""
-    assert all(followed(NAMES, 1.0))
-    assert not any(followed(NAMES, 1e-12))
+    assert all(chosen(NAMES, 1.0))
+    assert not any(chosen(NAMES, 1e-12))
 
 
 def test_a_larger_share_follows_the_smaller_one_too():
     """So that a run can be followed more closely later."""
-    small, large = followed(NAMES, 0.1), followed(NAMES, 0.3)
+    small, large = chosen(NAMES, 0.1), chosen(NAMES, 0.3)
     assert all(large[i] for i, chosen in enumerate(small) if chosen)
 
 
 def test_another_seed_chooses_others():
     """About as many, of which a tenth is the same."""
-    first, second = followed(NAMES, 0.1, seed=0), followed(NAMES, 0.1, seed=1)
+    first, second = chosen(NAMES, 0.1, seed=0), chosen(NAMES, 0.1, seed=1)
     assert 50 < sum(a and b for a, b in zip(first, second, strict=True)) < 150
 
 
@@ -73,7 +73,7 @@ def test_another_seed_chooses_others():
 def test_the_choice_is_the_same_in_every_process():
     """Whatever PYTHONHASHSEED is: literals, and another process."""
     names = ["a", "ä", "\udc80", *NAMES[:20]]
-    code = f"from lossreg.records.sampling import followed; print(followed({names!r}, 0.5, seed=7))"
+    code = f"from lossreg.records.sampling import chosen; print(chosen({names!r}, 0.5, seed=7))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == str(followed(names, 0.5, seed=7))
-    assert followed("01234567", 0.5) == [False, False, False, True, False, True, False, True]
+    assert done.stdout.strip() == str(chosen(names, 0.5, seed=7))
+    assert chosen("01234567", 0.5) == [False, False, False, True, False, True, False, True]

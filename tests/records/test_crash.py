@@ -129,8 +129,10 @@ def test_a_file_that_cannot_grow(tmp_path):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no device that is always full here")
-def test_a_disk_that_is_full(tmp_path):
-    """The words of the system come through: what is written aside is a device without space."""
+def test_a_disk_that_is_full(tmp_path, monkeypatch):
+    """The error has the words of the system: the temporary file is a device without space."""
+    from uuid import UUID
+
     from lossreg import RecordsError
     from lossreg.records import RecordWriter
     from lossreg.records.shards import shard_name
@@ -138,7 +140,8 @@ def test_a_disk_that_is_full(tmp_path):
     writer = RecordWriter(tmp_path)
     writer.add([1.0])
     name = shard_name(writer.run, writer.rank, writer._session, 0)
-    (tmp_path / f".{name}.part").symlink_to("/dev/full")
+    monkeypatch.setattr("lossreg.records.atomic_write.uuid4", lambda: UUID(int=0))  # names the temporary file
+    (tmp_path / f".{name}.000000000000.part").symlink_to("/dev/full")
     with pytest.raises(RecordsError) as caught:
         writer.flush()
     assert str(caught.value) == f"{tmp_path}: records cannot be written: No space left on device"

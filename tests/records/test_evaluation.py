@@ -190,13 +190,13 @@ def test_chunks_that_say_different_things_are_joined():
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"sample_fraction": 0}, r"sample_fraction is a share of the batches in \(0, 1\], got 0 \(int\)"),
+        ({"sample_fraction": 0}, r"sample_fraction must be a share of the batches in \(0, 1\], got 0 \(int\)"),
         ({"sample_fraction": 1.5}, r"got 1.5 \(float\)"),
         ({"sample_fraction": math.nan}, r"got nan \(float\)"),
         ({"sample_fraction": "half"}, r"got 'half' \(str\)"),
-        ({"max_samples": 0}, r"max_samples is a number of rows >= 1, or None for all, got 0 \(int\)"),
+        ({"max_samples": 0}, r"max_samples must be a number of rows >= 1, or None for all, got 0 \(int\)"),
         ({"max_samples": 2.0}, r"got 2.0 \(float\)"),
-        ({"compute_fn": 3}, r"compute_fn is a function of a batch, or a class of one, got 3 \(int\)"),
+        ({"compute_fn": 3}, r"compute_fn must be a function of a batch, or a class of one, got 3 \(int\)"),
     ],
 )
 def test_arguments_are_checked_before_anything_is_computed(options, message):
@@ -210,15 +210,15 @@ def test_arguments_are_checked_before_anything_is_computed(options, message):
 @pytest.mark.parametrize(
     "returned, message",
     [
-        (None, r"records are an iterable of mappings, or a mapping of columns, got None \(NoneType\)"),
+        (None, r"records must be an iterable of mappings, or a mapping of columns, got None \(NoneType\)"),
         ([0.5], r"row 0 is 0.5 \(float\), expected a mapping such as"),
         (torch.tensor([0.5]), r"row 0 is tensor\(0.5000\) \(Tensor\), expected a mapping such as"),
-        ([{"los": 1}], r"no column is called 'los' \(str\); did you mean 'loss'\?"),
+        ([{"los": 1}], r"unknown column 'los' \(str\); did you mean 'loss'\?"),
     ],
 )
 def test_what_are_no_rows_is_said_with_the_batch(returned, message):
     """The second batch is number 1."""
-    with pytest.raises(InputError, match=rf"batch 1: compute_fn returned no rows of records: .*{message}"):
+    with pytest.raises(InputError, match=rf"batch 1: compute_fn returned invalid rows: .*{message}"):
         evaluate_dataset(lambda batch: halves(batch) if batch == [0] else returned, [[0], [1]])
 
 
@@ -239,9 +239,9 @@ def test_no_rows_are_an_error():
     """An empty loader, or none of its batches drawn: rather than a report of nothing."""
     with pytest.raises(InputError, match=r"there are no rows: the dataloader is empty, or sample_fraction=1.0 with"):
         evaluate_dataset(halves, [])
-    with pytest.raises(InputError, match=r"sample_fraction=0.001 with seed=0 draws none of its batches"):
+    with pytest.raises(InputError, match=r"sample_fraction=0.001 with seed=0 chooses none of its batches"):
         evaluate_dataset(halves, [[0]], sample_fraction=0.001)
-    with pytest.raises(InputError, match="sample_fraction=1e-15 with seed=0 draws none of its batches"):
+    with pytest.raises(InputError, match="sample_fraction=1e-15 with seed=0 chooses none of its batches"):
         evaluate_dataset(halves, DataLoader([0, 1, 2]), sample_fraction=1e-15)  # nor is one searched for beyond its end
 
 
@@ -259,7 +259,9 @@ def test_an_evaluation_writes_shards_and_a_summary(tmp_path):
     """Named after job and step; the rows are there to ask more of them, with run, rank and step."""
     import duckdb
 
-    path = run_dataset_evaluation(Scaled, [[0, 1], [2]], "val run", 12, tmp_path / "new", init={"factor": 10})
+    path = run_dataset_evaluation(
+        Scaled, [[0, 1], [2]], job_name="val run", step=12, out_dir=tmp_path / "new", init={"factor": 10}
+    )
     assert path == tmp_path / "new" / "val run_000000012.json"
     assert sorted(path.name for path in path.parent.iterdir()) == [
         "val run_000000012.json",
@@ -273,28 +275,28 @@ def test_an_evaluation_writes_shards_and_a_summary(tmp_path):
 
 def test_evaluating_again_replaces_what_was_there(tmp_path):
     """Also where the first had more rows; one that fails leaves no summary of the one before."""
-    run_dataset_evaluation(halves, [[0, 1, 2, 3]], "job", 0, tmp_path)
-    path = run_dataset_evaluation(halves, [[0, 1]], "job", 0, tmp_path)
+    run_dataset_evaluation(halves, [[0, 1, 2, 3]], job_name="job", step=0, out_dir=tmp_path)
+    path = run_dataset_evaluation(halves, [[0, 1]], job_name="job", step=0, out_dir=tmp_path)
     assert json.loads(path.read_text())["overall"]["count"] == 2
     with pytest.raises(ZeroDivisionError):
-        run_dataset_evaluation(lambda batch: 1 / 0, [[0]], "job", 0, tmp_path)
+        run_dataset_evaluation(lambda batch: 1 / 0, [[0]], job_name="job", step=0, out_dir=tmp_path)
     assert not path.exists()
 
 
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"job_name": "a/b"}, r"job_name is part of a file name: text without path separators .*, got 'a/b' \(str\)"),
-        ({"job_name": "a\\b"}, "job_name is part of a file name"),
-        ({"job_name": ""}, "job_name is part of a file name"),
-        ({"job_name": ".."}, "job_name is part of a file name"),
+        ({"job_name": "a/b"}, r"job_name must be text without path separators .*, got 'a/b' \(str\)"),
+        ({"job_name": "a\\b"}, "job_name must be text without path separators"),
+        ({"job_name": ""}, "job_name must be text without path separators"),
+        ({"job_name": ".."}, "job_name must be text without path separators"),
         ({"job_name": 3}, r"got 3 \(int\)"),
-        ({"step": -1}, r"step is an integer from 0 to 999,999,999, got -1 \(int\)"),
-        ({"step": 10**9}, "step is an integer from 0 to 999,999,999"),
+        ({"step": -1}, r"step must be an integer from 0 to 999,999,999, got -1 \(int\)"),
+        ({"step": 10**9}, "step must be an integer from 0 to 999,999,999"),
         ({"step": 1.0}, r"got 1.0 \(float\)"),
-        ({"executor": "slurm"}, r"executor is 'local', 'torchrun', 'ray' or a RayExecutor, got 'slurm' \(str\)"),
-        ({"init": {"factor": 2}}, "init has factor, and compute_fn is no class that takes them; use functools.partial"),
-        ({"compute_fn": dict}, r"compute_fn is a class without __call__\(self, batch\): dict"),
+        ({"executor": "slurm"}, r"executor must be 'local', 'torchrun', 'ray' or a RayExecutor, got 'slurm' \(str\)"),
+        ({"init": {"factor": 2}}, "init has factor, but compute_fn is not a class; use functools.partial"),
+        ({"compute_fn": dict}, r"compute_fn dict is a class without __call__\(self, batch\)"),
         ({"dataloader": []}, "there are no rows: the dataloader is empty, or compute_fn returned none"),
         (
             {"compute_fn": lambda batch: [{"loss": 1.0, "step": 3}]},

@@ -78,7 +78,12 @@ def local(tmp_path_factory):
     out = tmp_path_factory.mktemp("local")
     left_behind(out, "local")
     path = run_dataset_evaluation(
-        Model, DataLoader(Examples(), BATCH), "local", 7, out, init={"log": str(out / "local.log")}
+        Model,
+        DataLoader(Examples(), BATCH),
+        job_name="local",
+        step=7,
+        out_dir=out,
+        init={"log": str(out / "local.log")},
     )
     assert path == out / "local_000000007.json"
     return out
@@ -154,7 +159,7 @@ def test_a_rank_that_fails_stops_the_others(torchrun):
     """The one with its own error, the other with one that names it; neither waits, and nothing is summarised."""
     first, second = (said(torchrun / f"rank{rank}.json")["fails"] for rank in (0, 1))
     assert second == "RuntimeError: no photo 51"
-    assert first == ("RankError: rank 1 of 2 failed, so that rank 0 stops as well; the output of rank 1 says why")
+    assert first == ("RankError: rank 1 of 2 failed, so that rank 0 stops as well; see the output of rank 1")
     assert not (torchrun / "fails_000000007.json").exists()
 
 
@@ -186,9 +191,9 @@ def test_ray_gives_the_same_though_it_was_killed(local, killed):
     assert same(summary(out, "stream"), summary(local, "local"), 100)
     assert rows(out, "stream") == COUNT
 
-    # Parts of another size than the job was begun with; an order that is another each time.
+    # Parts of another size than the job was started with; an order that is another each time.
     assert errors["other parts"] == (
-        f"InputError: {out}/parts_000000007.records was begun with {{'examples': 103, 'part_size': 8}}, and this is"
+        f"InputError: {out}/parts_000000007.records was started with {{'examples': 103, 'part_size': 8}}, and this is"
         " {'examples': 103, 'part_size': 4}; give the same data and part_size, or delete the directory"
     )
     assert errors["shuffled"] == (
@@ -202,10 +207,10 @@ def test_ray_gives_the_same_though_it_was_killed(local, killed):
 def test_data_that_ray_cannot_take(tmp_path):
     """Said before a cluster is started."""
     with pytest.raises(InputError, match=r"takes a ray.data.Dataset, a dataset or sequence .*, got <generator"):
-        run_dataset_evaluation(len, (x for x in "ab"), "job", 7, tmp_path, executor="ray")
+        run_dataset_evaluation(len, (x for x in "ab"), job_name="job", step=7, out_dir=tmp_path, executor="ray")
     left_behind(tmp_path, "job2")
     with pytest.raises(InputError, match="has records that Ray did not write; delete the directory or change job_name"):
-        run_dataset_evaluation(len, [1, 2], "job2", 7, tmp_path, executor="ray")
+        run_dataset_evaluation(len, [1, 2], job_name="job2", step=7, out_dir=tmp_path, executor="ray")
 
 
 def test_rows_of_a_ray_dataset_have_ids():
@@ -223,7 +228,7 @@ def test_without_ray_the_error_says_what_to_install(monkeypatch, tmp_path):
     """Before anything is written."""
     monkeypatch.setattr("lossreg.messages.find_spec", lambda name: None)
     with pytest.raises(MissingLibraryError) as caught:
-        run_dataset_evaluation(len, [1, 2], "job", 7, tmp_path, executor="ray")
+        run_dataset_evaluation(len, [1, 2], job_name="job", step=7, out_dir=tmp_path, executor="ray")
     assert str(caught.value) == "executor 'ray': ray is not installed; pip install 'lossreg[ray]'"
     assert not list(tmp_path.iterdir())
 
@@ -233,7 +238,7 @@ def test_torchrun_without_torchrun(monkeypatch, tmp_path):
     for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(InputError) as caught:
-        run_dataset_evaluation(len, [], "job", 7, tmp_path, executor="torchrun")
+        run_dataset_evaluation(len, [], job_name="job", step=7, out_dir=tmp_path, executor="torchrun")
     assert str(caught.value) == (
         "executor 'torchrun': torch.distributed is not initialised, and the environment has no RANK,"
         " WORLD_SIZE, MASTER_ADDR, MASTER_PORT; start the script with torchrun, or use executor='local'"
@@ -243,5 +248,5 @@ def test_torchrun_without_torchrun(monkeypatch, tmp_path):
 @pytest.mark.parametrize("name", ["actors", "part_size", "batch_size", "cpus", "gpus"])
 def test_the_settings_of_ray_have_a_least_value(name):
     """Below it, the error says which it is."""
-    with pytest.raises(InputError, match=rf"RayExecutor: {name} is at least \d, got -1"):
+    with pytest.raises(InputError, match=rf"RayExecutor: {name} must be >= \d, got -1"):
         RayExecutor(**{name: -1})

@@ -164,7 +164,7 @@ def test_batch_dice_is_refused():
         compute_per_example_loss(build("dice", batch=True), x, t)
     assert str(caught.value) == (
         "Dice does not split over examples (terms of the whole batch: dice), as with batch=True or a product of"
-        " losses; use a loss that splits (lossreg.losses.find shows them), or reduce by hand and give (B,) values"
+        " losses; use a loss that splits (see lossreg.losses.find), or reduce by hand and give (B,) values"
     )
     assert caught.value.terms == ["dice"]
 
@@ -234,7 +234,7 @@ class Deaf(Plain):
 @pytest.mark.parametrize(
     "module, message",
     [
-        (Plain(), "Plain has no attribute `reduction` of 'mean', 'sum', 'none' or 'batchmean' (it is None), so how"),
+        (Plain(), "Plain has no attribute `reduction` of 'mean', 'sum', 'none' or 'batchmean' (it is None), so its"),
         (Deaf(), "Deaf with reduction='none' returned (), and not values for each of (3,) examples: it does not split"),
     ],
 )
@@ -243,7 +243,7 @@ def test_modules_whose_split_is_unknown(module, message):
     with pytest.raises(InputError) as caught:
         compute_per_example_loss(module, *PAIR)
     assert str(caught.value).startswith(message)
-    assert "use a loss that splits (lossreg.losses.find shows them), or reduce by hand" in str(caught.value)
+    assert "use a loss that splits (see lossreg.losses.find), or reduce by hand" in str(caught.value)
 
 
 def test_what_is_not_finite_stays_so():

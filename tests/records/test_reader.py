@@ -99,7 +99,7 @@ def test_leftovers_and_folders_are_ignored(tmp_path):
     assert read(str(tmp_path), "loss") == [(1.0,)]
 
 
-def test_what_was_not_said():
+def test_missing_values():
     """Empty names are none, a weight is 1, and no dataset is ''."""
     assert read([{"loss": 1.0, "sample_id": "", "path": ""}], "dataset, sample_id, path, weight") == [
         ("", None, None, 1.0)
@@ -138,10 +138,10 @@ def message(records, **options):
 
 def test_directories_that_cannot_be_read(tmp_path):
     """Each says what to do."""
-    assert message(tmp_path / "no") == f"{tmp_path}/no: a directory of records is not there; check the path"
-    assert message(tmp_path) == f"{tmp_path}: holds no *.parquet; shards are written by lossreg.records.RecordWriter"
+    assert message(tmp_path / "no") == f"{tmp_path}/no: the directory of records does not exist; check the path"
+    assert message(tmp_path) == f"{tmp_path}: contains no *.parquet; shards are written by lossreg.records.RecordWriter"
     file = write(tmp_path, [{"loss": 1.0}])
-    assert message(file) == f"{file}: a directory of records is a file; give the directory it lies in"
+    assert message(file) == f"{file}: the directory of records is a file; give its directory"
     lost = message([], temp_directory=tmp_path / "no")
     assert lost == f"no temporary folder can be made in {tmp_path}/no: No such file or directory"
 
@@ -151,12 +151,12 @@ def test_files_that_are_no_shards(tmp_path):
     write(tmp_path, [{"loss": 1.0}], "good.parquet")
     bad = Path(tmp_path, "z.parquet")
     bad.write_text("this is no Parquet file")
-    assert message(tmp_path).startswith(f"{bad}: is no shard of records: ")
+    assert message(tmp_path).startswith(f"{bad}: not a shard of records: ")
     assert message(tmp_path).endswith("shards are written by lossreg.records.RecordWriter: move the file elsewhere")
     duckdb.connect().execute(f"COPY (SELECT * EXCLUDE (loss, run) FROM '{tmp_path}/good.parquet') TO '{bad}'")
     assert "it has no column 'run', 'loss';" in message(tmp_path)
     duckdb.connect().execute(f"COPY (SELECT * REPLACE ('x' AS loss) FROM '{tmp_path}/good.parquet') TO '{bad}'")
-    assert "its column 'loss' holds VARCHAR, expected numbers;" in message(tmp_path)
+    assert "its column 'loss' contains VARCHAR, expected numbers;" in message(tmp_path)
 
 
 def test_a_shard_whose_middle_is_damaged(tmp_path):
@@ -170,6 +170,6 @@ def test_a_shard_whose_middle_is_damaged(tmp_path):
 
 def test_limits_that_are_none(tmp_path):
     """Memory is text with a unit; threads are counted."""
-    assert message([], memory_limit="much") == "memory_limit is text such as '1GB', got 'much'"
-    assert message([], threads=0) == "threads is an integer >= 1, got 0"
-    assert message([{"lose": 1.0}]).startswith("row 0: no column is called 'lose'")
+    assert message([], memory_limit="much") == "memory_limit must be text such as '1GB', got 'much'"
+    assert message([], threads=0) == "threads must be an integer >= 1, got 0"
+    assert message([{"lose": 1.0}]).startswith("row 0: unknown column 'lose'")

@@ -472,7 +472,7 @@ def test_the_file_stays_small(tmp_path):
 @pytest.mark.parametrize("top_k", [0, -1, 1001, 2.0, True, "5"])
 def test_a_number_of_examples_that_cannot_be(tmp_path, top_k):
     """The range is said."""
-    with pytest.raises(InputError, match=r"^top_k is how many examples a list has, an integer of 1 to 1000, got "):
+    with pytest.raises(InputError, match=r"^top_k must be an integer from 1 to 1000, got "):
         write_report([{"loss": 1.0}], tmp_path / "report.html", top_k=top_k)
     assert os.listdir(tmp_path) == []
 

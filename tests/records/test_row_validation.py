@@ -123,18 +123,18 @@ def test_numbers_that_look_like_text_stay_text(tmp_path):
 @pytest.mark.parametrize(
     "rows, message",
     [
-        ("abc", "records are an iterable of mappings, or a mapping of columns, got 'abc' (str)"),
-        (3, "records are an iterable of mappings, or a mapping of columns, got 3 (int)"),
+        ("abc", "records must be an iterable of mappings, or a mapping of columns, got 'abc' (str)"),
+        (3, "records must be an iterable of mappings, or a mapping of columns, got 3 (int)"),
         ([{"loss": 1}, 5], "row 1 is 5 (int), expected a mapping such as {'loss': 0.5, 'dataset': 'a'}"),
         ([{"loss": 1}, {"dataset": "a"}], "row 1 has no 'loss', which every row needs"),
         ({"dataset": ["a"]}, "the columns have no 'loss', which every row needs"),
-        ([{"loss": 1, "lose": 1}], "row 0: no column is called 'lose' (str); did you mean 'loss'?"),
+        ([{"loss": 1, "lose": 1}], "row 0: unknown column 'lose' (str); did you mean 'loss'?"),
         (
             {"loss": [1], "sampleid": [1]},
-            "the columns: no column is called 'sampleid' (str); did you mean 'sample_id'?",
+            "the columns: unknown column 'sampleid' (str); did you mean 'sample_id'?",
         ),
-        ([{"loss": 1, 5: 1}], "row 0: no column is called 5 (int); there are run, rank, step, epoch, split, dataset,"),
-        ([{"loss": 1, "loss_": 1}], "row 0: no column is called 'loss_' (str); did you mean 'loss'?"),
+        ([{"loss": 1, 5: 1}], "row 0: unknown column 5 (int); the columns are run, rank, step, epoch, split, dataset,"),
+        ([{"loss": 1, "loss_": 1}], "row 0: unknown column 'loss_' (str); did you mean 'loss'?"),
         ([{"loss": 1, "loss_a": 1, "loss_A": 1}], "row 0: 'loss_a' and 'loss_A' differ in case alone; rename one"),
         ([{"loss": 1}] * 3 + [{"loss": "x"}], "row 3, column 'loss': expected a number, got 'x' (str)"),
         ([{"loss": True}], "row 0, column 'loss': expected a number, got True (bool)"),
@@ -165,7 +165,7 @@ def test_what_is_wrong_is_named(rows, message):
 @pytest.mark.parametrize(
     "rows, message",
     [
-        ({"loss": [1, 2], "dataset": ["a"]}, "columns are equally long, got dataset 1, weight 2, loss 2"),
+        ({"loss": [1, 2], "dataset": ["a"]}, "columns must have the same length, got dataset 1, weight 2, loss 2"),
         ({"loss": torch.ones(2, 2)}, "column 'loss' has shape (2, 2), expected one value per row: (n,)"),
         ({"loss": np.array(1.0)}, "column 'loss' has shape (), expected one value per row: (n,)"),
     ],

@@ -144,8 +144,8 @@ def test_a_loss_of_the_whole_batch_is_refused(tmp_path):
     with pytest.raises(InputError) as caught:
         writer.add(output)
     assert str(caught.value) == (
-        "this LossOutput has no values per example: a term that weighs is of the whole batch, or the loss is no"
-        " lossreg.Loss; record one that splits, such as dice without batch=True, or (B,) values"
+        "this LossOutput has no values per example: a term with a weight is of the whole batch, or the loss is no"
+        " lossreg.Loss; record a loss that splits, such as dice without batch=True, or (B,) values"
     )
 
 
@@ -153,13 +153,13 @@ LOSSES = torch.tensor([1.0, 2.0])
 
 
 @pytest.mark.parametrize(
-    "losses, said, message",
+    "losses, options, message",
     [
-        (torch.tensor(1.0), {}, "losses have shape (), expected one per example, (B,); give what lossreg.evaluate"),
+        (torch.tensor(1.0), {}, "losses have shape (), expected one per example, (B,); give the result of lossreg.evaluate"),
         (torch.ones(2, 3), {}, "losses have shape (2, 3), expected one per example"),
         (np.ones((2, 3)), {}, "column 'loss' has shape (2, 3), expected one value per row: (n,)"),
-        (torch.tensor([True]), {}, "losses are real numbers, got torch.bool"),
-        (torch.tensor([1j]), {}, "losses are real numbers, got torch.complex64"),
+        (torch.tensor([True]), {}, "losses must be real numbers, got torch.bool"),
+        (torch.tensor([1j]), {}, "losses must be real numbers, got torch.complex64"),
         (1.0, {}, "column 'loss' is 1.0 (float); expected a list, an array or a tensor with one value per row"),
         ([1.0, None], {}, "row 1, column 'loss': expected a number, also NaN or infinite, got None (NoneType)"),
         (
@@ -173,7 +173,7 @@ LOSSES = torch.tensor([1.0, 2.0])
         (LOSSES, {"caption": ["a", 5]}, "row 1, column 'caption': expected text or None, got 5 (int)"),
         (LOSSES, {"path": [Path("a"), 5]}, "row 1, column 'path': expected text, a path or None, got 5 (int)"),
         (LOSSES, {"dataset": Path("a")}, "row 0, column 'dataset': expected text or None"),
-        (LOSSES, {"dataset": 5}, "column 'dataset' is 5 (int); expected a list"),
+        (LOSSES, {"dataset": 5}, "row 0, column 'dataset': expected text or None, got 5 (int)"),
         (LOSSES, {"split": ["a"] * 3}, "split: got 3, and there are 2 losses; give one per example"),
         (LOSSES, {"step": 1.5}, "row 0, column 'step': expected an integer of 64 bits or None, got 1.5 (float)"),
         (LOSSES, {"epoch": 2**31}, "row 0, column 'epoch': expected an integer of 32 bits or None"),
@@ -187,12 +187,12 @@ LOSSES = torch.tensor([1.0, 2.0])
         ),
     ],
 )
-def test_what_add_refuses(tmp_path, losses, said, message):
+def test_what_add_refuses(tmp_path, losses, options, message):
     """What was given and what is allowed; nothing of the batch is taken, and nothing that waits is lost."""
     with RecordWriter(tmp_path) as writer:
         writer.add([0.25])
         with pytest.raises(InputError) as caught:
-            writer.add(losses, **said)
+            writer.add(losses, **options)
         assert str(caught.value).startswith(message)
         writer.add([0.5])
     assert read(tmp_path, "loss", "loss") == [(0.25,), (0.5,)]
@@ -207,9 +207,9 @@ def test_sizes_are_shape_errors(tmp_path):
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"rank": -1}, "rank is an integer >= 0, got -1 (int)"),
-        ({"rank": "0"}, "rank is an integer >= 0, got '0' (str)"),
-        ({"run": 7}, "run is text, the name of the job, got 7 (int)"),
+        ({"rank": -1}, "rank must be an integer >= 0, got -1 (int)"),
+        ({"rank": "0"}, "rank must be an integer >= 0, got '0' (str)"),
+        ({"run": 7}, "run must be text, the name of the job, got 7 (int)"),
     ],
 )
 def test_wrong_options(tmp_path, options, message):
@@ -221,7 +221,7 @@ def test_wrong_options(tmp_path, options, message):
 
 
 def test_the_rank_of_a_process_that_torchrun_started(tmp_path, monkeypatch):
-    """Unless it is said."""
+    """Unless it is given."""
     monkeypatch.setenv("RANK", "3")
     assert RecordWriter(tmp_path).rank == 3
     assert RecordWriter(tmp_path, rank=1).rank == 1
@@ -260,7 +260,7 @@ def test_a_share_needs_names(tmp_path):
     with pytest.raises(InputError) as caught:
         writer.add([1.0, 2.0], sample_ids=["a", None])
     assert str(caught.value) == (
-        "example 1 has no name, and fraction=0.5 follows samples by their names; give sample_ids= or path="
+        "example 1 has no name, and fraction=0.5 chooses samples by their names; give sample_ids= or path="
     )
 
 
@@ -333,8 +333,7 @@ def test_a_lost_directory_is_named_and_the_rows_are_kept(tmp_path):
         with pytest.raises(RecordsError) as caught:
             writer.flush()
         assert (
-            str(caught.value)
-            == f"{lost}: records cannot be written: the directory is not there, or cannot be looked into"
+            str(caught.value) == f"{lost}: records cannot be written: the directory does not exist, or cannot be read"
         )
         assert caught.value.directory == lost
         assert isinstance(caught.value, OSError)
@@ -351,7 +350,7 @@ def test_a_directory_that_cannot_be_made(tmp_path):
     with pytest.raises(RecordsError) as caught:
         RecordWriter(tmp_path / "file" / "records")
     assert str(caught.value).startswith(
-        f"{tmp_path}/file/records: the directory of the records cannot be made: Not a dir"
+        f"{tmp_path}/file/records: the directory of the records cannot be created: Not a dir"
     )
 
 
@@ -459,17 +458,17 @@ def test_adding_waits_for_nothing(tmp_path, fraction):
     loss = lossreg.build("bce_dice_focal")
     x = torch.randn(4, 1, 8, 8, requires_grad=True)
     output = loss.evaluate(x, (x > 0).float())
-    said = {"dataset": "a", "caption": list("abcd"), "step": 0, "weight": [1, 2, 3, 4]}
+    options = {"dataset": "a", "caption": list("abcd"), "step": 0, "weight": [1, 2, 3, 4]}
     with RecordWriter(tmp_path, config=RecordConfig(fraction=fraction)) as writer:
         for given in (output, output.per_example, x.flatten(1).mean(1)):
             with Traffic() as traffic:
-                writer.add(given, sample_ids=[0, 1, 2, 3], **said)
+                writer.add(given, sample_ids=[0, 1, 2, 3], **options)
             assert traffic.called > 0
             assert traffic.waits == []
     meta = RecordWriter(tmp_path / "meta")
     meta.add(torch.ones(4, device="meta"), sample_ids=[0, 1, 2, 3])
     assert meta.waiting == 4
-    meta._waiting.clear()  # there are no values to write
+    meta._buffer.clear()  # there are no values to write
 
 
 def test_one_copy_for_each_shard(tmp_path, monkeypatch):
@@ -490,9 +489,7 @@ def test_one_copy_for_each_shard(tmp_path, monkeypatch):
 def test_what_lies_on_a_device_is_refused(tmp_path, name):
     """To read it would wait; losses alone may lie there."""
     value = torch.ones(() if name == "step" else 2, device="meta", dtype=torch.int64)
-    with pytest.raises(
-        InputError, match="lies on meta, and reading it would wait for the device; give it as the loader"
-    ):
+    with pytest.raises(InputError, match="is on meta, and reading it would wait for the device; give it as the loader"):
         RecordWriter(tmp_path).add(LOSSES, **{name: value})
 
 
@@ -560,7 +557,7 @@ def test_what_was_never_closed_is_written_at_the_end(tmp_path):
 
 
 @pytest.mark.tools
-def test_what_cannot_be_written_at_the_end_is_said(tmp_path):
+def test_rows_that_cannot_be_written_at_the_end_are_reported(tmp_path):
     """How many rows are lost, and why; other writers are closed all the same."""
     lost, other = tmp_path / "lost", tmp_path / "other"
     code = (

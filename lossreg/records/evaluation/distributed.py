@@ -1,4 +1,4 @@
-"""The ranks of one torchrun job, which work side by side and fail together."""
+"""The ranks of one torchrun job, which fail together."""
 
 from __future__ import annotations
 
@@ -13,47 +13,47 @@ from lossreg.errors import InputError, LossregError
 
 T = TypeVar("T")
 
-# One rank may evaluate, or summarise, for long while the others wait. A process that dies ends the wait at once.
-_PATIENCE = timedelta(days=30)
+# The others may wait for one rank that evaluates or summarises. The death of a process ends the wait at once.
+_TIMEOUT = timedelta(days=30)
 _SET_BY_TORCHRUN = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
 class RankError(LossregError, RuntimeError):
-    """Another rank of the job failed. `rank` is which, the lowest of them."""
+    """Failure of another rank of the job. `rank` is the lowest rank that failed."""
 
     rank: int
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """This rank of a job, and how many there are."""
+    """This rank of a job, and the number of ranks."""
 
     rank: int = 0
     size: int = 1
     group: Any = None  # of torch.distributed; None for a single process
 
     def together(self, work: Callable[[], T]) -> T:
-        """Run `work` here, and wait until every rank has run its own.
+        """Run `work`, and wait until every rank has run its own.
 
         Raises:
-            RankError: another rank failed, and this one did not. What failed here is raised as it is.
+            RankError: another rank failed, and this one did not. An error of this rank is raised unchanged.
         """
         try:
             result = work()
         except Exception:
-            self._first_failed(True)  # or the others would wait for this rank
+            self._first_failed(True)  # without it the others would wait for this rank
             raise
         failed = self._first_failed(False)
         if failed < self.size:
             raise RankError(
-                f"rank {failed} of {self.size} failed, so that rank {self.rank} stops as well; the output of rank"
-                f" {failed} says why",
+                f"rank {failed} of {self.size} failed, so that rank {self.rank} stops as well; see the output of"
+                f" rank {failed}",
                 rank=failed,
             )
         return result
 
     def sum(self, number: int) -> int:
-        """The sum of the ranks' numbers."""
+        """Sum the ranks' numbers."""
         if self.group is None:
             return number
         import torch
@@ -64,7 +64,7 @@ class Ranks:
         return int(total)
 
     def _first_failed(self, failed: bool) -> int:
-        """The lowest rank that failed; `size` where none did."""
+        """Find the lowest rank that failed; `size` if none did."""
         first = self.rank if failed else self.size
         if self.group is None:
             return first
@@ -78,9 +78,9 @@ class Ranks:
 
 @contextmanager
 def torchrun_ranks() -> Iterator[Ranks]:
-    """The ranks of the process group; where there is none yet, one is made of what torchrun says, and ended after.
+    """Yield the ranks of the process group. If there is none, create one from torchrun's variables, and destroy it.
 
-    What they agree on goes through gloo, whatever the group is for: no device is waited for.
+    The ranks communicate by gloo, for any backend of the group: no device is waited for.
 
     Raises:
         InputError: there is neither a process group nor torchrun.
@@ -95,8 +95,8 @@ def torchrun_ranks() -> Iterator[Ranks]:
                 f" {', '.join(missing)}; start the script with torchrun, or use executor='local'"
             )
         distributed.init_process_group("gloo")
-    group = distributed.new_group(backend="gloo", timeout=_PATIENCE)
+    group = distributed.new_group(backend="gloo", timeout=_TIMEOUT)
     try:
         yield Ranks(distributed.get_rank(), distributed.get_world_size(), group)
     finally:
-        distributed.destroy_process_group(None if began else group)  # None is all of them
+        distributed.destroy_process_group(None if began else group)  # None destroys all groups

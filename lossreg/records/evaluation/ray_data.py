@@ -1,10 +1,7 @@
-"""An evaluation on the machines of a Ray cluster, which goes on where a killed one stopped."""
+"""Evaluation on a Ray cluster, which continues after it was killed."""
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count
@@ -13,31 +10,27 @@ from typing import Any
 
 from lossreg.errors import InputError, LossregError
 from lossreg.messages import printable, require
-from lossreg.records.atomic_write import atomic_write
-from lossreg.records.record_schema import SUFFIX
 
 require("duckdb", "numpy", extra="records", use="records")
 
-import duckdb  # noqa: E402
-
+from lossreg.records.column_values import Chunk, shown  # noqa: E402
+from lossreg.records.database import open_database  # noqa: E402
 from lossreg.records.evaluation.compute_fn import computed, function, joined, with_ids  # noqa: E402
-from lossreg.records.row_validation import Chunk, length, shown  # noqa: E402
-from lossreg.records.shards import new_session, select, shard_name  # noqa: E402
-
-_ASIDE = ".ray-"  # the folders that Ray writes to; a killed job leaves its own behind
-_PLAN = "parts.json"
+from lossreg.records.evaluation.ray_shards import adopt, begin, done_ids, done_parts, temporary_folder  # noqa: E402
+from lossreg.records.row_validation import length  # noqa: E402
+from lossreg.records.shards import select  # noqa: E402
 
 
 @dataclass(frozen=True)
 class RayExecutor:
-    """How an evaluation runs on Ray. Each actor makes one compute_fn, and with it one model.
+    """The settings of an evaluation on Ray. Each actor creates one compute_fn, and with it one model.
 
     Args:
         actors: processes that compute, >= 1.
-        cpus, gpus: what each takes of the cluster, >= 0.
-        part_size: examples that become one shard, >= 1, rounded up to whole batches. An actor holds the rows of one
-            part at a time, and a job that was killed computes anew what it had not yet written as a whole part.
-        batch_size: examples of a batch, >= 1, where the data are no DataLoader, which has its own.
+        cpus, gpus: resources of the cluster for each actor, >= 0.
+        part_size: examples of one shard, >= 1, rounded up to whole batches. An actor holds the rows of one part at a
+            time. A job that was killed computes every unfinished part again.
+        batch_size: examples of a batch, >= 1. A DataLoader has its own.
     """
 
     actors: int = 1
@@ -49,7 +42,7 @@ class RayExecutor:
     def __post_init__(self) -> None:
         for name, least in (("actors", 1), ("part_size", 1), ("batch_size", 1), ("cpus", 0), ("gpus", 0)):
             if not (value := getattr(self, name)) >= least:
-                raise InputError(f"RayExecutor: {name} is at least {least}, got {value!r}", **{name: value})
+                raise InputError(f"RayExecutor: {name} must be >= {least}, got {value!r}", **{name: value})
 
 
 def evaluate_on_ray(
@@ -60,14 +53,14 @@ def evaluate_on_ray(
     executor: RayExecutor,
     init: Mapping[str, Any] | None = None,
 ) -> None:
-    """Compute the rows of all examples that `directory` does not have yet, and write them there.
+    """Compute and write the rows of all examples that are missing in `directory`.
 
     Args:
-        data: a map-style dataset, a sequence, or a DataLoader of one in order; or a ray.data.Dataset whose rows have a
-            sample_id, each another.
-        columns: what stands in every row; with "run".
+        data: a map-style dataset, a sequence, or a DataLoader of one in order; or a ray.data.Dataset whose rows have
+            unique sample_ids.
+        columns: values of every row; with "run".
     Raises:
-        InputError: data that cannot be cut into parts, or other data than `directory` was begun with.
+        InputError: data that cannot be cut into parts, or other data than those of the earlier job in `directory`.
         LossregError: Ray wrote a part in pieces.
     """
     require("ray", extra="ray", use="executor 'ray'")
@@ -81,11 +74,11 @@ def evaluate_on_ray(
     }
     run, directory = str(columns["run"]), directory.absolute()  # workers are in other directories
     if isinstance(data, ray.data.Dataset):
-        session = _begin(directory, {"by": "sample_id"})
-        _adopt(directory, run, session)
+        session = begin(directory, {"by": "sample_id"})
+        adopt(directory, run, session)
         made = data.map_batches(
             _RowsOfBatch,
-            fn_constructor_kwargs=maker | {"done": _ids(directory)},
+            fn_constructor_kwargs=maker | {"done": done_ids(directory)},
             batch_size=executor.batch_size,
             **pool,
         )
@@ -94,9 +87,9 @@ def evaluate_on_ray(
         loader = _loader(data, executor)
         size = -(-executor.part_size // loader["batch_size"]) * loader["batch_size"]
         examples = len(loader["dataset"])
-        session = _begin(directory, {"examples": examples, "part_size": size})
-        _adopt(directory, run, session)
-        done = {_number(shard) for shard in _shards(directory)}
+        session = begin(directory, {"examples": examples, "part_size": size})
+        adopt(directory, run, session)
+        done = done_parts(directory)
         todo = [{"part": part} for part in range(-(-examples // size)) if part not in done]
         if not todo:
             return
@@ -105,16 +98,16 @@ def evaluate_on_ray(
             _RowsOfPart, fn_constructor_kwargs=maker | {"loader": loader, "size": size}, batch_size=1, **pool
         )
         files = {"partition_cols": ["part", "rows"]}
-    made.write_parquet(str(directory / f"{_ASIDE}{new_session()}"), compression="zstd", **files)
-    if refused := _adopt(directory, run, session):
+    made.write_parquet(str(temporary_folder(directory)), compression="zstd", **files)
+    if incomplete := adopt(directory, run, session):
         raise LossregError(
-            f"{printable(str(directory))}: Ray wrote {refused} files that are no whole parts; use a smaller part_size"
-            f" than {executor.part_size} in a new directory"
+            f"{printable(str(directory))}: Ray wrote {incomplete} files that are not complete parts; use a part_size"
+            f" smaller than {executor.part_size} in a new directory"
         )
 
 
 class _RowsOfPart:
-    """Rows of parts of a dataset; each actor makes one."""
+    """Rows of parts of a dataset; each actor creates one instance."""
 
     def __init__(
         self, compute_fn: Any, init: Any, columns: Mapping[str, str | int], loader: Mapping[str, Any], size: int
@@ -135,7 +128,7 @@ class _RowsOfPart:
 
 
 class _RowsOfBatch:
-    """Rows of what a Ray dataset streams, but for ids that are done; each actor makes one."""
+    """Rows of a streamed Ray dataset, without ids that are done; each actor creates one instance."""
 
     def __init__(self, compute_fn: Any, init: Any, columns: Mapping[str, str | int], done: frozenset[str]) -> None:
         self.compute, self.columns, self.done = function(compute_fn, init), columns, done
@@ -144,26 +137,26 @@ class _RowsOfBatch:
     def __call__(self, batch: Mapping[str, Any]) -> Iterator[object]:
         if "sample_id" not in batch:
             raise InputError(
-                f"a Ray dataset needs a column sample_id, by which a killed job goes on; it has {', '.join(batch)}"
+                f"a Ray dataset needs a column sample_id, by which a killed job continues; it has {', '.join(batch)}"
             )
         todo = [str(name) not in self.done for name in batch["sample_id"].tolist()]
         if any(todo):
             left = {name: values[todo] for name, values in batch.items()}
             found = computed(self.compute, [(next(self.numbers), left)], self.columns)
-            why = "return that of the batch, by which a killed job goes on"
+            why = "return that of the batch, by which a killed job continues"
             yield from (_table(chunk) for chunk in with_ids(found, why))
 
 
 def _table(chunk: Chunk, constants: Mapping[str, int] | None = None) -> object:
-    """A chunk as an Arrow table with the types of the columns, also where a column is empty."""
-    with duckdb.connect(config={"threads": 1}) as connection:
+    """Convert a chunk to an Arrow table with the types of the columns, also if a column is empty."""
+    with open_database(threads=1) as connection:
         more = "".join(f", CAST({value} AS BIGINT) AS {name}" for name, value in (constants or {}).items())
         query = select(connection, chunk)
         return connection.sql(f"SELECT *{more} FROM ({query})").to_arrow_table()
 
 
 def _loader(data: Any, executor: RayExecutor) -> dict[str, Any]:
-    """What a DataLoader of any part of the data is made of."""
+    """Return the arguments of a DataLoader of any part of the data."""
     from torch.utils.data import DataLoader, SequentialSampler
 
     if isinstance(data, DataLoader):
@@ -180,71 +173,3 @@ def _loader(data: Any, executor: RayExecutor) -> dict[str, Any]:
             f" of one, got {shown(data)}"
         )
     return {"dataset": data, "batch_size": executor.batch_size}
-
-
-def _begin(directory: Path, plan: Mapping[str, object]) -> str:
-    """The session of the job, new or that which was begun: its shards are those of one writer."""
-    file = directory / _PLAN
-    if file.exists():
-        begun = json.loads(file.read_text())
-        if begun["plan"] != plan:
-            raise InputError(
-                f"{printable(str(directory))} was begun with {begun['plan']}, and this is {dict(plan)};"
-                " give the same data and part_size, or delete the directory"
-            )
-        return str(begun["session"])
-    if _shards(directory):
-        raise InputError(
-            f"{printable(str(directory))} has records that Ray did not write; delete the directory or change job_name"
-        )
-    directory.mkdir(parents=True, exist_ok=True)
-    session = new_session()
-    with atomic_write(file) as hidden:
-        hidden.write_text(json.dumps({"plan": plan, "session": session}))
-    return session
-
-
-def _adopt(directory: Path, run: str, session: str) -> int:
-    """Make shards of what Ray wrote whole, and delete the rest; returns how many files that were."""
-    refused = 0
-    numbers = count(max(map(_number, _shards(directory)), default=-1) + 1)
-    for folder in sorted(directory.glob(f"{_ASIDE}*")):
-        for file in sorted(folder.rglob(f"*{SUFFIX}")):
-            said = dict(name.split("=") for name in file.parent.relative_to(folder).parts)
-            rows = _whole(file)
-            if rows is None or rows != int(said.get("rows", rows)):
-                refused += 1
-                continue
-            number = int(said["part"]) if said else next(numbers)
-            with file.open("rb") as written:
-                os.fsync(written.fileno())
-            os.replace(file, directory / shard_name(run, 0, session, number))
-        shutil.rmtree(folder)
-    return refused
-
-
-def _whole(file: Path) -> int | None:
-    """The rows of a Parquet file; None for one that was cut short, and has no footer."""
-    try:
-        with duckdb.connect(config={"threads": 1}) as connection:
-            found = connection.execute("SELECT num_rows FROM parquet_file_metadata(?)", [str(file)]).fetchone()
-    except duckdb.Error:
-        return None
-    return None if found is None else int(found[0])
-
-
-def _ids(directory: Path) -> frozenset[str]:
-    shards = [str(shard) for shard in _shards(directory)]
-    if not shards:
-        return frozenset()
-    with duckdb.connect() as connection:
-        found = connection.execute("SELECT DISTINCT sample_id FROM read_parquet(?)", [shards]).fetchall()
-    return frozenset(row[0] for row in found)
-
-
-def _shards(directory: Path) -> list[Path]:
-    return sorted(path for path in directory.glob(f"*{SUFFIX}") if not path.name.startswith("."))
-
-
-def _number(shard: Path) -> int:
-    return int(shard.name.split(".")[-2])

@@ -1,4 +1,4 @@
-"""Axes of the report's charts: round numbers, where they stand, and how numbers are written."""
+"""Axes of the report's charts: round numbers, their positions, and the text of numbers."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ TINY = 1e-300  # below, steps lose their digits
 
 
 class Tick(NamedTuple):
-    """A number on an axis, and where it stands: 0 to 1."""
+    """A label on an axis, and its position: 0 to 1."""
 
     at: float
     label: str
 
 
 class Axis(NamedTuple):
-    """The range of an axis, low < high; where it is logarithmic, 0 < low."""
+    """The range of an axis, low < high; on a logarithmic axis, 0 < low."""
 
     low: float
     high: float
     log: bool = False
 
     def place(self, value: float) -> float:
-        """Where a value stands: 0 to 1 within the range, beyond it outside."""
+        """Compute the position of a value: 0 to 1 within the range."""
         if not self.log:
             return (value / 2 - self.low / 2) / (self.high / 2 - self.low / 2)  # halves: no difference overflows
         start = math.log(self.low)
         return (math.log(max(value, self.low / 10)) - start) / (math.log(self.high) - start)
 
     def ticks(self, count: int = 5) -> list[Tick]:
-        """Round numbers within the range, about `count` of them."""
+        """Choose round numbers within the range, about `count` of them."""
         numbers = self._decades(count) if self.log else self._multiples(count)
         labels = [f"{number:g}" for number in numbers] if self.log else tick_labels(numbers)
         return [Tick(self.place(number), label) for number, label in zip(numbers, labels, strict=True)]
@@ -49,7 +49,7 @@ class Axis(NamedTuple):
 
 
 def axis(values: Iterable[float], *, may_be_log: bool = True) -> Axis:
-    """The range of some finite numbers, at least one. It begins at 0 where they come near."""
+    """Choose the range of one or more finite numbers. It starts at 0 if they are near."""
     found = list(values)
     low, high = min(found), max(found)
     if may_be_log and low > 0 and high / low > DECADES:
@@ -63,7 +63,7 @@ def axis(values: Iterable[float], *, may_be_log: bool = True) -> Axis:
 
 
 def round_step(low: float, high: float, count: int) -> float:
-    """1, 2 or 5 times a power of ten, so that about `count` steps lie between two numbers, low < high."""
+    """Choose a step of 1, 2 or 5 times a power of ten, so that about `count` fit between low < high."""
     rough = high / count - low / count
     power = _exponent(rough)
     factor = next((factor for factor in (1, 2, 5) if float(f"{factor}e{power}") >= rough * (1 - 1e-9)), 10)
@@ -71,7 +71,7 @@ def round_step(low: float, high: float, count: int) -> float:
 
 
 def tick_labels(numbers: Sequence[float]) -> list[str]:
-    """Numbers of one axis, written alike: with equally many decimals, 20k for 20,000, 2e-07 where they are tiny."""
+    """Write the numbers of one axis in one format: with the same decimals, 20k for 20,000, 2e-07 for tiny ones."""
     largest = max((abs(number) for number in numbers), default=0.0)
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
         if size <= largest < 1e12:
@@ -83,14 +83,14 @@ def tick_labels(numbers: Sequence[float]) -> list[str]:
 
 
 def decimals_for(typical: float | None) -> int:
-    """How many decimals show four digits of a number, at most 6."""
+    """Count the decimals that show four digits of a number, at most 6."""
     if not typical or not math.isfinite(typical):
         return 4
     return min(6, max(0, 3 - max(-1, _exponent(typical))))
 
 
 def loss_text(value: float | None, decimals: int) -> str:
-    """A loss as a cell of a table has it; what so few decimals cannot tell in powers of ten."""
+    """Write a loss as a cell of a table; in powers of ten if the decimals do not show it."""
     if value is None:
         return MISSING
     if value and not 10.0**-decimals <= abs(value) < 1e6:

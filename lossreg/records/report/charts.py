@@ -10,12 +10,12 @@ from lossreg.records.report.axes import Axis, Tick, axis, loss_text, tick_labels
 from lossreg.records.report.series import Bins, Point, Steps
 
 WIDTH, HEIGHT = 1000.0, 100.0
-SLIVER = 1.5  # the height of a bar that is not empty, at least
-ROOM = 1.0  # above and below the means, at most, for the smallest and largest losses: as a share of the means' span
+SLIVER = 1.5  # the least height of a bar that is not empty
+ROOM = 1.0  # space above and below the means for extreme losses, at most: as a share of the means' span
 
 
 class Histogram(NamedTuple):
-    """Bars over bins, those of the tails apart, and where the median stands (None outside)."""
+    """Bars over bins, those of the tails separately, and the position of the median (None outside)."""
 
     bars: str
     tails: str
@@ -23,7 +23,7 @@ class Histogram(NamedTuple):
 
 
 class Scale(NamedTuple):
-    """What all histograms have in common, and what lies beyond the bins, as text."""
+    """The axis of all histograms, and the rows beyond the bins, as text."""
 
     log: bool
     ticks: list[Tick]
@@ -40,7 +40,7 @@ class Drawn(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """A part of the horizontal axis, 0 to 1000, and what there is to say about it."""
+    """A part of the horizontal axis, 0 to 1000, and its text."""
 
     x: float
     width: float
@@ -61,7 +61,7 @@ class Chart(NamedTuple):
 
 
 def scale(bins: Bins) -> Scale:
-    """The axis under every histogram."""
+    """Make the axis under every histogram."""
     before, after = _tails(bins)
     low, high = bins.edge(0), bins.edge(bins.size)
     total, slots = bins.total(), bins.size + before + after
@@ -74,7 +74,7 @@ def scale(bins: Bins) -> Scale:
 
 
 def histogram(bins: Bins, counts: Sequence[int], median: float | None) -> Histogram:
-    """The bars of one dataset, the highest of them as high as the frame."""
+    """Draw the bars of one dataset; the highest fills the frame."""
     before, after = _tails(bins)
     slots = counts[1 - before : len(counts) - 1 + after]
     highest, wide = max(slots, default=0) or 1, WIDTH / len(slots)
@@ -87,12 +87,12 @@ def histogram(bins: Bins, counts: Sequence[int], median: float | None) -> Histog
 
 
 def loss_chart(steps: Steps, decimals: int) -> Chart | None:
-    """The mean loss of every line; None where no loss is finite."""
+    """Draw the mean loss of every line; None if no loss is finite."""
     return _chart("Mean loss", steps, lambda point: point.mean, decimals, band=True)
 
 
 def part_charts(steps: Steps, decimals: int) -> list[Chart]:
-    """A chart for each component that has a finite mean anywhere."""
+    """Draw a chart for each component that has a finite mean."""
     charts = [_chart(name, steps, _part(index), decimals, band=False) for index, name in enumerate(steps.components)]
     return [chart for chart in charts if chart]
 
@@ -140,7 +140,7 @@ def _chart(
 
 
 def _height(means: list[float], points: Sequence[Point]) -> Axis:
-    """The range of the means, and of what lies around them as far as the means stay readable."""
+    """Choose the range: the means, and extreme losses as far as the means stay readable."""
     base = axis(means)
     if base.log:
         return base
@@ -160,7 +160,7 @@ def _line(
     *,
     band: bool,
 ) -> Drawn:
-    """A path for each stretch of points that have a value."""
+    """Draw a path for each stretch of points with a value."""
     stretches = [list(group) for drawn, group in groupby(points, lambda point: value(point) is not None) if drawn]
     path, area = "", ""
     for stretch in stretches:
@@ -184,7 +184,7 @@ def _name(run: str, split: str) -> str:
 
 
 def _not_finite(points: Sequence[Point], across: Axis, unit: str) -> list[Mark]:
-    """Where losses are NaN or infinite."""
+    """Mark the steps with losses that are NaN or infinite."""
     marks = [(point.step, point.not_finite) for point in points if point.not_finite]
     return [
         Mark(round(WIDTH * across.place(step), 1), 0.0, f"{unit} {step:,.0f}: {rows:,} NaN or infinite")
@@ -193,7 +193,7 @@ def _not_finite(points: Sequence[Point], across: Axis, unit: str) -> list[Mark]:
 
 
 def _readings(steps: Steps, value: Callable[[Point], float | None], across: Axis, decimals: int) -> list[Mark]:
-    """What each part of the axis reads, for all lines together."""
+    """Write the values of all lines at each part of the axis."""
     texts: dict[int, list[str]] = {}
     places: dict[int, float] = {}
     for line in steps.lines:

@@ -1,4 +1,4 @@
-"""What a report shows, gathered from the records: everything that grows with them stays in DuckDB."""
+"""The contents of a report, gathered from the records. All data that grow with the rows stay in DuckDB."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from lossreg.records.report.thumbnails import Thumbnail, thumbnail
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-MOST_DATASETS = 50  # in the table; each of them has its worst examples
-MOST_THUMBNAILS = 300  # different ones, about 4 kB each
-MOST_ROWS = 250  # of the lists by dataset together, but 5 each
+MOST_DATASETS = 50  # in the table; each has its worst examples
+MOST_THUMBNAILS = 300  # different images, about 4 kB each
+MOST_ROWS = 250  # of all lists by dataset together, but at least 5 each
 RUN_NAMES = 5
-COLUMNS = 4  # at most so many components in the table of datasets
+COLUMNS = 4  # components in the table of datasets, at most
 
 
 def contents(connection: DuckDBPyConnection, *, top_k: int, images: Path) -> dict[str, Any]:
-    """Everything that the templates name, but the title."""
+    """Compute all variables of the templates but the title."""
     facts = _facts(connection)
     names = f"SELECT DISTINCT run FROM records WHERE run IS NOT NULL ORDER BY 1 LIMIT {RUN_NAMES}"
     binned = bins(connection)
@@ -53,7 +53,7 @@ def contents(connection: DuckDBPyConnection, *, top_k: int, images: Path) -> dic
 
 
 def _facts(connection: DuckDBPyConnection) -> dict[str, Any]:
-    """How many runs, steps and epochs there are."""
+    """Count the runs, steps and epochs."""
     (found,) = _mappings(
         connection,
         "SELECT count(DISTINCT run) AS runs, count(DISTINCT step) AS steps, min(step) AS first_step,"
@@ -118,7 +118,7 @@ def _why_no_chart(facts: Mapping[str, Any]) -> str:
 
 
 def _not_finite(connection: DuckDBPyConnection, top_k: int) -> list[dict[str, Any]]:
-    """The examples with the most losses that are NaN or infinite."""
+    """Find the examples with the most losses that are NaN or infinite."""
     return _mappings(
         connection,
         "SELECT dataset, min(sample_id) AS sample_id, min(path) AS path, min(caption) AS caption,"
@@ -135,19 +135,19 @@ def _examples(
     not_finite: Sequence[Mapping[str, Any]],
     pictures: _Pictures,
 ) -> dict[str, Any]:
-    """The worst over all and by dataset, the best and the broken; with what the tables have columns for."""
-    worst, best = (_shown_items(overall[which], pictures) for which in ("highest", "lowest"))
-    broken = _shown_items(not_finite, pictures)
+    """Prepare the lists: the worst over all and by dataset, the best, the broken; and the columns of their tables."""
+    worst, best = (_shown_examples(overall[which], pictures) for which in ("highest", "lowest"))
+    broken = _shown_examples(not_finite, pictures)
     by_dataset = []
     if len(ranked) > 1:
         each = max(5, MOST_ROWS // len(ranked))
         lists = [(name, row["highest"][:each]) for name, row in ranked]
-        by_dataset = [(name, _shown_items(items, pictures)) for name, items in lists if items]
-    rows = [*worst, *best, *broken, *(item for _, items in by_dataset for item in items)]
+        by_dataset = [(name, _shown_examples(examples, pictures)) for name, examples in lists if examples]
+    rows = [*worst, *best, *broken, *(example for _, examples in by_dataset for example in examples)]
     columns = {
-        "images": any(item["thumbnail"].uri for item in rows),
+        "images": any(example["thumbnail"].uri for example in rows),
         "datasets": len(ranked) > 1,
-        "ranges": any(item.get("count", 0) > 1 for item in rows),
+        "ranges": any(example.get("count", 0) > 1 for example in rows),
     }
     return {
         "worst": worst,
@@ -159,20 +159,20 @@ def _examples(
     }
 
 
-def _shown_items(items: Sequence[Mapping[str, Any]], pictures: _Pictures) -> list[dict[str, Any]]:
+def _shown_examples(examples: Sequence[Mapping[str, Any]], pictures: _Pictures) -> list[dict[str, Any]]:
     return [
         {
-            **item,
-            "name": _name(item),
-            "deviation": _root(item.get("variance")),
-            "thumbnail": pictures.of(item["path"]),
+            **example,
+            "name": _name(example),
+            "deviation": _root(example.get("variance")),
+            "thumbnail": pictures.of(example["path"]),
         }
-        for item in items
+        for example in examples
     ]
 
 
-def _name(item: Mapping[str, Any]) -> str:
-    return item["sample_id"] or item["path"] or "without a name"
+def _name(example: Mapping[str, Any]) -> str:
+    return example["sample_id"] or example["path"] or "without a name"
 
 
 def _flags(flags: Mapping[str, Any]) -> dict[str, Any]:
@@ -181,7 +181,7 @@ def _flags(flags: Mapping[str, Any]) -> dict[str, Any]:
             "name": rule.replace("_", " ").capitalize(),
             "count": found["count"],
             "share": f"{found['count'] / flags['checked']:.2%}",
-            "examples": [{**item, "name": _name(item)} for item in found["examples"]],
+            "examples": [{**example, "name": _name(example)} for example in found["examples"]],
         }
         for rule, found in flags["rules"].items()
         if found["count"]
@@ -191,14 +191,14 @@ def _flags(flags: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class _Pictures:
-    """Thumbnails by path: each is made once, and not too many of them."""
+    """Thumbnails by path: each is made once, up to a limit."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._made: dict[str, Thumbnail] = {}
 
     def of(self, path: str | None) -> Thumbnail:
-        """A picture, or the reason why there is none."""
+        """Return the thumbnail of a path, or the reason why there is none."""
         if path is None:
             return Thumbnail(reason="no path")
         if path not in self._made:

@@ -1,4 +1,4 @@
-"""The page of a report: templates, and how numbers and text from data are shown in them."""
+"""The page of a report: templates, and their filters for numbers and for text from data."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from lossreg.records.report.axes import MISSING, loss_text
 
 TEMPLATES = Path(__file__).parent / "templates"
 MOST_CHARACTERS = 300  # of one text from data
-_UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # control, format, surrogate, and what ends lines and paragraphs
-_JOINERS = "\u200c\u200d"  # belong to words of some scripts, and to emoji
+_UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # control, format, surrogate, and separators of lines and paragraphs
+_JOINERS = "\u200c\u200d"  # part of words in some scripts, and of emoji
 
 
 def page(found: Mapping[str, Any], *, title: str) -> str:
-    """The contents of a report as HTML. All text is escaped by the templates."""
+    """Render the contents of a report as HTML. The templates escape all text."""
     import jinja2
 
     templates = jinja2.Environment(
@@ -42,13 +42,13 @@ def page(found: Mapping[str, Any], *, title: str) -> str:
             "written": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
             "style": (TEMPLATES / "report.css").read_text(encoding="utf-8"),
             "script": script,
-            "script_hash": f"sha256-{digest}",  # the only script that a browser runs, whatever else were in the page
+            "script_hash": f"sha256-{digest}",  # of the only script that a browser runs
         }
     )
 
 
 def shown(text: str) -> str:
-    """Text from data as a page shows it: cut where it is long, and with marks for characters that cannot be seen."""
+    """Prepare text from data for the page: cut to length, with marks for invisible characters."""
     if len(text) > MOST_CHARACTERS:
         text = text[: MOST_CHARACTERS - 1] + "…"
     if not text.strip():

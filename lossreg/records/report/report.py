@@ -1,39 +1,44 @@
-"""A report of records as one HTML file, that asks nothing of a network: `write_report`."""
+"""A report of records as one HTML file that needs no network: `write_report`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from lossreg.errors import InputError, LossregError
 from lossreg.messages import require
 from lossreg.records.atomic_write import atomic_write
 
-MOST_EXAMPLES = 1000  # of one list: more are no page to read
+if TYPE_CHECKING:
+    from lossreg.records.reader import Records
+
+MOST_EXAMPLES = 1000  # of one list: a page with more is unreadable
 
 
 def write_report(
-    records: Iterable[Mapping[str, Any]] | Mapping[str, Sequence[Any]] | str | Path,
-    path: str | Path,
+    records: Records,
+    path: str | PathLike[str],
     *,
     title: str | None = None,
     top_k: int = 20,
-    images: str | Path = ".",
+    images: str | PathLike[str] = ".",
     memory_limit: str = "1GB",
 ) -> Path:
-    """Write what the records say as one HTML file: statistics, distributions, examples, captions, loss over steps.
+    """Write a report as one HTML file: statistics, distributions, examples, captions, loss over steps.
 
-    The file holds everything that it shows, small pictures of the examples included; it asks nothing of a network.
-    It is written aside and moved to its place once it is complete.
+    The file contains everything it shows, thumbnails of the examples included; it needs no network. It is complete or
+    absent.
 
     Args:
-        records: mappings, a mapping of columns, or a directory of shards.
-        path: the file; what was there is replaced.
-        title: its heading; by default the runs or the directory.
-        top_k: how many examples each list has, 1 to 1000.
-        images: the folder from which relative paths of images are read.
-        memory_limit: what DuckDB may use, such as "500MB" or "4GB"; beyond it, it writes to disk.
+        records: as for `aggregate_by_dataset`.
+        path: the file; an existing file is replaced.
+        title: its heading; the directory by default.
+        top_k: number of examples in each list, 1 to 1000.
+        images: the folder of relative paths of images.
+        memory_limit: memory of DuckDB, such as "500MB" or "4GB"; further data go to disk. A connection has its own.
+    Returns:
+        the file.
     Raises:
         MissingLibraryError: duckdb or pillow is not installed.
         InputError: the records, `top_k` or `memory_limit` are not valid.
@@ -45,9 +50,7 @@ def write_report(
     from lossreg.records.report.page import page
 
     if not isinstance(top_k, int) or isinstance(top_k, bool) or not 1 <= top_k <= MOST_EXAMPLES:
-        raise InputError(
-            f"top_k is how many examples a list has, an integer of 1 to {MOST_EXAMPLES}, got {top_k!r:.80}"
-        )
+        raise InputError(f"top_k must be an integer from 1 to {MOST_EXAMPLES}, got {top_k!r:.80}")
     path = Path(path)
     with connect(records, memory_limit=memory_limit) as connection:
         if path.is_dir() or not path.parent.is_dir():
@@ -58,13 +61,13 @@ def write_report(
 
 
 def _title(records: object) -> str:
-    return f"Loss records: {Path(records).resolve().name}" if isinstance(records, (str, Path)) else "Loss records"
+    return f"Loss records: {Path(records).resolve().name}" if isinstance(records, str | PathLike) else "Loss records"
 
 
 def _write(path: Path, text: str) -> None:
     try:
-        with atomic_write(path) as hidden:
-            hidden.write_text(text, encoding="utf-8", errors="replace", newline="\n")
+        with atomic_write(path) as temporary:
+            temporary.write_text(text, encoding="utf-8", errors="replace", newline="\n")
     except OSError as error:
         raise LossregError(
             f"{path} cannot be written: {error.strerror or error}; make room or choose another file"

@@ -1,4 +1,4 @@
-"""What the report's charts show, computed in DuckDB: bins of losses, and means over steps."""
+"""The data of the report's charts, computed in DuckDB: bins of losses, and means over steps."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lossreg.records.reader import identifier
+from lossreg.records.database import identifier
 from lossreg.records.record_schema import COMPONENT
 from lossreg.records.report.axes import round_step
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-BINS = 40  # about: their edges are round numbers
-TAIL = 0.005  # of the rows on each side, that bins leave out where they reach far
-SKEW = 20  # where the upper half reaches so many times as far as the lower one, bins are powers of ten
-STEPS = 200  # at most so many points of a line
-LINES = 6  # at most so many lines in one chart
-PARTS = 12  # at most so many components
+BINS = 40  # approximately: their edges are round numbers
+TAIL = 0.005  # share of rows on each side that bins leave out if the tails are long
+SKEW = 20  # bins are powers of ten if the upper half is this many times as wide as the lower half
+STEPS = 200  # points of a line, at most
+LINES = 6  # lines in one chart, at most
+PARTS = 12  # components, at most
 
 
 class Bins(NamedTuple):
-    """Bins of equal width, and how many losses of each dataset fall into each.
+    """Bins of equal width, and the number of losses of each dataset in each bin.
 
     Args:
-        low: where the first bin begins; the power of ten, if `log`.
+        low: start of the first bin; its power of ten, if `log`.
         width: of every bin; in powers of ten, if `log`.
-        size: how many bins there are.
-        log: whether each bin ends at the same multiple of where it begins.
-        counts: by dataset. `size` numbers, and before and behind them how many losses lie beyond.
+        size: number of bins.
+        log: bins have equal widths on a logarithmic scale.
+        counts: by dataset: the losses below the first bin, in each of the `size` bins, and above the last.
     """
 
     low: float
@@ -40,25 +40,25 @@ class Bins(NamedTuple):
     counts: dict[str, list[int]]
 
     def edge(self, number: int) -> float:
-        """The loss at which a bin begins; with `size`, at which the last one ends."""
+        """Compute the loss at the start of a bin; with `size`, at the end of the last."""
         place = self.low + self.width * number
         if self.log:
-            return float(10 ** min(max(place, -307.0), 308.25))  # beyond are no floats
+            return float(10 ** min(max(place, -307.0), 308.25))  # the range of floats
         return min(max(place, -sys.float_info.max), sys.float_info.max)
 
     def place(self, loss: float) -> float:
-        """How many bins after the beginning of the first a loss stands."""
+        """Compute the position of a loss, in bins from the start of the first."""
         if self.log:
             loss = math.log10(loss) if loss > 0 else -math.inf
         return loss / self.width - self.low / self.width
 
     def total(self) -> list[int]:
-        """The counts of all datasets together."""
+        """Sum the counts of all datasets."""
         return [sum(column) for column in zip(*self.counts.values(), strict=True)]
 
 
 class Point(NamedTuple):
-    """The rows of a line between two steps; mean, minimum and maximum of the finite losses, None where none is."""
+    """The rows of a line between two steps; mean, minimum and maximum of the finite losses, None without any."""
 
     step: float
     mean: float | None
@@ -69,7 +69,7 @@ class Point(NamedTuple):
 
 
 class Line(NamedTuple):
-    """A split, of one run where the runs are told apart."""
+    """A split; of one run if each run has its own line."""
 
     run: str
     split: str
@@ -77,14 +77,14 @@ class Line(NamedTuple):
 
 
 class Steps(NamedTuple):
-    """Lines over steps, or over epochs where no row has a step.
+    """Lines over steps, or over epochs if no row has a step.
 
     Args:
         unit: "step" or "epoch".
-        first: the smallest of them.
-        width: how many of them are one point.
+        first: the first step.
+        width: steps of one point.
         components: the names of `Point.parts`.
-        left_out: how many lines there are besides: those of the fewest rows.
+        left_out: number of lines that are not drawn: those of the fewest rows.
     """
 
     unit: str
@@ -96,7 +96,7 @@ class Steps(NamedTuple):
 
 
 def bins(connection: DuckDBPyConnection) -> Bins | None:
-    """The distribution of every dataset over the same bins; None where no loss is finite, or all are the same."""
+    """Count the losses of every dataset in the same bins; None if no loss is finite, or all are equal."""
     span = _span(connection)
     if span is None:
         return None
@@ -106,7 +106,7 @@ def bins(connection: DuckDBPyConnection) -> Bins | None:
     width = round_step(low, high, BINS)
     first, last = math.floor(low / width + 1e-9), math.ceil(high / width - 1e-9) - 1
     place = "CASE WHEN loss > 0 THEN log10(loss) ELSE -1e9 END" if log else "loss"
-    # Beyond are those outside the edges; a loss on the last edge is still in the last bin.
+    # Losses outside the edges are in one more bin on each side; a loss on the last edge is in the last bin.
     found = connection.execute(
         f"SELECT dataset AS name, CASE WHEN {place} = $high THEN $last"
         f" ELSE least(greatest(floor({place} * $scale), $first - 1), $last + 1) END::BIGINT AS bin, count(*)"
@@ -120,9 +120,9 @@ def bins(connection: DuckDBPyConnection) -> Bins | None:
 
 
 def _span(connection: DuckDBPyConnection) -> tuple[float, float, bool] | None:
-    """Between which losses to draw: all of them, or all but the tails where these reach far; and whether as powers.
+    """Find the range of losses to draw, without long tails, and whether its scale is logarithmic.
 
-    Counted in buckets of 4 % each, in memory that does not grow with the rows.
+    Losses are counted in buckets 4 % wide, in memory that does not grow with the rows.
     """
     buckets = connection.execute(
         "SELECT min(loss), max(loss), count(*) FROM records WHERE isfinite(loss)"
@@ -132,30 +132,30 @@ def _span(connection: DuckDBPyConnection) -> tuple[float, float, bool] | None:
         return None
     least, most = buckets[0][0], buckets[-1][1]
     rows = sum(rows for _, _, rows in buckets)
-    low = _passed([(low, rows) for low, _, rows in buckets], TAIL * rows)
-    middle = _passed([(high, rows) for _, high, rows in buckets], rows / 2)
-    high = _passed([(high, rows) for _, high, rows in reversed(buckets)], TAIL * rows)
+    low = _edge_after([(low, rows) for low, _, rows in buckets], TAIL * rows)
+    middle = _edge_after([(high, rows) for _, high, rows in buckets], rows / 2)
+    high = _edge_after([(high, rows) for _, high, rows in reversed(buckets)], TAIL * rows)
     if low > 0 and high / 2 - low / 2 > SKEW * (middle / 2 - low / 2) and high / low > SKEW:
         return (least if least > 0 and low / least < SKEW else low), (most if most / high < SKEW else high), True
-    if most / 2 - least / 2 <= high - low:  # the tails are no longer than the body
+    if most / 2 - least / 2 <= high - low:  # the tails are shorter than the body
         low, high = least, most
     if 0 < low < 0.35 * high:
         low = 0.0
     return None if high / 2 - low / 2 <= 1e-12 * max(abs(low), abs(high)) else (low, high, False)
 
 
-def _passed(buckets: Sequence[tuple[float, int]], aside: float) -> float:
-    """The edge of the first bucket with which more than `aside` rows have been passed."""
-    passed = 0
+def _edge_after(buckets: Sequence[tuple[float, int]], limit: float) -> float:
+    """Find the edge of the first bucket at which more than `limit` rows are counted."""
+    counted = 0
     for edge, rows in buckets:
-        passed += rows
-        if passed > aside:
+        counted += rows
+        if counted > limit:
             return edge
     return buckets[-1][0]
 
 
 def steps(connection: DuckDBPyConnection, components: Sequence[str]) -> Steps | None:
-    """Means over steps for each split; None where rows have neither steps nor epochs, or all the same."""
+    """Compute means over steps for each split; None if rows have neither steps nor epochs, or a single one."""
     for unit in ("step", "epoch"):
         first, last = _one(connection, f"SELECT min({unit}), max({unit}) FROM records")
         if first is not None:

@@ -1,4 +1,4 @@
-"""Small pictures of image files, as text that a page holds. Whatever a file is, it is a picture or a reason."""
+"""Thumbnails of image files, as text for a page. Any file gives a thumbnail or a reason."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 SIDE = 128  # pixels, of the longer side
-MOST_PIXELS = 1 << 26  # of an image that is decoded: 200 MB
-MOST_BYTES = 1 << 29  # of a file that is opened
-# Named one by one: others start programs (EPS) or fetch what a file names.
+MOST_PIXELS = 1 << 26  # of a decoded image: 200 MB
+MOST_BYTES = 1 << 29  # of an opened file
+# A fixed list: other formats start programs (EPS) or fetch files by name.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
 _DEEP = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 
 
 class Thumbnail(NamedTuple):
-    """A data URI and the size in pixels at which it is the image's shape, or the reason why there is none."""
+    """A data URI and its size in pixels, or the reason why there is none."""
 
     uri: str = ""
     width: int = 0
@@ -30,7 +30,7 @@ class Thumbnail(NamedTuple):
 
 
 def thumbnail(path: Path) -> Thumbnail:
-    """A small picture of an image file. No file raises; one that does not show has a reason."""
+    """Make the thumbnail of an image file. No file raises an error; a broken one gives a reason."""
     try:
         if not path.is_file():
             return Thumbnail(reason="no file")
@@ -46,7 +46,7 @@ def thumbnail(path: Path) -> Thumbnail:
 def _thumbnail(path: Path) -> Thumbnail:
     from PIL import Image, ImageOps, features
 
-    Image.init()  # or the formats that are seldom used are not known
+    Image.init()  # loads the rare formats
     formats = [name for name in FORMATS if name in Image.OPEN]
     with Image.open(os.fspath(path), formats=formats) as opened:
         opened.draft("RGB", (2 * SIDE, 2 * SIDE))  # a JPEG is decoded at an eighth of its size
@@ -65,7 +65,7 @@ def _thumbnail(path: Path) -> Thumbnail:
 
 
 def _plain(image: Image) -> Image:
-    """With eight bits a channel: grey, RGB or RGBA."""
+    """Convert to eight bits a channel: grey, RGB or RGBA."""
     if image.mode in _DEEP:
         return _stretched(image)
     image.load()
@@ -75,7 +75,7 @@ def _plain(image: Image) -> Image:
 
 
 def _stretched(image: Image) -> Image:
-    """From black at the smallest value to white at the largest: 16 bits are seldom used up."""
+    """Scale from black at the smallest value to white at the largest, because few images use all 16 bits."""
     import numpy as np
     from PIL import Image
 

@@ -12,7 +12,6 @@ import typer
 
 from lossreg.discovery.manifest import source_file
 from lossreg.messages import is_installed, printable
-from lossreg.parameters.kinds import kind_of
 from lossreg.registries import losses, parts
 from lossreg.registry.entry import Entry
 
@@ -59,6 +58,8 @@ def _print_section(heading: str, lines: Iterable[str]) -> None:
 
 def _parameters(schema: Mapping[str, Any]) -> list[str]:
     """Return the name, default and type of each parameter, followed by its description."""
+    from lossreg.parameters.kinds import kind_of  # which `lossreg list` does not need
+
     width = max(40, shutil.get_terminal_size().columns - 8)
     lines = []
     for name, part in schema["properties"].items():

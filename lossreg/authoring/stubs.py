@@ -1,6 +1,6 @@
-"""A type stub of `lossreg` with the losses of this environment: their names complete, and their parameters are checked.
+"""A type stub of `lossreg` for the losses of this environment: editors complete names, type checkers read parameters.
 
-Text from manifests alone: no provider is imported. pyright looks for stubs in `typings`.
+Its source are manifests: no provider is imported. pyright reads stubs in `typings`.
 """
 
 from __future__ import annotations
@@ -24,25 +24,49 @@ from lossreg.registry.entry import Entry
 
 _HEAD = """\
 # Written by `lossreg stubs` for the losses that are installed here; run it again when they change.
-# What starts with LossName and below exists for type checkers alone: import it under `if TYPE_CHECKING`.
+# LossName and the names below it exist for type checkers alone: import them under `if TYPE_CHECKING`.
 # pyright: reportPrivateImportUsage=false
 from collections.abc import Collection, Mapping, Sequence
-from typing import Literal, Never, Required, TypeAlias, TypedDict, overload
+from typing import Literal, Never, Required, TypeAlias, TypedDict, Unpack, overload
 
 from torch import nn
 """
 
 _DYNAMIC = """\
 class _Unknown:
-    # Any is taken for it and nothing else: `dict[str, Any]` passes, a literal {"name": "dicee"} does not.
+    # Only Any is assignable to it: `dict[str, Any]` passes, a literal {"name": "dicee"} does not.
     def __new__(cls) -> Never: ...
 
 Numbers: TypeAlias = float | Sequence["Numbers"]
 """
 
-_BUILD = """\
+_BY_NAME = """\
 @overload
-def build(config: {config}, *, providers: Collection[str] | None = None) -> {result}: ..."""
+def build(
+    config: {names}, /, *, providers: Collection[str] | None = None, **parameters: {parameters}
+) -> {result}: ..."""
+_BY_MAPPING = """\
+@overload
+def build(config: {config}, /, *, providers: Collection[str] | None = None) -> {result}: ..."""
+
+# Parameters are not checked here: a type checker would show every overload for each mistake.
+_BY_KEYWORDS = """\
+@overload
+def build(
+    config: LossName, /, *, params: Mapping[str, object], provider: str | None = None, version: str | None = None,
+    providers: Collection[str] | None = None, **parameters: object
+) -> nn.Module: ...
+@overload
+def build(
+    config: LossName, /, *, provider: str, version: str | None = None,
+    providers: Collection[str] | None = None, **parameters: object
+) -> nn.Module: ...
+@overload
+def build(
+    *, name: LossName, params: Mapping[str, object] | None = None, provider: str | None = None,
+    version: str | None = None, providers: Collection[str] | None = None, **parameters: object
+) -> nn.Module: ..."""
+_KEYWORDS = {"params", "provider", "version", "providers"}  # of build
 
 
 def write(directory: Path) -> Path:
@@ -64,30 +88,32 @@ def write(directory: Path) -> Path:
 
 
 def stub() -> str:
-    """The text of the stub: the same for the same environment."""
+    """Return the text of the stub: the same for the same environment."""
     entries = [entry for entry in registry_of(LOSS).entries() if not entry.disabled_reason]
     writer = _Writer()
-    losses = [writer.loss(entry) for entry in entries]
+    overloads = [overload for entry in entries for overload in writer.loss(entry)]
     roles = writer.roles()
-    overloads = [_BUILD.format(config=config, result=result) for config, result in losses]
-    overloads.append(_BUILD.format(config="LossConfig | Mapping[str, _Unknown]", result="nn.Module"))
+    unknown = _BY_MAPPING.format(config="LossConfig | Mapping[str, _Unknown]", result="nn.Module")
+    overloads += [_BY_KEYWORDS, unknown]
     imports = [*_public(), *sorted(writer.imports)]
     blocks = [_HEAD + "\n".join(imports), "__version__: str", _DYNAMIC + "\n".join(roles)]
     return "\n\n".join([*blocks, *writer.classes, "\n".join(overloads)]) + "\n"
 
 
 def _public() -> Iterator[str]:
-    """What lossreg/__init__.py takes from its modules, taken from them again."""
+    """Write the imports of the public names, except build, from the modules that define them."""
     tree = ast.parse((Path(__file__).parents[1] / "__init__.py").read_text(encoding="utf-8"))
+    assigned = {ast.unparse(node.targets[0]): node.value for node in tree.body if isinstance(node, ast.Assign)}
+    public = {*ast.literal_eval(assigned["__all__"])} - {"build"}
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("lossreg."):
             for alias in node.names:
-                if alias.name != "build":
+                if alias.name in public:
                     yield f"from {node.module} import {alias.name} as {alias.name}"
 
 
 class _Writer:
-    """Collects what the overloads refer to."""
+    """Overloads of build, and the classes and imports that they refer to."""
 
     def __init__(self) -> None:
         self.imports: set[str] = set()
@@ -96,29 +122,32 @@ class _Writer:
         self.taken: set[str] = set()
         self.names = Names(LOSS)
 
-    def loss(self, entry: Entry) -> tuple[str, str]:
-        """The types of the config of a loss, and of what is built from it."""
+    def loss(self, entry: Entry) -> list[str]:
+        """Write the overloads of a loss: by its name with parameters as keywords, and by a mapping."""
         name = self.unique(camel(entry.full_name))
-        names = self.names.of(entry)
+        names = literal_type(self.names.of(entry).free)
         schema = entry.metadata.get("parameters")
-        required = bool(schema and schema.get("required"))
-        params = "Mapping[str, object]"
-        if schema:
+        record = record_of(schema) if schema else None
+        params, keywords = "Mapping[str, object]", "object"
+        if record is not None:
             params = f"{name}Params | Mapping[str, _Unknown]"
-            summary = str(entry.metadata.get("summary", ""))
-            self.classes.append(self.record(f"{name}Params", record_of(schema), summary))
+            keywords = "object" if _KEYWORDS & record.fields.keys() else f"Unpack[{name}Params]"
+            self.classes.append(self.record(f"{name}Params", record, str(entry.metadata.get("summary", ""))))
         fields = {
-            "name": f"Required[{literal_type(names.free)}]",
-            "params": f"Required[{params}]" if required else f"{params} | None",
+            "name": f"Required[{names}]",
+            "params": f"Required[{params}]" if record and record.required else f"{params} | None",
             "provider": literal_type([entry.provider]),
             "version": "str",
         }
         self.classes.append(_class(f"{name}Config", fields))
-        bare = "" if required else literal_type(names.free) + " | "
-        return f"{bare}{name}Config", self.result(entry, f"_{name}")
+        result = self.result(entry, f"_{name}")
+        return [
+            _BY_NAME.format(names=names, parameters=keywords, result=result),
+            _BY_MAPPING.format(config=f"{name}Config", result=result),
+        ]
 
     def result(self, entry: Entry, alias: str) -> str:
-        """The class, where a type checker can read it."""
+        """Return the class, where a type checker can read it; else nn.Module."""
         module, _, qualname = entry.target.partition(":")
         outer, dot, inner = qualname.partition(".")
         if "<locals>" in qualname or entry.state == "missing" or not _typed(entry.target):
@@ -145,7 +174,7 @@ class _Writer:
         return f"{bare}{mapping} | Mapping[str, _Unknown]"
 
     def roles(self) -> Iterator[str]:
-        """For each role in use its names, and a mapping with one of them."""
+        """Write the names of each role in use, and a mapping with one of them."""
         for role, prefix in sorted(self.used.items()):
             entries = [entry for entry in registry_of(role).entries() if role == LOSS or role in (entry.tags or ())]
             known = Names(role)
@@ -157,7 +186,7 @@ class _Writer:
             yield f"\n{prefix}Name: TypeAlias = {names}\n\n" + _class(f"{prefix}Dict", fields)
 
     def unique(self, name: str) -> str:
-        """The name, numbered if it is taken."""
+        """Return the name, with a number if it is taken."""
         names = (name if number == 1 else f"{name}{number}" for number in range(1, len(self.taken) + 2))
         free = next(each for each in names if each not in self.taken)
         self.taken.add(free)
@@ -165,12 +194,12 @@ class _Writer:
 
 
 def camel(name: str) -> str:
-    """`segmentation/log_cosh_dice` as `SegmentationLogCoshDice`."""
+    """Write `segmentation/log_cosh_dice` as `SegmentationLogCoshDice`."""
     return "".join(word[:1].upper() + word[1:] for word in re.split(r"[\W_]+", name))
 
 
 def _class(name: str, fields: Mapping[str, str], summary: str = "", base: str = "TypedDict") -> str:
-    """A TypedDict; as a call where a key is no identifier, which a class cannot have."""
+    """Write a TypedDict: as a class, or as a call if a key is no identifier."""
     if base == "TypedDict" and not all(key.isidentifier() and not keyword.iskeyword(key) for key in fields):
         inner = "".join(f"    {key!r}: {written},\n" for key, written in fields.items())
         return f"{name} = TypedDict({name!r}, {{\n{inner}}}, total=False)"

@@ -16,11 +16,11 @@ from lossreg.errors import Problem
 from lossreg.messages import invalid, shown
 
 MAX_BYTES = 2**20
-MAX_NUMBER = 400  # characters; PyYAML's time for 1:1:1, which is a number to base 60, grows with their square
+MAX_NUMBER = 400  # characters of a number in YAML
 
 _MERGE = "tag:yaml.org,2002:merge"
 _NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
-# A dotted key of TOML: tomllib's time grows with the square of its parts.
+# A dotted key of TOML. tomllib's memory grows with the square of its parts: without a limit 16 KiB take 260 MB.
 _PART = r"""(?:[\w-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')[ \t]*+"""
 _LONG_KEY = re.compile(rf"(?<![\w-]){_PART}(?:\.[ \t]*+{_PART}){{{MAX_DEPTH}}}")
 
@@ -40,8 +40,8 @@ def read_config(path: str | Path, at: str | Sequence[str | int] = "") -> Any:
     for step in steps:
         found, value = _step(value, step)
         if not found:
-            keys = f"; keys are {', '.join(map(str, value)):.1000}" if isinstance(value, dict) else f" in {shown(value)}"
-            raise invalid([Problem(str(path), f"nothing at {at!r}: no {step!r}{keys}")])
+            has = f"; keys are {', '.join(map(str, value)):.1000}" if isinstance(value, dict) else f" in {shown(value)}"
+            raise invalid([Problem(str(path), f"nothing at {at!r}: no {step!r}{has}")])
     return value
 
 
@@ -72,8 +72,8 @@ def _parse(path: Path) -> Any:
         raise invalid([Problem(str(path), f"cannot be read: {error.strerror}")]) from error
     except RecursionError as error:
         raise invalid([Problem(str(path), "nested too deeply to be read")]) from error
-    # PyYAML lets errors of its own code out: LookupError of `!!bool x`, AttributeError of `!!timestamp x`,
-    # OverflowError of a number to base 60.
+    # PyYAML raises errors of its own code: LookupError for `!!bool x`, AttributeError for `!!timestamp x`,
+    # OverflowError for a number to base 60.
     except (ValueError, LookupError, AttributeError, ArithmeticError, yaml.YAMLError) as error:
         raise invalid([Problem(str(path), f"is no valid {path.suffix[1:].upper()}: {error}")]) from error
     raise invalid([Problem(str(path), f"has {size} bytes; a loss config has at most {MAX_BYTES}")])
@@ -90,16 +90,22 @@ def _yaml(text: str) -> Any:
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads plain data, as safe_load does, and bounds what PyYAML does not."""
+    """A safe loader that bounds what PyYAML does not. A limit of the file's size alone is not enough.
+
+    Without `flatten_mapping` a file of 407 bytes with nested merges takes 11 s, and each level more ten times as long.
+    Without `construct_scalar` a number to base 60, such as 1:1:1, takes time that grows with the square of its length:
+    0.4 s at 64 KiB, minutes at 1 MiB.
+    """
 
     nodes = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
+        """Count each node."""
         self._count(1)
         return super().compose_node(parent, index)
 
     def flatten_mapping(self, node: Any) -> None:
-        """Copy what `<<: [*a, *a]` names: ten aliases of ten aliases, and so on, are more than a memory holds."""
+        """Count the keys that merges such as `<<: [*a, *a]` copy, before they are copied."""
         for key, value in node.value:
             for part in value.value if key.tag == _MERGE and isinstance(value, yaml.SequenceNode) else [value]:
                 if key.tag == _MERGE and isinstance(part, yaml.MappingNode):
@@ -109,6 +115,7 @@ class _Loader(yaml.SafeLoader):
         super().flatten_mapping(node)
 
     def construct_scalar(self, node: Any) -> Any:
+        """Refuse long numbers."""
         if node.tag in _NUMBERS and len(node.value) > MAX_NUMBER:
             raise ValueError(f"a number has {len(node.value)} characters; at most {MAX_NUMBER} are read")
         return super().construct_scalar(node)

@@ -1,4 +1,4 @@
-"""Plain data: what JSON can say, within bounds. Whatever a user hands over as a config is turned into it first."""
+"""Plain data: the values of JSON, within bounds. Every config is copied to plain data before anything reads it."""
 
 from __future__ import annotations
 
@@ -11,21 +11,20 @@ from lossreg.parameters.types import is_module
 
 MAX_DEPTH = 64
 MAX_NODES = 100_000
-MAX_TEXT = 10_000
-MAX_KEY = 200  # every message about what is below it holds the path
-MAX_INTEGER = 10**308
-MAX_PROBLEMS = 1000
+MAX_TEXT = 10_000  # characters
+MAX_KEY = 200  # characters; the path in every message about a value below contains it
+MAX_PROBLEMS = 100  # each may look for similar names, which takes time
 
 Plain = None | bool | int | float | str | list["Plain"] | dict[str, "Plain"]
 
 
 def plain(value: object, path: str = "") -> Plain:
-    """A copy of nested mappings and sequences as dicts and lists.
+    """Copy nested mappings and sequences as dicts and lists.
 
-    Bounded in depth, size and text, so that a config which contains itself, or aliases that explode, end in an error.
+    Depth, size and text are bounded: a config that contains itself, and aliases that explode, end in an error.
 
     Raises:
-        InvalidConfigError: names every value that JSON cannot say, or the bound that was passed.
+        InvalidConfigError: with every value that JSON cannot hold, or the bound that is exceeded.
     """
     copier = _Copier()
     copied = copier.copy(value, path, 0)
@@ -35,6 +34,8 @@ def plain(value: object, path: str = "") -> Plain:
 
 
 class _Copier:
+    """The copy of one config, and its problems."""
+
     def __init__(self) -> None:
         self.nodes = 0
         self.problems: list[Problem] = []
@@ -64,13 +65,13 @@ class _Copier:
             elif isinstance(key, str):
                 self.problem(path, f"unreadable key: {key[:MAX_SHOWN]!a}")
             else:
-                self.problem(path, f"keys are text, got {shown(key)}")
+                self.problem(path, f"keys must be text, got {shown(key)}")
         return copied
 
     def _leaf(self, value: object, path: str) -> Plain:
         if isinstance(value, str):
             try:
-                value.encode()  # half of a surrogate pair is no text that a file can hold
+                value.encode()  # no file can hold half of a surrogate pair
             except UnicodeEncodeError:
                 self.problem(path, f"unreadable text {value!r:.80}")
             if len(value) > MAX_TEXT:
@@ -79,7 +80,7 @@ class _Copier:
         if value is None or isinstance(value, bool):
             return value
         if isinstance(value, int):
-            if abs(value) < MAX_INTEGER:
+            if _fits_float(value):
                 return int(value)
             self.problem(path, "expected an integer that a float can hold, got a huge integer")
         elif isinstance(value, float):
@@ -89,6 +90,14 @@ class _Copier:
         else:
             self.problem(path, _no_plain_data(value))
         return None
+
+
+def _fits_float(value: int) -> bool:
+    try:
+        float(value)
+    except OverflowError:
+        return False
+    return True
 
 
 def _no_plain_data(value: object) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from lossreg.config.plain_data import MAX_PROBLEMS
 from lossreg.errors import AmbiguousNameError, NotFoundError, Problem
 from lossreg.messages import did_you_mean, invalid, join, shown
 from lossreg.parameters.kind import Kind, Schema
@@ -15,8 +16,7 @@ from lossreg.registries import hooks, losses, parts
 from lossreg.registry.entry import Entry
 from lossreg.registry.registry import Registry
 
-MAX_NESTING = 16  # losses within losses
-MAX_PROBLEMS = 100  # each may look for similar names, which takes time
+MAX_NESTING = 16  # losses within losses: defaults may nest a loss in itself, which the depth of a config does not bound
 
 _ROOT = Slot(reference(LOSS), kind_of)
 
@@ -72,7 +72,7 @@ class Node(Nested):
     """A config: its entry, the values for it, and the nodes in these values.
 
     Attributes:
-        entry: None if the name leads to none; then a problem says why.
+        entry: None if the name leads to none; then there is a problem.
         beside: values of the keys that the slot allows beside name and params.
         params: None without an entry.
     """

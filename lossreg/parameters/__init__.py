@@ -1,1 +1,1 @@
-"""Parameters: what the constructor of a loss takes, as one schema."""
+"""Parameters of constructors: one class for each kind, read from signatures and from JSON Schema."""

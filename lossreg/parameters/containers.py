@@ -157,7 +157,7 @@ class Union(Kind):
         return next((label for label, kind in self._labels.items() if kind is meant), None)
 
     def json_types(self) -> list[str]:
-        """Return none: a union within a union is not told apart by types."""
+        """Return none: a union within a union has no rule by types."""
         return []
 
     def words(self) -> str:
@@ -202,7 +202,7 @@ class Union(Kind):
         """Follow the member that is meant into the value; an error about the value itself is one of the union."""
         here = path, self, value
         member = self._labels.get(str(steps[0])) if steps else None
-        meant = member if self.has_slots else self._nearest(value)  # with slots, pydantic reports what was meant alone
+        meant = member if self.has_slots else self._nearest(value)  # with slots, pydantic reports that member alone
         if member is None or meant is None:
             return here
         if member is not meant:

@@ -10,7 +10,7 @@ _ARGUMENT = re.compile(r"(\w+)(?: \([^)]*\))?:\s*(.*)")
 
 
 def sections(text: str | None) -> dict[str, str]:
-    """Paragraphs by heading in lower case; the first line is "summary", what is indented before a heading "formula"."""
+    """Return paragraphs by lower-case heading: "summary" is the first line, "formula" indented lines before headings."""
     lines = inspect.cleandoc(text or "").splitlines()
     found: dict[str, list[str]] = {"summary": lines[:1]}
     current = "formula"
@@ -26,7 +26,7 @@ def sections(text: str | None) -> dict[str, str]:
 
 
 def arguments(text: str | None) -> dict[str, str]:
-    """Descriptions by parameter, from the section "Args"."""
+    """Return the description of each parameter in the section "Args"."""
     found: dict[str, list[str]] = {}
     name = ""
     for line in sections(text).get("args", "").splitlines():

@@ -1,6 +1,6 @@
-"""What a loss's constructor takes, as JSON Schema: described from a class, or read from a manifest.
+"""JSON Schema of a constructor's parameters, from its signature.
 
-Every validation goes through this one form, so that a manifest and the class it was made from give the same verdict.
+Manifests store the same form, so that validation from a manifest and from the class give one verdict.
 """
 
 from __future__ import annotations
@@ -22,12 +22,11 @@ _described: WeakKeyDictionary[type, Schema] = WeakKeyDictionary()
 
 
 def describe(cls: type) -> Schema:
-    """JSON Schema of the parameters of a class, from its signature. Cached.
+    """Return the JSON Schema of the parameters of a class. Cached.
 
-    `**kwargs` stands for the parameters of the next constructor in the method resolution order. A parameter without an
-    annotation, or with one that is no plain data, takes the type of its default. A parameter of type nn.Module takes a
-    nested config; a TypedDict with a key `loss: nn.Module` one with further keys beside name and params; a Tensor
-    takes numbers.
+    `**kwargs` means the parameters of the next constructor in the method resolution order. A parameter without an
+    annotation of plain data has the type of its default. A parameter of type nn.Module is a nested config; a TypedDict
+    with a key `loss: nn.Module` is one with further keys beside name and params; a Tensor is written as numbers.
     """
     if cls not in _described:
         _described[cls] = described_as(cls, {})
@@ -35,7 +34,7 @@ def describe(cls: type) -> Schema:
 
 
 def described_as(cls: type, hints: Mapping[str, Any]) -> Schema:
-    """The same, with annotations of some parameters instead of those in the code; None leaves a parameter out."""
+    """Describe a class with other annotations than in its code; None leaves a parameter out."""
     properties: dict[str, Schema] = {}
     required = []
     texts = _argument_texts(cls)
@@ -62,7 +61,7 @@ def _constructor_parameters(cls: type) -> dict[str, tuple[inspect.Parameter, Any
         try:
             hints = get_type_hints(init, include_extras=True)
         except (NameError, TypeError, AttributeError, SyntaxError):
-            hints = {}  # a name that exists for type checkers only; the defaults still tell
+            hints = {}  # a name exists for type checkers only; defaults still have types
         passes_on = False
         for parameter in list(inspect.signature(init).parameters.values())[1:]:
             if parameter.kind is inspect.Parameter.VAR_KEYWORD:
@@ -83,10 +82,10 @@ def _argument_texts(cls: type) -> dict[str, str]:
 
 
 def _parameter_schema(hint: Any, default: object) -> Schema | None:
-    """None for a parameter whose default is no plain data and whose type is not known: no config can hold it."""
+    """Return the schema of a parameter; None if neither annotation nor default is plain data."""
     given = default is not inspect.Parameter.empty
     if isinstance(default, str) and isinstance(default, Enum):
-        default = default.value  # a member of an enum of strings is as good as its text
+        default = default.value  # a member of an enum of strings equals its text
     schema = None if hint is inspect.Parameter.empty else schema_of(hint)
     if schema is None and given and not _is_plain(default):
         return None
@@ -99,7 +98,7 @@ def _parameter_schema(hint: Any, default: object) -> Schema | None:
 
 
 def _inferred(default: object) -> Schema:
-    """The type of a default. An int may stand for a float (`smooth=1`), and None says nothing."""
+    """Return the schema for the type of a default: an int allows floats (`smooth=1`), None allows everything."""
     kinds: tuple[tuple[type | tuple[type, ...], str], ...] = (
         (bool, "boolean"),
         ((int, float), "number"),

@@ -1,4 +1,4 @@
-"""lossreg stubs: names complete and parameters are checked, in the judgement of a real type checker."""
+"""lossreg stubs: a type checker completes names and checks parameters."""
 
 import ast
 import json
@@ -71,6 +71,12 @@ reveal_type(lossreg.build({"name": "weighted_sum", "params": {"terms": [{"name":
 reveal_type(lossreg.build({"name": "hinge", "params": {"margin": 1, "lambda": 0.5, "weight": [[1, 2]]}}))  # Hinge
 reveal_type(lossreg.build({"name": "hinge", "params": {"margin": 1, "reducer": "mean_of", "mode": None}}))  # Hinge
 reveal_type(lossreg.build({"name": "hinge", "params": {"margin": 1, "size": [1, "a"], "by_class": {}}}))  # Hinge
+reveal_type(lossreg.build("dice", smooth=1.0, providers=["segmentation"]))  # Dice
+reveal_type(lossreg.build("weighted_sum", terms=["dice", {"name": "bce", "weight": 2}]))  # WeightedSum
+reveal_type(lossreg.build("hinge", margin=1, size=[1, "a"]))  # Hinge
+reveal_type(lossreg.build("dice", params={"smooth": 1}))  # Module
+reveal_type(lossreg.build("dice", provider="segmentation", smooth=1))  # Module
+reveal_type(lossreg.build(name="dice", params={"smooth": 1}))  # Module
 
 def dynamic(config: dict[str, Any], name: "LossName", text: str) -> None:
     reveal_type(lossreg.build(config))  # Module
@@ -103,6 +109,11 @@ lossreg.build({"name": "weighted_sum", "params": {"terms": [{"name": "dice", "wi
 lossreg.build({"name": "hinge", "params": {"margin": 1, "lambda": "x"}})  # wrong type of what is no identifier
 lossreg.build({"name": "hinge", "params": {"margin": 1, "reducer": "dice"}})  # a loss is no reducer
 lossreg.build({"name": "hinge", "params": {"margin": 1, "act": "tanh"}})  # unknown function
+lossreg.build("dice", smoth=1)  # unknown parameter
+lossreg.build("dice", smooth="1")  # wrong type
+lossreg.build("hinge", size=[1, "a"])  # a required one is missing
+lossreg.build({"name": "dice"}, smooth=1)  # keywords beside a mapping
+lossreg.build(name="dicee")  # unknown name
 lossreg.build({"name": "dice", "params": {"smooth": 1}})
 
 def dynamic(name: str) -> None:
@@ -112,7 +123,7 @@ def dynamic(name: str) -> None:
 
 @pytest.fixture
 def project(site, tmp_path):
-    """A folder with stubs of three of our providers and of one package on the site."""
+    """Make a folder with stubs of three first-party providers and of one package on the site."""
     folder = site.package("acme_losses", MANIFEST)
     (folder / "py.typed").touch()
     site.loss("acme_losses.hinge", "Hinge")
@@ -137,7 +148,7 @@ def stub_of(directory):
 
 
 def diagnostics(project, site, **sources):
-    """What basedpyright says of these files, of the stub too: (file, line, severity, message)."""
+    """Return the findings of basedpyright in these files and the stub: (file, line, severity, message)."""
     if find_spec("basedpyright") is None:
         pytest.skip("basedpyright is not installed, which judges the stubs; pip install basedpyright")
     for name, text in sources.items():
@@ -160,7 +171,7 @@ def diagnostics(project, site, **sources):
 
 @pytest.mark.tools
 def test_good_code_passes_with_the_classes_that_it_builds(project, site):
-    """No error, in the stub neither; each type as the comment says."""
+    """There is no error, in the stub neither; each type is as in the comment."""
     found = diagnostics(project, site, good=GOOD)
     assert [each for each in found if each[2] != "information"] == []
     lines = GOOD.splitlines()
@@ -199,7 +210,7 @@ def test_it_is_text_from_manifests(project, site):
 
 @pytest.mark.tools
 def test_text_of_packages_cannot_leave_its_place(project):
-    """A summary with quotes is a docstring, whatever it holds."""
+    """A summary with quotes and newlines is a docstring."""
     tree = ast.parse(stub_of(project / "typings"))
     classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
     assert ast.get_docstring(classes["AcmeElsewhereParams"], clean=False) == SUMMARY

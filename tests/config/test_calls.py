@@ -11,7 +11,7 @@ FOCAL = {"name": "focal", "params": {"gamma": 3}}
 
 
 def problems(*args, **keywords):
-    """Every problem of a call of validate, by path; build has the same."""
+    """Return every problem of a call of validate, by path; build has the same."""
     with pytest.raises(InvalidConfigError) as caught:
         validate(*args, **keywords)
     with pytest.raises(InvalidConfigError) as again:
@@ -34,7 +34,7 @@ def problems(*args, **keywords):
     ],
 )
 def test_each_form_is_the_same_config(args, keywords):
-    """For build and for validate."""
+    """Build and validate accept all forms."""
     expected = validate(FOCAL)
     assert expected.params["gamma"] == 3.0
     assert validate(*args, **keywords) == expected

@@ -53,7 +53,7 @@ def validator():
 
 
 def line_of(text, error):
-    """Where an editor underlines an error: at its value, or at the key that must not be there. Lines count from 1."""
+    """Return the line that an editor underlines, from 1: of the value, or of the key that must be absent."""
     node = yaml.compose(text)
     steps = list(error.absolute_path)
     if error.validator == "additionalProperties":
@@ -73,7 +73,7 @@ def errors(validator, text):
 
 
 def test_the_text_is_valid(validator):
-    """So that each change below is the one mistake."""
+    """Each change below is then the only mistake."""
     assert errors(validator, TEXT) == []
 
 
@@ -97,7 +97,7 @@ def test_the_text_is_valid(validator):
     ],
 )
 def test_a_mistake_is_reported_once_and_on_its_line(validator, right, wrong, line, message):
-    """The one error, which is the best match too."""
+    """There is one error, and it is the best match."""
     text = TEXT.replace(right, wrong, 1)
     found = errors(validator, text)
     assert len(found) == 1
@@ -107,14 +107,14 @@ def test_a_mistake_is_reported_once_and_on_its_line(validator, right, wrong, lin
 
 
 def test_several_mistakes_are_reported_each_on_its_line(validator):
-    """At once."""
+    """All mistakes are reported at once."""
     text = TEXT.replace("smooth", "smoth").replace("- bce", "- bcee").replace("- dice", "- dicee")
     assert sorted(line_of(text, error) for error in errors(validator, text)) == [7, 11, 21]
 
 
 @examples
 def test_every_example_names_the_schema_and_is_valid_by_it():
-    """In its first line, as language servers for YAML read it."""
+    """The first line names it, as language servers for YAML require."""
     validator = Draft202012Validator(json.loads(SCHEMA.read_text()))
     files = sorted(CONFIGS.glob("*.yaml"))
     assert files
@@ -127,7 +127,7 @@ def test_every_example_names_the_schema_and_is_valid_by_it():
 
 @examples
 def test_the_schema_of_the_examples_is_in_step(torch):
-    """With what is installed beside them: other providers do not change it."""
+    """It equals the output of the command; other installed providers do not change it."""
     try:
         distribution("edge-losses")
     except PackageNotFoundError:

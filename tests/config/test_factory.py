@@ -33,7 +33,7 @@ def batch():
 
 @pytest.mark.parametrize("config", ["dice", {"name": "tversky", "params": {"alpha": 0.3, "beta": 0.7}}, MIXTURE])
 def test_what_is_built_from_its_own_config_is_the_same(config):
-    """Equal config, equal output; through JSON as well."""
+    """Config and output are equal, through JSON as well."""
     module = build(config)
     again = build(json.loads(json.dumps(config_of(module))))
     assert type(again) is type(module)
@@ -42,7 +42,7 @@ def test_what_is_built_from_its_own_config_is_the_same(config):
 
 
 def test_parameters_reach_the_constructor():
-    """Nested ones, too, as modules with their weights."""
+    """Nested losses are modules with their weights."""
     module = build(MIXTURE)
     assert module.parts[0].smooth == 0.5
     assert module.weights == [2.0, 1.0, 1.0]
@@ -51,7 +51,7 @@ def test_parameters_reach_the_constructor():
 
 
 def test_a_config_is_complete():
-    """With defaults, provider and version, at every level."""
+    """It has defaults, provider and version at every level."""
     config = config_of(build("dice"))
     assert config == {
         "name": "dice",
@@ -99,14 +99,14 @@ def test_the_config_stays_out_of_the_state():
 
 
 def test_a_config_cannot_be_changed_from_outside():
-    """config_of gives a copy."""
+    """config_of returns a copy."""
     module = build(MIXTURE)
     config_of(module)["params"]["terms"].clear()
     assert len(config_of(module)["params"]["terms"]) == 3
 
 
 def test_a_module_that_was_not_built_has_no_config():
-    """The message says what to do."""
+    """The message contains the remedy."""
     for module in (nn.L1Loss(), losses.instantiate("dice")):
         with pytest.raises(LossregError, match=r"was not built by lossreg.build.*; build it from \{name, params\}"):
             config_of(module)
@@ -119,7 +119,7 @@ def scope():
 
 
 def test_any_registered_module_can_be_built(scope):
-    """With nested losses in lists, dicts, and as options; an absent one stays None."""
+    """Nested losses may be in lists and dicts or optional; an absent one stays None."""
 
     @scope.register("everything", tags=["t"])
     class Everything(nn.Module):
@@ -140,7 +140,7 @@ def test_any_registered_module_can_be_built(scope):
 
 
 def test_a_constructor_that_raises_is_an_invalid_config(scope):
-    """With the place in the config, what it said, and the cause; whatever it raised."""
+    """The problem has the place in the config and the message, for any type of exception; the cause is chained."""
 
     @scope.register("refuses")
     class Refuses(nn.Module):
@@ -153,12 +153,15 @@ def test_a_constructor_that_raises_is_an_invalid_config(scope):
         "params.terms[1].params: the constructor of local/refuses raised RuntimeError: size 3 is odd"
     ]
     assert isinstance(caught.value.__cause__, RuntimeError)
-    with pytest.raises(InvalidConfigError, match=r"params: the constructor of segmentation/dice raised ValueError: .*class_weight is zero for"):
+    with pytest.raises(
+        InvalidConfigError,
+        match=r"params: the constructor of segmentation/dice raised ValueError: .*class_weight is zero for",
+    ):
         build({"name": "dice", "params": {"class_weight": [0, 0]}})
 
 
 def test_a_broken_provider_is_no_invalid_config(scope):
-    """The config is right; the package is to be mended."""
+    """The config is valid, but the package fails to import."""
     scope.register_lazy("gone", "acme_gone:Gone", parameters={"type": "object", "properties": {}, "required": []})
     assert validate("gone").name == "gone"
     with pytest.raises(ProviderError, match="local/gone is installed but broken"):
@@ -174,7 +177,7 @@ def test_a_built_plain_module_can_be_evaluated(scope):
 
 
 def test_public_names_load_on_first_use():
-    """All of __all__, dir included; another name is an AttributeError."""
+    """All of __all__ load and are in dir; another name is an AttributeError."""
     for name in lossreg.__all__:
         assert getattr(lossreg, name) is not None
         assert name in dir(lossreg)

@@ -1,4 +1,4 @@
-"""Reading config files: YAML, TOML, JSON, at a place, and whatever else a file may hold."""
+"""Reading config files: YAML, TOML and JSON, whole or at a place, valid or not."""
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -18,7 +18,7 @@ FILES = {
 
 @pytest.mark.parametrize("name", FILES)
 def test_each_format_says_the_same(tmp_path, name):
-    """At a place, or whole."""
+    """The data are equal, at a place and whole."""
     path = tmp_path / name
     path.write_text(FILES[name])
     assert read_config(path, "training.loss") == CONFIG
@@ -50,7 +50,7 @@ def test_a_place_by_steps(tmp_path):
     ],
 )
 def test_a_place_that_is_not_there(tmp_path, at, message):
-    """The message says what is."""
+    """The message lists the keys that exist."""
     path = tmp_path / "a.yaml"
     path.write_text(FILES["a.yaml"])
     with pytest.raises(InvalidConfigError) as caught:
@@ -81,7 +81,7 @@ def test_a_place_that_is_not_there(tmp_path, at, message):
     ],
 )
 def test_what_cannot_be_read_is_an_invalid_config(tmp_path, name, content, message):
-    """Never an error of the parser; the message names the file."""
+    """An error of the parser becomes an invalid config; the message names the file."""
     path = tmp_path / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(InvalidConfigError, match=message) as caught:
@@ -90,7 +90,7 @@ def test_what_cannot_be_read_is_an_invalid_config(tmp_path, name, content, messa
 
 
 def test_a_file_that_is_not_there(tmp_path):
-    """Nor a folder."""
+    """A missing file and a folder have a message of one line."""
     with pytest.raises(InvalidConfigError, match="cannot be read: No such file or directory"):
         read_config(tmp_path / "none.yaml")
     (tmp_path / "folder.yaml").mkdir()
@@ -101,7 +101,7 @@ def test_a_file_that_is_not_there(tmp_path):
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200, deadline=None)
 @given(st.text(alphabet="!&*{}[]:-#|>'\"%@ \nabc01.<?,", max_size=60), st.sampled_from(["json", "toml", "yaml"]))
 def test_any_text_is_data_or_an_invalid_config(tmp_path, text, ending):
-    """Whatever its characters mean in the format."""
+    """No text raises another error, in any format."""
     path = tmp_path / f"fuzz.{ending}"
     path.write_text(text)
     try:

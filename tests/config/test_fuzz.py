@@ -1,4 +1,4 @@
-"""Whatever is handed in, only a LossregError comes out, in bounded time."""
+"""Any input of validate and build gives a result or a LossregError, in bounded time."""
 
 import time
 
@@ -40,13 +40,13 @@ quick = settings(max_examples=examples(200, 1000), deadline=2000, suppress_healt
 
 @pytest.fixture(scope="module")
 def nn(torch):
-    """torch.nn. What losses import takes seconds, for which no example is to wait."""
+    """Return torch.nn, after the imports that take seconds: no example includes them in its time."""
     build("sam")
     return torch.nn
 
 
 def outcome(call, config):
-    """The result, or the LossregError; anything else fails the test."""
+    """Return the result or the LossregError; another exception fails the test."""
     try:
         return call(config)
     except LossregError as error:
@@ -56,21 +56,21 @@ def outcome(call, config):
 @quick
 @given(anything)
 def test_any_python_data(config):
-    """Objects, bytes, NaN, surrogates, huge integers."""
+    """Objects, bytes, NaN, surrogates and huge integers give a config or an error."""
     assert isinstance(outcome(validate, config), (LossConfig, LossregError))
 
 
 @quick
 @given(st.fixed_dictionaries({"name": st.sampled_from(["dice", "sam", "product"]), "params": anything}))
 def test_any_parameters(config):
-    """Of a loss that exists."""
+    """Any data as parameters of an existing loss give a config or an error."""
     assert isinstance(outcome(validate, config), (LossConfig, LossregError))
 
 
 @quick
 @given(st.one_of(mutated(), junk))
 def test_nearly_valid_configs(nn, config):
-    """Build agrees with validate, but for what a constructor refuses."""
+    """Build and validate agree, except where a constructor raises."""
     checked, built = outcome(validate, config), outcome(build, config)
     if isinstance(checked, LossregError):
         assert str(built) == str(checked)
@@ -81,7 +81,7 @@ def test_nearly_valid_configs(nn, config):
 @quick
 @given(valid())
 def test_valid_configs(nn, config):
-    """Are accepted, and what is built tells the config that validate completed."""
+    """Valid configs are accepted; the config of the built module is the completed one."""
     checked = validate(config)
     built = outcome(build, config)
     if isinstance(built, LossregError):
@@ -104,7 +104,7 @@ def test_valid_configs(nn, config):
     ids=["long name", "parameters", "keys", "names", "long keys", "items"],
 )
 def test_large_configs_end_soon(config):
-    """None takes the minutes that a search for similar names among each would."""
+    """Searching similar names for every problem would take minutes."""
     start = time.monotonic()
     error = outcome(validate, config)
     assert isinstance(error, LossregError)

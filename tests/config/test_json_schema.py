@@ -15,7 +15,7 @@ from ..configs import junk, mutated, valid
 
 
 class Plain:
-    """What is loaded, and takes no parameters."""
+    """A loaded class without parameters."""
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +44,8 @@ def test_it_is_a_json_schema():
 def test_the_schema_accepts_what_validate_accepts(validator, config):
     """On first-party losses.
 
-    Three differences are intended, and the generated configs keep clear of them: JSON Schema calls 1.0 an integer,
-    knows no bound of nesting and size, and takes text of any characters.
+    Three differences are intended, and the generated configs avoid them: in JSON Schema 1.0 is an integer, nesting and
+    size have no bounds, and text may contain any character.
     """
     assert validator.is_valid(config) is is_valid(config)
 
@@ -88,13 +88,13 @@ def test_by_example(validator, config, expected):
 
 
 def test_some_losses():
-    """Those that are named, nested ones included; by any of their names."""
+    """The schema contains the named losses, nested ones included, with all their names."""
     validator = Draft202012Validator(json_schema(["dice_loss", "weighted_sum"]))
     assert validator.is_valid("dice")
     assert not validator.is_valid("bce")
     assert validator.is_valid({"name": "weighted_sum", "params": {"terms": ["dice"]}})
     assert not validator.is_valid({"name": "weighted_sum", "params": {"terms": ["bce"]}})
-    with pytest.raises(NotFoundError, match="'dicee' is not in losses"):
+    with pytest.raises(NotFoundError, match="unknown loss 'dicee'"):
         json_schema(["dicee"])
 
 
@@ -126,13 +126,13 @@ def test_a_broken_loss_is_left_out_unless_it_is_named():
 
 
 def test_a_tied_name_needs_its_provider():
-    """As for validate: what config_of gives must be valid."""
+    """As for validate: configs from config_of must be valid."""
     with losses.scope():
         tied = [
             declare("tied", f"acme:{p}", (), ("dice",), {})._replace(provider=p, cls=Plain, state="loaded")
             for p in "ab"
         ]
-        losses._snapshot = losses._snapshot.put(tied)  # as discovery does
+        losses._table.snapshot = losses._table.snapshot.with_entries(tied)  # as discovery does
         validator = Draft202012Validator(json_schema())
         for config, expected in (
             ("tied", False),
@@ -154,7 +154,7 @@ def test_an_alias_that_is_the_name_of_another_loss_is_not_its_name():
             declare(name, f"acme:{name}", (), aliases, {})._replace(provider="a", cls=Plain, state="loaded")
             for name, aliases in (("one", ["two"]), ("two", []))
         ]
-        losses._snapshot = losses._snapshot.put(pair)
+        losses._table.snapshot = losses._table.snapshot.with_entries(pair)
         validator = Draft202012Validator(json_schema())
         for config in ("a/two", {"name": "a/two"}, {"name": "two", "provider": "a"}, {"name": "a/one"}):
             assert validator.is_valid(config) is is_valid(config) is True, config
@@ -218,7 +218,7 @@ def test_parts_tensors_and_functions(slotted, params, expected):
 
 
 def test_a_definition_for_each_role_in_use(slotted):
-    """The roles of parts within parts too, and no other; a function's target stays inside."""
+    """Parts within parts are included, other roles are not; targets of functions are left out."""
     assert slotted.schema["$defs"].keys() == {"loss", "tensor", "reducer", "distance"}
     assert json_schema(["dice"])["$defs"].keys() == {"loss"}
     assert "torch:relu" not in json.dumps(slotted.schema)
@@ -239,7 +239,7 @@ def test_a_definition_for_each_role_in_use(slotted):
     ],
 )
 def test_the_only_error_is_where_the_mistake_is(validator, term, path, message):
-    """No error of the variants that were not meant, at any depth."""
+    """Variants of other names add no errors, at any depth."""
     flat = {"name": "weighted_sum", "params": {"terms": ["dice", term]}}
     deep = {"name": "product", "params": {"terms": [flat]}}
     for config, prefix in ((flat, "$.params.terms[1]"), (deep, "$.params.terms[0].params.terms[1]")):
@@ -249,7 +249,7 @@ def test_the_only_error_is_where_the_mistake_is(validator, term, path, message):
 
 
 def test_only_some_providers():
-    """Their losses alone, nested ones included; an unknown one is told from an empty one."""
+    """Only their losses are valid, nested ones included; an unknown provider is an error."""
     validator = Draft202012Validator(json_schema(providers=["lossreg", "segmentation"]))
     assert validator.is_valid({"name": "product", "params": {"terms": ["dice"]}})
     assert not validator.is_valid("sam")
@@ -259,7 +259,7 @@ def test_only_some_providers():
 
 
 def test_at_a_place_in_a_larger_file():
-    """As `lossreg validate --at`: what else the file holds is not looked at."""
+    """As with `lossreg validate --at`, the rest of the file is not checked."""
     validator = Draft202012Validator(json_schema(["dice"], at="training.loss"))
     assert validator.is_valid({"training": {"loss": "dice", "epochs": 3}, "data": []})
     for wrong in ({}, {"training": {}}, {"training": {"loss": "bce"}}, "dice"):
@@ -277,7 +277,7 @@ def test_names_come_before_aliases():
 
 
 def test_it_stays_compact():
-    """Each parameter is described once, however many slots take a loss."""
+    """Each parameter is described once, for any number of slots."""
     ours = {"lossreg", "segmentation", "sam"}
     described = [entry.metadata for entry in losses.entries() if entry.provider in ours]
     text = json.dumps(json_schema(providers=ours))

@@ -1,4 +1,4 @@
-"""Plain data: copies, bounds, and what JSON cannot say."""
+"""Plain data: copies, bounds, and values that JSON cannot hold."""
 
 import enum
 import math
@@ -13,7 +13,7 @@ from lossreg.config.plain_data import MAX_NODES, plain
 from lossreg.messages import join, shown
 
 
-class Name(str, enum.Enum):  # noqa: UP042 - what users have
+class Name(str, enum.Enum):  # noqa: UP042 - as users write it
     DICE = "dice"
 
 
@@ -22,7 +22,7 @@ class Size(enum.IntEnum):
 
 
 def test_a_copy_of_dicts_and_lists():
-    """Of any mapping and sequence; numbers and text of plain types."""
+    """Any mapping and sequence is copied; numbers and text get plain types."""
     given = MappingProxyType({"a": (1, deque([2.5])), Name.DICE: OrderedDict(b=Name.DICE, c=Size.TWO), "d": None})
     copied = plain(given)
     assert copied == {"a": [1, [2.5]], "dice": {"b": "dice", "c": 2}, "d": None}
@@ -41,9 +41,9 @@ def test_a_copy_of_dicts_and_lists():
         (b"x", "a: expected plain data as JSON holds it, got an object of type bytes"),
         (object(), "an object of type object"),
         (print, "an object of type builtin_function_or_method"),
-        ({5: 1}, "a: keys are text, got 5"),
-        ({None: 1}, "a: keys are text, got None"),
-        (lambda: {Fraction(10**5000): 1}, "a: keys are text, got an object of type Fraction"),
+        ({5: 1}, "a: keys must be text, got 5"),
+        ({None: 1}, "a: keys must be text, got None"),
+        (lambda: {Fraction(10**5000): 1}, "a: keys must be text, got an object of type Fraction"),
         ({"\ud800": 1}, r"a: unreadable key: '\ud800'"),
         ({"\x1b[31m": 1}, r"a: unreadable key: '\x1b[31m'"),
         ({"k" * 10_001: 1}, "a: unreadable key: 'kkk"),
@@ -53,7 +53,7 @@ def test_a_copy_of_dicts_and_lists():
     ],
 )
 def test_what_json_cannot_say(value, message):
-    """Each with its path, in one line of bounded length. pytest cannot print the huge integer, so it is made late."""
+    """Each message is one short line with its path. The huge integer is made late: pytest cannot print it."""
     with pytest.raises(InvalidConfigError) as caught:
         plain({"a": value() if isinstance(value, type(lambda: 0)) else value})
     assert message in str(caught.value)
@@ -62,12 +62,12 @@ def test_what_json_cannot_say(value, message):
 
 @pytest.mark.parametrize("text", ["", "é", "two\nlines with é", "\t", "日本", "x" * 10_000])
 def test_ordinary_text_is_kept(text):
-    """Of several lines and any language."""
+    """Several lines and any language are allowed."""
     assert plain({"a": text}) == {"a": text}
 
 
 def test_all_problems_at_once():
-    """Not the first alone."""
+    """All problems are reported, not only the first."""
     with pytest.raises(InvalidConfigError) as caught:
         plain({"a": [1, math.nan, {2}], "b": {"c": b""}})
     assert [problem.path for problem in caught.value.problems] == ["a[1]", "a[2]", "b.c"]
@@ -75,7 +75,7 @@ def test_all_problems_at_once():
 
 
 def test_depth_and_size_are_bounded():
-    """What contains itself, and aliases that explode, end in an error soon."""
+    """A value that contains itself, and aliases that explode, soon end in an error."""
     itself: dict = {}
     itself["a"] = [itself]
     with pytest.raises(InvalidConfigError, match="nested deeper than 64 levels, or contains itself"):
@@ -103,11 +103,11 @@ def test_depth_and_size_are_bounded():
     ],
 )
 def test_values_are_shown_on_one_line(value, text):
-    """As messages show what was given."""
+    """This is how messages show given values."""
     assert shown(value) == text
     assert len(shown("x" * 1000)) < 90
 
 
 def test_paths_are_joined():
-    """As they would be written in Python."""
+    """Paths are written as in Python."""
     assert join(join(join("", "terms"), 1), "params") == "terms[1].params"

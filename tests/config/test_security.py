@@ -1,4 +1,4 @@
-"""What a stranger's config, manifest or metadata can do: nothing but be refused, soon, in a short message."""
+"""Configs, manifests and metadata from strangers: each attack is refused soon, in a short message."""
 
 import io
 import json
@@ -17,7 +17,7 @@ SECONDS = 10
 MEGABYTES = 1024
 LETTERS = 20_000
 
-# Runs one case in a process of its own, which is stopped where it takes more than is allowed.
+# Runs all cases in one process, which is stopped above the limits of memory and time.
 MEASURE = """
 import resource, sys, time
 from lossreg import InvalidConfigError, read_config, validate
@@ -119,7 +119,7 @@ CASES = {
 
 
 def measured(tmp_path, names):
-    """Seconds, length and text of each case's error; whoever takes too long or too much leaves none."""
+    """Return seconds, length and text of each case's error; a case above the limits has none."""
     (tmp_path / "cases.py").write_text(CASES)
     code = MEASURE.format(folder=str(tmp_path), bytes=MEGABYTES * 2**20, names=names)
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=SECONDS * len(names))
@@ -130,7 +130,7 @@ def measured(tmp_path, names):
 
 @pytest.mark.tools  # over 10 s: each config has a process whose memory is measured
 def test_a_hostile_config_ends_soon_in_little_memory_with_a_short_message(tmp_path):
-    """All of them after one another: each in its time, none beyond the memory of the process."""
+    """The cases run in turn, each within the time limit, all within the memory of the process."""
     pytest.importorskip("resource", reason="this system bounds no memory")
     namespace: dict = {"__file__": str(tmp_path / "cases.py")}
     exec(CASES, namespace)
@@ -155,7 +155,7 @@ def test_a_hostile_config_ends_soon_in_little_memory_with_a_short_message(tmp_pa
 
 
 def test_ordinary_files_are_within_the_bounds(tmp_path):
-    """Merge keys, numbers to base 60, dotted keys and prose are read as ever."""
+    """Merge keys, numbers to base 60, dotted keys and prose are read."""
     path = tmp_path / "a.yaml"
     path.write_text("base: &b {x: 1}\nmore: &c {<<: *b, y: 2}\nboth: {<<: [*c, {z: 3}], x: 5}\ntime: 1:30\nf: 1:30.5\n")
     assert read_config(path)["both"] == {"x": 5, "y": 2, "z": 3}
@@ -190,7 +190,7 @@ TOUCH = "import pathlib; pathlib.Path({path!r}).touch()"
     ],
 )
 def test_a_config_runs_no_code(site, text):
-    """Neither YAML's tags nor a name, target or path in it; nothing is even imported."""
+    """YAML's tags, names, targets and paths run nothing and import nothing."""
     site.module("evil_config", TOUCH.format(path=str(site.root / "ran")) + "\nclass Evil: ...")
     path = site.root / "a.yaml"
     path.write_text(text.format(path=site.root / "ran"))
@@ -201,7 +201,7 @@ def test_a_config_runs_no_code(site, text):
 
 
 def test_a_manifest_runs_no_code_until_its_loss_is_asked_for(site, monkeypatch):
-    """Listing, searching, validating, the schema and the command line read it; `get` imports its target alone."""
+    """Listing, searching, validating and the schema only read it; `get` imports its target alone."""
     for name in ("evil_target", "evil_other"):
         site.module(
             name, TOUCH.format(path=str(site.root / name)) + "\nfrom acme_base import Module\nclass L(Module): ..."
@@ -217,7 +217,7 @@ def test_a_manifest_runs_no_code_until_its_loss_is_asked_for(site, monkeypatch):
     site.package("evil_package", data)
     site.distribution("evil", manifests={"evil": "evil_package"})
     fresh = site.registry()
-    for name in ("_base_class", "_snapshot", "_failures"):
+    for name in ("_base_class", "_table", "_loader", "_failures"):
         monkeypatch.setattr(lossreg.losses, name, getattr(fresh, name))
     monkeypatch.setattr(lossreg.losses, "_discover", discover)
     assert "evil_loss" in lossreg.losses.find("t")
@@ -234,7 +234,7 @@ EVIL = "\x1b[31m\x07\x9b2J\u202e\x00\x7f\ud800\r\n"
 
 
 class Terminal(io.StringIO):
-    """Output as a terminal gets it, its width included."""
+    """Output to a terminal."""
 
     def isatty(self):
         return True
@@ -242,7 +242,7 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def printed(site, monkeypatch):
-    """Every character that a command prints, of packages that want to steer the terminal."""
+    """Return a function that runs a command and returns its output. Packages contain control characters."""
     parameters = {"properties": {"a": {"type": "string", "default": EVIL, "description": EVIL}}}
     loss = dict.fromkeys(("summary", "formula", "shapes", "source"), f"x{EVIL}x") | {
         "target": "evil:Evil",
@@ -259,7 +259,7 @@ def printed(site, monkeypatch):
     site.distribution("lossreg-version", losses={"version_loss": "a:B"}, version="1\x1b[31m")
     fresh = site.registry()
     fresh.list()
-    for name in ("_snapshot", "_failures", "_discover"):
+    for name in ("_table", "_loader", "_failures", "_discover"):
         monkeypatch.setattr(lossreg.losses, name, getattr(fresh, name))
 
     def run(*arguments):
@@ -281,7 +281,7 @@ def printed(site, monkeypatch):
     ids=" ".join,
 )
 def test_packages_do_not_steer_the_terminal(printed, arguments):
-    """Every character that is printed is one that is seen, or the end of a line of ours."""
+    """Every printed character is printable, or the end of a line."""
     output = printed(*arguments)
     assert "evil_loss" in output
     assert {character for character in output if not character.isprintable()} == {"\n"}
@@ -290,7 +290,7 @@ def test_packages_do_not_steer_the_terminal(printed, arguments):
 
 
 def test_errors_of_packages_are_short_and_printable(printed):
-    """The failures of a name that is not there, and what was given for a name."""
+    """The error of an unknown name contains the failures and the name."""
     with pytest.raises(LossregError) as caught:
         lossreg.losses.get("evil" + EVIL)
     text = str(caught.value)
@@ -300,12 +300,12 @@ def test_errors_of_packages_are_short_and_printable(printed):
 
 
 def test_the_problems_of_a_config_are_bounded():
-    """In number, and each of them in the message; whoever wants a long one whole finds it in the error."""
-    with pytest.raises(InvalidConfigError, match="1001 problems") as caught:
+    """Their number and the length of the message are bounded; the error holds each problem whole."""
+    with pytest.raises(InvalidConfigError, match="101 problems") as caught:
         validate({"name": "dice", "params": dict.fromkeys(range(5000), 1)})
-    assert len(caught.value.problems) == 1001
-    assert caught.value.problems[-1].message == "not read further after 1000 problems"
-    assert str(caught.value).endswith("\n  and 801 more")
+    assert len(caught.value.problems) == 101
+    assert caught.value.problems[-1].message == "not read further after 100 problems"
+    assert str(caught.value).endswith("\n  not read further after 100 problems")
     with pytest.raises(InvalidConfigError) as caught:
         validate({"name": "dice", "params": dict.fromkeys(("k" * 190 + str(number) for number in range(90)), 1)})
     assert len(str(caught.value)) < LETTERS
@@ -314,7 +314,7 @@ def test_the_problems_of_a_config_are_bounded():
 
 
 def test_a_config_file_is_bounded_in_size(tmp_path):
-    """It is not even read."""
+    """A larger file is not read."""
     path = tmp_path / "a.json"
     path.write_text(json.dumps("x" * MAX_BYTES))
     with pytest.raises(InvalidConfigError, match=r"a loss config has at most 1048576$"):
@@ -322,7 +322,7 @@ def test_a_config_file_is_bounded_in_size(tmp_path):
 
 
 def test_a_key_that_is_not_there_lists_few_of_a_thousand_others(tmp_path):
-    """A message stays short whatever a file holds."""
+    """The message stays short for a file with many keys."""
     path = tmp_path / "a.json"
     path.write_text(json.dumps(dict.fromkeys(map(str, range(20_000)))))
     with pytest.raises(InvalidConfigError, match="nothing at 'loss'") as caught:
@@ -332,7 +332,7 @@ def test_a_key_that_is_not_there_lists_few_of_a_thousand_others(tmp_path):
 
 @pytest.mark.tools
 def test_the_measure_notices_what_takes_too_much(tmp_path):
-    """So that the test above would fail: a parser without the bounds needs more memory than there is."""
+    """The test above can fail: a parser without bounds needs more memory than the limit."""
     pytest.importorskip("resource", reason="this system bounds no memory")
     (tmp_path / "cases.py").write_text(CASES)
     code = f"""

@@ -25,7 +25,7 @@ TEXT = """Down-weight easy pixels by (1 - p_t)^gamma.
 
 
 def test_sections_by_heading():
-    """Of a docstring as the style guide writes it."""
+    """Each section of a docstring by the style guide is found."""
     assert sections(TEXT) == {
         "summary": "Down-weight easy pixels by (1 - p_t)^gamma.",
         "formula": "loss = -alpha_t (1 - p_t)^gamma log p_t\nalpha_t = alpha",
@@ -48,13 +48,13 @@ def test_arguments_by_name():
 
 @pytest.mark.parametrize("text", [None, "", "\n\n", "   "])
 def test_nothing_says_nothing(text):
-    """No section is made up."""
+    """Empty text has no sections."""
     assert sections(text) == {}
     assert arguments(text) == {}
 
 
 def test_prose_is_no_formula():
-    """Only what is indented before a heading."""
+    """A formula is indented and before all headings."""
     assert sections("Summary.\n\nMore prose.\n") == {"summary": "Summary."}
 
 

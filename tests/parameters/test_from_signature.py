@@ -1,4 +1,4 @@
-"""Parameters: what is read from a signature, and one verdict from manifest and class."""
+"""Parameters read from a signature; manifest and class give one verdict."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Color(Enum):
 
 
 def make(parameters: dict[str, tuple[Any, Any]]) -> type:
-    """A class whose constructor has these parameters, each an annotation and a default."""
+    """Make a class whose constructor has these parameters, each an annotation and a default."""
 
     def __init__(self, **given):
         Module.__init__(self)
@@ -48,7 +48,7 @@ def make(parameters: dict[str, tuple[Any, Any]]) -> type:
 
 
 def verdict(cls, config, metadata):
-    """The params, or the problems, with the class registered as "made" and this metadata."""
+    """Return the params or the problems, with the class registered as "made" with this metadata."""
     with losses.scope():
         entry = declare("made", "made:Made", (), (), metadata)._replace(cls=cls, state="loaded")
         losses.add(entry)
@@ -63,7 +63,7 @@ def outcome(config):
 
 
 def both(cls, config):
-    """The verdict from the class; it is that from the manifest, value for value and error for error."""
+    """Return the verdict from the class; that from the manifest has equal values and errors."""
     from_class = verdict(cls, config, {})
     from_manifest = verdict(cls, config, {"parameters": json.loads(json.dumps(describe(cls)))})
     assert from_class == from_manifest
@@ -73,7 +73,7 @@ def both(cls, config):
 
 @pytest.mark.parametrize("hint, schema, accepted, refused", KINDS, ids=[str(kind[0])[:60] for kind in KINDS])
 def test_each_kind_of_annotation(hint, schema, accepted, refused):
-    """Its schema, what it takes and what it does not, from class and manifest alike."""
+    """Schema, accepted and refused values are the same for class and manifest."""
     cls = make({"p": (hint, inspect.Parameter.empty)})
     assert describe(cls)["properties"] == {"p": schema}
     assert describe(cls)["required"] == ["p"]
@@ -95,7 +95,7 @@ chosen = st.dictionaries(st.sampled_from(["a", "b", "schema", "copy", "name"]), 
 @settings(max_examples=examples(100, 300), deadline=None)
 @given(chosen, st.data())
 def test_manifest_and_class_give_one_verdict_on_any_signature(kinds, data):
-    """On values that fit, that do not, and on junk; with and without defaults."""
+    """Verdicts are equal for valid, invalid and random values, with and without defaults."""
     parameters = {}
     for name, (hint, _, accepted, _) in kinds.items():
         plain = [value for value in accepted if "dice" not in json.dumps(value)]
@@ -117,7 +117,7 @@ def test_manifest_and_class_give_one_verdict_on_any_signature(kinds, data):
 @settings(max_examples=examples(100, 400), deadline=None)
 @given(valid() | mutated())
 def test_manifest_and_class_give_one_verdict_on_first_party_losses(torch, config):
-    """The manifests that are shipped, against the classes."""
+    """Shipped manifests and classes give equal verdicts."""
     from_manifest = outcome(config)
     with losses.scope():
         losses._table.snapshot = losses._table.snapshot.with_entries(
@@ -141,7 +141,7 @@ def test_manifest_and_class_give_one_verdict_on_first_party_losses(torch, config
 )
 @pytest.mark.parametrize("hint", [inspect.Parameter.empty, range, set[int], bytes])
 def test_without_an_annotation_of_plain_data_the_default_tells(hint, default, schema, value):
-    """An int may stand for a float, None says nothing."""
+    """An int as default allows floats; None allows anything."""
     cls = make({"p": (hint, default)})
     assert describe(cls)["properties"]["p"] == schema
     assert both(cls, "made")["params"]["p"] == schema["default"]
@@ -149,7 +149,7 @@ def test_without_an_annotation_of_plain_data_the_default_tells(hint, default, sc
 
 
 def test_a_default_that_no_config_can_hold_leaves_the_parameter_out():
-    """The constructor has it; a config cannot name it. Infinity with a type stays a parameter without a default."""
+    """Only the constructor has it. An infinite default with a type leaves a parameter without default."""
     cls = make({"a": (range, print), "b": (inspect.Parameter.empty, Color.RED), "c": (float, float("inf"))})
     assert describe(cls) == {
         "type": "object",
@@ -162,7 +162,7 @@ def test_a_default_that_no_config_can_hold_leaves_the_parameter_out():
 
 @pytest.mark.parametrize("hint", [float, int, list[int], Literal["a"], Module, list[Module], Annotated[str, Field()]])
 def test_none_as_a_default_is_allowed_as_a_value(hint):
-    """`weight: float = None`, as older code has it: a completed config must be valid."""
+    """`weight: float = None` is usual in older code: a completed config must be valid."""
     cls = make({"p": (hint, None)})
     completed = both(cls, "made")
     assert completed["params"] == {"p": None}
@@ -170,7 +170,7 @@ def test_none_as_a_default_is_allowed_as_a_value(hint):
 
 
 def test_the_whole_chain_of_constructors_counts():
-    """**kwargs stands for the next one's parameters; the nearest declaration wins; descriptions are collected."""
+    """**kwargs means the next constructor's parameters; the nearest declaration wins; descriptions are collected."""
 
     class Grand(Module):
         """Base.
@@ -209,7 +209,7 @@ def test_the_whole_chain_of_constructors_counts():
 
 
 def test_an_annotation_that_exists_for_type_checkers_only_is_passed_over():
-    """The defaults still tell."""
+    """The defaults still have types."""
 
     class Lazy(Module):
         def __init__(self, a: NotImported = 1.5, b: float = 2.0):  # noqa: F821
@@ -219,7 +219,7 @@ def test_an_annotation_that_exists_for_type_checkers_only_is_passed_over():
 
 
 def test_parameters_of_a_class_that_is_not_ours(torch):
-    """As torch annotates them."""
+    """Annotations of torch are read."""
     reduction = describe(torch.nn.L1Loss)["properties"]["reduction"]
     assert (reduction["type"], reduction["default"]) == ("string", "mean")
 
@@ -228,13 +228,13 @@ def test_parameters_of_a_class_that_is_not_ours(torch):
     "part", [5, {"type": "number", "minimum": "x"}, {"anyOf": 5}, {"type": "string", "pattern": "("}, {"type": ["x"]}]
 )
 def test_a_manifest_whose_parameters_are_garbage_is_a_manifest_error(part):
-    """Found when the loss is asked for: pydantic is not imported to list."""
+    """It is found on first use: listing does not import pydantic."""
     metadata = {"parameters": {"type": "object", "properties": {"p": part}, "required": []}}
     with pytest.raises(ManifestError, match="the schema of the parameters cannot be read"):
         verdict(None, {"name": "made", "params": {"p": 1}}, metadata)
 
 
 def test_a_description_is_made_once():
-    """And the class is not kept alive by it."""
+    """A second call returns the same object."""
     cls = make({"p": (float, 1.0)})
     assert describe(cls) is describe(cls)

@@ -33,21 +33,21 @@ class Pair(nn.Module):
 
 @pytest.fixture
 def registered():
-    """The class above as the loss "pair"."""
+    """Register the class above as the loss "pair"."""
     with losses.scope():
         losses.register("pair")(Pair)
         yield losses.entry("pair")
 
 
 def problems(params):
-    """Every problem of these parameters, by path."""
+    """Return every problem of these parameters, by path."""
     with pytest.raises(InvalidConfigError) as caught:
         validate({"name": "pair", "params": params})
     return dict(caught.value.problems)
 
 
 def test_the_schema_describes_each_place():
-    """As JSON Schema does with prefixItems; without Ellipsis the length is fixed."""
+    """JSON Schema's prefixItems describe places; without Ellipsis the length is fixed."""
     assert schema_of(HINT) == SCHEMA
     assert schema_of(HINT | None) == {"anyOf": [SCHEMA, {"type": "null"}]}
     assert schema_of(tuple[nn.Module, ...]) == {"type": "array", "items": {"$ref": "#/$defs/loss"}}
@@ -55,7 +55,7 @@ def test_the_schema_describes_each_place():
 
 
 def test_modules_are_built_and_the_config_is_complete(registered):
-    """At their places, with defaults at every level; the same config builds an equal loss."""
+    """Modules are at their places, defaults at every level; the config builds an equal loss."""
     built = lossreg.build("pair", pair=["dice", 2], more=["bce"], maybe=[{"name": "focal"}, 1])
     (first, weight), (second,), (third, one) = built.given
     assert [type(each).__name__ for each in (first, second, third)] == ["Dice", "BCE", "Focal"]
@@ -87,7 +87,7 @@ def test_the_config_of_a_tuple_is_validated_without_building(registered):
     ],
 )
 def test_each_error_has_its_path(registered, pair, path, message):
-    """Of the place in the tuple."""
+    """The path contains the index in the tuple."""
     assert message in problems({"pair": pair})[path]
 
 
@@ -102,7 +102,7 @@ def test_an_error_has_the_same_path_in_a_union(registered):
 
 
 def test_the_published_schema_checks_each_place(registered):
-    """As validate does."""
+    """Schema and validate agree."""
     validator = Draft202012Validator(json_schema(["pair", "dice"]))
     for pair, expected in (
         (["dice", 1], True),
@@ -117,7 +117,7 @@ def test_the_published_schema_checks_each_place(registered):
 
 
 def test_words_and_type_name_each_place():
-    """For messages, and for the stub of a type checker."""
+    """Messages and stubs describe each place."""
     kind = kind_of(SCHEMA)
     assert kind.words() == "a list of a loss: its name or {name, params}, then a number"
     assert kind.python_type(lambda slot, name: f"{name}[{slot.role}]", "Pair") == "Sequence[Pair[loss] | float]"

@@ -1,4 +1,4 @@
-"""A parameter that takes several kinds of value: what is checked is what the constructor gets."""
+"""Unions of kinds: validation and construction choose the same member."""
 
 from collections.abc import Callable
 from typing import Annotated, Literal
@@ -17,7 +17,7 @@ Act = Annotated[Callable, Functions({"exp": "torch:exp"})]
 
 @pytest.fixture
 def given():
-    """What a parameter of this annotation is given for a value."""
+    """Return a function: the argument that a constructor receives for an annotation and a value."""
     with losses.scope():
 
         def build(hint, value):
@@ -35,20 +35,20 @@ def given():
 
 
 def test_a_name_of_a_mode_is_no_function(given):
-    """`auto` is itself; `exp` is called for."""
+    """`auto` stays text; `exp` becomes the function."""
     assert given(Literal["auto"] | Act, "auto") == "auto"
     assert given(Literal["auto"] | Act, "exp") is torch.exp
     assert given(Act | str, "other") == "other"
 
 
 def test_a_name_of_a_mode_is_no_loss(given):
-    """Whichever comes first in the union."""
+    """Listed values come first, in any order of the union."""
     assert given(nn.Module | Literal["auto"], "auto") == "auto"
     assert type(given(nn.Module | Literal["auto"], "dice")).__name__ == "Dice"
 
 
 def test_numbers_become_the_tensor_that_takes_them(given):
-    """A list of numbers beside a tensor stays a list; what only the tensor takes becomes one."""
+    """A list of numbers beside a tensor stays a list; values for the tensor alone become one."""
     assert given(list[float] | Tensor, [1.0, 2.0]) == [1.0, 2.0]
     assert torch.equal(given(list[float] | Tensor, [[1, 2], [3, 4]]), torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
     assert torch.equal(given(list[nn.Module] | Tensor, [1.0, 2.0]), torch.tensor([1.0, 2.0]))
@@ -56,7 +56,7 @@ def test_numbers_become_the_tensor_that_takes_them(given):
 
 
 def test_one_is_not_true():
-    """A mode is given as it is written."""
+    """A mode has the type that the Literal has."""
     with losses.scope():
 
         @losses.register("dims")
@@ -77,7 +77,7 @@ def test_a_number_too_large_for_the_tensor_is_told(given):
 
 
 def test_a_constructor_cannot_change_the_config():
-    """It gets lists of its own."""
+    """It receives copies of lists."""
     with losses.scope():
 
         @losses.register("changing")
@@ -90,7 +90,7 @@ def test_a_constructor_cannot_change_the_config():
 
 
 def test_a_loss_by_default_is_built():
-    """A default is checked and built as a value is."""
+    """A default that names a loss is built."""
     with losses.scope():
 
         @losses.register("around")
@@ -103,7 +103,7 @@ def test_a_loss_by_default_is_built():
 
 
 def test_providers_are_a_set_of_names():
-    """One name would be read as its letters."""
+    """Text would be read as its letters."""
     with pytest.raises(lossreg.InvalidNameError, match="providers is a set of names, got 'segmentation'; write"):
         lossreg.build("dice", providers="segmentation")
 

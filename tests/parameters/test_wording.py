@@ -1,4 +1,4 @@
-"""What a parameter allows, in words; and text that a terminal can show."""
+"""Kinds in words, and text that a terminal can show."""
 
 import pytest
 
@@ -34,7 +34,7 @@ from lossreg.parameters.kinds import kind_of
     ],
 )
 def test_each_kind_of_schema_in_words(schema, text):
-    """As an error message shows it."""
+    """Error messages show these words."""
     assert kind_of(schema).words() == text
 
 

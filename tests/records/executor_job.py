@@ -28,7 +28,7 @@ class Examples(Dataset):
 
 
 class Model:
-    """Rows of a batch; writes down what it was asked, and can fail or take its time."""
+    """Rows of a batch; logs its calls, and can fail or wait."""
 
     def __init__(self, log, scale=1.0, pause=0.0, fails_at=None):
         self.log, self.scale, self.pause, self.fails_at = Path(log), scale, pause, fails_at
@@ -53,12 +53,12 @@ class Model:
         }
 
     def _write(self, *words):
-        with self.log.open("a") as file:  # one write appends whole lines, whichever process it is
+        with self.log.open("a") as file:  # one write appends complete lines, in any process
             file.write("".join(f"{os.getpid()} {word}\n" for word in words))
 
 
 def evaluate(out, name, executor, data, **init):
-    """One evaluation; the text of its error, if it has one."""
+    """Run one evaluation; return the text of its error, if there is one."""
     init = {"log": str(out / f"{name}.log")} | init
     try:
         run_dataset_evaluation(Model, data, job_name=name, step=7, out_dir=out, executor=executor, init=init)
@@ -72,17 +72,17 @@ def on_torchrun(out):
     distributed.init_process_group("gloo")
     rank, examples = distributed.get_rank(), Examples()
     loader = DataLoader(examples, BATCH, sampler=DistributedSampler(examples, shuffle=False))
-    said = {
+    errors = {
         "first": evaluate(out, "torchrun", "torchrun", loader, scale=2.0),
         "again": evaluate(out, "torchrun", "torchrun", loader),
         "fails": evaluate(out, "fails", "torchrun", loader, fails_at=51),  # an odd index: that of rank 1
     }
-    (out / f"rank{rank}.json").write_text(json.dumps(said))
+    (out / f"rank{rank}.json").write_text(json.dumps(errors))
     distributed.destroy_process_group()
 
 
 def on_ray(out, killed):
-    """On a local cluster: slowly, to be killed; or to the end, with what else can be asked of it."""
+    """On a local cluster: slowly, to be killed; or to the end, with all other cases."""
     import ray
     import ray.data
 
@@ -99,7 +99,7 @@ def on_ray(out, killed):
     streamed = ray.data.from_items([examples[index] | {"sample_id": index} for index in range(COUNT)])
     smaller = RayExecutor(part_size=BATCH, batch_size=BATCH)
     small = RayExecutor(part_size=1, batch_size=BATCH, cpus=0.5)
-    said = {
+    errors = {
         "parts": evaluate(out, "parts", executor, loader),
         "finished": evaluate(out, "parts", executor, loader, fails_at=0),
         "other parts": evaluate(out, "parts", smaller, loader),
@@ -107,7 +107,7 @@ def on_ray(out, killed):
         "stream fails": evaluate(out, "stream", small, streamed, fails_at=70),
         "stream": evaluate(out, "stream", small, streamed),
     }
-    (out / "ray.json").write_text(json.dumps(said))
+    (out / "ray.json").write_text(json.dumps(errors))
     ray.shutdown()
 
 

@@ -83,7 +83,7 @@ def as_shards(rows, folder, seed=0):
 
 
 def near(exact, magnitude):
-    """What a float must be: the fraction within 1e-12 of a magnitude; None for None."""
+    """The fraction as a float, within 1e-12 of a magnitude; None for None."""
     return None if exact is None else pytest.approx(float(exact), rel=1e-12, abs=1e-12 * float(magnitude) + 1e-300)
 
 
@@ -109,7 +109,7 @@ def median(values):
 
 
 def expected_items(rows):
-    """By item: the exact mean, and what else is known."""
+    """By example: the exact mean, and all other fields."""
     groups = defaultdict(list)
     for number, row in enumerate(rows):
         key = row.get("sample_id") or row.get("path")

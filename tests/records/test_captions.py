@@ -125,7 +125,7 @@ def test_rules_are_chosen_and_set():
     ],
 )
 def test_rules_that_cannot_be(given, message):
-    """Each says what is allowed."""
+    """The message names the allowed values."""
     with pytest.raises(LossregError, match=f"^{re.escape(message)}$"):
         flag_bad_captions([], given)
 

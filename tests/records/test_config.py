@@ -1,4 +1,4 @@
-"""What is recorded: the checks of RecordConfig, and the stable choice of samples."""
+"""The checks of RecordConfig, and the stable choice of samples."""
 
 import math
 import subprocess
@@ -38,7 +38,7 @@ def test_everything_is_recorded_by_default():
     ],
 )
 def test_wrong_values_are_named(name, value, allowed):
-    """With what is allowed and what was given."""
+    """With the allowed values and the value given."""
     with pytest.raises(InputError) as caught:
         RecordConfig(**{name: value})
     assert str(caught.value) == f"RecordConfig: {name} must be {allowed}, got {value!r}"
@@ -57,21 +57,21 @@ def test_all_and_none():
     assert not any(chosen(NAMES, 1e-12))
 
 
-def test_a_larger_share_follows_the_smaller_one_too():
-    """So that a run can be followed more closely later."""
+def test_a_larger_share_contains_the_smaller_one():
+    """So that a later run can record more."""
     small, large = chosen(NAMES, 0.1), chosen(NAMES, 0.3)
     assert all(large[i] for i, chosen in enumerate(small) if chosen)
 
 
 def test_another_seed_chooses_others():
-    """About as many, of which a tenth is the same."""
+    """About as many; a tenth is the same."""
     first, second = chosen(NAMES, 0.1, seed=0), chosen(NAMES, 0.1, seed=1)
     assert 50 < sum(a and b for a, b in zip(first, second, strict=True)) < 150
 
 
 @pytest.mark.tools
 def test_the_choice_is_the_same_in_every_process():
-    """Whatever PYTHONHASHSEED is: literals, and another process."""
+    """For any PYTHONHASHSEED: literals, and another process."""
     names = ["a", "ä", "\udc80", *NAMES[:20]]
     code = f"from lossreg.records.sampling import chosen; print(chosen({names!r}, 0.5, seed=7))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

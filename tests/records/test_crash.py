@@ -14,7 +14,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no for
 
 KILLS = 50
 
-# Starts writers one after the other, each of which says on a pipe how many of its rows are written, and kills them.
+# Starts and kills writers one after the other; each reports on a pipe the number of its rows that are written.
 # It imports no torch, so that a child is there at once.
 KILLER = """
 import json, os, random, signal, sys, time
@@ -47,21 +47,21 @@ for child in range(kills):
         random.seed(child)
         write(child, writing)
     os.close(writing)
-    said = os.read(reading, 2)
+    output = os.read(reading, 2)
     time.sleep(random.uniform(0, 0.5))
     os.kill(process, signal.SIGKILL)
     os.waitpid(process, 0)
     while more := os.read(reading, 65536):
-        said += more
+        output += more
     os.close(reading)
-    reported.append(int(said.split()[-1]))
+    reported.append(int(output.split()[-1]))
 print(json.dumps(reported))
 """
 
 
 @pytest.mark.tools  # over 10 s: 50 writers start and are killed
 def test_writers_that_are_killed_leave_whole_shards(tmp_path):
-    """At 50 moments: every shard reads, no row is there twice, and none is lost that was said to be written."""
+    """At 50 moments: every shard reads, no row is duplicated, and no row is lost that was reported as written."""
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", KILLER, str(tmp_path), str(KILLS)],
         capture_output=True,
@@ -84,7 +84,7 @@ def test_writers_that_are_killed_leave_whole_shards(tmp_path):
         assert count == distinct == following == sound  # the first rows of that writer, each once, none left out
     assert len(reported) == KILLS
     assert all(rows.get(child, 0) >= count for child, count in enumerate(reported))
-    # The moments were what they are meant to be: some before a first shard, some while one was written.
+    # Some writers were killed before a first shard, some while one was written.
     assert sum(count > 0 for count in reported) > KILLS / 3
     assert [path for path in tmp_path.iterdir() if path.name.endswith(".part")]
 

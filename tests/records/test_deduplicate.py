@@ -1,4 +1,4 @@
-"""Which rows stand twice: ranks with padding and resumed runs, against plain Python."""
+"""Duplicate rows: ranks with padding and resumed runs, against plain Python."""
 
 import random
 import tempfile
@@ -43,7 +43,7 @@ drawn = st.lists(
 
 
 def kept(rows):
-    """The places of the rows that count: first those of the latest session, and of these those of the lowest rank."""
+    """The places of the rows that count: those of the latest session and, of these, of the lowest rank."""
     sessions, latest = defaultdict(set), {}
     for row in rows:
         sessions[row["run"], row["rank"]].add(row["session"])
@@ -83,7 +83,7 @@ def write(folder, rows):
 
 @settings(max_examples=examples(12, 40), deadline=None)
 @given(drawn)
-def test_plain_python_says_the_same(rows):  # over 10 s by test-all: each example writes shards and reads them
+def test_plain_python_gives_the_same(rows):  # over 10 s by test-all: each example writes shards and reads them
     """Two runs, three ranks, three sessions, missing names; the loss is the row's place."""
     rows = [row | {"loss": float(place)} for place, row in enumerate(rows)]
     with tempfile.TemporaryDirectory() as folder:
@@ -94,8 +94,8 @@ def test_plain_python_says_the_same(rows):  # over 10 s by test-all: each exampl
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_epochs_without_steps_that_were_done_again(seed):
-    """Few names, so that most rows stand several times: what hypothesis seldom draws."""
+def test_repeated_epochs_without_steps(seed):
+    """Few names, so that most rows have several duplicates, which hypothesis seldom draws."""
     draw = random.Random(seed).choice
     rows = [
         {"run": "r", "rank": draw((0, 1)), "session": draw(SESSIONS), "sample_id": draw("ab"), "epoch": draw((0, 1))}
@@ -110,7 +110,7 @@ def test_epochs_without_steps_that_were_done_again(seed):
 
 
 def trained(epochs, ranks, samples, size, seed=0):
-    """Rows as torch's DistributedSampler gives them: shuffled anew in every epoch, the first ones again at the end."""
+    """Rows as from torch's DistributedSampler: shuffled in every epoch, the first ones again at the end."""
     step = 0
     for epoch in range(epochs):
         order = [f"s{number}" for number in range(samples)]

@@ -1,4 +1,4 @@
-"""evaluate_dataset and run_dataset_evaluation in one process: what is computed, kept and refused."""
+"""evaluate_dataset and run_dataset_evaluation in one process: results, files and errors."""
 
 import json
 import math
@@ -25,7 +25,7 @@ def halves(batch):
     return [{"loss": number / 2, "sample_id": str(number), "dataset": "ab"[number % 2]} for number in batch]
 
 
-class Asked:
+class Recorder:
     """A compute_fn that remembers its batches."""
 
     def __init__(self):
@@ -106,7 +106,7 @@ def test_losses_that_are_not_finite_are_counted_apart():
 @pytest.mark.parametrize("stop, batches", [(1, 1), (4, 1), (5, 2), (8, 2), (400, 25)])
 def test_max_samples_stops_exactly(stop, batches):
     """No row more, no batch computed or taken that was not needed."""
-    compute, taken = Asked(), []
+    compute, taken = Recorder(), []
 
     def loader():
         for start in range(0, 100, 4):
@@ -119,16 +119,16 @@ def test_max_samples_stops_exactly(stop, batches):
     assert len(compute.batches) == len(taken) == batches
 
 
-def test_a_fraction_is_drawn_by_seed_and_number():
-    """About as many as said; the same again, others with another seed; a larger fraction has those of a smaller."""
+def test_a_fraction_is_chosen_by_seed_and_number():
+    """About the share given; the same again, others with another seed; a larger fraction contains a smaller one."""
     loader = [[number] for number in range(1000)]
     drawn = {}
     for fraction, seed in ((0.1, 0), (0.1, 1), (0.3, 0)):
-        compute = Asked()
+        compute = Recorder()
         found = evaluate_dataset(compute, loader, sample_fraction=fraction, seed=seed)
         drawn[fraction, seed] = {number for (number,) in compute.batches}
         assert found["overall"]["count"] == len(drawn[fraction, seed]) == pytest.approx(1000 * fraction, abs=40)
-    again = Asked()
+    again = Recorder()
     evaluate_dataset(again, iter(loader), sample_fraction=0.1)
     assert {number for (number,) in again.batches} == drawn[0.1, 0] < drawn[0.3, 0]
     assert drawn[0.1, 0] != drawn[0.1, 1]
@@ -137,8 +137,8 @@ def test_a_fraction_is_drawn_by_seed_and_number():
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_dataloader_does_not_load_what_is_not_drawn(workers):
-    """The same batches as of any other iterable; where worker processes load, too."""
+def test_a_dataloader_does_not_load_other_batches(workers):
+    """The same batches as of any other iterable, also with worker processes."""
 
     class Numbers(torch.utils.data.Dataset):
         def __len__(self):
@@ -175,8 +175,8 @@ def test_memory_does_not_grow_with_the_rows():
     assert peak < 7e6
 
 
-def test_chunks_that_say_different_things_are_joined():
-    """What one does not say is NULL in its rows, text and numbers alike; nothing said by any stays unsaid."""
+def test_chunks_of_different_columns_are_joined():
+    """A missing column is NULL in the rows of its chunk, text and numbers alike."""
     rows = [[{"loss": 1, "epoch": 3, "loss_dice": 0.5}], [{"loss": 2, "caption": "b"}], [{"loss": 3, "epoch": None}]]
     whole = joined([chunk for some in rows for chunk in chunks(some)])
     assert whole["loss"].tolist() == [1, 2, 3]
@@ -200,8 +200,8 @@ def test_chunks_that_say_different_things_are_joined():
     ],
 )
 def test_arguments_are_checked_before_anything_is_computed(options, message):
-    """What was given, what is allowed; the model is not run."""
-    compute = Asked()
+    """The message has the value and the allowed ones; the model is not run."""
+    compute = Recorder()
     with pytest.raises(InputError, match=message):
         evaluate_dataset(**{"compute_fn": compute, "dataloader": [[1]], **options})
     assert compute.batches == []
@@ -216,7 +216,7 @@ def test_arguments_are_checked_before_anything_is_computed(options, message):
         ([{"los": 1}], r"unknown column 'los' \(str\); did you mean 'loss'\?"),
     ],
 )
-def test_what_are_no_rows_is_said_with_the_batch(returned, message):
+def test_invalid_rows_are_reported_with_the_batch(returned, message):
     """The second batch is number 1."""
     with pytest.raises(InputError, match=rf"batch 1: compute_fn returned invalid rows: .*{message}"):
         evaluate_dataset(lambda batch: halves(batch) if batch == [0] else returned, [[0], [1]])
@@ -236,7 +236,7 @@ def test_an_error_of_the_model_passes_with_the_batch():
 
 
 def test_no_rows_are_an_error():
-    """An empty loader, or none of its batches drawn: rather than a report of nothing."""
+    """An empty loader, or none of its batches chosen."""
     with pytest.raises(InputError, match=r"there are no rows: the dataloader is empty, or sample_fraction=1.0 with"):
         evaluate_dataset(halves, [])
     with pytest.raises(InputError, match=r"sample_fraction=0.001 with seed=0 chooses none of its batches"):
@@ -256,7 +256,7 @@ class Scaled:
 
 
 def test_an_evaluation_writes_shards_and_a_summary(tmp_path):
-    """Named after job and step; the rows are there to ask more of them, with run, rank and step."""
+    """Named after job and step; the rows have run, rank and step."""
     import duckdb
 
     path = run_dataset_evaluation(
@@ -313,8 +313,16 @@ def test_what_an_evaluation_cannot_take(tmp_path, options, message):
 
 
 def test_ranks_that_write_to_directories_of_their_own(tmp_path):
-    """The first rank does not see the shards of the other, and says so rather than to leave them out."""
+    """The first rank does not find the shards of the other: an error, and no summary without them."""
     write_rows(chunks([{"loss": 1.0}]), tmp_path, "job")
     with pytest.raises(InputError, match="has 1 of the 2 shards that the ranks wrote; out_dir must be"):
         _summarise(tmp_path, tmp_path / "job.json", 2)
     assert not (tmp_path / "job.json").exists()
+
+
+def test_options_are_keywords(tmp_path):
+    """A positional argument after the loader is a TypeError of Python."""
+    with pytest.raises(TypeError, match=r"takes 2 positional arguments but 3 were given"):
+        evaluate_dataset(halves, [[0]], 0.5)
+    with pytest.raises(TypeError, match=r"takes 2 positional arguments but 5 were given"):
+        run_dataset_evaluation(halves, [[0]], "job", 0, tmp_path)

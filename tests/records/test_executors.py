@@ -56,18 +56,18 @@ def left_behind(out, name):
 
 
 def summary(out, name):
-    """What an executor wrote, but for the name of the job."""
+    """The summary of an executor, but for the name of the job."""
     text = (out / f"{name}_000000007.json").read_text()
     return json.loads(text.replace(f"{name}_000000007", "").replace(f'"{name}"', '"job"'))
 
 
 def log(out, name):
-    """What the models were asked: (process, "made") or (process, index)."""
+    """The calls of the models: (process, "made") or (process, index)."""
     return [tuple(line.split()) for line in (out / f"{name}.log").read_text().splitlines()]
 
 
 def rows(out, name):
-    """How many rows there are in the shards."""
+    """The number of rows in the shards."""
     shards = f"{out}/{name}_000000007.records/*.parquet"
     return duckdb.connect().execute(f"SELECT count(*) FROM read_parquet('{shards}')").fetchone()[0]
 
@@ -101,7 +101,7 @@ def torchrun(tmp_path_factory):
 
 @pytest.fixture(scope="module")  # over 10 s: a Ray cluster starts, dies and starts again
 def killed(tmp_path_factory):
-    """The folder of a job on Ray that was killed, and the parts that it had written whole. One of them was torn."""
+    """The folder of a job on Ray that was killed, and the parts that it had completed. One of them was torn."""
     if find_spec("ray") is None:
         pytest.skip("ray is not installed: pip install 'lossreg[ray]'")
     out = tmp_path_factory.mktemp("ray")
@@ -131,13 +131,13 @@ def on_ray(killed):
     finished(start(out, JOB, "ray"), out, "ray")
 
 
-def said(file):
+def errors_of(file):
     """The errors that the script met, by what it tried."""
     return json.loads(file.read_text())
 
 
 def test_the_summary_is_that_of_the_losses(local):
-    """Against plain Python: 103 examples, of which one is NaN; the shard that was there before is not counted."""
+    """Against plain Python: 103 examples, one of them NaN; an earlier shard is not counted."""
     losses = [(index * 37 % 101) / 7 + 0.1 for index in range(COUNT) if index != 50]
     weights = [1.0 + index % 2 for index in range(COUNT) if index != 50]
     overall = summary(local, "local")["overall"]
@@ -149,15 +149,15 @@ def test_the_summary_is_that_of_the_losses(local):
 
 
 def test_torchrun_gives_the_same(local, torchrun):
-    """Two ranks of 52: what was padded is there and does not count, nor does what an earlier run left."""
-    assert [said(torchrun / f"rank{rank}.json")["again"] for rank in (0, 1)] == [None, None]
+    """Two ranks of 52: padding is written and does not count, nor does an earlier run."""
+    assert [errors_of(torchrun / f"rank{rank}.json")["again"] for rank in (0, 1)] == [None, None]
     assert rows(torchrun, "torchrun") == 104
     assert same(summary(torchrun, "torchrun"), summary(local, "local"), 100)
 
 
 def test_a_rank_that_fails_stops_the_others(torchrun):
     """The one with its own error, the other with one that names it; neither waits, and nothing is summarised."""
-    first, second = (said(torchrun / f"rank{rank}.json")["fails"] for rank in (0, 1))
+    first, second = (errors_of(torchrun / f"rank{rank}.json")["fails"] for rank in (0, 1))
     assert second == "RuntimeError: no photo 51"
     assert first == ("RankError: rank 1 of 2 failed, so that rank 0 stops as well; see the output of rank 1")
     assert not (torchrun / "fails_000000007.json").exists()
@@ -166,12 +166,12 @@ def test_a_rank_that_fails_stops_the_others(torchrun):
 @needs_ray
 @pytest.mark.usefixtures("on_ray")
 def test_ray_gives_the_same_though_it_was_killed(local, killed):
-    """The second job computes what the first had not written whole, with one model per actor, and no row is twice.
+    """The second job computes the unfinished parts, with one model per actor, and no row is duplicated.
 
-    What else was asked of the cluster is judged here, too: starting one takes longer than all the rest.
+    All other cases of the cluster are here, because starting one takes longer than all the rest.
     """
     out, whole, before = killed
-    errors = said(out / "ray.json")
+    errors = errors_of(out / "ray.json")
     assert errors["parts"] is None
     assert same(summary(out, "parts"), summary(local, "local"), 100)
     assert rows(out, "parts") == COUNT
@@ -184,7 +184,7 @@ def test_ray_gives_the_same_though_it_was_killed(local, killed):
     # A finished job computes nothing: its model, which would fail at once, is not even made.
     assert errors["finished"] is None
 
-    # A ray.data.Dataset is streamed and, after a failure, started again: what was written is left out by its ids.
+    # A ray.data.Dataset is streamed and, after a failure, started again: written rows are left out by their ids.
     assert "RuntimeError: no photo 70\n" in errors["stream fails"]
     assert "lossreg: compute_fn failed in batch 17, counted from 0" in errors["stream fails"]
     assert errors["stream"] is None
@@ -205,7 +205,7 @@ def test_ray_gives_the_same_though_it_was_killed(local, killed):
 @needs_ray
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of Ray's own settings, as it is imported
 def test_data_that_ray_cannot_take(tmp_path):
-    """Said before a cluster is started."""
+    """The error comes before a cluster is started."""
     with pytest.raises(InputError, match=r"takes a ray.data.Dataset, a dataset or sequence .*, got <generator"):
         run_dataset_evaluation(len, (x for x in "ab"), job_name="job", step=7, out_dir=tmp_path, executor="ray")
     left_behind(tmp_path, "job2")
@@ -247,6 +247,6 @@ def test_torchrun_without_torchrun(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("name", ["actors", "part_size", "batch_size", "cpus", "gpus"])
 def test_the_settings_of_ray_have_a_least_value(name):
-    """Below it, the error says which it is."""
+    """Below it, the error names it."""
     with pytest.raises(InputError, match=rf"RayExecutor: {name} must be >= \d, got -1"):
         RayExecutor(**{name: -1})

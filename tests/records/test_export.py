@@ -24,7 +24,7 @@ ROWS = [
 
 
 def strict(text):
-    """JSON without NaN and infinities, which are none of it."""
+    """JSON without NaN and infinities, which are not part of it."""
 
     def refuse(constant):
         raise ValueError(constant)
@@ -49,8 +49,8 @@ def test_csv_reads_back(tmp_path):
     assert [each.name for each in tmp_path.iterdir()] == ["it's.csv"]
 
 
-def test_json_has_the_aggregates_and_every_item(tmp_path):
-    """Strictly, one item per line, with the numbers of the ranking."""
+def test_json_has_the_aggregates_and_every_example(tmp_path):
+    """Strictly, one example per line, with the numbers of the ranking."""
     path = tmp_path / "x.json"
     export_json(ROWS, path, top_k=1)
     text = path.read_text(encoding="utf-8")
@@ -69,7 +69,7 @@ def test_json_has_the_aggregates_and_every_item(tmp_path):
 
 
 def test_nothing_to_export(tmp_path):
-    """A header; no items."""
+    """A header; no examples."""
     export_csv([], tmp_path / "x.csv")
     export_json([], tmp_path / "x.json")
     assert (tmp_path / "x.csv").read_text() == "path,dataset,caption,loss\n"
@@ -78,7 +78,7 @@ def test_nothing_to_export(tmp_path):
 
 @pytest.mark.parametrize("export", [export_csv, export_json])
 def test_a_file_that_cannot_be_written(export, tmp_path):
-    """It is named; what is there stays."""
+    """The error names it; an existing file stays."""
     with pytest.raises(LossregError, match=r"no/x: cannot be written: .*No such file or directory"):
         export(ROWS, tmp_path / "no" / "x")
     old = Path(tmp_path, "old")

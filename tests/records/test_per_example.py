@@ -1,4 +1,4 @@
-"""What each example loses: its mean is the training scalar, for every loss of our own that splits."""
+"""The loss of each example: its mean is the training scalar, for every loss of our own that splits."""
 
 import copy
 
@@ -83,7 +83,7 @@ def called(loss, inputs):
 
 
 def test_every_loss_of_our_own_is_here():
-    """Three providers, of which each has a loss with inputs."""
+    """Three providers, and each has a loss with inputs."""
     assert {entry.provider for entry in OWN} == set(OWNERS)
     assert len({parameter.values[0] for parameter in subjects()}) == len(OWN) > 30
 
@@ -102,7 +102,7 @@ def test_the_mean_is_the_training_scalar(name, params, inputs):
     assert values.requires_grad == scalar.requires_grad
 
 
-def test_what_does_not_split_is_what_the_contract_says():
+def test_losses_split_as_their_contract_declares():
     """The product is refused; a contrast gives each pair's part, which depends on the others, and the same mean."""
     assert {s.values[0] for s in SUBJECTS if not s.values[3]} == {"lossreg/product", *CONTRASTS}
 
@@ -149,7 +149,7 @@ def test_the_values_of_one_example_do_not_depend_on_the_others():
     assert values.tolist() == pytest.approx(alone)
 
 
-def test_examples_can_be_weighed_anew():
+def test_examples_can_be_weighted():
     """The gradient of an example of weight 0 is 0."""
     x, t = MaskCase("binary").inputs()
     values = compute_per_example_loss(lossreg.build("bce_dice_focal"), x, t)
@@ -158,7 +158,7 @@ def test_examples_can_be_weighed_anew():
 
 
 def test_batch_dice_is_refused():
-    """The message says why, and what to use."""
+    """The message has the reason and the remedy."""
     x, t = MaskCase("binary").inputs()
     with pytest.raises(InputError) as caught:
         compute_per_example_loss(build("dice", batch=True), x, t)
@@ -239,14 +239,14 @@ class Deaf(Plain):
     ],
 )
 def test_modules_whose_split_is_unknown(module, message):
-    """Never a made-up split; the message says what to use."""
+    """Never a made-up split; the message has a remedy."""
     with pytest.raises(InputError) as caught:
         compute_per_example_loss(module, *PAIR)
     assert str(caught.value).startswith(message)
     assert "use a loss that splits (see lossreg.losses.find), or reduce by hand" in str(caught.value)
 
 
-def test_what_is_not_finite_stays_so():
+def test_values_that_are_not_finite_stay_so():
     """NaN in one example is its own; the comparison with the scalar holds for NaN as well."""
     x, t = PAIR[0].clone(), PAIR[1]
     x[1, 0] = torch.nan

@@ -1,4 +1,4 @@
-"""Records as they are read: what is left out, and what cannot be read."""
+"""Reading records: duplicates, missing values and broken files."""
 
 import os
 from pathlib import Path
@@ -22,7 +22,7 @@ def write(folder, rows, name="x.parquet"):
 
 
 def read(records, columns="sample_id, loss"):
-    """Some columns of what is read, sorted."""
+    """Some columns of the records, sorted."""
     with connect(records) as connection:
         return sorted(connection.execute(f"SELECT {columns} FROM records").fetchall(), key=repr)
 
@@ -45,7 +45,7 @@ def test_padding_is_left_out_of_the_higher_rank(tmp_path):
 
 
 def test_padding_in_memory_and_in_files_of_other_names(tmp_path):
-    """There the ranks are looked for in the rows; without an epoch, a step is one."""
+    """Ranks are found in the rows; without an epoch, a step is one."""
     both = [*rows(1.0, rank=0, step=3), *rows(9.0, rank=1, step=3), *rows(5.0, rank=1, step=4)]
     write(tmp_path, both[:1], "one.parquet")
     write(tmp_path, both[1:], "two.parquet")
@@ -53,7 +53,7 @@ def test_padding_in_memory_and_in_files_of_other_names(tmp_path):
 
 
 def test_a_resumed_run_has_each_step_once(tmp_path):
-    """The latest session's; what only an earlier one has stays, and so do rows with neither step nor epoch."""
+    """That of the latest session. Steps of an earlier one alone stay, and so do rows with neither step nor epoch."""
     common = {"rank": 0, "run": "r"}
     early = [*rows(1.0, step=1, **common), *rows(2.0, step=2, epoch=0, **common), *rows(3.0, **common)]
     write(tmp_path, early, shard_name("r", 0, EARLY, 0))
@@ -62,7 +62,7 @@ def test_a_resumed_run_has_each_step_once(tmp_path):
 
 
 def test_a_resumed_epoch_has_each_sample_once(tmp_path):
-    """By its sample_id or, without one, its path. Nothing tells rows without both apart: they stay."""
+    """By its sample_id or, without one, its path. Rows with neither cannot be identified: they stay."""
     common = {"rank": 0, "run": "r", "epoch": 4}
     nameless = {"loss": 9.0, **common}
     write(tmp_path, [*rows(1.0, 2.0, **common), nameless, {"path": "p", **nameless}], shard_name("r", 0, EARLY, 0))
@@ -81,7 +81,7 @@ def test_shards_of_different_components(tmp_path):
 
 
 def test_a_directory_whose_name_is_a_pattern(tmp_path):
-    """Quotes and what DuckDB would expand; a folder that the pattern fits is not read."""
+    """Quotes and wildcards of DuckDB; a folder that matches the pattern is not read."""
     folder, other = tmp_path / "it's [ab]*", tmp_path / "it's a"
     for place, loss in ((folder, 1.0), (other, 2.0)):
         place.mkdir()
@@ -90,7 +90,7 @@ def test_a_directory_whose_name_is_a_pattern(tmp_path):
 
 
 def test_leftovers_and_folders_are_ignored(tmp_path):
-    """What a killed writer leaves is hidden; what lies in a folder is another's."""
+    """Temporary files of killed writers, and files in folders."""
     write(tmp_path, [{"loss": 1.0}])
     (tmp_path / ".x.parquet").write_text("half")
     (tmp_path / ".y.parquet.part").write_text("half")
@@ -107,8 +107,8 @@ def test_missing_values():
     assert read([]) == []
 
 
-def test_a_connection_is_given_again():
-    """So that rows of a generator are read once for several questions."""
+def test_a_connection_is_yielded_again():
+    """So that rows of a generator are read once for several queries."""
     with connect(iter([{"loss": 1.0}])) as first, connect(first) as second:
         assert second is first
 
@@ -137,17 +137,17 @@ def message(records, **options):
 
 
 def test_directories_that_cannot_be_read(tmp_path):
-    """Each says what to do."""
+    """Each error has a remedy."""
     assert message(tmp_path / "no") == f"{tmp_path}/no: the directory of records does not exist; check the path"
     assert message(tmp_path) == f"{tmp_path}: contains no *.parquet; shards are written by lossreg.records.RecordWriter"
     file = write(tmp_path, [{"loss": 1.0}])
     assert message(file) == f"{file}: the directory of records is a file; give its directory"
     lost = message([], temp_directory=tmp_path / "no")
-    assert lost == f"no temporary folder can be made in {tmp_path}/no: No such file or directory"
+    assert lost == f"no temporary folder can be created in {tmp_path}/no: No such file or directory"
 
 
 def test_files_that_are_no_shards(tmp_path):
-    """The file is named, and what it lacks."""
+    """The error names the file and the missing part."""
     write(tmp_path, [{"loss": 1.0}], "good.parquet")
     bad = Path(tmp_path, "z.parquet")
     bad.write_text("this is no Parquet file")

@@ -1,4 +1,4 @@
-"""The report of records: what its charts count, which pictures it has, and that a page stands alone."""
+"""The report of records: the counts of its charts, its pictures, and a page that needs no other file."""
 
 import io
 import math
@@ -15,13 +15,16 @@ np = pytest.importorskip("numpy", reason="numpy is not installed, so there are n
 Image = pytest.importorskip("PIL.Image", reason="pillow is not installed, so there are no pictures")
 
 from lossreg import InputError, LossregError  # noqa: E402
-from lossreg.records import write_report  # noqa: E402
+from lossreg.records import aggregate_by_dataset, flag_bad_captions, write_report  # noqa: E402
+from lossreg.records.export import export_csv, export_json  # noqa: E402
 from lossreg.records.reader import connect  # noqa: E402
 from lossreg.records.report.axes import MISSING, Axis, axis, decimals_for, loss_text, tick_labels  # noqa: E402
 from lossreg.records.report.charts import histogram, loss_chart, part_charts, scale  # noqa: E402
 from lossreg.records.report.page import MOST_CHARACTERS, shown  # noqa: E402
 from lossreg.records.report.series import bins, steps  # noqa: E402
 from lossreg.records.report.thumbnails import Thumbnail, thumbnail  # noqa: E402
+from lossreg.records.row_validation import columns  # noqa: E402
+from lossreg.records.shards import write_shard  # noqa: E402
 
 
 def labels(ticks):
@@ -78,7 +81,7 @@ def test_numbers_of_an_axis_are_written_alike():
 
 
 def test_losses_have_four_digits_and_equally_many_decimals():
-    """By the median. What these cannot tell is written in powers of ten."""
+    """By the median. Other numbers are written in powers of ten."""
     assert [decimals_for(typical) for typical in (0.3, 4.2, 42.0, 4200.0, 0.0003, None, 0.0)] == [4, 3, 2, 0, 4, 4, 4]
     assert [loss_text(value, 4) for value in (0.25, 1234.5, 0.0, -0.5)] == ["0.2500", "1,234.5000", "0.0000", "-0.5000"]
     assert [loss_text(value, 4) for value in (0.00001, 1e30, None)] == ["1.00e-05", "1.00e+30", MISSING]
@@ -146,7 +149,7 @@ def test_losses_of_many_sizes_have_bins_of_powers_of_ten():
 
 @pytest.mark.parametrize("losses", [[], [math.nan], [0.5], [2.0, 2.0, math.inf]])
 def test_there_are_no_bins_without_different_losses(losses):
-    """Nothing can be told apart."""
+    """There is no range."""
     with connect(rows_of(losses) if losses else {"loss": []}) as connection:
         assert bins(connection) is None
 
@@ -156,7 +159,7 @@ def test_there_are_no_bins_without_different_losses(losses):
     [[-1.7e308, 1.7e308], [0.0, 5e-324], [1e-310, 3e-310], [1e300, 1.0, 2.0], [1e-310, 1.0, 1.7e308, 2.0]],
 )
 def test_extreme_losses_have_bins(losses):
-    """Every row is counted once, whatever its size."""
+    """Every row is counted once, for any size of loss."""
     with connect(rows_of(losses)) as connection:
         found = bins(connection)
     if found:
@@ -180,7 +183,7 @@ def test_bars_are_as_high_as_their_share():
 
 
 def test_lines_are_weighted_means_of_each_step_and_split():
-    """With smallest and largest loss; what is not finite is counted apart, and so is it of components."""
+    """With smallest and largest loss; values that are not finite are counted apart, in components as well."""
     records = [
         {"step": 1, "split": "train", "loss": 1.0, "weight": 3.0, "loss_dice": 4.0},
         {"step": 1, "split": "train", "loss": 5.0, "weight": 1.0, "loss_dice": math.nan},
@@ -215,7 +218,7 @@ def test_many_steps_are_at_most_200_points():
     assert (line.points[-1].minimum, line.points[-1].maximum) == (9950, 9999)
 
 
-def test_runs_are_told_apart_where_they_are_few():
+def test_few_runs_have_lines_of_their_own():
     """Two runs of two splits are four lines; ten runs are not ten lines, but their splits."""
 
     def lines(runs):
@@ -315,13 +318,13 @@ def png_header(width, height):
         ("page.eps", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n", "not an image"),
     ],
 )
-def test_what_does_not_show_has_a_reason(tmp_path, name, content, reason):
+def test_a_broken_image_has_a_reason(tmp_path, name, content, reason):
     """Broken, enormous and foreign files; EPS would start another program."""
     (tmp_path / name).write_bytes(content)
     assert thumbnail(tmp_path / name) == Thumbnail(reason=reason)
 
 
-def test_what_is_no_file_has_a_reason(tmp_path):
+def test_a_path_without_a_file_has_a_reason(tmp_path):
     """A folder, a missing file, a name that no file can have, a pipe that would never end, a photo cut short."""
     assert thumbnail(tmp_path).reason == "no file"
     assert thumbnail(tmp_path / "missing.png").reason == "no file"
@@ -340,7 +343,7 @@ def test_what_is_no_file_has_a_reason(tmp_path):
 
 
 def test_characters_that_cannot_be_seen_are_shown():
-    """Controls by their pictures, what turns the writing round by its code; words of all scripts as they are."""
+    """Controls by their pictures, marks of direction by their code; words of all scripts unchanged."""
     assert shown("a\nb\tc\x00\x1b\x7f") == "a␊b␉c␀␛␡"
     assert shown("safe\u202egpj.exe") == "safe⟨U+202E⟩gpj.exe"
     assert shown("zero\u200bwidth\ufeff") == "zero⟨U+200B⟩width⟨U+FEFF⟩"
@@ -426,8 +429,8 @@ def test_examples_that_are_not_finite_are_named(tmp_path):
         ([{"loss": 1e308, "step": 1}, {"loss": 1.7e308, "step": 1}, {"loss": -1e308, "step": 2}], ["Loss over steps"]),
     ],
 )
-def test_a_part_without_data_says_why(tmp_path, records, sentences):
-    """In one sentence; and the page is whole, whatever the losses are."""
+def test_a_part_without_data_has_a_reason(tmp_path, records, sentences):
+    """In one sentence; and the page is complete for any losses."""
     text = written(records, tmp_path)
     for sentence in sentences:
         assert sentence in text
@@ -443,6 +446,39 @@ def test_rows_may_come_once(tmp_path):
     assert "<dd>10</dd>" in text
 
 
+class Folder:
+    """A path that is neither text nor a pathlib.Path."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __fspath__(self):
+        return str(self.path)
+
+
+FUNCTIONS = {
+    "aggregate": lambda records, folder: aggregate_by_dataset(records)["overall"]["count"],
+    "flag": lambda records, folder: flag_bad_captions(records)["checked"],
+    "csv": lambda records, folder: export_csv(records, Folder(folder / "a.csv")),
+    "json": lambda records, folder: export_json(records, Folder(folder / "a.json")),
+    "report": lambda records, folder: write_report(records, Folder(folder / "a.html"), images=Folder(folder)).name,
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_records_are_of_one_type(tmp_path, name):
+    """Text, any path, mappings, columns and an open connection: every function takes each of them."""
+    wanted = {"aggregate": 2, "flag": 2, "report": "a.html"}.get(name)
+    shards = tmp_path / "shards"
+    shards.mkdir()
+    rows = {"loss": [1.0, 2.0], "caption": ["a red tree", "a blue tree"]}
+    write_shard(shards, "a.parquet", columns(rows))
+    for records in (str(shards), shards, Folder(shards), rows, [{"loss": 1.0, "caption": "a"}] * 2):
+        assert FUNCTIONS[name](records, tmp_path) == wanted
+    with connect(shards) as connection:
+        assert FUNCTIONS[name](connection, tmp_path) == wanted
+
+
 def test_relative_paths_are_read_from_a_folder_of_images(tmp_path, monkeypatch):
     """The current one by default."""
     (tmp_path / "images").mkdir()
@@ -455,7 +491,7 @@ def test_relative_paths_are_read_from_a_folder_of_images(tmp_path, monkeypatch):
 
 
 def test_the_file_stays_small(tmp_path):
-    """500 datasets, 10,000 items, captions of 10,000 characters: under a megabyte, and it says what it leaves out."""
+    """500 datasets, 10,000 examples, captions of 10,000 characters: under a megabyte, with counts of the rest."""
     size = 10_000
     records = {
         "loss": np.random.default_rng(0).random(size),
@@ -471,7 +507,7 @@ def test_the_file_stays_small(tmp_path):
 
 @pytest.mark.parametrize("top_k", [0, -1, 1001, 2.0, True, "5"])
 def test_a_number_of_examples_that_cannot_be(tmp_path, top_k):
-    """The range is said."""
+    """The error has the range."""
     with pytest.raises(InputError, match=r"^top_k must be an integer from 1 to 1000, got "):
         write_report([{"loss": 1.0}], tmp_path / "report.html", top_k=top_k)
     assert os.listdir(tmp_path) == []
@@ -486,7 +522,7 @@ def test_a_place_that_cannot_be_written(tmp_path):
 
 
 def test_a_full_disk_leaves_the_former_report(tmp_path, monkeypatch):
-    """It is written aside; what is left of that is removed."""
+    """The temporary file is removed."""
     path = write_report([{"loss": 1.0}], tmp_path / "report.html", title="former")
 
     replace = os.replace

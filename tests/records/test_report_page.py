@@ -1,4 +1,4 @@
-"""The report of records in a browser: it asks for nothing, runs nothing from data, sorts, filters, is light or dark."""
+"""The report of records in a browser: it requests nothing, runs nothing from data, sorts, filters, is light or dark."""
 
 import json
 import os
@@ -88,7 +88,7 @@ def report(tmp_path_factory):
 
 
 def show(browser, path, *, script=True, width=1200, scheme="light", media=""):
-    """Open a file as people would, and forget what the browser noted before."""
+    """Open a file, and clear the browser's log."""
     browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": not script})
     browser.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride", {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
@@ -101,7 +101,7 @@ def show(browser, path, *, script=True, width=1200, scheme="light", media=""):
 
 
 def requests(browser):
-    """Every address that the page asked for, but pictures that it holds itself."""
+    """Every address that the page requested, but pictures that it contains."""
     events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
     asked = [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
     return [url for url in asked if not url.startswith("data:")]
@@ -127,7 +127,7 @@ def column(browser, section, number):
 
 
 def test_the_harness_sees_what_a_page_does(browser, tmp_path):
-    """A page that runs what is in data, and asks for something: all of it is noticed."""
+    """A page that runs data and requests addresses: all of it is noticed."""
     page = tmp_path / "page.html"
     page.write_text("<title>a</title><img src=x onerror=window.hacked=1><script>null.x</script>", encoding="utf-8")
     show(browser, page)
@@ -136,7 +136,7 @@ def test_the_harness_sees_what_a_page_does(browser, tmp_path):
     assert browser.get_log("browser")
 
 
-def test_it_asks_for_nothing_and_complains_of_nothing(browser, report):
+def test_it_requests_nothing_and_has_no_errors(browser, report):
     """The one request is the file; no error, no breach of its own policy, nothing from data is run."""
     show(browser, report)
     assert requests(browser) == [report.as_uri()]
@@ -151,7 +151,7 @@ def test_pictures_are_there(browser, report):
 
 
 def test_numbers_sort_as_numbers(browser, report):
-    """Means 9, 10 and 100 as text would be 10, 100, 9. The second click turns them round; the heading says how."""
+    """Means 9, 10 and 100 as text would be 10, 100, 9. The second click reverses them; the heading shows the order."""
     show(browser, report)
     largest_first = ["61.111", "6.111", "5.500", "4.278", "3.667"]
     assert column(browser, "worst", 3) == largest_first
@@ -184,7 +184,7 @@ def test_the_keyboard_sorts(browser, report):
     assert sorted_by == "Dataset"
 
 
-def test_what_is_missing_sorts_last(browser, tmp_path):
+def test_missing_values_sort_last(browser, tmp_path):
     """Either way: a dataset without a finite loss has no mean."""
     rows = [{"dataset": "a", "loss": 1.0}, {"dataset": "b", "loss": float("nan")}, {"dataset": "c", "loss": 2.0}]
     show(browser, write_report(rows, tmp_path / "report.html"))
@@ -194,7 +194,7 @@ def test_what_is_missing_sorts_last(browser, tmp_path):
 
 
 def test_the_filter_keeps_rows_with_every_word(browser, report):
-    """In any order and case, in all lists of examples; what is folded away opens where it has some."""
+    """In any order and case, in all lists of examples; folded lists with matches open."""
     show(browser, report)
     field = one(browser, "#filter")
     field.send_keys("ANIMAL s11 cats")
@@ -218,7 +218,7 @@ def brightness(browser):
     return [sum(map(int, re.findall(r"\d+", colour)[:3])) / 3 for colour in browser.execute_script(script)]
 
 
-def test_it_is_light_or_dark_as_the_system_and_as_the_button_says(browser, report):
+def test_it_is_light_or_dark_by_the_system_or_the_button(browser, report):
     """The button turns either into the other."""
     for scheme in ("light", "dark"):
         show(browser, report, scheme=scheme)

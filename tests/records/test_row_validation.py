@@ -1,4 +1,4 @@
-"""Rows as users give them: whatever form they have, the same columns; and what is wrong is named."""
+"""Rows from users: the same columns from every form, and errors that name row and column."""
 
 import math
 from pathlib import Path
@@ -19,7 +19,7 @@ NAN = math.nan
 
 
 def written(rows, folder, size=2):
-    """What a reader sees of the rows, once they are written; NaN as text."""
+    """The rows, written and read; NaN as text."""
     for number, chunk in enumerate(chunks(rows, size=size)):
         write_shard(folder, f"{number}.parquet", chunk)
     found = duckdb.connect().sql(f"SELECT * FROM read_parquet('{folder}/*.parquet', union_by_name=true, filename=true)")
@@ -76,7 +76,7 @@ def test_all_forms_are_one(rows, tmp_path):
     assert written(rows, tmp_path) == EXPECTED
 
 
-def test_what_is_not_said_is_missing(tmp_path):
+def test_missing_columns(tmp_path):
     """A row is its loss; the weight is 1. Every file has every column, with its type."""
     (row,) = written([{"loss": 1}], tmp_path)
     assert row == dict.fromkeys(COLUMNS) | {"loss": 1.0, "weight": 1.0}
@@ -155,8 +155,8 @@ def test_numbers_that_look_like_text_stay_text(tmp_path):
         ({"loss": [1.0], "dataset": "a"}, "column 'dataset' is 'a' (str); expected a list, an array or a tensor"),
     ],
 )
-def test_what_is_wrong_is_named(rows, message):
-    """The row, the column, what was given, and what is allowed. Rows count from the first of all."""
+def test_wrong_values_have_their_row_and_column(rows, message):
+    """The error has row, column, value and allowed values. Rows count from the first of all."""
     with pytest.raises(InputError) as caught:
         list(chunks(rows, size=2))
     assert str(caught.value).startswith(message)
@@ -178,7 +178,7 @@ def test_sizes_that_do_not_fit(rows, message):
 
 
 def test_a_shard_that_cannot_be_written_leaves_nothing(tmp_path):
-    """Not even what was written aside."""
+    """Not even a temporary file."""
     (chunk,) = chunks([{"loss": 1.0}])
     (tmp_path / "taken").mkdir()
     with pytest.raises(RecordsError, match="records cannot be written: Is a directory"):

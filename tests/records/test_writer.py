@@ -1,4 +1,4 @@
-"""The writer of records: what is added is what is read, and nothing waits for the device before it is written."""
+"""The writer of records: added rows are read unchanged, and nothing waits for the device before a shard is written."""
 
 import copy
 import gc
@@ -47,7 +47,7 @@ class Fixed(Loss):
         }
 
 
-def test_what_is_added_is_what_is_read(tmp_path):
+def test_rows_are_read_as_added(tmp_path):
     """Every column, with its type, of a loss with two components."""
     with RecordWriter(tmp_path / "deep" / "er", run="night 7", rank=2) as writer:
         writer.add(
@@ -93,7 +93,7 @@ def test_what_is_added_is_what_is_read(tmp_path):
     ids=str,
 )
 def test_losses_of_any_kind(tmp_path, losses):
-    """NaN and infinities stay what they are: neither is NULL."""
+    """NaN and infinities are kept: neither is NULL."""
     with RecordWriter(tmp_path) as writer:
         writer.add(losses)
     found = read(tmp_path, "loss, loss IS NULL, weight, run, rank, step, dataset", "loss")
@@ -137,7 +137,7 @@ def test_a_copy_is_kept(tmp_path):
 
 
 def test_a_loss_of_the_whole_batch_is_refused(tmp_path):
-    """The message says why, and what to use."""
+    """The message has the reason and the remedy."""
     x = torch.randn(2, 1, 4, 4)
     output = lossreg.build({"name": "dice", "params": {"batch": True}}).evaluate(x, (x > 0).float())
     writer = RecordWriter(tmp_path)
@@ -155,7 +155,11 @@ LOSSES = torch.tensor([1.0, 2.0])
 @pytest.mark.parametrize(
     "losses, options, message",
     [
-        (torch.tensor(1.0), {}, "losses have shape (), expected one per example, (B,); give the result of lossreg.evaluate"),
+        (
+            torch.tensor(1.0),
+            {},
+            "losses have shape (), expected one per example, (B,); give the result of lossreg.evaluate",
+        ),
         (torch.ones(2, 3), {}, "losses have shape (2, 3), expected one per example"),
         (np.ones((2, 3)), {}, "column 'loss' has shape (2, 3), expected one value per row: (n,)"),
         (torch.tensor([True]), {}, "losses must be real numbers, got torch.bool"),
@@ -187,8 +191,8 @@ LOSSES = torch.tensor([1.0, 2.0])
         ),
     ],
 )
-def test_what_add_refuses(tmp_path, losses, options, message):
-    """What was given and what is allowed; nothing of the batch is taken, and nothing that waits is lost."""
+def test_batches_that_are_refused(tmp_path, losses, options, message):
+    """The message has the value and the allowed ones; the buffer stays the same."""
     with RecordWriter(tmp_path) as writer:
         writer.add([0.25])
         with pytest.raises(InputError) as caught:
@@ -240,7 +244,7 @@ def test_every_nth_step(tmp_path):
 
 
 def test_a_share_of_the_samples(tmp_path):
-    """The same in every epoch and process; a batch of which none is followed leaves nothing."""
+    """The same in every epoch and process; a batch without a chosen sample leaves nothing."""
     config = RecordConfig(fraction=0.5)
     for rank, epoch in ((0, 0), (1, 1)):
         with RecordWriter(tmp_path, rank=rank, config=config) as writer:
@@ -255,7 +259,7 @@ def test_a_share_of_the_samples(tmp_path):
 
 
 def test_a_share_needs_names(tmp_path):
-    """The message names the example, and what to give."""
+    """The message names the example, and the arguments to give."""
     writer = RecordWriter(tmp_path, config=RecordConfig(fraction=0.5))
     with pytest.raises(InputError) as caught:
         writer.add([1.0, 2.0], sample_ids=["a", None])
@@ -276,7 +280,7 @@ def test_a_shard_is_written_once_enough_rows_wait(tmp_path):
 
 
 def test_a_shard_is_written_after_some_seconds(tmp_path, monkeypatch):
-    """Of the oldest row, looked at when rows are added."""
+    """Of the oldest row, checked when rows are added."""
     now = [100.0]
     monkeypatch.setattr("lossreg.records.writer.time.monotonic", lambda: now[0])
     with RecordWriter(tmp_path, config=RecordConfig(flush_seconds=30)) as writer:
@@ -310,7 +314,7 @@ def test_a_later_session_sorts_later(tmp_path):
 
 
 def test_odd_names_and_texts(tmp_path):
-    """Quotes, slashes, zero bytes, and what UTF-8 cannot hold, which is written as an escape."""
+    """Quotes, slashes, zero bytes, and characters that UTF-8 cannot hold, which are escaped."""
     directory = tmp_path / 'it\'s a "place" *?[x]'
     odd = ["quote ' \" --", "zero \0 byte", "tab\tnew\nline", "half \ud800", "日本語 🎈"]
     with RecordWriter(directory, run="../a/b.c*'ü") as writer:
@@ -345,7 +349,7 @@ def test_a_lost_directory_is_named_and_the_rows_are_kept(tmp_path):
 
 
 def test_a_directory_that_cannot_be_made(tmp_path):
-    """Said when the writer is made, not when training has begun."""
+    """The error comes when the writer is created, not during training."""
     (tmp_path / "file").write_text("")
     with pytest.raises(RecordsError) as caught:
         RecordWriter(tmp_path / "file" / "records")
@@ -424,7 +428,7 @@ def test_written_rows_are_forgotten(tmp_path):
 
 
 class Traffic(TorchDispatchMode):
-    """Counts what would wait for a device: copies to the host, values read, shapes that depend on values."""
+    """A count of operations that wait for a device: copies to the host, values read, shapes that depend on values."""
 
     WAITS = ("_local_scalar_dense", "nonzero", "masked_select", "unique", "item", "equal", "is_nonzero")
 
@@ -486,8 +490,8 @@ def test_one_copy_for_each_shard(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["sample_ids", "weight", "step"])
-def test_what_lies_on_a_device_is_refused(tmp_path, name):
-    """To read it would wait; losses alone may lie there."""
+def test_metadata_on_a_device_are_refused(tmp_path, name):
+    """Reading them would wait; losses alone may be there."""
     value = torch.ones(() if name == "step" else 2, device="meta", dtype=torch.int64)
     with pytest.raises(InputError, match="is on meta, and reading it would wait for the device; give it as the loader"):
         RecordWriter(tmp_path).add(LOSSES, **{name: value})
@@ -507,7 +511,7 @@ def test_names_may_be_tensors_of_the_loader(tmp_path):
 
 
 def test_a_copy_is_a_writer_of_its_own(tmp_path):
-    """As in workers that are started: nothing waits in it, and its shards are its own."""
+    """As in worker processes: its buffer is empty, and its shards are its own."""
     writer = RecordWriter(tmp_path, run="r", rank=1, config=RecordConfig(flush_rows=7))
     writer.add([1.0])
     for other in (copy.deepcopy(writer), pickle.loads(pickle.dumps(writer))):
@@ -524,7 +528,7 @@ def test_a_copy_is_a_writer_of_its_own(tmp_path):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_after_a_fork_no_row_is_written_twice(tmp_path):
-    """What waits belongs to the parent; the child begins with nothing."""
+    """Buffered rows belong to the parent; the child begins with an empty buffer."""
     writer = RecordWriter(tmp_path)
     writer.add([1.0])
     child = os.fork()
@@ -544,8 +548,8 @@ def test_after_a_fork_no_row_is_written_twice(tmp_path):
 
 
 @pytest.mark.tools
-def test_what_was_never_closed_is_written_at_the_end(tmp_path):
-    """Where a script ends, and where the last name of a writer goes, which is warned of."""
+def test_open_writers_are_written_at_the_end(tmp_path):
+    """At the end of a script, and when a writer is deleted, with a warning."""
     code = f"from lossreg.records import RecordWriter; w = RecordWriter({str(tmp_path)!r}); w.add([1.0])"
     subprocess.run([sys.executable, "-c", code], check=True)
     assert read(tmp_path, "loss", "loss") == [(1.0,)]
@@ -558,7 +562,7 @@ def test_what_was_never_closed_is_written_at_the_end(tmp_path):
 
 @pytest.mark.tools
 def test_rows_that_cannot_be_written_at_the_end_are_reported(tmp_path):
-    """How many rows are lost, and why; other writers are closed all the same."""
+    """With the number of lost rows and the reason; other writers are closed."""
     lost, other = tmp_path / "lost", tmp_path / "other"
     code = (
         "from lossreg.records import RecordWriter\n"

@@ -49,29 +49,30 @@ class UpdateStatistics:
     every: int = 1
     sample_ids: Sequence[str] = ()
 
-    def update(self, values: Tensor) -> Update:
-        """Return the update as numbers, from `values` on the host."""
+    def update(self, numbers: list[float]) -> Update:
+        """Return the update. numbers: those of `values`, on the host."""
         if self.values is None:
             return Update(self.step, None)
-        parts = self._parts(values)
+        parts = self._parts(numbers)
         none = [None] * self.batch
         empty = map(_is_empty, parts.get("presence", none))
         columns = zip(parts.get("losses", none), empty, self._masks(parts), self.sample_ids or none, strict=True)
         components = dict(zip(self.components, parts["components"], strict=True))
         return Update(self.step, parts["total"], components, tuple(starmap(Example, columns)))
 
-    def gradients(self, values: Tensor) -> tuple[Mapping[str, float], Mapping[str, float]]:
-        """Return weights and norms of gradients by component, from `values` on the host."""
-        weights, norms = self._parts(values)["gradients"]
+    def gradients(self, numbers: list[float]) -> tuple[Mapping[str, float], Mapping[str, float]]:
+        """Return weights and norms of gradients by component. numbers: those of `values`, on the host."""
+        weights, norms = self._parts(numbers)["gradients"]
         names = self.differentiated
         return dict(zip(names, weights, strict=True)), dict(zip(names, norms, strict=True))
 
-    def _parts(self, values: Tensor) -> dict[str, Any]:
+    def _parts(self, numbers: list[float]) -> dict[str, Any]:
         """Return each part as a number or as nested lists."""
-        parts = values.split([math.prod(shape) for shape in self.shapes.values()])
-        return {
-            name: part.reshape(shape).tolist() for (name, shape), part in zip(self.shapes.items(), parts, strict=True)
-        }
+        parts, start = {}, 0
+        for name, shape in self.shapes.items():
+            end = start + math.prod(shape)
+            parts[name], start = _nested(numbers[start:end], shape), end
+        return parts
 
     def _masks(self, parts: Mapping[str, Any]) -> list[tuple[Mask, ...]]:
         """Return the masks of each example; none for an example without statistics."""
@@ -91,12 +92,13 @@ def to_window(pending: Sequence[UpdateStatistics], history: Sequence[float]) -> 
     values = [statistics.values for statistics in pending if statistics.values is not None]
     if not values:
         return None
-    numbers = torch.cat(values).cpu()  # the only copy, and the only call that blocks
-    sizes = [0 if statistics.values is None else len(statistics.values) for statistics in pending]
-    updates = []
+    numbers = torch.cat(values).cpu().tolist()  # the only copy, and the only call that blocks
+    updates, start = [], 0
     weights: Mapping[str, float] = {}
     gradients: Mapping[str, float] = {}
-    for statistics, own in zip(pending, numbers.split(sizes), strict=True):
+    for statistics in pending:
+        end = start + (0 if statistics.values is None else len(statistics.values))
+        own, start = numbers[start:end], end
         updates.append(statistics.update(own))
         if statistics.differentiated:
             weights, gradients = statistics.gradients(own)
@@ -207,3 +209,12 @@ class Reader:
 def _is_empty(presence: Sequence[float] | None) -> bool | None:
     """Return True for a target without foreground; None if there is no target, or all of it is ignored."""
     return None if presence is None or presence[0] < 0 else presence[0] == 0
+
+
+def _nested(numbers: list[Any], shape: Sequence[int]) -> Any:
+    """Return numbers as nested lists of a shape; of the shape () as one number."""
+    if not shape:
+        return numbers[0]
+    for size in reversed(shape[1:]):
+        numbers = [numbers[start : start + size] for start in range(0, len(numbers), size)]
+    return numbers

@@ -37,14 +37,14 @@ NAN = torch.tensor(torch.nan)
 
 
 def collapsed(channels=1):
-    """A prediction of nothing, and targets of a quarter foreground."""
+    """Make a prediction of nothing, and targets of a quarter foreground."""
     target = torch.zeros(4, channels, 8, 8)
     target[..., :4, :4] = 1
     return torch.full((4, channels, 8, 8), -9.0) + torch.randn(4, channels, 8, 8), target
 
 
 def quiet(**options):
-    """A monitor whose events go nowhere but to the caller."""
+    """Make a monitor that gives its events to the caller alone."""
     return LossMonitor(**{"sinks": [], "action": lambda event: None, **options})
 
 
@@ -618,7 +618,7 @@ def test_logits_of_a_new_network_may_lie_between_0_and_1():
 
 
 def test_many_classes_take_no_time_and_no_memory():
-    """64 examples of 1000 classes, windows of 50 updates: a part of the examples is read, and a zero loss is reported."""
+    """64 examples of 1000 classes, windows of 50: a part of the examples is read, and a zero loss is reported."""
     monitor = quiet(every=50)
     logits, target = torch.randn(64, 1000), torch.randint(1, 1000, (64,))
     start = time.process_time()

@@ -15,7 +15,7 @@ JOB = Path(__file__).parent / "health_job.py"
 
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory):
-    """The results of every plan of the job, for each of two ranks."""
+    """Run the job, and return the results of every plan for each of two ranks."""
     folder = tmp_path_factory.mktemp("ranks")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", JOB, folder]
     run = subprocess.run(
@@ -26,7 +26,7 @@ def ranks(tmp_path_factory):
 
 
 def counted(ranks, plan):
-    """The results of a plan without the log."""
+    """Return the results of a plan without the log."""
     return [{name: value for name, value in rank[plan].items() if name != "log"} for rank in ranks]
 
 

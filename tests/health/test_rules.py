@@ -44,7 +44,7 @@ def course(losses, history=()):
 
 
 def found(rule, given):
-    """The findings of a rule."""
+    """Return the findings of a rule."""
     return [finding for finding in rule.check(given).values() if finding is not None]
 
 
@@ -421,7 +421,7 @@ def test_a_fall_is_no_plateau():
 
 
 def parts(count, **components):
-    """Updates whose components are given by functions of the update's number."""
+    """Make updates with components that are functions of the update's number."""
     rows = [{name: value(number) for name, value in components.items()} for number in range(count)]
     return [Update(number, sum(row.values()), row, (example(mask()),)) for number, row in enumerate(rows)]
 

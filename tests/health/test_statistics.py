@@ -14,10 +14,10 @@ GENERATOR = torch.Generator().manual_seed(0)
 
 
 def read(output, prediction=None, target=None, sample_ids=None, *, activation="auto", ignore_index=None):
-    """One update, as the rules see it."""
+    """Return one update as numbers."""
     reader = Reader(activation, ignore_index, None)
     found = reader.read(output, prediction, target, 5, sample_ids, with_gradients=False)
-    return found.update(torch.empty(0) if found.values is None else found.values)
+    return found.update([] if found.values is None else found.values.tolist())
 
 
 def sigmoid(logit):
@@ -25,7 +25,7 @@ def sigmoid(logit):
 
 
 def plain(probabilities, targets):
-    """The statistics of one mask by hand, from lists over its valid pixels."""
+    """Compute the statistics of one mask by hand, from lists over its valid pixels."""
     count = len(probabilities)
     mean = math.fsum(probabilities) / count
     off = [abs(p - t) for p, t in zip(probabilities, targets, strict=True)]
@@ -271,7 +271,7 @@ def test_no_graph_is_kept():
 def weights_and_gradients(loss, logits, target):
     found = Reader("auto", None, loss).read(LOSS, logits, target, 9, None, with_gradients=True)
     assert found.values is not None
-    return found.gradients(found.values)
+    return found.gradients(found.values.tolist())
 
 
 def test_each_component_is_differentiated():

@@ -18,7 +18,7 @@ Image = pytest.importorskip("PIL.Image", reason="Pillow is not installed, so no 
 
 
 def disc(*, ones, side=10, value=1, dtype=np.uint8):
-    """A mask with so many pixels of a value, of side * side."""
+    """Make a mask of side * side pixels, the first `ones` of them with a value."""
     mask = np.zeros(side * side, dtype)
     mask[:ones] = value
     return mask.reshape(side, side)
@@ -38,7 +38,7 @@ def read(where, **options):
 
 
 def shares(targets):
-    """The number of pixels above 0 of each mask; other targets unchanged."""
+    """Return the number of pixels above 0 of each mask, and other targets unchanged."""
     return [int((np.asarray(each.values) > 0).sum()) if isinstance(each, Mask) else each for each in targets]
 
 
@@ -246,7 +246,8 @@ def test_all_ignored_is_an_error():
         (
             2,
             np.int64,
-            "the foreground is 2, but losses of masks need 1: divide by 2; if 2 is a class index, this is the only class",
+            "the foreground is 2, but losses of masks need 1: divide by 2; if 2 is a class index, this is the only"
+            " class",
         ),
     ],
 )
@@ -481,7 +482,7 @@ def test_a_missing_extra_is_named(tmp_path, monkeypatch, package):
 
 @pytest.fixture
 def table(tmp_path):
-    """A function that writes the rows of a query as tmp_path/name.parquet."""
+    """Return a function that writes the rows of a query as tmp_path/name.parquet."""
     duckdb = pytest.importorskip("duckdb", reason="DuckDB is not installed, so no Parquet file can be read")
 
     def write(query, name="t", parameters=()):
@@ -621,7 +622,7 @@ class Stream(IterableDataset):
 
 @pytest.fixture
 def loader(monkeypatch, tmp_path):
-    """A function that reads an object of the user's own module."""
+    """Return a function that reads an object of the user's own module."""
     module = type(sys)("acme_targets")
     monkeypatch.setitem(sys.modules, "acme_targets", module)
     monkeypatch.setattr(sys, "path", [*sys.path])

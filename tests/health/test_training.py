@@ -13,7 +13,7 @@ EPOCH = 40  # updates
 
 
 def blobs(generator, share, radius=(4, 8)):
-    """A batch of noisy images with one bright disc each, and their masks; all but a share of them empty."""
+    """Make a batch of noisy images with one bright disc each, and masks, all but a share of them empty."""
     axis = torch.arange(SIZE).float()
     images, masks = [], []
     for _ in range(BATCH):
@@ -33,7 +33,7 @@ def network(bias=0.0):
 
 
 def train(loss, *, share=1.0, rate=1e-2, bias=0.0, updates=4 * EPOCH, warm_up=0, every=10, seed=0, blind=False, **blob):
-    """The events of a training, with the default rules."""
+    """Return the events of a training, with the default rules."""
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     model, events = network(bias), []

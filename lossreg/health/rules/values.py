@@ -66,8 +66,7 @@ class _Unit(Enum):
     """The state of something with a loss of its own: an example, or a batch without losses per example."""
 
     EMPTY = "its target has no foreground"
-    RIGHT = "its target has foreground, and the prediction is right"
-    WRONG = "its target has foreground, and the prediction is wrong somewhere"
+    FILLED = "its target has foreground, and there is a prediction"
     NO_PREDICTION = "its target has foreground, and there is no prediction"
     NO_TARGET = "there is no target"
     IGNORED = "all of its target is ignored"
@@ -110,39 +109,46 @@ class ZeroLoss(Rule):
     shares: ClassVar = frozenset({"wrong", "share"})
 
     def check(self, window: Window) -> Verdicts:
-        units = [(unit, self._state(unit)) for update in window.updates for unit in _units(update)]
+        units = [(unit, _state(unit)) for update in window.updates for unit in _units(update)]
         count = Counter(state for _, state in units)
-        zero = [(unit, state) for unit, state in units if unit.loss is not None and abs(unit.loss) <= self.below]
-
-        def verdict(kind: Kind, severity: Severity, states: set[_Unit], possible: int) -> Finding | None:
-            found = [unit for unit, state in zero if state in states]
-            if len(found) <= self.share * possible:
-                return None
-            return Finding(severity, {"zero": len(found), "examples": possible}, HINTS[kind], kind, ids(found))
-
-        seen = count[_Unit.RIGHT] + count[_Unit.WRONG]
-        known = count[_Unit.EMPTY] + seen + count[_Unit.NO_PREDICTION]
+        known = count[_Unit.EMPTY] + count[_Unit.FILLED] + count[_Unit.NO_PREDICTION]
         unseen = count[_Unit.NO_PREDICTION] + count[_Unit.NO_TARGET]
+
+        def zero(*states: _Unit) -> list[Example]:
+            return [unit for unit, state in units if state in states and self._is_zero(unit)]
+
         verdicts: dict[str, Finding | None] = {}
         if known:
             severity: Severity = "warning" if count[_Unit.EMPTY] == known else "info"
-            verdicts["data"] = verdict("data", severity, {_Unit.EMPTY}, known)
-        if seen:
-            verdicts["fault"] = verdict("fault", "error", {_Unit.WRONG}, seen)
+            verdicts["data"] = self._verdict(zero(_Unit.EMPTY), known, severity, "data")
+        if count[_Unit.FILLED]:
+            wrong = [unit for unit in zero(_Unit.FILLED) if self._is_wrong(unit)]
+            verdicts["fault"] = self._verdict(wrong, count[_Unit.FILLED], "error", "fault")
         elif unseen:
-            verdicts["unknown"] = verdict("unknown", "info", {_Unit.NO_PREDICTION, _Unit.NO_TARGET}, unseen)
+            found = zero(_Unit.NO_PREDICTION, _Unit.NO_TARGET)
+            verdicts["unknown"] = self._verdict(found, unseen, "info", "unknown")
         return verdicts
 
-    def _state(self, unit: Example) -> _Unit:
-        wrong = [mask.wrong for mask in unit.masks if mask.wrong is not None]
-        if unit.empty:
-            return _Unit.EMPTY
-        if unit.empty is None:
-            is_ignored = bool(unit.masks) and all(mask.valid == 0 for mask in unit.masks)
-            return _Unit.IGNORED if is_ignored or wrong else _Unit.NO_TARGET
-        if not wrong:
-            return _Unit.NO_PREDICTION
-        return _Unit.WRONG if max(wrong) > self.wrong else _Unit.RIGHT
+    def _is_zero(self, unit: Example) -> bool:
+        return unit.loss is not None and abs(unit.loss) <= self.below
+
+    def _is_wrong(self, unit: Example) -> bool:
+        return any(mask.wrong is not None and mask.wrong > self.wrong for mask in unit.masks)
+
+    def _verdict(self, zero: list[Example], possible: int, severity: Severity, kind: Kind) -> Finding | None:
+        if len(zero) <= self.share * possible:
+            return None
+        return Finding(severity, {"zero": len(zero), "examples": possible}, HINTS[kind], kind, ids(zero))
+
+
+def _state(unit: Example) -> _Unit:
+    if unit.empty:
+        return _Unit.EMPTY
+    has_prediction = any(mask.wrong is not None for mask in unit.masks)
+    if unit.empty is not None:
+        return _Unit.FILLED if has_prediction else _Unit.NO_PREDICTION
+    is_ignored = bool(unit.masks) and all(mask.valid == 0 for mask in unit.masks)
+    return _Unit.IGNORED if is_ignored or has_prediction else _Unit.NO_TARGET
 
 
 def _units(update: Update) -> list[Example]:

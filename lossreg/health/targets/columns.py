@@ -35,14 +35,15 @@ def read_column(path: Path, column: str | None) -> Iterator[Target]:
     require("numpy", "PIL", extra="targets", use="check-targets")
     import duckdb
 
+    from lossreg.records.database import identifier, open_database, reason
+
     files = glob.escape(str(path)) + ("/**/*.parquet" if path.is_dir() else "")
     folder = path if path.is_dir() else path.parent
-    connection = duckdb.connect(":memory:")
-    connection.execute("SET threads = 1")  # rows stream in order, and few of them wait
+    connection = open_database(threads=1)  # rows come in order, and few of them are in memory
     try:
         described = connection.execute("DESCRIBE SELECT * FROM read_parquet(?)", [files]).fetchall()
     except duckdb.Error as error:
-        raise LossregError(f"{path}: cannot be read as Parquet: {str(error).splitlines()[0]}") from error
+        raise LossregError(f"{path}: cannot be read as Parquet: {reason(error)}") from error
     types = {name: kind for name, kind, *_ in described}
     if column is None:
         raise LossregError(f"{path}: name the column of the targets with --column, one of {', '.join(types)}")
@@ -56,7 +57,7 @@ def read_column(path: Path, column: str | None) -> Iterator[Target]:
             " paths, nested lists of numbers, or booleans or numbers that are true if there is a mask"
         )
     kind = _DECIMAL.sub("DOUBLE", types[column])  # NumPy has no decimals
-    return _rows(connection, files, f'CAST("{column.replace(chr(34), chr(34) * 2)}" AS {kind})', reader)
+    return _rows(connection, files, f"CAST({identifier(column)} AS {kind})", reader)
 
 
 def _reader(kind: str, folder: Path) -> Callable[[Any, str], Iterator[Target]] | None:

@@ -12,7 +12,7 @@ from lossreg.contract import contract
 from lossreg.errors import InputError
 from lossreg.loss import Loss, Reduction, Term, name_of, optional_parameters, scalar
 
-# A composite takes and gives what its terms do.
+# A composite has the inputs and properties of its terms.
 TERMS = "as the terms"
 CONTRACT = contract(input=TERMS, target=TERMS, tasks=["binary", "multilabel", "multiclass"])
 EXAMPLE = {"terms": [{"name": "dice"}, {"name": "bce"}]}

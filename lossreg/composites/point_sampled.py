@@ -162,5 +162,5 @@ def _check(input: Tensor, target: Tensor) -> None:
     if tuple(target.shape) not in allowed:
         raise ShapeError(
             f"input has shape {tuple(input.shape)}, so target must be masks of shape {' or '.join(map(str, allowed))},"
-            f" got {tuple(target.shape)}; class indices are refused, since each channel has points of its own"
+            f" got {tuple(target.shape)}; class indices are not accepted, since each channel has its own points"
         )

@@ -85,5 +85,5 @@ class TextRegionContrast(Loss):
         if self.logit_scale is None:
             return min(1 / self.temperature, MAX_SCALE)
         given = self.logit_scale.to(dtype)
-        # Bound the value and not the gradient: clamp would give a parameter beyond the bound no gradient, for ever.
+        # Bound the value and not the gradient: clamp would leave a parameter beyond the bound without a gradient.
         return (given + (given.clamp(max=math.log(MAX_SCALE)) - given).detach()).exp()

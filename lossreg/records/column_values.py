@@ -51,7 +51,7 @@ def is_tensor(value: object) -> bool:
 
 
 def shown(value: object) -> str:
-    """Show a wrong value on one line, with its type, cut to length."""
+    """Show a wrong value with its type, because 1, '1' and a NumPy scalar look alike; on one line, cut to length."""
     return f"{printable(repr(value)):.80} ({type(value).__name__})"
 
 

@@ -71,7 +71,7 @@ def connect(
         return
     shards = _shards(Path(records)) if isinstance(records, str | PathLike) else None
     with _private_folder(temp_directory) as folder:
-        shards = _written(records, folder) if shards is None else shards  # type: ignore[arg-type]
+        shards = _write_temporary(records, folder) if shards is None else shards  # type: ignore[arg-type]
         with _opened(memory_limit, threads, folder) as connection, _plain_errors(shards[0].parent, memory_limit):
             _create_view(connection, shards)
             yield connection
@@ -93,7 +93,7 @@ def _shards(directory: Path) -> list[Path]:
     return found
 
 
-def _written(rows: Rows, folder: Path) -> list[Path]:
+def _write_temporary(rows: Rows, folder: Path) -> list[Path]:
     """Write rows in memory as temporary shards, chunk by chunk."""
     found = [write_shard(folder, f"{number:09d}{SUFFIX}", chunk) for number, chunk in enumerate(chunks(rows))]
     return found or [write_shard(folder, f"none{SUFFIX}", columns({"loss": []}))]

@@ -73,7 +73,7 @@ def check_names(given: Iterable[str], where: str) -> None:
         if name not in COLUMNS and not component:
             every = f"the columns are {', '.join(COLUMNS)} and {COMPONENT}<component>"
             hint = did_you_mean(str(name), COLUMNS, otherwise=every)
-            raise InputError(f"{where}: unknown column {shown(name)}; {hint}", column=name)
+            raise InputError(f"{where}: unknown column {printable(repr(name)):.80}; {hint}", column=name)
         if other := seen.get(name.lower()):
             raise InputError(
                 f"{where}: {printable(other)!r} and {printable(name)!r} differ in case alone; rename one", column=name

@@ -213,7 +213,7 @@ def test_arguments_are_checked_before_anything_is_computed(options, message):
         (None, r"records must be an iterable of mappings, or a mapping of columns, got None \(NoneType\)"),
         ([0.5], r"row 0 is 0.5 \(float\), expected a mapping such as"),
         (torch.tensor([0.5]), r"row 0 is tensor\(0.5000\) \(Tensor\), expected a mapping such as"),
-        ([{"los": 1}], r"unknown column 'los' \(str\); did you mean 'loss'\?"),
+        ([{"los": 1}], r"unknown column 'los'; did you mean 'loss'\?"),
     ],
 )
 def test_invalid_rows_are_reported_with_the_batch(returned, message):

@@ -67,43 +67,46 @@ def evaluate_on_ray(
     import ray.data
 
     maker = {"compute_fn": compute_fn, "init": init, "columns": dict(columns)}
-    pool: dict[str, Any] = {
-        "compute": ray.data.ActorPoolStrategy(size=executor.actors),
-        "num_cpus": executor.cpus,
-        "num_gpus": executor.gpus,
-    }
+    pool = _pool(executor)
     run, directory = str(columns["run"]), directory.absolute()  # workers are in other directories
     if isinstance(data, ray.data.Dataset):
         session = begin(directory, {"by": "sample_id"})
         adopt(directory, run, session)
-        made = data.map_batches(
-            _RowsOfBatch,
-            fn_constructor_kwargs=maker | {"done": done_ids(directory)},
-            batch_size=executor.batch_size,
-            **pool,
-        )
+        arguments = maker | {"done": done_ids(directory)}
+        rows = data.map_batches(_RowsOfBatch, fn_constructor_kwargs=arguments, batch_size=executor.batch_size, **pool)
         files: dict[str, Any] = {"min_rows_per_file": executor.part_size}
     else:
         loader = _loader(data, executor)
         size = -(-executor.part_size // loader["batch_size"]) * loader["batch_size"]
-        examples = len(loader["dataset"])
-        session = begin(directory, {"examples": examples, "part_size": size})
+        session = begin(directory, {"examples": len(loader["dataset"]), "part_size": size})
         adopt(directory, run, session)
-        done = done_parts(directory)
-        todo = [{"part": part} for part in range(-(-examples // size)) if part not in done]
-        if not todo:
+        missing = _missing_parts(directory, len(loader["dataset"]), size)
+        if not missing:
             return
         # One part is one block and one folder, from the input to the file.
-        made = ray.data.from_items(todo, override_num_blocks=len(todo)).map_batches(
+        rows = ray.data.from_items(missing, override_num_blocks=len(missing)).map_batches(
             _RowsOfPart, fn_constructor_kwargs=maker | {"loader": loader, "size": size}, batch_size=1, **pool
         )
         files = {"partition_cols": ["part", "rows"]}
-    made.write_parquet(str(temporary_folder(directory)), compression="zstd", **files)
+    rows.write_parquet(str(temporary_folder(directory)), compression="zstd", **files)
     if incomplete := adopt(directory, run, session):
         raise LossregError(
             f"{printable(str(directory))}: Ray wrote {incomplete} files that are not complete parts; use a part_size"
             f" smaller than {executor.part_size} in a new directory"
         )
+
+
+def _missing_parts(directory: Path, examples: int, size: int) -> list[dict[str, int]]:
+    done = done_parts(directory)
+    return [{"part": part} for part in range(-(-examples // size)) if part not in done]
+
+
+def _pool(executor: RayExecutor) -> dict[str, Any]:
+    """Write the arguments of `map_batches` for a pool of actors."""
+    import ray.data
+
+    strategy = ray.data.ActorPoolStrategy(size=executor.actors)
+    return {"compute": strategy, "num_cpus": executor.cpus, "num_gpus": executor.gpus}
 
 
 class _RowsOfPart:

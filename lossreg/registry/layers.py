@@ -31,7 +31,8 @@ class Layers(Generic[V]):
         """Return a map with these values; None removes a key."""
         if not changes:
             return self
-        newest, older = dict(changes), [*self._layers]
+        newest: dict[str, V | None] = dict(changes)
+        older = [*self._layers]
         while older and len(older[0]) < 2 * len(newest):
             newest = {**older.pop(0), **newest}
         if not older:

@@ -392,6 +392,25 @@ def test_nothing_blocks_within_a_window_and_one_copy_ends_it(logits, target, opt
     assert (blocking.count, copies.count) == (0, 1)
 
 
+def test_components_are_differentiated_once_per_window():
+    """With the window's last update."""
+    steps = []
+
+    class Counting(lossreg.Loss):
+        def option_names(self):
+            return ("step",)
+
+        def terms(self, input, target, *, step):
+            steps.append(step)
+            return {"square": lossreg.Term((input - target).square().mean((1, 2, 3)), per="example")}
+
+    logits, target = collapsed()
+    monitor = quiet(every=3, loss=Counting())
+    for step in range(10, 17):
+        monitor.update(LOSS, prediction=logits, target=target, step=step)
+    assert steps == [12, 15]
+
+
 def test_the_counters_count():
     """So that the test above can fail."""
     one = torch.ones(2)

@@ -156,6 +156,8 @@ def test_zero_without_prediction_or_target_is_of_unknown_kind():
     assert filled.kind == "unknown"
     (empty,) = found(ZeroLoss(), window(example(Mask(1.0), loss=0.0, empty=True)))
     assert empty.kind == "data"
+    right = example(mask(wrong=0.0), loss=0.0)
+    assert not found(ZeroLoss(), window(right, example(loss=0.0)))  # every n-th example has masks, and those are right
 
 
 # ---- Collapse

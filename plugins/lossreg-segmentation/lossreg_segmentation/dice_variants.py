@@ -58,7 +58,7 @@ class SquaredDice(MaskLoss):
         return {"squared_dice": self.class_term(1 - score, statistics)}
 
     def _product(self, input: Tensor, target: Tensor) -> Tensor:
-        task = self.task_of(input, target, empty_batch=self.distributed == "global")
+        task = self.task_of(input, target)
         with torch.autocast(input.device.type, enabled=False):
             if input.ndim == 2:
                 input, target = input.unsqueeze(2), target.unsqueeze(-1)

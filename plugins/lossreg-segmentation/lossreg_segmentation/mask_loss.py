@@ -64,7 +64,7 @@ class MaskLoss(SegmentationLoss):
 
     def passes(self, input: Tensor, target: Tensor) -> list[MaskPass]:
         """Return the pass that computes the sums of logits (N, C, *) and target for the formula."""
-        task = self.task_of(input, target, empty_batch=self.distributed == "global")
+        task = self.task_of(input, target)
         multiclass = task == "multiclass"
         needs = self.needs - NEGATIVES if multiclass else self.needs
         if self.absent != "score" or self.class_weight is not None:
@@ -79,7 +79,7 @@ class MaskLoss(SegmentationLoss):
     def terms_from(self, results: Iterator[MaskStatistics], input: Tensor, target: Tensor) -> dict[str, Term]:
         """Compute the terms by the formula."""
         shared = self.distributed == "global"
-        statistics, task = next(results), self.task_of(input, target, empty_batch=shared)
+        statistics, task = next(results), self.task_of(input, target)
         if self.batch:
             statistics = statistics.over_batch()
             return self.formula(sums_over_ranks(statistics) if shared else statistics, task)

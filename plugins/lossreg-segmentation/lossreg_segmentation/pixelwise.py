@@ -120,8 +120,7 @@ class CrossEntropy(MaskLoss):
         """Compute the terms by the formula."""
         statistics = next(results)
         # Decide by the task, not by missing sums: a shared pass may contain the sums of the plain target.
-        task = self.task_of(input, target, empty_batch=self.distributed == "global")
-        if self.label_smoothing > 0 and task != "multiclass":
+        if self.label_smoothing > 0 and self.task_of(input, target) != "multiclass":
             positive, negative = required(next(results), "cross_entropy_positive", "cross_entropy_negative")
             statistics = statistics._replace(cross_entropy_positive=positive, cross_entropy_negative=negative)
         return super().terms_from(iter([statistics]), input, target)

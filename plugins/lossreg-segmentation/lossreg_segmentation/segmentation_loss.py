@@ -12,6 +12,7 @@ from torch import Tensor
 from lossreg import Loss, Term
 from lossreg.authoring import Reduction
 from lossreg.errors import DTypeError, InputError, ShapeError
+from lossreg_segmentation.distributed import Distributed
 from lossreg_segmentation.statistics import MaskStatistics
 from lossreg_segmentation.statistics.checks import check_logits
 from lossreg_segmentation.tasks import Task, task_of
@@ -47,6 +48,7 @@ class SegmentationLoss(Loss):
 
     tasks: ClassVar[tuple[str, ...]] = ("binary", "multilabel", "multiclass")
     batch: bool = False
+    distributed: Distributed = "local"
     class_weight: Tensor | None
 
     def __init__(
@@ -71,9 +73,9 @@ class SegmentationLoss(Loss):
         tensor = None if values is None else torch.tensor(values, dtype=torch.float32)
         self.register_buffer(name, tensor, persistent=False)
 
-    def task_of(self, input: Tensor, target: Tensor, *, empty_batch: bool = False) -> str:
+    def task_of(self, input: Tensor, target: Tensor) -> str:
         """Return the task of these tensors; raise an error if they fit no task of this loss."""
-        check_logits(input, empty_batch=empty_batch)
+        check_logits(input, empty_batch=self.distributed == "global")  # other ranks may have examples
         if not isinstance(target, Tensor):
             raise DTypeError(f"target must be a tensor, got {type(target).__name__}")
         return task_of(input, target, self.task, name=type(self).__name__, allowed=self.tasks)

@@ -168,6 +168,18 @@ def target_of(task, kind, **sizes):
     return hard_target(task, **sizes) if kind == "hard" else soft_target(task, **sizes)
 
 
+def some_valid():
+    """Return a mask of valid pixels, (4, 3, 5); the third example has none."""
+    valid = torch.rand(4, 3, 5, generator=torch.Generator().manual_seed(5)) < 0.6
+    valid[2] = False
+    return valid
+
+
+def marked(target, valid, index=7):
+    """Return the target with `index` at the pixels that are not valid."""
+    return target.masked_fill(~(valid if target.ndim == 3 else valid.unsqueeze(1)), index)
+
+
 def without_class(target, task):
     """Remove class 0 from the first example."""
     target = target.clone()

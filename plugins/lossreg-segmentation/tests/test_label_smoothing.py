@@ -11,7 +11,7 @@ from lossreg.composites.sums import WeightedSum
 from lossreg_segmentation.overlap import Dice
 from lossreg_segmentation.pixelwise import BCE, CrossEntropy
 
-from .cases import TASKS, hard_target, logits, soft_target, target_of, value_and_gradient
+from .cases import TASKS, hard_target, logits, marked, soft_target, some_valid, target_of, value_and_gradient
 
 pytestmark = pytest.mark.usefixtures("on_reference")
 
@@ -19,18 +19,6 @@ WEIGHTS = [0.5, 2.0, 0.25]
 
 each_task = pytest.mark.parametrize("task", TASKS)
 each_kind = pytest.mark.parametrize("kind", ["hard", "soft"])
-
-
-def some_valid():
-    """Return a mask of valid pixels; the third example has none."""
-    valid = torch.rand(4, 3, 5, generator=torch.Generator().manual_seed(5)) < 0.6
-    valid[2] = False
-    return valid
-
-
-def marked(t, valid, index=7):
-    """Return the target with `index` at the pixels that are not valid."""
-    return t.masked_fill(~(valid if t.ndim == 3 else valid.unsqueeze(1)), index)
 
 
 @pytest.mark.parametrize("weight", [None, WEIGHTS])

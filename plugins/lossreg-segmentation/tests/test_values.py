@@ -16,8 +16,10 @@ from .cases import (
     fits,
     hard_target,
     logits,
+    marked,
     own,
     soft_target,
+    some_valid,
     target_of,
     without_class,
 )
@@ -81,13 +83,6 @@ def close(name):
     return {"rtol": 1e-5 if name in ("boundary", "hausdorff_dt") else 1e-10, "atol": 1e-12}
 
 
-def some_valid():
-    """Return a mask of valid pixels; the third example has none."""
-    valid = torch.rand(4, 3, 5, generator=torch.Generator().manual_seed(5)) < 0.6
-    valid[2] = False
-    return valid
-
-
 def assert_values(loss, name, x, t, expected):
     """Compare the total and, if there are any, the values per example."""
     output = loss.evaluate(x, t)
@@ -116,9 +111,8 @@ def test_ignored_pixels_are_left_out_of_sums_and_counts(name, task, label, kind)
     x, t, valid = logits(task), without_class(target_of(task, kind), task), some_valid()
     given = own(name, task) | OPTIONS[label]
     expected = oracle(name)(x, t, task=task, valid=valid, **given)
-    marked = t.masked_fill(~(valid if t.ndim == 3 else valid.unsqueeze(1)), 7)
     loss = build(name, task, ignore_index=7, **given)
-    assert_values(loss, name, x.masked_fill(~valid.unsqueeze(1), torch.nan), marked, expected)
+    assert_values(loss, name, x.masked_fill(~valid.unsqueeze(1), torch.nan), marked(t, valid), expected)
 
 
 @every_case
@@ -133,10 +127,9 @@ def test_defaults_are_those_of_the_documentation(name, task):
 def test_other_branches_of_the_formula(name, task, kind):
     """With ignored pixels, whose values must not be mistaken for valid ones."""
     x, t, valid = logits(task), target_of(task, kind), some_valid()
-    marked = t.masked_fill(~(valid if t.ndim == 3 else valid.unsqueeze(1)), 7)
     for given in OTHER.get(name, []):
         expected = oracle(name)(x, t, task=task, valid=valid, **given)
-        assert_values(build(name, task, ignore_index=7, **given), name, x, marked, expected)
+        assert_values(build(name, task, ignore_index=7, **given), name, x, marked(t, valid), expected)
 
 
 @pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.int8, torch.int32, torch.float32, torch.float16])

@@ -191,5 +191,5 @@ def test_an_option_that_no_part_takes_is_refused():
         InputError, match="no loss inside WeightedSum has the option scal=; their options: scale, shift"
     ):
         weighted("scaled", "shifted")(*INPUTS, scal=1.0)
-    with pytest.raises(InputError, match="no loss inside .* has the option scale=; their options: none"):
+    with pytest.raises(InputError, match=r"no loss inside .* has the option scale=; their options: none"):
         weighted("absolute")(*INPUTS, scale=1.0)

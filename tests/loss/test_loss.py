@@ -70,7 +70,7 @@ def test_a_batch_term_has_no_per_example_values():
 
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 def test_the_components_of_each_example(reduction):
-    """Before their weight, under every reduction. Terms that are only logged are among them, whole-batch terms are not."""
+    """Before their weight, under every reduction; with terms that are only logged, without whole-batch terms."""
     counts = torch.tensor([[1.0, 0.0], [1.0, 3.0], [0.0, 0.0]])
     loss = Fixed(
         reduction,

@@ -146,7 +146,8 @@ def test_the_other_names_of_a_class_are_the_same_class(other, name):
 )
 def test_errors_of_the_constructor_are_problems_of_the_config(name, params, message):
     """An error of the constructor is reported as other problems are, with its path."""
-    with pytest.raises(lossreg.InvalidConfigError, match=f"params: the constructor of monai/{name} raised ValueError: {message}"):
+    expected = f"params: the constructor of monai/{name} raised ValueError: {message}"
+    with pytest.raises(lossreg.InvalidConfigError, match=expected):
         build(name, **params)
 
 

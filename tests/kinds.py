@@ -56,6 +56,12 @@ KINDS: list[tuple[Any, Any, list, list]] = [
         [[1], [1, "x", 2], ["x", 1], 5],
     ),
     (
+        tuple[Module, float],
+        {"type": "array", "prefixItems": [REF, {"type": "number"}], "minItems": 2, "maxItems": 2},
+        [["dice", 1.5]],
+        [["dice"], ["dice", "x"], ["nothing", 1], [1.5, "dice"], ["dice", 1, 2], "dice", [None, 1]],
+    ),
+    (
         dict[str, float],
         {"type": "object", "additionalProperties": {"type": "number"}},
         [{}, {"a": 1.5}],

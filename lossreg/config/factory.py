@@ -143,7 +143,7 @@ def _argument(kind: Kind, value: Any, at: str) -> Any:
         return _tensor(value, at)
     module = _construct(value, at, kind.role)
     beside = {key: value[key] for key in kind.siblings.fields if key in value}
-    return {"loss": module} | _arguments(kind.siblings, beside, at) if "properties" in kind.schema else module
+    return {"loss": module} | _arguments(kind.siblings, beside, at) if kind.is_record else module
 
 
 def _function(target: str, at: str) -> Any:

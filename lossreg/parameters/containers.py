@@ -8,6 +8,17 @@ from typing import Any
 from lossreg.messages import join
 from lossreg.parameters.kind import Change, CoreSchema, Kind, NestedType, Schema, length_words, without_none
 
+# Of plain values by their Python types. An integer is a number as well.
+_JSON_TYPES: dict[type, set[str]] = {
+    bool: {"boolean"},
+    int: {"integer", "number"},
+    float: {"number"},
+    str: {"string"},
+    list: {"array"},
+    dict: {"object"},
+    type(None): {"null"},
+}
+
 
 class List(Kind):
     """A list whose values are of one kind."""
@@ -142,14 +153,19 @@ class Union(Kind):
         super().__init__(schema, kind_of)
         self.members = _listed(self, "anyOf")
         self._labels = {f"|{number}": kind for number, kind in enumerate(self.members)}  # in pydantic's locations
-        self._tried = sorted(self.members, key=lambda kind: not kind.lists_values)
+        tried = sorted(self.members, key=lambda kind: not kind.lists_values)
+        self._tried = [(kind, kind.json_types()) for kind in tried]
 
     def meant(self, value: Any) -> Kind | None:
         """Return the first member that takes a value, listed values before others; else the one of its JSON type."""
-        return next((kind for kind in self._tried if kind.takes(value)), None) or self._nearest(value)
+        types = _JSON_TYPES.get(type(value), set())
+        possible = [kind for kind, its in self._tried if not (its and types and types.isdisjoint(its))]
+        if len(possible) == 1:  # most often: `Tensor | None`
+            return possible[0]
+        return next((kind for kind in possible if kind.takes(value)), None) or self._nearest(value)
 
     def _nearest(self, value: Any) -> Kind | None:
-        types = _json_types_of(value)
+        types = _JSON_TYPES.get(type(value), set())
         return next((kind for kind in self.members if not types.isdisjoint(kind.json_types())), None)
 
     def _label(self, value: Any) -> str | None:
@@ -214,17 +230,3 @@ class Union(Kind):
 def _listed(kind: Kind, key: str) -> list[Kind]:
     held = kind.parts.get(key, [])
     return held if isinstance(held, list) else [held]
-
-
-def _json_types_of(value: Any) -> set[str]:
-    """Return the JSON types of a value: an integer is a number as well."""
-    table: tuple[tuple[type, set[str]], ...] = (
-        (bool, {"boolean"}),
-        (int, {"integer", "number"}),
-        (float, {"number"}),
-        (str, {"string"}),
-        (list, {"array"}),
-        (dict, {"object"}),
-        (type(None), {"null"}),
-    )
-    return next((types for kind, types in table if isinstance(value, kind)), set())

@@ -10,7 +10,10 @@ _ARGUMENT = re.compile(r"(\w+)(?: \([^)]*\))?:\s*(.*)")
 
 
 def sections(text: str | None) -> dict[str, str]:
-    """Return paragraphs by lower-case heading: "summary" is the first line, "formula" indented lines before headings."""
+    """Return paragraphs by heading in lower case.
+
+    "summary" is the first line, "formula" the indented lines between it and the first heading.
+    """
     lines = inspect.cleandoc(text or "").splitlines()
     found: dict[str, list[str]] = {"summary": lines[:1]}
     current = "formula"

@@ -29,7 +29,7 @@ _BY_TYPE: dict[str, type[Kind]] = {
 }
 _BY_ROLE: dict[str | None, type[Kind]] = {TENSOR: Tensor}
 
-_records: dict[int, tuple[Schema, Record]] = {}
+_records: dict[int, Record] = {}  # by id of the schema, which the record keeps alive
 
 
 def kind_of(schema: Schema) -> Kind:
@@ -50,8 +50,8 @@ def record_of(schema: Schema) -> Record:
     cached = _records.get(id(schema))
     if cached is None:
         try:
-            cached = (schema, Record(schema, kind_of))
+            cached = Record(schema, kind_of)
         except Exception as error:
             raise unreadable(error) from error
         _records[id(schema)] = cached
-    return cached[1]
+    return cached

@@ -28,6 +28,7 @@ class Slot(Kind):
         self.has_slots = True
         self.role: str = role_of(schema) or LOSS
         self.siblings = Record(schema, kind_of)
+        self.is_record = "properties" in schema  # of a TypedDict: the constructor receives {"loss": module, ...}
 
     def json_types(self) -> list[str]:
         """Return the types of a name and of a mapping."""
@@ -43,7 +44,7 @@ class Slot(Kind):
 
     def standard_schema(self) -> Schema:
         """Forbid other keys where some are allowed beside name and params."""
-        if "properties" not in self.schema:
+        if not self.is_record:
             return dict(self.schema)
         rest = {key: part for key, part in self.schema.items() if key not in ("$ref", "properties")}
         # A bare name has no place for the keys that its slot requires.

@@ -1,6 +1,7 @@
 """Captions that are probably wrong: which are flagged, and which are not."""
 
 import json
+import random
 import re
 
 import pytest
@@ -91,6 +92,17 @@ def test_examples_are_those_with_the_highest_losses():
     less = flag_bad_captions(rows, top_k=1)["rules"]["short"]
     assert (less["count"], less["examples"]) == (5, short["examples"][:1])
     assert flag_bad_captions(rows, top_k=0)["rules"]["short"] == {"count": 5, "examples": []}
+
+
+def test_the_order_of_rows_does_not_change_the_order_of_examples():
+    """Seven losses in two orders have means that differ in the last digit; the name decides all the same."""
+    losses = [1.3, 1.5, 2.5, 2.0, 0.4, 0.8, 2.3]
+    for seed in range(20):
+        random.Random(seed).shuffle(losses)
+        rows = [{"loss": loss, "sample_id": "a", "caption": "x"} for loss in sorted(losses)]
+        rows += [{"loss": loss, "sample_id": "b", "caption": "y"} for loss in losses]
+        found = flag_bad_captions(rows)["rules"]["short"]["examples"]
+        assert [example["sample_id"] for example in found] == ["a", "b"]
 
 
 def test_rules_are_chosen_and_set():

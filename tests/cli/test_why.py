@@ -58,6 +58,7 @@ def candidates(explained):
         ("tied", None, "tie", {"b/tied", "c/tied"}),
         ("half", "c/half", "enabled", {"b/half", "c/half"}),
         ("gap", "local/gap", "in code", {"b/gap", "local/gap"}),
+        ("kept", "ours/kept", "owned", {"ours/kept", "local/kept"}),
     ],
 )
 def test_each_rule(name, winner, rule, claims):
@@ -74,6 +75,8 @@ def test_each_rule(name, winner, rule, claims):
         entry("c/half"),
         entry("b/gap", requires=Requirement("library", "library")),
         entry("local/gap"),
+        entry("ours/kept", owns_name=True, requires=Requirement("library", "library")),
+        entry("local/kept"),
     )
     explained = registry.explain(name)
     assert (explained.winner and explained.winner.full_name, explained.rule) == (winner, rule)

@@ -7,8 +7,8 @@ samples without annotation. The same U-Net gets the same batches under three los
 - `bce_dice_focal`, often recommended against this, collapses as well, and further. Dice rewards overlap, but the
   prediction of nothing is perfect on an empty mask, and nearly all masks are empty. The loss helps if foreground is
   rare within masks, not if masks are missing.
-- `bce_dice_focal` with absent=ignore leaves empty masks out, and learns from the few others. If an empty mask means that
-  the image has no foreground, keep it, and remove the samples with missing masks from the data instead.
+- `bce_dice_focal` with absent=ignore leaves empty masks out, and learns from the few others. If an empty mask means
+  that the image has no foreground, keep it, and remove the samples with missing masks from the data instead.
 
 Collapse is judged over tiles with foreground, because predicting nothing is right on the others. The monitor has its
 default rules. Under every loss it reports, rightly, that nearly all targets are empty.

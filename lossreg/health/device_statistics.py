@@ -106,7 +106,7 @@ def to_window(pending: Sequence[UpdateStatistics], history: Sequence[float]) -> 
 
 
 class Reader:
-    """Computes the statistics of updates from tensors.
+    """The computation of statistics from the tensors of an update.
 
     Args:
         activation, ignore_index, loss: those of LossMonitor.
@@ -126,7 +126,6 @@ class Reader:
         Args:
             output, prediction, target, step, sample_ids: those of `LossMonitor.update`.
             with_gradients: differentiate the components, if the loss is known and takes (prediction, target).
-
         Raises:
             InputError: as `check_batch`.
         """
@@ -138,10 +137,8 @@ class Reader:
                 return UpdateStatistics(step=step)
             classes = 0 if given.prediction is None else given.prediction.shape[1]
             every = every_example(given.batch or 0, classes)
-            parts = self._per_example(given, every)
-            names, gradients = self._gradients(given, step) if with_gradients else ([], None)
-            if gradients is not None:
-                parts["gradients"] = gradients
+            names, gradients = self._gradients(given, step) if with_gradients else ([], {})
+            parts = self._per_example(given, every) | gradients
             tensors = [given.total, *given.components.values(), *parts.values()]
             dtype = torch.float64 if given.total.dtype == torch.float64 else torch.float32
             return UpdateStatistics(
@@ -191,11 +188,12 @@ class Reader:
             parts["masks"] = masks
         return parts
 
-    def _gradients(self, given: BatchInputs, step: int) -> tuple[list[str], Tensor | None]:
+    def _gradients(self, given: BatchInputs, step: int) -> tuple[list[str], dict[str, Tensor]]:
         if self._loss is None or given.prediction is None or given.original_target is None:
-            return [], None
+            return [], {}
         try:
-            return weights_and_gradients(self._loss, given.prediction, given.original_target, step)
+            names, gradients = weights_and_gradients(self._loss, given.prediction, given.original_target, step)
+            return names, {"gradients": gradients}
         except Exception as error:  # noqa: BLE001 - a loss that takes other arguments must not stop the training
             self._loss = None
             message = (
@@ -203,7 +201,7 @@ class Reader:
                 f" {with_type(error)}; leave out loss="
             )
             warnings.warn(message, HealthWarning, stacklevel=2)
-            return [], None
+            return [], {}
 
 
 def _is_empty(presence: Sequence[float] | None) -> bool | None:

@@ -54,7 +54,6 @@ class LossMonitor:
         loss: the loss in training, for the rules about its components: once per window each component is differentiated
             with respect to a copy of the prediction. The loss must take (prediction, target).
         group: the ranks that decide together; None for all.
-
     Raises:
         InputError: an argument of the wrong type or out of range.
     """
@@ -114,10 +113,8 @@ class LossMonitor:
             step: an integer; None counts the updates, from 1. A smaller step than the last, as after a restart, starts
                 again: earlier losses and reports no longer count.
             sample_ids: of the B examples, on the host, because reading them from a device would block.
-
         Returns:
             The events of this update; empty unless the window is complete.
-
         Raises:
             InputError: the arguments do not fit each other. The update is then not added.
             HealthError: a rule raises, here or on another rank.

@@ -22,7 +22,6 @@ class ComponentDominance(Rule):
     Args:
         share: of the sum of magnitudes of the weighted components, in (0, 1]. Dice beside the mean cross-entropy of
             mostly empty pixels reaches 0.99 in a sound training.
-
     Reads: loss, components, weights.
     """
 
@@ -70,7 +69,6 @@ class DeadComponent(Rule):
         share: of the sum of the gradients' norms, in (0, 1]. A component below it has no gradient. The precision of
             float32 is 1e-7.
         updates: minimum in the window for a value to be called constant, >= 2.
-
     Reads: loss, components, weights, gradients, Example.empty.
     """
 

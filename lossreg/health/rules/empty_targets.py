@@ -21,7 +21,6 @@ class EmptyTargets(Rule):
         share: of empty targets that is too many, in (0, 1]. Mostly empty masks are common where faults are rare, and
             bce_dice_focal trains on them. Above 95 % most batches have no foreground. The window must have enough
             examples: the lower end of Wilson's 95 % interval must reach this share, as with 73 empty of 73.
-
     Reads: Example.empty.
     """
 

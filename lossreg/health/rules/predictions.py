@@ -39,7 +39,6 @@ class Collapse(Rule):
         share: of the mean target, in (0, 1]; the mean probability must be below it as well. A right prediction of small
             objects has a mean near 0.01, too. At a fifth of the target most of the foreground is missed.
         examples: minimum number of such examples in the window, >= 1.
-
     Reads: Mask.predicted, target, foreground, valid.
     """
 
@@ -122,7 +121,6 @@ class ConstantPrediction(Rule):
             predictions with means, lowest and highest values that differ by less.
         share: of the judged examples that must be constant, in (0, 1].
         examples: minimum number of judged examples in the window, >= 1.
-
     Reads: Mask.predicted, spread, lowest, highest, foreground, valid.
     """
 
@@ -189,7 +187,6 @@ class Saturation(Rule):
             that fits has fewer than 1 % wrong.
         share: of the wrong pixels that must be saturated, in (0, 1].
         examples: minimum number of examples in the window, >= 1.
-
     Reads: Mask.wrong, stuck, valid.
     """
 

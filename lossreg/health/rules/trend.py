@@ -25,7 +25,6 @@ class Spike(Rule):
             and a gradient scaler doubles its scale; neither reaches 3.
         span: number of earlier totals, in updates, >= 2.
         least: minimum number of them, in updates, in [2, span].
-
     Reads: loss, history.
     """
 
@@ -80,7 +79,6 @@ class Plateau(Rule):
     Args:
         span: number of last totals, in updates, >= 4. Several epochs, so that both halves have similar samples.
         fall: minimum fall of the median, as a share of the earlier median, >= 0.
-
     Reads: loss, history.
     """
 

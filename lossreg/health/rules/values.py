@@ -62,8 +62,8 @@ def _has_broken_prediction(example: Example) -> bool:
     return any(math.isnan(mask.lowest or 0) or not (mask.highest or 0) < math.inf for mask in masks)
 
 
-class _Unit(Enum):
-    """The state of something with a loss of its own: an example, or a batch without losses per example."""
+class _State(Enum):
+    """The state of a unit: an example with a loss, or a batch without losses per example."""
 
     EMPTY = "its target has no foreground"
     FILLED = "its target has foreground, and there is a prediction"
@@ -94,11 +94,11 @@ class ZeroLoss(Rule):
 
     Args:
         below: maximum magnitude of a zero loss, in units of the loss. 1e-6 is less than the mean cross-entropy or focal
-            loss with one wrong pixel in ten thousand; it is also what float32 loses beside 1.
+            loss with one wrong pixel in ten thousand; it is also the order of rounding errors of float32 beside 1.
         wrong: share of pixels off by more than 0.5, above which a prediction is wrong, in (0, 1]. The default is a
             tenth of a tiny object of 0.1 % of the pixels.
-        share: of the examples that could be zero, in (0, 1]. More must be zero; fewer may have sample weights of 0.
-
+        share: of the examples that could be zero, in (0, 1]. More than this must be zero, because a smaller part may
+            have sample weights of 0.
     Reads: Example.loss and empty, Mask.wrong; the batch's total where losses are not per example.
     """
 
@@ -111,21 +111,21 @@ class ZeroLoss(Rule):
     def check(self, window: Window) -> Verdicts:
         units = [(unit, _state(unit)) for update in window.updates for unit in _units(update)]
         count = Counter(state for _, state in units)
-        known = count[_Unit.EMPTY] + count[_Unit.FILLED] + count[_Unit.NO_PREDICTION]
-        unseen = count[_Unit.NO_PREDICTION] + count[_Unit.NO_TARGET]
+        known = count[_State.EMPTY] + count[_State.FILLED] + count[_State.NO_PREDICTION]
+        unseen = count[_State.NO_PREDICTION] + count[_State.NO_TARGET]
 
-        def zero(*states: _Unit) -> list[Example]:
+        def zero(*states: _State) -> list[Example]:
             return [unit for unit, state in units if state in states and self._is_zero(unit)]
 
         verdicts: dict[str, Finding | None] = {}
         if known:
-            severity: Severity = "warning" if count[_Unit.EMPTY] == known else "info"
-            verdicts["data"] = self._verdict(zero(_Unit.EMPTY), known, severity, "data")
-        if count[_Unit.FILLED]:
-            wrong = [unit for unit in zero(_Unit.FILLED) if self._is_wrong(unit)]
-            verdicts["fault"] = self._verdict(wrong, count[_Unit.FILLED], "error", "fault")
+            severity: Severity = "warning" if count[_State.EMPTY] == known else "info"
+            verdicts["data"] = self._verdict(zero(_State.EMPTY), known, severity, "data")
+        if count[_State.FILLED]:
+            wrong = [unit for unit in zero(_State.FILLED) if self._is_wrong(unit)]
+            verdicts["fault"] = self._verdict(wrong, count[_State.FILLED], "error", "fault")
         elif unseen:
-            found = zero(_Unit.NO_PREDICTION, _Unit.NO_TARGET)
+            found = zero(_State.NO_PREDICTION, _State.NO_TARGET)
             verdicts["unknown"] = self._verdict(found, unseen, "info", "unknown")
         return verdicts
 
@@ -141,14 +141,14 @@ class ZeroLoss(Rule):
         return Finding(severity, {"zero": len(zero), "examples": possible}, HINTS[kind], kind, ids(zero))
 
 
-def _state(unit: Example) -> _Unit:
+def _state(unit: Example) -> _State:
     if unit.empty:
-        return _Unit.EMPTY
+        return _State.EMPTY
     has_prediction = any(mask.wrong is not None for mask in unit.masks)
     if unit.empty is not None:
-        return _Unit.FILLED if has_prediction else _Unit.NO_PREDICTION
+        return _State.FILLED if has_prediction else _State.NO_PREDICTION
     is_ignored = bool(unit.masks) and all(mask.valid == 0 for mask in unit.masks)
-    return _Unit.IGNORED if is_ignored or has_prediction else _Unit.NO_TARGET
+    return _State.IGNORED if is_ignored or has_prediction else _State.NO_TARGET
 
 
 def _units(update: Update) -> list[Example]:

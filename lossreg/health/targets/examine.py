@@ -42,7 +42,6 @@ def examine(masks: Iterable[object], *, ignore_index: int | None = None) -> Targ
         masks: arrays or tensors of any size, (H, W), (1, H, W), (C, H, W) or volumes, of booleans, integers or floats;
             or `Mask`, `Flag` and `Unreadable`, the results of `read_targets`.
         ignore_index: value of pixels that do not count.
-
     Raises:
         MissingLibraryError: NumPy is not installed.
         ShapeError: an array is a single number, has no pixels, or does not hold numbers.

@@ -32,7 +32,6 @@ def read_targets(where: str | Path, *, column: str | None = None, limit: int | N
             that are true if the sample has a mask.
         limit: maximum number of targets. They are spread evenly over files, arrays and datasets of known length; of
             other sources the first are read.
-
     Raises:
         LossregError: there is no such source, or it holds no targets.
         MissingLibraryError: the library that reads it is not installed.

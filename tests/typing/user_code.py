@@ -145,7 +145,7 @@ def describe() -> Library:
     library = Library("torch", "torch", ">=2.6", modules=[], hints={"reduce": None})
     marks = (Part("reducer"), Functions({"relu": "torch:relu"}))
     library.loss("torch.nn:L1Loss", summary="L1.", tags=["regression"], input="values", target_kind="values")
-    assert marks
+    print(marks)
     return library
 
 

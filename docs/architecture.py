@@ -14,9 +14,9 @@ from pathlib import Path
 PICTURE = Path(__file__).with_suffix(".svg")
 PACKAGE = Path(__file__).parent.parent / "lossreg"
 
-WIDTH, HEIGHT = 190, 74  # of a room
+WIDTH, HEIGHT = 216, 74  # of a room
 GAP, RISE = 34, 52  # between rooms of a floor, between floors
-LINE = 30  # characters of a line of text in a room
+LINE = 36  # characters of a line of text in a room
 STYLE = """
   svg { background: #fff; font: 12px sans-serif; }
   rect { fill: #eef3f8; stroke: #5b7a99; rx: 6; }
@@ -92,14 +92,11 @@ def picture() -> str:
     stack = floors(below)
     width = GAP + max(map(len, stack)) * (WIDTH + GAP)
     height = RISE + len(stack) * (HEIGHT + RISE)
-    places = {
-        room: (
-            round((width - len(row) * (WIDTH + GAP) + GAP) / 2 + index * (WIDTH + GAP)),
-            height - (number + 1) * (HEIGHT + RISE),
-        )
-        for number, row in enumerate(stack)
-        for index, room in enumerate(row)
-    }
+    places: dict[str, tuple[int, int]] = {}
+    for number, row in enumerate(stack):
+        left = (width - len(row) * (WIDTH + GAP) + GAP) / 2
+        for index, room in enumerate(sorted(row, key=lambda room: _middle(places, direct(below)[room]))):
+            places[room] = (round(left + index * (WIDTH + GAP)), height - (number + 1) * (HEIGHT + RISE))
     arrows = [_arrow(places[room], places[other]) for room, others in direct(below).items() for other in sorted(others)]
     boxes = [_box(room, *places[room], summary(files[room][0])) for room in places]
     head = '<marker id="head" orient="auto" markerWidth="7" markerHeight="7" refX="6" refY="3">'
@@ -110,6 +107,11 @@ def picture() -> str:
         + "\n".join([*arrows, *boxes])
         + "\n</svg>\n"
     )
+
+
+def _middle(places: dict[str, tuple[int, int]], imported: set[str]) -> float:
+    """Return the mean place of the imported rooms: a room above them has short arrows."""
+    return sum(places[room][0] for room in imported) / max(len(imported), 1)
 
 
 def _arrow(start: tuple[int, int], end: tuple[int, int]) -> str:

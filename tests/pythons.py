@@ -31,6 +31,7 @@ NEED_TORCH = {
     "hooks/",
     "loss/",
     "testing/",
+    "calls",
     "collapse_example",
     "docs",
     "doctor",
@@ -47,6 +48,7 @@ NEED_TORCH = {
     "statistics",
     "targets",
     "training",
+    "tuples",
     "unions",
 }
 NEED_EXTRAS = {"integrations/", "records/", "check_targets", "records"}

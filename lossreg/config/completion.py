@@ -13,16 +13,16 @@ def completed(node: Node) -> dict[str, Any]:
         raise TypeError("only a node without problems is completed")
     source = {"provider": node.entry.provider, "version": node.entry.version}
     return {
-        **(_all_values(node.beside) if node.beside else {}),
+        **(_all_values(node, node.beside) if node.beside else {}),
         "name": node.entry.name,
-        "params": _all_values(node.params),
+        "params": _all_values(node, node.params),
         **{key: value for key, value in source.items() if value is not None},
     }
 
 
-def _all_values(values: Values) -> dict[str, Any]:
+def _all_values(node: Node, values: Values) -> dict[str, Any]:
     filled = values.defaults | values.given
-    return _without_nodes(filled) if values.record.has_slots else filled
+    return {name: _without_nodes(value) for name, value in filled.items()} if node.children else filled
 
 
 def _without_nodes(value: Any) -> Any:

@@ -128,11 +128,11 @@ def _construct(config: dict[str, Any], path: str, role: str) -> nn.Module:
 
 def _arguments(record: Record, values: dict[str, Any], path: str) -> dict[str, Any]:
     """Build the arguments of a constructor from validated values."""
-    return {
-        # Copied, so that a constructor which changes a list does not change the config.
-        name: record.fields[name].map(copy.deepcopy(value), join(path, name), _argument)
-        for name, value in values.items()
-    }
+    arguments = copy.deepcopy(values)  # a constructor that changes a list must not change the config
+    for name in arguments:
+        if name in record.slots:
+            arguments[name] = record.slots[name].map(arguments[name], join(path, name), _argument)
+    return arguments
 
 
 def _argument(kind: Kind, value: Any, at: str) -> Any:

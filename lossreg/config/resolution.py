@@ -126,7 +126,7 @@ class Resolver:
     def _values(self, node: Node, given: dict[str, Any], record: Record, path: str, depth: int) -> Values:
         """Resolve the nested configs among named values and their defaults."""
         values = Values(record, path, given, record.defaults())
-        if not record.has_slots:
+        if not record.slots:
             return values
 
         def resolve(kind: Kind, value: Any, at: str) -> Any:
@@ -136,9 +136,9 @@ class Resolver:
             return node.children[-1]
 
         for name in values.defaults | given:
-            if name in record.fields:
+            if name in record.slots:
                 held = given if name in given else values.defaults
-                held[name] = record.fields[name].map(held[name], join(path, name), resolve)
+                held[name] = record.slots[name].map(held[name], join(path, name), resolve)
         return values
 
     def _entry(self, node: Node, value: dict[str, Any], path: str, role: str) -> Entry | None:

@@ -27,8 +27,9 @@ def complete(config: str | Mapping[str, Any], *, providers: Collection[str] | No
         raise InvalidNameError(message, name=providers)
     if providers is not None:
         warn_unknown_providers(providers)
+    data = plain(config)
     problems = Problems()
-    root = Resolver(None if providers is None else frozenset(providers), problems).node(plain(config))
+    root = Resolver(None if providers is None else frozenset(providers), problems).node(data)
     check(root, problems)
     if problems.found:
         raise invalid(problems.sorted())

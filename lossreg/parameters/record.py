@@ -23,7 +23,7 @@ class Record:
         self.fields: dict[str, Kind] = {name: kind_of(part) for name, part in properties.items()}
         self.required: tuple[str, ...] = tuple(schema.get("required", ()))
         self._defaults = {name: part["default"] for name, part in properties.items() if "default" in part}
-        self.has_slots = any(kind.has_slots for kind in self.fields.values())
+        self.slots = {name: kind for name, kind in self.fields.items() if kind.has_slots}
 
     def defaults(self) -> dict[str, Any]:
         """Copy the defaults, so that changing a result never changes the default."""

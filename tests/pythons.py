@@ -31,6 +31,7 @@ NEED_TORCH = {
     "hooks/",
     "loss/",
     "testing/",
+    "architecture_page",
     "calls",
     "collapse_example",
     "docs",
@@ -43,6 +44,7 @@ NEED_TORCH = {
     "plot",
     "processes",
     "providers",
+    "public_names",
     "ranks",
     "registry_document",
     "statistics",
@@ -51,7 +53,7 @@ NEED_TORCH = {
     "tuples",
     "unions",
 }
-NEED_EXTRAS = {"integrations/", "records/", "check_targets", "records"}
+NEED_EXTRAS = {"integrations/", "records/", "check_targets", "records", "typing"}
 
 
 class Verdict(NamedTuple):

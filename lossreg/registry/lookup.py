@@ -64,21 +64,18 @@ class LookUp(Mapping[str, type[T]]):
             WrongBaseClassError: the target is no class derived from the base class.
         """
         try:
-            return self._table.snapshot.classes[name]
-        except (KeyError, TypeError):  # not looked up since the last change, or no text
-            pass
+            cls = self._table.snapshot.found[name].winner.cls  # type: ignore[union-attr]
+        except (KeyError, TypeError, AttributeError):  # not looked up since the last change, no text, or a tie
+            cls = None
+        if cls is not None:
+            return cls
         try:
             entry = self.entry(name)
         except NotFoundError:
             if default is _MISSING:
                 raise
             return default
-        cls = self._loader.load(entry)
-        snapshot = self._table.snapshot
-        winner = snapshot.find(name).winner
-        if winner is not None and winner.cls is cls:
-            snapshot.classes[name] = cls
-        return cls
+        return self._loader.load(entry)
 
     def __getitem__(self, name: str) -> type[T]:
         """Return the class of a name, as `get` does."""

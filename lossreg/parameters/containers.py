@@ -159,7 +159,7 @@ class Union(Kind):
     def meant(self, value: Any) -> Kind | None:
         """Return the first member that takes a value, listed values before others; else the one of its JSON type."""
         types = _JSON_TYPES.get(type(value), set())
-        possible = [kind for kind, its in self._tried if not (its and types and types.isdisjoint(its))]
+        possible = [kind for kind, known in self._tried if not (known and types and types.isdisjoint(known))]
         if len(possible) == 1:  # most often: `Tensor | None`
             return possible[0]
         return next((kind for kind in possible if kind.takes(value)), None) or self._nearest(value)

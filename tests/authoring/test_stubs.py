@@ -248,7 +248,7 @@ def test_it_does_not_write_into_the_package(tmp_path):
     assert not (package / "__init__.pyi").exists()
 
 
-def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+def test_a_folder_that_cannot_be_made_is_an_error(tmp_path):
     """Not as a traceback."""
     (tmp_path / "typings").write_text("a file")
     with pytest.raises(LossregError, match=r"__init__\.pyi cannot be written: .*; choose another folder"):

@@ -17,7 +17,7 @@ FILES = {
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_each_format_says_the_same(tmp_path, name):
+def test_each_format_holds_the_same_data(tmp_path, name):
     """The data are equal, at a place and whole."""
     path = tmp_path / name
     path.write_text(FILES[name])

@@ -52,7 +52,7 @@ def test_a_copy_of_dicts_and_lists():
         (lambda: 10**5000, "a: expected an integer that a float can hold, got a huge integer"),
     ],
 )
-def test_what_json_cannot_say(value, message):
+def test_values_that_json_cannot_hold(value, message):
     """Each message is one short line with its path. The huge integer is made late: pytest cannot print it."""
     with pytest.raises(InvalidConfigError) as caught:
         plain({"a": value() if isinstance(value, type(lambda: 0)) else value})

@@ -200,9 +200,9 @@ def test_a_number_that_yaml_reads_as_text_is_explained(text):
     assert yaml.safe_load(written) == float(text)
 
 
-@pytest.mark.parametrize("text", ["nan", "inf", "-Infinity", "1e999", "x", "1,5"])
+@pytest.mark.parametrize("text", ["nan", "inf", "-Infinity", "1e999", "x", "1,5", "-5", "-1e-6"])
 def test_other_text_is_not_explained_as_a_number(text):
-    """Infinity has no explanation: it is refused without quotes as well."""
+    """Infinity and numbers out of range have no explanation: they are refused without quotes as well."""
     assert problems({"name": "dice", "params": {"smooth": text}}) == {
         "params.smooth": f"expected a number >= 0, got the text {text!r}"
     }
@@ -241,7 +241,7 @@ def test_the_number_of_problems_is_bounded():
     assert found[""] == "not checked further after 100 problems"
 
 
-def test_a_disabled_or_ambiguous_loss_says_so():
+def test_a_disabled_or_ambiguous_loss_is_a_problem():
     """The problem is at the name in the config."""
     with lossreg.losses.scope() as losses:
         tied = [declare("tied", f"{provider}:X", (), (), {})._replace(provider=provider) for provider in "ab"]

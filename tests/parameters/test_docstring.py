@@ -47,7 +47,7 @@ def test_arguments_by_name():
 
 
 @pytest.mark.parametrize("text", [None, "", "\n\n", "   "])
-def test_nothing_says_nothing(text):
+def test_empty_text_has_no_sections(text):
     """Empty text has no sections."""
     assert sections(text) == {}
     assert arguments(text) == {}

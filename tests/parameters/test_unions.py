@@ -70,7 +70,7 @@ def test_one_is_not_true():
                 lossreg.validate({"name": "dims", "params": {"dims": wrong}})
 
 
-def test_a_number_too_large_for_the_tensor_is_told(given):
+def test_a_number_too_large_for_the_tensor_is_an_error(given):
     """It would be infinite."""
     with pytest.raises(InvalidConfigError, match=r"params\.p: a number is too large for torch\.float32"):
         given(Tensor, [1e300])
@@ -100,6 +100,19 @@ def test_a_loss_by_default_is_built():
                 self.base = base
 
         assert type(lossreg.build("around").base).__name__ == "Dice"
+
+
+def test_a_default_that_names_its_own_loss_is_an_error():
+    """It would never end: the depth of the config does not bound it, the nesting of losses does."""
+    with losses.scope():
+
+        @losses.register("endless")
+        class Endless(nn.Module):
+            def __init__(self, base: nn.Module = "endless"):
+                super().__init__()
+
+        with pytest.raises(InvalidConfigError, match=r"base\.params\.base: losses are nested deeper than 16"):
+            lossreg.validate("endless")
 
 
 def test_providers_are_a_set_of_names():

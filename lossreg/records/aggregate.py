@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from lossreg.errors import InputError
 from lossreg.records.database import identifier
 from lossreg.records.examples import Place, Ranking, check_top_k, details, example_rows, ranking
-from lossreg.records.float_sql import variance
+from lossreg.records.float_sql import variance_about
 from lossreg.records.median import medians
 from lossreg.records.reader import Records, components, connect
 from lossreg.records.record_schema import COMPONENT
@@ -59,19 +60,12 @@ def _statistics(connection: DuckDBPyConnection) -> dict[Scope, dict[str, Any]]:
     """Compute the statistics of each dataset and, under None, of all. Datasets are in order."""
     names = components(connection)
     middle = medians(connection)
-    finite = "FILTER (isfinite(loss))"
-    means = "".join(f", {_weighted_mean(identifier(name))}" for name in ["loss", *names])
-    rows = connection.execute(f"""
-        SELECT dataset, grouping(dataset) = 1, min(weight), max(weight), count(*) {finite},
-            count(*) FILTER (isnan(loss)), count(*) FILTER (isinf(loss)), min(loss + CAST(0 AS DOUBLE)) {finite},
-            max(loss + CAST(0 AS DOUBLE)) {finite}, {variance("finite")}{means}
-        FROM (SELECT *, CASE WHEN isfinite(loss) THEN loss END AS finite FROM records)
-        GROUP BY GROUPING SETS ((), (dataset)) ORDER BY 2 DESC, 1""")
     found: dict[Scope, dict[str, Any]] = {}
-    for dataset, overall, lightest, heaviest, count, nan, infinite, least, most, spread, *weighted in rows.fetchall():
+    for row in _rows(connection, names, middle):
+        dataset, overall, lightest, heaviest, count, nan, infinite, least, most, spread, *means = row
         _check_weights(lightest, heaviest)
         scope = None if overall else dataset
-        mean, *parts = map(_finite, weighted)
+        mean, *parts = map(_finite, means)
         found[scope] = {
             "count": count,
             "nan": nan,
@@ -85,6 +79,24 @@ def _statistics(connection: DuckDBPyConnection) -> dict[Scope, dict[str, Any]]:
             "components": {name.removeprefix(COMPONENT): part for name, part in zip(names, parts, strict=True)},
         }
     return found
+
+
+def _rows(connection: DuckDBPyConnection, names: Sequence[str], middle: Mapping[Scope, float]) -> list[tuple[Any, ...]]:
+    """Query a row of numbers for all and for each dataset, in this order, in one pass."""
+    finite = "FILTER (isfinite(loss))"
+    means = ", ".join(_weighted_mean(identifier(name)) for name in ["loss", *names])
+    query = f"""
+        SELECT dataset, grouping(dataset) = 1, min(weight), max(weight), count(*) {finite},
+            count(*) FILTER (isnan(loss)), count(*) FILTER (isinf(loss)), min(loss + CAST(0 AS DOUBLE)) {finite},
+            max(loss + CAST(0 AS DOUBLE)) {finite}, CASE WHEN grouping(dataset) = 1
+                THEN {variance_about("from_all")} ELSE {variance_about("from_own")} END, {means}
+        FROM (
+            SELECT records.*, CASE WHEN isfinite(loss) THEN loss - ? END AS from_all,
+                CASE WHEN isfinite(loss) THEN loss - median END AS from_own
+            FROM records LEFT JOIN (SELECT unnest(?::VARCHAR[]) AS dataset, unnest(?::DOUBLE[]) AS median)
+                USING (dataset))
+        GROUP BY GROUPING SETS ((), (dataset)) ORDER BY 2 DESC, 1"""
+    return connection.execute(query, [middle.get(None), list(middle), list(middle.values())]).fetchall()
 
 
 def _weighted_mean(value: str) -> str:

@@ -9,8 +9,21 @@ def mean(value: str) -> str:
 
 
 def variance(value: str) -> str:
-    """Write the sample variance of a group; NULL below two values, or where squares are beyond the range of floats."""
+    """Write the sample variance of a small group; NULL below two values, or beyond the range of floats.
+
+    The error of `var_samp` grows with the rows: it is 2e-12 of the mean square at 3e7 rows.
+    """
     return f"CASE WHEN isfinite(var_samp({value})) THEN var_samp({value}) END"
+
+
+def variance_about(shifted: str) -> str:
+    """Write the sample variance of a group of any size, from its deviations from its median; NULL as `variance`.
+
+    The median is at most one standard deviation from the mean, so that the difference of the two sums keeps its digits.
+    """
+    squares = f"fsum({shifted} * {shifted}) - fsum({shifted}) * fsum({shifted}) / count({shifted})"
+    found = f"({squares}) / nullif(count({shifted}) - 1, 0)"
+    return f"CASE WHEN isfinite({found}) THEN greatest({found}, 0) END"
 
 
 def rounded(value: str, bits: int) -> str:

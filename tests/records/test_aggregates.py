@@ -224,6 +224,14 @@ def test_sums_are_compensated():
     assert large["variance"] == pytest.approx(2000 / 2999 * 1e32, rel=1e-12)
 
 
+def test_variances_of_nearly_equal_losses():
+    """A billion and 0, 1 or 2, next to a dataset of 0.1 and 0.3: the digits of the billion are not lost."""
+    rows = {"loss": [1e9, 1e9 + 1, 1e9 + 2] * 1000 + [0.1, 0.3] * 1000, "dataset": ["a"] * 3000 + ["b"] * 2000}
+    found = aggregate_by_dataset(rows)["datasets"]
+    assert found["a"]["variance"] == pytest.approx(2 / 3 * 3000 / 2999, rel=1e-14)
+    assert found["b"]["variance"] == pytest.approx(0.01 * 2000 / 1999, rel=1e-14)
+
+
 def test_beyond_the_range_of_floats_there_is_null():
     """Variances whose squares overflow, and means whose sum does; medians have no sum."""
     found = aggregate_by_dataset([{"loss": loss, "sample_id": "x"} for loss in (1e200, 3e200)])["overall"]

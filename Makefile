@@ -9,7 +9,7 @@ STAMP := $(VENV)/.setup-done
 LIBRARIES := torch monai kornia smp toolbelt pml timm piq
 PLUGINS := plugins/lossreg-segmentation plugins/lossreg-sam $(LIBRARIES:%=plugins/lossreg-%)
 THIRD_PARTY := examples/third_party
-EDITORS := lossreg segmentation sam edge-losses  # whose losses the examples' schema has
+EDITORS := lossreg segmentation sam edge-losses  # the providers in the examples' schema
 OURS := . $(PLUGINS) $(THIRD_PARTY)
 PEERS := monai kornia kornia_rs torchvision timm segmentation_models_pytorch pytorch_metric_learning \
 	pytorch-toolbelt opencv-python-headless piq
@@ -27,34 +27,34 @@ setup: $(STAMP)
 $(STAMP): constraints.txt Makefile $(PROJECT_FILES)
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -c "import sys; sys.exit(sys.version_info < (3, 11) and 'lossreg needs Python 3.11 or newer')"
-	# Ours, editable, by the build backend of this environment; then what they need, each built as its authors say.
+	# Our packages, editable, by the build backend of this environment; then their dependencies.
 	$(PIP) hatchling editables
 	$(PIP) --no-build-isolation --no-deps $(OURS:%=--editable %)
 	$(PIP) "lossreg[dev]" $(notdir $(PLUGINS))
-	# Peers that tests compare with and providers describe; what else they depend on is not needed.
+	# Peers that tests compare with and providers describe; their own dependencies are not needed.
 	$(PIP) --no-deps $(PEERS)
 	@touch $@
 
 demo: setup
 	$(BIN)/python examples/train.py
 
-# What protects the numbers that users get: minutes, without processes, compilers and clusters.
+# The tests of computed values: minutes, without processes, compilers and clusters.
 test: setup
 	$(PYTEST) -m "not tools" $(ARGS)
 
-# All of it, searched for longer, with the kernels that Numba compiles.
+# All tests, with longer searches and with the kernels that Numba compiles.
 test-all: setup
 	LOSSREG_SEARCH=long $(PYTEST) $(ARGS)
 
-# The built wheels in an empty environment, as a user has them.
+# The built wheels in an empty environment, as a user installs them.
 test-wheels: build
 	$(BIN)/python tests/wheels.py dist
 
-# What needs no torch, on every supported Python that is here. It makes environments of its own.
+# The tests that need no torch, on every supported Python of this machine, each in its own environment.
 test-pythons:
 	$(PYTHON) tests/pythons.py $(PYTHONS)
 
-# Whether the tests notice mistakes that would be silent. It writes the table of docs/testing.md.
+# Mutation tests: the tests must notice deliberate mistakes. Writes the table of docs/testing.md.
 mutants: setup
 	$(BIN)/python tests/mutants.py --table docs/testing.md
 

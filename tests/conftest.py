@@ -31,7 +31,7 @@ def torch():
 
 @pytest.fixture
 def site(tmp_path, monkeypatch):
-    """A folder at the head of sys.path, for packages and distributions."""
+    """A folder at the head of sys.path, for packages and distributions. The registries are restored after the test."""
     for known in (losses, parts):  # without the packages of this test
         known.list()
     root = tmp_path / "site"
@@ -40,7 +40,8 @@ def site(tmp_path, monkeypatch):
     for variable in ("LOSSREG_DISABLE", "LOSSREG_ONLY", "LOSSREG_STRICT"):
         monkeypatch.delenv(variable, raising=False)
     fake = Site(root)
-    yield fake
+    with losses.scope(), parts.scope():
+        yield fake
     fake.forget()
     distributions.forget()
 

@@ -38,7 +38,7 @@ def examine(site, monkeypatch):
 
     def run(*options):
         for registry, section in ((losses, "losses"), (parts, "parts")):
-            monkeypatch.setattr(registry._table, "snapshot", type(registry)("torch.nn:Module")._table.snapshot)
+            registry._table.snapshot = type(registry)("torch.nn:Module")._table.snapshot
             monkeypatch.setattr(registry, "_failures", ())
             monkeypatch.setattr(registry, "_discover", lambda section=section: lossreg.discovery.scan.discover(section))
         app = typer.Typer()

@@ -110,7 +110,7 @@ def provider(site, monkeypatch):
             manifest_writer.build("acme_overlay")
             site.forget()
         for registry in (losses, parts):  # found as in a new process
-            monkeypatch.setattr(registry._table, "snapshot", type(registry)("torch.nn:Module")._table.snapshot)
+            registry._table.snapshot = type(registry)("torch.nn:Module")._table.snapshot
             monkeypatch.setattr(registry, "_failures", ())
         monkeypatch.setattr(losses, "_discover", lossreg.discovery.scan.discover)
         monkeypatch.setattr(parts, "_discover", lambda: lossreg.discovery.scan.discover("parts"))

@@ -92,7 +92,7 @@ def work(site, monkeypatch):
     site.distribution("acme-m", manifests={"acme_m": "acme_m"})
     fresh = site.registry()
     fresh.list()
-    monkeypatch.setattr(lossreg.losses._table, "snapshot", fresh._table.snapshot)
+    lossreg.losses._table.snapshot = fresh._table.snapshot
     monkeypatch.setattr(lossreg.losses, "_failures", ())
     return __import__("acme_work")
 

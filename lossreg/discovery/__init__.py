@@ -1,1 +1,1 @@
-"""Discovery: what installed packages declare, as entries and failures, without importing any of them."""
+"""Discovery: the declarations of installed packages, as entries and failures. No package is imported."""

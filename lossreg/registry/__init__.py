@@ -1,4 +1,4 @@
-"""The registry: classes by name, each known before it is imported. It knows nothing of losses."""
+"""Registry: classes by name, each known before it is imported. It is not specific to losses."""
 
 from lossreg.registry.entry import Entry
 from lossreg.registry.registry import Registry

@@ -72,12 +72,12 @@ def archives(current: str) -> Iterator[str]:
             continue
         project_file, committed = distribution.project_file, distribution.committed()
         with zipfile.ZipFile(wheel) as archive:
-            held = set(archive.namelist())
+            names = set(archive.namelist())
         yield from metadata.complaints(metadata_of(wheel), distribution.name, current, project_file)
-        yield from contents.wheel_complaints(held, distribution.package, committed, project_file)
+        yield from contents.wheel_complaints(names, distribution.package, committed, project_file)
         with tarfile.open(sdist) as files:
-            held = {name.partition("/")[2] for name in files.getnames()}
-        yield from contents.sdist_complaints(held, committed, project_file)
+            names = {name.partition("/")[2] for name in files.getnames()}
+        yield from contents.sdist_complaints(names, committed, project_file)
 
 
 def installations() -> Iterator[str]:

@@ -206,7 +206,7 @@ def put(page: Path, lines: str) -> None:
     before, begin, rest = page.read_text(encoding="utf-8").partition(BEGIN)
     _, end, after = rest.partition(END)
     if not end:
-        sys.exit(f"{page} lacks the lines {BEGIN} and {END}, between which the table goes")
+        sys.exit(f"{page} lacks the lines {BEGIN} and {END}; add them around the place of the table")
     page.write_text(f"{before}{begin}\n\n{lines}\n\n{end}{after}", encoding="utf-8")
 
 

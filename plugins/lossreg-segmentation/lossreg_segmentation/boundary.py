@@ -1,4 +1,4 @@
-"""The boundary loss: probabilities weighed by their signed distance to the target's boundary."""
+"""The boundary loss: probabilities weighted by their signed distance to the target's boundary."""
 
 from __future__ import annotations
 
@@ -44,5 +44,5 @@ class Boundary(DistanceLoss):
     def distance_formula(self, pixels: Pixels, distance: Tensor) -> dict[str, Term]:
         """Return the mean over the pixels of each mask."""
         statistics = self.counted(pixels)
-        weighed = (pixels.probabilities() * distance).flatten(2).sum(2)
-        return {"boundary": self.class_term(pixel_mean(weighed, statistics), statistics)}
+        weighted = (pixels.probabilities() * distance).flatten(2).sum(2)
+        return {"boundary": self.class_term(pixel_mean(weighted, statistics), statistics)}

@@ -96,7 +96,7 @@ class LogCoshDice(Dice):
     "generalized_dice", aliases=("generalized_dice_loss", "generalised_dice", "gdl"), tags=TAGS, contract=CONTRACT
 )
 class GeneralizedDice(OverlapLoss):
-    """One Dice over all classes, each weighed by the inverse of its volume.
+    """One Dice over all classes, each weighted by the inverse of its volume.
 
         loss = 1 - (2 sum_c w_c TP_c + smooth) / (sum_c w_c (P_c + T_c) + smooth)
         w_c = (T_min / T_c)^k

@@ -37,8 +37,8 @@ class HardPixelLoss(DenseLoss):
             return Term(weighted_mean(cross_entropy, weights).squeeze(1), "example")
         factors = weights_of_classes(self.class_weight, pixels.target).view(1, -1, *[1] * (pixels.target.ndim - 2))
         of_classes = pixels._replace(target=factors * pixels.target)
-        weighed, total = pixel_cross_entropy(of_classes).flatten(2), of_classes.target.flatten(2).sum(1, keepdim=True)
-        return Term(ratio_of_sums(weighed * weights, total * weights).squeeze(1), "example")
+        weighted, total = pixel_cross_entropy(of_classes).flatten(2), of_classes.target.flatten(2).sum(1, keepdim=True)
+        return Term(ratio_of_sums(weighted * weights, total * weights).squeeze(1), "example")
 
 
 @losses.register(

@@ -140,8 +140,8 @@ class CrossEntropy(MaskLoss):
         (uniform,) = required(statistics, "cross_entropy_uniform")
         if self.class_weight is not None:
             (actual,) = required(statistics, "actual")
-            weighs = (weights_of_classes(self.class_weight, actual) * actual).sum(1, keepdim=True) > 0
-            uniform = torch.where(weighs, uniform, 0.0)
+            counts = (weights_of_classes(self.class_weight, actual) * actual).sum(1, keepdim=True) > 0
+            uniform = torch.where(counts, uniform, 0.0)
         return uniform * (self.label_smoothing / uniform.shape[1])
 
     def _smoothed(self, input: Tensor, target: Tensor) -> Tensor:
@@ -201,7 +201,7 @@ class Focal(MaskLoss):
             return positive * per_class("alpha", self.alpha_per_class, positive)
         if self.alpha not in (None, 0.25):
             raise InputError(
-                f"alpha={self.alpha} weighs positive against negative pixels, which softmax does not have;"
+                f"alpha={self.alpha} is the weight of positive against negative pixels, which softmax does not have;"
                 f" give alpha as a list of {positive.shape[1]} factors, one per class"
             )
         return positive

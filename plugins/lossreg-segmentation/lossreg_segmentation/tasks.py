@@ -59,6 +59,6 @@ def _inferred(input: Tensor, target: Tensor, allowed: Collection[str]) -> str:
     if len(fitting) == 1:
         return fitting[0]
     raise InputError(
-        f"a target of shape {tuple(target.shape)} may hold independent masks or one-hot classes:"
+        f"a target of shape {tuple(target.shape)} may be independent masks or one-hot classes:"
         " set task='multilabel' (sigmoid) or task='multiclass' (softmax)"
     )

@@ -77,12 +77,12 @@ def counting(target: Tensor) -> Tensor:
 
 def is_ignored(target: Tensor, ignore_index: int | None) -> Tensor:
     """Return True at the positions where the target equals `ignore_index`."""
-    if ignore_index is None or not holds(target.dtype, ignore_index):
+    if ignore_index is None or not can_represent(target.dtype, ignore_index):
         return torch.zeros_like(target, dtype=torch.bool)
     return target == ignore_index
 
 
-def holds(dtype: torch.dtype, ignore_index: int | None) -> bool:
+def can_represent(dtype: torch.dtype, ignore_index: int | None) -> bool:
     """Return True if this dtype can represent the number. torch would wrap it: uint8 == -1 would find 255."""
     if ignore_index is None or dtype.is_floating_point:
         return True

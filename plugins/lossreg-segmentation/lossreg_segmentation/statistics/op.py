@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lossreg.errors import ImplementationError
-from lossreg_segmentation.statistics.checks import holds
+from lossreg_segmentation.statistics.checks import can_represent
 from lossreg_segmentation.statistics.request import Activation, Request, sums_dtype
 
 _REQUEST = "str activation, str[] needs, float gamma, int? ignore_index, float threshold, str implementation"
@@ -96,7 +96,7 @@ def _flat(input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 
 def _fitting(request: Request, target: Tensor) -> Request:
     """Drop an ignored value that the target's dtype cannot represent: a cast would turn it into another number."""
-    return request if holds(target.dtype, request.ignore_index) else request._replace(ignore_index=None)
+    return request if can_represent(target.dtype, request.ignore_index) else request._replace(ignore_index=None)
 
 
 @cache

@@ -89,7 +89,7 @@ def imports(tree, *, within_functions=True):
 
 
 def modules(names, package="lossreg"):
-    """The modules of a package among imported names: its files, whatever is imported from them."""
+    """Yield the rooms of a package among imported names, which may name anything in them."""
     folder = ROOT / package
     for name in names:
         parts = name.split(".")

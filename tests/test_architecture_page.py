@@ -41,7 +41,7 @@ def traced():
         if here and caller and caller[0] == "config" and here[0] not in ("config", "messages"):
             calls.setdefault(caller[1], set()).add(here[0])
 
-    lossreg.build(CONFIG)  # what is imported and cached is not part of the walk
+    lossreg.build(CONFIG)  # imports and caches are not part of the walk
     sys.setprofile(profile)
     try:
         lossreg.build(CONFIG)

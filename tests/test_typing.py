@@ -13,7 +13,7 @@ pytestmark = pytest.mark.tools
 
 
 def test_mypy_finds_no_error_in_strict_mode():
-    """Installed packages are typed, and what is inferred is what the module asserts."""
+    """Installed packages are typed, and the inferred types are those that the module asserts."""
     pytest.importorskip("mypy")
     command = [sys.executable, "-m", "mypy", "--strict", "--no-incremental", "--config-file=", str(USER)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=USER.parent)

@@ -158,7 +158,7 @@ def test_report(run, shards, tmp_path):
 @pytest.mark.parametrize("name", ["summary", "flag", "report"])
 def test_a_directory_without_shards_is_an_error_of_one_line(lossreg, tmp_path, name):
     """If it is empty or missing; nothing is written."""
-    for folder, reason in ((tmp_path, "holds no *.parquet"), (tmp_path / "missing", "is not there")):
+    for folder, reason in ((tmp_path, "contains no *.parquet"), (tmp_path / "missing", "does not exist")):
         code, out, err = lossreg("records", name, folder)
         assert (code, out) == (1, "")
         assert err.startswith(f"lossreg: {folder}: ")

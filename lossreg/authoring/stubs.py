@@ -1,6 +1,7 @@
 """A type stub of `lossreg` for the losses of this environment: editors complete names, type checkers read parameters.
 
-Its source are manifests: no provider is imported. pyright reads stubs in `typings`.
+It checks configs in Python code, which JSON Schema cannot. Manifests are its source: no provider is imported. pyright
+reads stubs in `typings`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from lossreg.parameters.record import Record
 from lossreg.parameters.scalars import literal_type
 from lossreg.parameters.slots import Slot
 from lossreg.parameters.types import LOSS
+from lossreg.records.atomic_write import write_text
 from lossreg.registry.entry import Entry
 
 _HEAD = """\
@@ -81,7 +83,7 @@ def write(directory: Path) -> Path:
     text = stub()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        write_text(path, text)
     except OSError as error:
         raise LossregError(f"{path} cannot be written: {error.strerror}; choose another folder", path=path) from error
     return path

@@ -6,7 +6,7 @@ import inspect
 import re
 
 _SECTION = re.compile(r"([A-Z][a-z]+):\s*(.*)")
-_ARGUMENT = re.compile(r"(\w+)(?: \([^)]*\))?:\s*(.*)")
+_ARGUMENT = re.compile(r"(\*{0,2}\w+(?:, \*{0,2}\w+)*)(?: \([^)]*\))?:\s*(.*)")
 
 
 def sections(text: str | None) -> dict[str, str]:
@@ -31,12 +31,12 @@ def sections(text: str | None) -> dict[str, str]:
 def arguments(text: str | None) -> dict[str, str]:
     """Return the description of each parameter in the section "Args"."""
     found: dict[str, list[str]] = {}
-    name = ""
+    body: list[str] = []
     for line in sections(text).get("args", "").splitlines():
         start = _ARGUMENT.fullmatch(line)
         if start:
-            name = start[1]
-            found[name] = [start[2]]
-        elif name:
-            found[name].append(line.strip())
+            body = [start[2]]
+            found |= dict.fromkeys(start[1].split(", "), body)  # `alpha, beta: ...` describes both
+        else:
+            body.append(line.strip())
     return {name: " ".join(part for part in body if part) for name, body in found.items()}

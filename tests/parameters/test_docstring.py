@@ -46,6 +46,20 @@ def test_arguments_by_name():
     }
 
 
+def test_starred_arguments_end_the_one_before():
+    """Their description belongs to no parameter that a config has."""
+    text = "Summary.\n\nArgs:\n    gamma: exponent.\n    *args, **kwargs: unused.\n    **options: of the base class.\n"
+    assert arguments(text)["gamma"] == "exponent."
+
+
+def test_a_line_may_describe_several_arguments():
+    """Each has the description."""
+    text = "Summary.\n\nArgs:\n    alpha, beta: weights of errors,\n        both >= 0.\n    gamma: exponent.\n"
+    described = arguments(text)
+    assert described["alpha"] == described["beta"] == "weights of errors, both >= 0."
+    assert described["gamma"] == "exponent."
+
+
 @pytest.mark.parametrize("text", [None, "", "\n\n", "   "])
 def test_empty_text_has_no_sections(text):
     """Empty text has no sections."""

@@ -75,7 +75,7 @@ def _parse(path: Path) -> Any:
     # PyYAML raises errors of its own code: LookupError for `!!bool x`, AttributeError for `!!timestamp x`,
     # OverflowError for a number to base 60.
     except (ValueError, LookupError, AttributeError, ArithmeticError, yaml.YAMLError) as error:
-        raise invalid([Problem(str(path), f"is no valid {path.suffix[1:].upper()}: {error}")]) from error
+        raise invalid([Problem(str(path), f"is not valid {path.suffix[1:].upper()}: {error}")]) from error
     raise invalid([Problem(str(path), f"has {size} bytes; a loss config has at most {MAX_BYTES}")])
 
 

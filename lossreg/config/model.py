@@ -114,7 +114,7 @@ def config_from(config: Any, keywords: Mapping[str, Any], parameters: Mapping[st
         given["name"] = config
     elif config is not None:
         surplus = ", ".join([*given, *parameters])
-        raise TypeError(f"a config that is no name takes no keywords, got {surplus}; put them into the config")
+        raise TypeError(f"a mapping takes no keywords beside it, got {surplus}; put them into the mapping")
     if parameters:
         given["params"] = _merged(given.get("params", {}), parameters)
     return given

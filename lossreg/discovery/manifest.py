@@ -42,7 +42,7 @@ def package_folder(package: str) -> Path:
     except (ImportError, ValueError) as error:
         raise ManifestError(f"package {package!r} cannot be located: {error}", source=package) from error
     if spec is None or not spec.submodule_search_locations:
-        raise ManifestError(f"package {package!r} is not installed, or is no package", source=package)
+        raise ManifestError(f"package {package!r} is not installed, or not a package", source=package)
     return Path(next(iter(spec.submodule_search_locations)))
 
 

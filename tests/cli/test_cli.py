@@ -196,9 +196,9 @@ def test_validate_reports_every_problem_with_its_place_in_the_file(run, tmp_path
 @pytest.mark.parametrize(
     ("name", "text", "at", "message"),
     [
-        ("a.yaml", "a: [1", "", "is no valid YAML"),
-        ("a.json", "{", "", "is no valid JSON"),
-        ("a.toml", "=", "", "is no valid TOML"),
+        ("a.yaml", "a: [1", "", "is not valid YAML"),
+        ("a.json", "{", "", "is not valid JSON"),
+        ("a.toml", "=", "", "is not valid TOML"),
         ("a.ini", "", "", "expected a file ending in .json, .toml, .yaml, .yml, got '.ini'"),
         ("a.yaml", "a: {b: 1}", "a.c", "nothing at 'a.c': no 'c'; keys are b"),
     ],

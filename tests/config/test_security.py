@@ -147,7 +147,7 @@ def test_a_hostile_config_ends_soon_in_little_memory_with_a_short_message(tmp_pa
         "yaml laughs": "the config holds more than 100000 values",
         "yaml merge": "it holds more than 100000 values",
         "yaml base 60": "a number has 1000001 characters; at most 400 are read",
-        "yaml float of base 60": "is no valid YAML",
+        "yaml float of base 60": "is not valid YAML",
         "toml dotted": "a dotted key has more than 64 parts",
         "toml quoted": "a dotted key has more than 64 parts",
     }.items():

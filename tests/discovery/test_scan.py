@@ -178,10 +178,10 @@ def test_a_manifest_of_fifty_megabytes_is_not_read(site):
 @pytest.mark.parametrize(
     "value, message",
     [
-        ("acme_absent:lossreg.json", "package 'acme_absent' is not installed, or is no package"),
+        ("acme_absent:lossreg.json", "package 'acme_absent' is not installed, or not a package"),
         ("acme.inner:lossreg.json", "a manifest must be in a top-level package, got 'acme.inner'"),
         ("json.tool:lossreg.json", "a manifest must be in a top-level package"),
-        ("string:lossreg.json", "package 'string' is not installed, or is no package"),
+        ("string:lossreg.json", "package 'string' is not installed, or not a package"),
         (":lossreg.json", "package '' "),
         ("__main__:lossreg.json", "__main__"),
     ],

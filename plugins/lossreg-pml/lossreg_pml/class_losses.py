@@ -21,7 +21,7 @@ class_loss("ArcFaceLoss", "arcface", summary="Softmax over cosines to each class
 class_loss(
     "SubCenterArcFaceLoss",
     "subcenter_arcface",
-    summary="ArcFace with several centres for each class, of which the nearest counts.",
+    summary="ArcFace with several centres for each class; the nearest one counts.",
     hints={"sub_centers": PositiveInt},
 )
 class_loss("CosFaceLoss", "cosface", summary="Softmax over cosines to each class, the true one less a margin.")

@@ -47,7 +47,7 @@ part(
     "ThresholdReducer",
     "reducer",
     "threshold",
-    "Mean of the values above low and below high, of which one must be given.",
+    "Mean of the values above low and below high; at least one of these must be given.",
     example={"low": 0.0},
     hints={"low": float | None, "high": float | None},
 )

@@ -94,7 +94,7 @@ library.loss(
 )
 library.loss(
     "timm.loss:AsymmetricLossMultiLabel",
-    summary="Binary cross-entropy with a focusing exponent of its own for the negatives, the easiest of which cost 0.",
+    summary="Binary cross-entropy with a focusing exponent of its own for negatives; the easiest negatives cost 0.",
     tags=["classification", "imbalance", "logits", "multilabel", "smoothing"],
     input="logits",
     target_kind="multi-hot labels",

@@ -9,6 +9,9 @@ from lossreg.records.float_sql import rounded
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+# Correctly rounded. Halves first would lose a digit of subnormal numbers; the sum first is infinite for the largest.
+_MIDPOINT = """CASE WHEN isfinite(min(loss) + max(loss)) THEN (min(loss) + max(loss)) / 2
+            ELSE min(loss) / 2 + max(loss) / 2 END"""
 _BITS = 8  # significant digits of a bucket: a bucket holds 1/128 of a power of two
 
 
@@ -38,6 +41,5 @@ def medians(connection: DuckDBPyConnection) -> dict[str | None, float]:
             WHERE scope IS NULL OR scope = dataset GROUP BY ALL),
         ranked AS (
             SELECT *, before + sum(number) OVER (PARTITION BY scope, bucket ORDER BY loss) AS upto FROM found)
-        SELECT scope, CASE WHEN min(loss) = max(loss) THEN min(loss) ELSE min(loss) / 2 + max(loss) / 2 END
-        FROM ranked WHERE {middle} GROUP BY scope""")
+        SELECT scope, {_MIDPOINT} FROM ranked WHERE {middle} GROUP BY scope""")
     return dict(rows.fetchall())

@@ -197,6 +197,20 @@ def test_every_form_gives_the_same(rows, seed):  # over 10 s by test-all: five q
             assert same(aggregate_by_dataset(as_shards(rows, folder, number)), found, scale)
 
 
+@pytest.mark.parametrize(
+    "losses, middle",
+    [
+        ([2.225073858507203e-309, 5e-324], 1.112536929253607e-309),  # half of the first has no digit left for it
+        ([1.7e308, 1.75e308], 1.725e308),  # their sum is no float
+        ([5e-324, 5e-324], 5e-324),
+        ([-1.0, 1.0], 0.0),
+    ],
+)
+def test_the_median_of_two_is_their_midpoint(losses, middle):
+    """Correctly rounded, at both ends of the range of floats."""
+    assert aggregate_by_dataset([{"loss": loss} for loss in losses])["overall"]["median"] == middle
+
+
 @SOME
 @given(st.lists(any_float.filter(math.isfinite), min_size=1, max_size=6))
 def test_the_mean_of_an_example_lies_within_its_losses(losses):
@@ -233,7 +247,7 @@ def test_variances_of_nearly_equal_losses():
 
 
 def test_beyond_the_range_of_floats_there_is_null():
-    """Variances whose squares overflow, and means whose sum does; medians have no sum."""
+    """Variances whose squares overflow, and means whose sum does; a median stays finite."""
     found = aggregate_by_dataset([{"loss": loss, "sample_id": "x"} for loss in (1e200, 3e200)])["overall"]
     assert (found["mean"], found["median"], found["variance"]) == (2e200, 2e200, None)
     assert (found["highest"][0]["mean"], found["highest"][0]["variance"]) == (2e200, None)

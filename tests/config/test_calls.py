@@ -65,7 +65,7 @@ def test_problems_of_keywords_have_the_paths_of_a_config():
 @pytest.mark.parametrize("call", [build, validate])
 def test_a_call_that_is_ambiguous_is_a_type_error(call):
     """It names the surplus keywords and the remedy."""
-    with pytest.raises(TypeError, match=r"a mapping takes no keywords beside it, got params, gamma; put them into the mapping"):
+    with pytest.raises(TypeError, match=r"takes no keywords beside it, got params, gamma; put them into the mapping"):
         call(FOCAL, params={}, gamma=2)
     with pytest.raises(TypeError, match=r"takes no keywords beside it, got gamma; put them into the mapping"):
         call(LossConfig(name="focal"), gamma=2)

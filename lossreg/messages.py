@@ -8,15 +8,14 @@ from importlib.util import find_spec
 
 from lossreg.errors import InvalidConfigError, MissingLibraryError, Problem
 
-MAX_LINES = 200  # problems in a message; the error's attribute has all
 MAX_LINE = 2000  # characters of a problem in a message
-MAX_MESSAGE = 16_000
+MAX_MESSAGE = 16_000  # characters; the error's attribute has all problems
 MAX_SHOWN = 60  # characters of a value in a message
 
 
 def invalid(problems: list[Problem]) -> InvalidConfigError:
     """Return one error for all problems of a config, cut to a readable length."""
-    lines = [_cut(str(problem), MAX_LINE) for problem in problems[:MAX_LINES]]
+    lines = [_cut(str(problem), MAX_LINE) for problem in problems]
     while sum(map(len, lines)) > MAX_MESSAGE:
         lines.pop()
     if len(problems) > len(lines):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def warn_unknown_providers(names: Collection[str]) -> None:
     """Warn about providers without entries, once per value: a restriction to them allows less than intended."""
-    known = {LOCAL, *(entry.provider for registry in (losses, parts) for entry in registry.entries())}
+    known = {LOCAL} | losses.providers | parts.providers
     if not {*names} <= known:
         text = (
             f"no provider is called {unknown_names({*names} - known, known)}; providers are {', '.join(sorted(known))}"

@@ -64,7 +64,7 @@ _Described = dict[str, Described]  # by full name
 
 
 def _check_providers(providers: Collection[str] | None) -> None:
-    known = sorted({entry.provider for entry in losses.entries()})
+    known = sorted(losses.providers)
     for name in sorted({*(providers or ())} - {*known}):
         raise NotFoundError(f"no loss is of provider {name!r:.80}; providers are {', '.join(known)}", name=name)
 

@@ -117,6 +117,12 @@ class LookUp(Mapping[str, type[T]]):
         return tuple(self._table.snapshot.names.values())
 
     @property
+    def providers(self) -> frozenset[str]:
+        """Return the names of the providers that have entries. Nothing is imported."""
+        self._ready()
+        return self._table.snapshot.providers
+
+    @property
     def declarations(self) -> dict[str, Entry]:
         """Return the entries as decorators declared them, by target. A manifest's metadata is not merged in."""
         return self._table.snapshot.declarations

@@ -97,6 +97,11 @@ class Snapshot:
         return self._entries.merged()
 
     @cached_property
+    def providers(self) -> frozenset[str]:
+        """Return the providers of all entries."""
+        return frozenset(entry.provider for entry in self.entries.values())
+
+    @cached_property
     def declarations(self) -> dict[str, Entry]:
         """Return the entries that decorators declared, by target, unmerged: a manifest's metadata wins in `entries`."""
         return self._declarations.merged()

@@ -87,3 +87,13 @@ def test_a_class_is_looked_up_again_after_a_change(two):
     third = type("Dice", (sys.modules["acme_base"].Module,), {})
     two.register("dice")(third)
     assert two["dice"] is third
+
+
+def test_providers_are_those_that_have_entries(two):
+    """Of the entries now: a provider is gone with its last entry."""
+    assert two.providers == {"local"}
+    undo = two.add(declare("other", "acme_map_dice:Other", None, (), {}, provider="acme"))
+    assert two.providers == {"local", "acme"}
+    undo()
+    assert two.providers == {"local"}
+    assert not imported()

@@ -15,18 +15,20 @@ _MAX_UNKNOWN = 10  # names in a warning
 
 def with_states(entries: Iterable[Entry]) -> Iterator[Entry]:
     """Disable the entries that the environment excludes."""
+    return map(with_state, entries) if os.environ.get(ONLY) or os.environ.get(DISABLE) else iter(entries)
+
+
+def with_state(entry: Entry) -> Entry:
+    """Return the entry, disabled if the environment excludes it."""
     only, disabled = names_in(ONLY), names_in(DISABLE)
-    if not only and not disabled:
-        yield from entries
-        return
-    for entry in entries:
-        names = names_of(entry)
-        reason = ""
-        if only and not names & only:
-            reason = f"LOSSREG_ONLY={os.environ[ONLY]} leaves it out"
-        elif names & disabled:
-            reason = f"LOSSREG_DISABLE={os.environ[DISABLE]} names it"
-        yield entry._replace(state="disabled", reason=reason) if reason else entry
+    names = names_of(entry)
+    if only and not names & only:
+        reason = f"LOSSREG_ONLY={os.environ[ONLY]} leaves it out"
+    elif names & disabled:
+        reason = f"LOSSREG_DISABLE={os.environ[DISABLE]} names it"
+    else:
+        return entry
+    return entry._replace(state="disabled", reason=reason)
 
 
 def names_in(variable: str) -> set[str]:
@@ -48,23 +50,21 @@ def is_strict() -> bool:
     return value == "1"
 
 
-def warn_unknown(entries: Iterable[Entry], others: Callable[[], Collection[str]]) -> None:
+def warn_unknown(names: Callable[[], Collection[str]]) -> None:
     """Warn about names in LOSSREG_ONLY and LOSSREG_DISABLE that match nothing. Most of them are mistyped.
 
     Args:
-        others: returns further known names. Called only for names that match none of the entries.
+        names: returns all known names. Called only if one of the variables is set.
     """
     given = {variable: names_in(variable) for variable in (ONLY, DISABLE)}
     if not any(given.values()):
         return
-    known = set().union(*map(names_of, entries))
-    if not set().union(*given.values()) <= known:
-        known |= {*others()}
-    for variable, names in given.items():
-        if names - known:
+    known = names()
+    for variable, each in given.items():
+        if unknown := each.difference(known):
             value = os.environ[variable]
             text = f"{variable}={value!r:.200} in the environment: no provider or loss is called "
-            warn_once((variable, value), text + unknown_names(names - known, known))
+            warn_once((variable, value), text + unknown_names(unknown, known))
 
 
 def unknown_names(names: Collection[str], known: Collection[str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from lossreg.discovery import distributions, manifest
@@ -35,8 +35,17 @@ def discover(section: str = "losses") -> Discovered:
         distributions.forget()  # the user may mend the file and try again
         raise failures[0].error
     if section == "losses":
-        warn_unknown(found.values(), lambda: _other_names(installed))
+        warn_about_environment()
     return Discovered(tuple(with_states(found.values())), tuple(failures))
+
+
+def warn_about_environment(known: Collection[str] = ()) -> None:
+    """Warn about names in LOSSREG_ONLY and LOSSREG_DISABLE that match nothing.
+
+    Args:
+        known: further names and providers, such as those of losses registered in code.
+    """
+    warn_unknown(lambda: {*known} | _declared_names(distributions.scan()))
 
 
 def _declared(section: str, installed: Installed) -> Iterator[Entry | Failure]:
@@ -143,7 +152,8 @@ def _conflict(entry: Entry, message: str, existing: str) -> Failure:
     return Failure(entry.full_name, entry.distribution, error)
 
 
-def _other_names(installed: Installed) -> set[str]:
-    """Return the names of parts, and the providers with declarations that may be unreadable."""
-    parts = [names_of(item) for item in _declared("parts", installed) if isinstance(item, Entry)]
-    return set().union(*parts) | {_provider(item) for item in installed.declared if isinstance(item, Declared)}
+def _declared_names(installed: Installed) -> set[str]:
+    """Return the names of losses and parts, and the providers with declarations that may be unreadable."""
+    entries = [item for section in manifest.SECTIONS for item in _declared(section, installed)]
+    names = [names_of(item) for item in entries if isinstance(item, Entry)]
+    return set().union(*names) | {_provider(item) for item in installed.declared if isinstance(item, Declared)}

@@ -4,7 +4,8 @@ import sys
 
 import pytest
 
-from lossreg import DisabledError, InvalidNameError, Registry, losses
+from lossreg import DisabledError, Entry, InvalidNameError, Registry, losses
+from lossreg.discovery.environment import with_state
 from lossreg.discovery.scan import discover
 
 SHARED = """
@@ -31,6 +32,24 @@ def test_all_but_some_can_be_disabled(site, monkeypatch):
     with pytest.raises(DisabledError, match="acme/dice_x is disabled: LOSSREG_ONLY=focal_x,lossreg leaves it out"):
         registry.get("dice_x")
     assert registry.get("focal_x").__name__ == "Focal"
+
+
+@pytest.mark.parametrize(
+    "variable, value, reason",
+    [
+        ("LOSSREG_ONLY", "other, else", "LOSSREG_ONLY=other, else leaves it out"),
+        ("LOSSREG_ONLY", "mine", ""),
+        ("LOSSREG_ONLY", " , ", ""),
+        ("LOSSREG_DISABLE", "m2", "LOSSREG_DISABLE=m2 names it"),
+        ("LOSSREG_DISABLE", "local/mine", "LOSSREG_DISABLE=local/mine names it"),
+        ("LOSSREG_DISABLE", "min", ""),
+    ],
+)
+def test_one_entry_is_disabled_as_those_of_a_scan_are(monkeypatch, variable, value, reason):
+    """An entry registered in code goes by the same rule. A blank list excludes nothing."""
+    monkeypatch.setenv(variable, value)
+    entry = with_state(Entry("mine", "acme:Mine", aliases=("m2",)))
+    assert (entry.state, entry.reason) == (("disabled", reason) if reason else ("discovered", ""))
 
 
 def test_a_disabled_loss_stays_disabled_when_its_module_is_imported(site, monkeypatch):

@@ -6,6 +6,7 @@ import pytest
 
 from lossreg import messages
 from lossreg.discovery import distributions
+from lossreg.discovery.scan import warn_about_environment
 from lossreg.registries import warn_unknown_providers
 
 
@@ -84,6 +85,14 @@ def test_unknown_providers(monkeypatch):
     assert warned(warn_unknown_providers, ["sam", "segmentatoin"]) == []
     assert warned(warn_unknown_providers, {"sam", "local"}) == []
     assert warned(warn_unknown_providers, ()) == []
+
+
+def test_names_of_losses_registered_in_code_are_known(monkeypatch):
+    """The caller gives them. The similar names of a mistyped one are among them."""
+    monkeypatch.setenv("LOSSREG_DISABLE", "zz_mine,zz_mina,dice")
+    assert warned(warn_about_environment, {"zz_mine", "zz_mina"}) == []
+    (text,) = warned(warn_about_environment, {"zz_mine"})
+    assert text.endswith("no provider or loss is called 'zz_mina' (did you mean 'zz_mine'?)")
 
 
 @pytest.mark.parametrize("variable", ["LOSSREG_DISABLE", "LOSSREG_ONLY"])

@@ -12,6 +12,7 @@ A module that cannot be imported is left out, with one warning.
 from __future__ import annotations
 
 import importlib
+import re
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -20,8 +21,9 @@ from typing import Any
 
 import pluggy
 
-from lossreg.discovery.distributions import HOOKS_GROUP, Declared, declared
+from lossreg.discovery.distributions import HOOKS_GROUP, MANIFESTS_GROUP, Declared, declared
 from lossreg.discovery.environment import DISABLE, ONLY, is_strict, names_in
+from lossreg.discovery.first_party import FIRST_PARTY
 from lossreg.errors import ConflictError, LossregError, ProviderError
 from lossreg.hooks import builtin, specs
 from lossreg.hooks.guard import guard
@@ -29,6 +31,8 @@ from lossreg.hooks.specs import NOTIFICATIONS, PROJECT
 from lossreg.messages import with_type
 from lossreg.registry.entry import Failure
 from lossreg.registry.registry import Registry
+
+_NAME = re.compile(r"\w[\w.\-]*")  # as of providers
 
 
 class Hooks:
@@ -42,37 +46,49 @@ class Hooks:
         self.manager.add_hookspecs(specs)
         self.manager.register(builtin, PROJECT)
         self.failures: tuple[Failure, ...] = ()
-        self._distributions: dict[str, str] = {}  # by plugin
+        self._distributions: dict[str, str] = {PROJECT: PROJECT}  # by plugin
         self._lock = threading.Lock()
 
     def load(self, registry: Registry[Any]) -> None:
-        """Import the installed modules, one by one."""
+        """Import the installed modules that are not loaded yet, one by one. Those that failed are tried again."""
         for item in _declared():
-            added: list[object] = []
+            if self._distributions.get(item.name) == item.distribution:
+                continue
+            source = f"hooks {item.name}", item.distribution
+            self.failures = tuple(known for known in self.failures if known[:2] != source)
             try:
-                self._add(item, registry, added)
+                self._add(item, registry)
             except (KeyboardInterrupt, GeneratorExit):
                 raise
             except BaseException as error:  # noqa: BLE001 - SystemExit too, as for losses
-                for plugin in filter(self.manager.is_registered, added):
-                    self.manager.unregister(plugin)
                 self._report(item.name, item.distribution, error)
 
-    def _add(self, item: Declared, registry: Registry[Any], added: list[object]) -> None:
-        module = importlib.import_module(item.value.partition(":")[0])
-        if self.manager.has_plugin(item.name) or self.manager.is_registered(module):
-            raise ConflictError(
-                f"hooks called {item.name!r} or of {item.value} exist already; rename the entry point",
-                name=item.name,
-                existing=item.name,
-                proposed=item.value,
-            )
-        added.append(module)
-        self._distributions[item.name] = item.distribution
-        self.manager.register(module, item.name)
-        self.manager.check_pending()  # raises for a hook that does not exist
-        others = [plugin for plugin in self.manager.get_plugins() if plugin is not module]
-        self.manager.subset_hook_caller("lossreg_register", others)(registry=registry)
+    def _add(self, item: Declared, registry: Registry[Any]) -> None:
+        self._claim(item)
+        try:
+            module = importlib.import_module(item.value.partition(":")[0])
+            if self.manager.is_registered(module):
+                raise _conflict(item, f"the hooks of {item.value} are loaded under another name")
+            self.manager.register(module, item.name)
+            self.manager.check_pending()  # raises for a hook that does not exist
+            others = [plugin for plugin in self.manager.get_plugins() if plugin is not module]
+            self.manager.subset_hook_caller("lossreg_register", others)(registry=registry)
+        except BaseException:  # Ctrl-C too: the next call loads them again
+            if self.manager.has_plugin(item.name):
+                self.manager.unregister(name=item.name)
+            del self._distributions[item.name]
+            raise
+
+    def _claim(self, item: Declared) -> None:
+        """Keep a name for a distribution: LOSSREG_DISABLE and LOSSREG_ONLY mean its hooks by it."""
+        if not _NAME.fullmatch(item.name):
+            raise _conflict(item, "a name of hooks has letters, digits, '_', '-' or '.'")
+        owner = _owner(item.name) or item.distribution
+        if owner == item.distribution:
+            with self._lock:
+                owner = self._distributions.setdefault(item.name, item.distribution)
+        if owner != item.distribution:
+            raise _conflict(item, f"the name {item.name!r} belongs to {owner}")
 
     def call(self, hook: str, **arguments: Any) -> Any:
         """Call a hook.
@@ -155,6 +171,12 @@ def ready(registry: Registry[Any]) -> Hooks:
     return _complete
 
 
+def refresh(registry: Registry[Any]) -> None:
+    """Load the modules that were installed or mended since the hooks were loaded; keep the others as they are."""
+    if _complete is not None:  # else the first use loads all
+        _complete.load(registry)
+
+
 def _declared() -> Iterator[Declared]:
     """Yield the modules of hooks, except those that the environment disables."""
     only, disabled = names_in(ONLY), names_in(DISABLE)
@@ -163,3 +185,20 @@ def _declared() -> Iterator[Declared]:
             is_allowed = not only or item.name in only
             if is_allowed and item.name not in disabled:
                 yield item
+
+
+def _owner(name: str) -> str | None:
+    """Return the distribution whose losses are of a provider of this name."""
+    if name in FIRST_PARTY:
+        return FIRST_PARTY[name]
+    manifests = (item for item in declared() if isinstance(item, Declared) and item.group == MANIFESTS_GROUP)
+    return next((item.distribution for item in manifests if item.name == name), None)
+
+
+def _conflict(item: Declared, reason: str) -> ConflictError:
+    return ConflictError(
+        f"{reason}; rename the entry point {item.name!r:.80} of {item.distribution}",
+        name=item.name,
+        existing=item.name,
+        proposed=item.value,
+    )

@@ -18,6 +18,10 @@ from lossreg.testing.subject import ConformanceError, NotApplicable, Subject, co
 __all__ = ["CHECKS", "ConformanceError", "Result", "check_loss", "default_cases", "run"]
 
 MASK_TARGETS = ("mask", "class index", "mask or class index")
+DECLARE = (
+    ' if these are its inputs, register it with contract=contract(input="logits", target="mask", tasks=["binary"]),'
+    " where contract is lossreg.authoring.contract; otherwise"
+)
 
 CHECKS: dict[str, Callable[[Subject], None]] = {
     check.__name__: check
@@ -87,14 +91,22 @@ def run(loss: str | nn.Module, case: Case, check: str, waived: str = "") -> Resu
         return Result(case.label, check, "waived", waived)
     try:
         with torch.random.fork_rng(), case.context():
-            CHECKS[check](Subject(loss, case))
-    except NotApplicable as reason:
-        return Result(case.label, check, "not applicable", str(reason))
-    except ConformanceError as error:
-        return Result(case.label, check, "failed", str(error))
-    except Exception as error:  # noqa: BLE001 - a loss may raise anything
+            return _result(Subject(loss, case), check)
+    except Exception as error:  # noqa: BLE001 - the import of a loss, or the context of a case, may raise anything
         return Result(case.label, check, "failed", with_type(error))
-    return Result(case.label, check, "passed")
+
+
+def _result(subject: Subject, check: str) -> Result:
+    label = subject.case.label
+    try:
+        CHECKS[check](subject)
+    except NotApplicable as reason:
+        return Result(label, check, "not applicable", str(reason))
+    except ConformanceError as error:
+        return Result(label, check, "failed", f"{subject.advice}{error}")
+    except Exception as error:  # noqa: BLE001 - a loss may raise anything
+        return Result(label, check, "failed", f"{subject.advice}{with_type(error)}")
+    return Result(label, check, "passed")
 
 
 def default_cases(loss: str | nn.Module) -> list[Case]:
@@ -109,7 +121,7 @@ def default_cases(loss: str | nn.Module) -> list[Case]:
     if entry is None or contract.get("input") != "logits" or contract.get("target") not in MASK_TARGETS or not tasks:
         raise InputError(
             f"{_name(loss)} has no contract with inputs that the kit can make: logits, and masks or class indices;"
-            " pass cases=[...], each a lossreg.testing.Case with inputs()"
+            f"{DECLARE if entry and not contract else ''} pass cases=[...], each a lossreg.testing.Case with inputs()"
         )
     takes_task = "task" in parameters(entry)["properties"]
     own = config_params(loss).get("task")

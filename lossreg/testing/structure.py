@@ -79,7 +79,7 @@ def bad_shapes(subject: Subject) -> None:
             value = subject.value(subject.build(), inputs)
         except Exception:  # noqa: BLE001 - a loss may raise anything
             continue
-        raise ConformanceError(f"{mistake} is accepted and gives {value}; raise a ShapeError")
+        raise ConformanceError(f"{mistake} is accepted and gives {value}; raise a lossreg.ShapeError")
 
 
 def moves(subject: Subject) -> None:

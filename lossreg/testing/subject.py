@@ -44,6 +44,7 @@ class Subject:
         self.case = case
         declared: Mapping[str, Any] = self.entry.metadata.get("contract", {}) if self.entry else {}
         self.contract: Mapping[str, Any] = {**declared, **case.contract}
+        self.advice = ""  # the likely cause of a failure, on a line of its own
 
     def build(self, **more: Any) -> nn.Module:
         """Build a new module with more parameters than those of the case; random initial weights repeat."""
@@ -93,7 +94,18 @@ class Subject:
         result = call(*positional, **options)
         if any(x._version != version for x, version in zip(given, before, strict=True)):
             raise ConformanceError("a call changed its inputs in place; copy them first")
+        self._compare_dtypes(inputs, result.total if isinstance(result, LossOutput) else result)
         return result
+
+    def _compare_dtypes(self, inputs: tuple[Any, ...], value: object) -> None:
+        """Write the advice if a value is narrower than its predictions, or narrower than float32."""
+        for given in {x.dtype for x in predictions(inputs)}:
+            wide = torch.promote_types(given, torch.float32)
+            if isinstance(value, Tensor) and torch.promote_types(value.dtype, wide) != value.dtype:
+                self.advice = (
+                    f"the loss of {given} predictions is {value.dtype}; compute it in {wide}, as with"
+                    " input.to(torch.promote_types(input.dtype, torch.float32))\n"
+                )
 
     def gradients(
         self, module: nn.Module, inputs: tuple[Any, ...], *, forward: AbstractContextManager[Any] | None = None

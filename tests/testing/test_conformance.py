@@ -298,6 +298,74 @@ def test_cases_come_from_the_contract_one_per_task(registered):
     assert [made.label for made in default_cases(registered(Sound, contract=tasks))] == ["binary", "multiclass"]
 
 
+def hinge(input, target):
+    return (1 - (2 * target - 1) * input).clamp_min(0).mean()
+
+
+class HingeInFloat32(Loss):
+    """Hinge loss, as an author may write it first."""
+
+    def terms(self, input, target):
+        return {"hinge": Term((1 - (2 * target.float() - 1) * input.float()).relu().flatten(1).mean(1))}
+
+
+class HingeInHalf(Loss):
+    """Hinge loss in the type of its input."""
+
+    def terms(self, input, target):
+        return {"hinge": Term((1 - (2 * target - 1) * input).relu().flatten(1).mean(1))}
+
+
+class HingeWide(Loss):
+    """Hinge loss that follows the advice."""
+
+    def terms(self, input, target):
+        wide = input.to(torch.promote_types(input.dtype, torch.float32))
+        return {"hinge": Term((1 - (2 * target - 1) * wide).relu().flatten(1).mean(1))}
+
+
+@pytest.mark.parametrize(
+    "narrow, check, cause",
+    [
+        (
+            HingeInFloat32,
+            "gradcheck",
+            "the loss of torch.float64 predictions is torch.float32; compute it in torch.float64",
+        ),
+        (
+            HingeInHalf,
+            "half_precision",
+            "the loss of torch.float16 predictions is torch.float16; compute it in torch.float32",
+        ),
+    ],
+)
+def test_a_failure_names_the_narrow_type_as_its_cause_and_the_advice_cures_it(registered, narrow, check, cause):
+    """The advice is the first line; a loss that follows it passes the check."""
+    failed = run(registered(narrow), case(oracle=hinge), check)
+    assert failed.outcome == "failed"
+    advice = failed.reason.partition("\n")[0]
+    assert advice == f"{cause}, as with input.to(torch.promote_types(input.dtype, torch.float32))"
+    with losses.scope():
+        losses.register("wide", contract=CONTRACT)(HingeWide)
+        assert run("wide", case(oracle=hinge), check).outcome == "passed"
+
+
+def test_a_failure_with_another_cause_has_no_advice_on_types(registered):
+    assert "promote_types" not in run(registered(HasAWrongGradient), case(), "gradcheck").reason
+
+
+def test_a_loss_without_contract_is_given_the_line_to_add(registered):
+    """The contract of that line gives a case."""
+    with pytest.raises(lossreg.InputError) as raised:
+        check_loss(registered(Sound, contract={}))
+    line = 'contract(input="logits", target="mask", tasks=["binary"])'
+    assert f"if these are its inputs, register it with contract={line}, where contract is lossreg.authoring" in str(
+        raised.value
+    )
+    declared = eval(line, {"contract": lossreg.authoring.contract})
+    assert [made.label for made in default_cases(registered(Sound, contract=declared))] == ["binary"]
+
+
 def test_inputs_of_another_kind_need_cases(registered):
     unknown = contract(input="embeddings", target="class index", tasks=["binary"])
     with pytest.raises(

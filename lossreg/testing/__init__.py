@@ -3,7 +3,7 @@
     from lossreg.testing import check_loss
     check_loss("dice", waive={"oracle": "compared with two peers elsewhere"})
 
-or, for all losses of a package, one line in the configuration of pytest: `lossreg_losses = acme`.
+or, for all losses of a package, one line in the configuration of pytest: `lossreg_losses = acme-losses`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""pytest plugin: with `lossreg_losses = acme` in its configuration, pytest runs the conformance kit on those losses.
+"""pytest plugin: with `lossreg_losses = acme-losses` in its configuration, pytest runs the conformance kit.
 
-Each check of each case is an item of its own, so that `-k "acme/focal and gradcheck"` and parallel runs work. Without
-that line, neither torch nor a loss is imported.
+Each check of each case is an item of its own, so that `-k "acme-losses/focal and gradcheck"` and parallel runs work.
+Without that line, neither torch nor a loss is imported.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-    """Collect the checks from the configuration file: `pytest "pyproject.toml::acme/far::gradcheck-binary"`."""
+    """Collect the checks from the configuration file: `pytest "pyproject.toml::acme-losses/far::gradcheck-binary"`."""
     config = parent.config
     if file_path != config.inipath or not config.getini("lossreg_losses"):
         return None

@@ -5,18 +5,20 @@ Manifests store the same form, so that validation from a manifest and from the c
 
 from __future__ import annotations
 
-import inspect
 import json
 import math
 from collections.abc import Mapping
 from enum import Enum
-from typing import Any, get_type_hints
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from lossreg.parameters import docstring
+from lossreg.parameters.constructor import EMPTY, constructor_parameters, unreadable_annotations
 from lossreg.parameters.from_annotation import schema_of
 from lossreg.parameters.kind import Schema
 from lossreg.parameters.kinds import kind_of
+
+__all__ = ["describe", "described_as", "unreadable_annotations"]
 
 _described: WeakKeyDictionary[type, Schema] = WeakKeyDictionary()
 
@@ -38,39 +40,17 @@ def described_as(cls: type, hints: Mapping[str, Any]) -> Schema:
     properties: dict[str, Schema] = {}
     required = []
     texts = _argument_texts(cls)
-    for parameter, hint in _constructor_parameters(cls).values():
-        name = parameter.name
+    for name, parameter in constructor_parameters(cls).items():
         left_out = name in hints and hints[name] is None
-        schema = None if left_out else _parameter_schema(hints.get(name, hint), parameter.default)
+        schema = None if left_out else _parameter_schema(hints.get(name, parameter.hint), parameter.default)
         if schema is None:
             continue
         if text := texts.get(name):
             schema["description"] = text
-        if parameter.default is inspect.Parameter.empty:
+        if parameter.required:
             required.append(name)
         properties[name] = schema
     return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
-
-
-def _constructor_parameters(cls: type) -> dict[str, tuple[inspect.Parameter, Any]]:
-    found: dict[str, tuple[inspect.Parameter, Any]] = {}
-    for base in cls.__mro__:
-        init = base.__dict__.get("__init__")
-        if not inspect.isfunction(init):
-            continue
-        try:
-            hints = get_type_hints(init, include_extras=True)
-        except (NameError, TypeError, AttributeError, SyntaxError):
-            hints = {}  # a name exists for type checkers only; defaults still have types
-        passes_on = False
-        for parameter in list(inspect.signature(init).parameters.values())[1:]:
-            if parameter.kind is inspect.Parameter.VAR_KEYWORD:
-                passes_on = True
-            elif parameter.kind in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY):
-                found.setdefault(parameter.name, (parameter, hints.get(parameter.name, inspect.Parameter.empty)))
-        if not passes_on:
-            break
-    return found
 
 
 def _argument_texts(cls: type) -> dict[str, str]:
@@ -83,10 +63,10 @@ def _argument_texts(cls: type) -> dict[str, str]:
 
 def _parameter_schema(hint: Any, default: object) -> Schema | None:
     """Return the schema of a parameter; None if neither annotation nor default is plain data."""
-    given = default is not inspect.Parameter.empty
+    given = default is not EMPTY
     if isinstance(default, str) and isinstance(default, Enum):
         default = default.value  # a member of an enum of strings equals its text
-    schema = None if hint is inspect.Parameter.empty else schema_of(hint)
+    schema = None if hint is EMPTY else schema_of(hint)
     if schema is None and given and not _is_plain(default):
         return None
     schema = dict(_inferred(default) if schema is None else schema)

@@ -194,7 +194,7 @@ def test_the_whole_chain_of_constructors_counts():
             super().__init__(mode, **kwargs)
 
     class Child(Parent):
-        def __init__(self, gamma: Annotated[float, Field(ge=0)], /, alpha: float, **options: Unpack[Options]):
+        def __init__(self, gamma: Annotated[float, Field(ge=0)] = 1, /, *, alpha: float, **options: Unpack[Options]):
             super().__init__(**options)
 
     assert list(describe(Parent)["properties"]) == ["smooth", "mode", "hidden"]

@@ -35,7 +35,9 @@ FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 
 # What may be imported from outside, besides the standard library, by a room or by some of its files alone.
 OUTSIDE = {
-    "registry.requirement": {"packaging"},
+    "registry.requirement": {"packaging", "importlib_metadata"},
+    "discovery.copies": {"importlib_metadata"},
+    "discovery.distributions": {"packaging"},
     "loss": {"torch"},
     "parameters.from_annotation": {"pydantic", "pydantic_core"},
     "parameters.kind": {"pydantic_core"},
@@ -43,7 +45,7 @@ OUTSIDE = {
     "hooks": {"pluggy"},
     "config.validation": {"pydantic_core"},
     "config.model": {"pydantic"},
-    "config.factory": {"torch"},
+    "config.arguments": {"torch"},
     "config.files": {"yaml"},
     "composites": {"torch", "pydantic"},
     "records": {"torch", "duckdb", "numpy", "PIL", "jinja2", "ray"},

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from lossreg.authoring import manifest_writer
 from lossreg.authoring.absent_extras import AbsentExtra, absent_extras
-from lossreg.discovery.distributions import MANIFESTS_GROUP, declared, duplicates, normalized
+from lossreg.discovery.distributions import MANIFESTS_GROUP, declared, normalized, remarks
 from lossreg.errors import LossregError, MissingLibraryError
 from lossreg.messages import is_installed, with_type
 from lossreg.registries import hooks, losses, parts
@@ -76,8 +76,7 @@ def notes(examined: list[Provider]) -> Iterator[str]:
     """Yield remarks on libraries and distributions that do not affect lossreg itself."""
     if any(MISMATCH in problem for found in examined for problem in found.problems):
         yield REMEDY
-    for name, roots in sorted(duplicates().items()):
-        yield f"{name} is installed more than once; the first is used: {', '.join(roots)}"
+    yield from remarks()
 
 
 def environment() -> Iterator[tuple[str, str]]:

@@ -22,11 +22,11 @@ class Requirement(NamedTuple):
 
     def installed_version(self) -> str | None:
         """Return the installed version, or None without metadata of this name."""
-        from importlib import metadata
+        from importlib_metadata import version
 
         try:
-            return metadata.version(self.distribution)
-        except metadata.PackageNotFoundError:
+            return version(self.distribution)
+        except Exception:  # noqa: BLE001 - not installed, or without its version: each release raises another error
             return None
 
     def outside(self) -> str | None:

@@ -4,6 +4,7 @@ import importlib.metadata
 import sys
 import zipfile
 
+import importlib_metadata
 import pytest
 
 from lossreg.discovery.distributions import HOOKS_GROUP, LOSSES_GROUP, MANIFESTS_GROUP, Declared, declared
@@ -87,7 +88,7 @@ class Finder:
     """A finder of sys.meta_path with one distribution."""
 
     def find_distributions(self, context):
-        assert isinstance(context, importlib.metadata.DistributionFinder.Context)
+        assert isinstance(context, importlib_metadata.DistributionFinder.Context)
         return [Memory()]
 
     def find_spec(self, name, path=None, target=None):
@@ -107,7 +108,7 @@ def test_an_entry_of_the_path_that_is_no_folder_is_ignored(site, monkeypatch, fi
     """It may be missing, unreadable or no text. The empty string is the working directory."""
     site.distribution("acme", losses={"a": "acme:A"})
     monkeypatch.chdir(site.root)
-    monkeypatch.setattr(sys, "path", [first, str(site.root)])
+    monkeypatch.setattr(sys, "path", [first, str(site.root)] if first else [first])
     assert [(item.name, item.root) for item in declared()] == [("a", str(site.root) if first else ".")]
 
 

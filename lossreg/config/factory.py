@@ -6,23 +6,31 @@ import copy
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, cast, overload
 
+from lossreg.config.arguments import made
 from lossreg.config.model import ConfigLike, LossConfig, Params, checked, config_from
 from lossreg.config.resolution import parameters, registry_of
-from lossreg.errors import LossregError, Problem, ProviderError
-from lossreg.messages import invalid, join, with_type
-from lossreg.parameters.kind import Kind
+from lossreg.errors import LossregError, MissingLibraryError, Problem, ProviderError
+from lossreg.messages import invalid, is_installed, join, with_type
 from lossreg.parameters.kinds import record_of
-from lossreg.parameters.record import Record
-from lossreg.parameters.slots import FunctionName, Slot
 from lossreg.parameters.types import LOSS
 from lossreg.registries import hooks
-from lossreg.registry.importing import import_target
+from lossreg.registry.entry import Entry
 
 if TYPE_CHECKING:
     from torch import nn
 
 # A plain attribute: pickle and deepcopy keep it, and state_dict does not contain it.
 _CONFIG = "_lossreg_config"
+
+# The name that each wrapper of torch has for its module. By names: none of them is imported.
+_WRAPPERS = {
+    "torch._dynamo.eval_frame.OptimizedModule": "_orig_mod",
+    "torch.nn.parallel.data_parallel.DataParallel": "module",
+    "torch.nn.parallel.distributed.DistributedDataParallel": "module",
+    "torch.distributed.fsdp.fully_sharded_data_parallel.FullyShardedDataParallel": "_fsdp_wrapped_module",
+    "torch.distributed.algorithms._checkpoint.checkpoint_wrapper.CheckpointWrapper": "_checkpoint_wrapped_module",
+    "torch.optim.swa_utils.AveragedModel": "module",
+}
 
 
 @overload
@@ -73,8 +81,9 @@ def build(
         providers: allow only the losses of these providers, at any depth.
         parameters: of the loss. One called `name` or `params` is given in `params`.
     Raises:
-        InvalidConfigError: every problem at once, the constructor's included.
-        ProviderError: the package of a loss fails to import.
+        InvalidConfigError: every problem at once, a constructor's included if that is a TypeError or a ValueError.
+        ProviderError, MissingLibraryError: what a loss or its constructor imports is broken, or not installed.
+        NotFoundError: a loss was unregistered during the call.
         TypeError: a mapping together with keywords.
     """
     keywords = {"name": name, "params": params, "provider": provider, "version": version}
@@ -84,7 +93,8 @@ def build(
 def config_of(module: nn.Module) -> dict[str, Any]:
     """Return the complete config that built a module, as plain data: `build(config_of(module))` builds an equal one.
 
-    Looks into torch's wrappers: compiled modules, DataParallel, DistributedDataParallel.
+    Looks into torch's wrappers, nested ones too: compiled modules, DataParallel, DistributedDataParallel,
+    FullyShardedDataParallel, CheckpointWrapper and AveragedModel.
 
     Raises:
         LossregError: the module was not built by `build`.
@@ -101,9 +111,12 @@ def config_of(module: nn.Module) -> dict[str, Any]:
 
 
 def _wrapped(module: nn.Module) -> nn.Module | None:
-    """Return the module within a wrapper of torch."""
-    name = "_orig_mod" if "_orig_mod" in module._modules else "module"
-    return module._modules.get(name) if type(module).__module__.startswith("torch.") else None
+    """Return the module within a wrapper of torch. Any other module decides itself what it computes."""
+    for base in type(module).__mro__:
+        held = _WRAPPERS.get(f"{base.__module__}.{base.__name__}")
+        if held is not None:
+            return module._modules.get(held)
+    return None
 
 
 def _construct(config: dict[str, Any], path: str, role: str) -> nn.Module:
@@ -112,57 +125,41 @@ def _construct(config: dict[str, Any], path: str, role: str) -> nn.Module:
     registry.get(full_name)
     entry = registry.entry(full_name)  # loaded
     where = join(path, "params")
-    arguments = _arguments(record_of(parameters(entry, registry)), config["params"], where)
-    try:
-        module: nn.Module = hooks().call("lossreg_build", entry=entry, params=arguments)
-    except ProviderError:  # of a hook, which it names
-        raise
-    except Exception as error:  # of any type: the constructor refuses these parameters
-        problem = Problem(where, f"the constructor of {entry.full_name} raised {with_type(error)}")
-        raise invalid([problem]) from error
+    arguments = made(record_of(parameters(entry, registry)), config["params"], where, _construct)
+    module = _called(entry, arguments, where)
     if not isinstance(module, registry.base_class):
         raise LossregError(f"the hooks made {module!r:.80} of {full_name}; lossreg_build returns an nn.Module")
     vars(module)[_CONFIG] = config
     return cast("nn.Module", module)
 
 
-def _arguments(record: Record, values: dict[str, Any], path: str) -> dict[str, Any]:
-    """Build the arguments of a constructor from validated values."""
-    arguments = copy.deepcopy(values)  # a constructor that changes a list must not change the config
-    for name in arguments:
-        if name in record.slots:
-            arguments[name] = record.slots[name].map(arguments[name], join(path, name), _argument)
-    return arguments
+def _called(entry: Entry, arguments: dict[str, Any], where: str) -> object:
+    """Call the constructor.
 
-
-def _argument(kind: Kind, value: Any, at: str) -> Any:
-    """Build the module, function or tensor that a value stands for."""
-    if isinstance(kind, FunctionName):
-        return _function(kind.targets[value], at)  # the manifest's target, never the config's
-    if not isinstance(kind, Slot):
-        return _tensor(value, at)
-    module = _construct(value, at, kind.role)
-    beside = {key: value[key] for key in kind.siblings.fields if key in value}
-    return {"loss": module} | _arguments(kind.siblings, beside, at) if kind.is_record else module
-
-
-def _function(target: str, at: str) -> Any:
+    Raises:
+        InvalidConfigError: it refuses the arguments, by a TypeError, a ValueError or an error of lossreg.
+        MissingLibraryError, ProviderError: it imports a module that is not installed, or that is broken.
+        Exception: any other error passes with a note, such as that no memory is left: the config may be right.
+    """
     try:
-        return import_target(target)
-    except (ImportError, AttributeError) as error:
-        raise ProviderError(
-            f"{at}: the function {target}, which its provider names, cannot be imported: {error};"
-            " install a version that the provider describes",
-            name=at,
-            target=target,
-            distribution=None,
-        ) from error
+        return hooks().call("lossreg_build", entry=entry, params=arguments)
+    except (ProviderError, MissingLibraryError):  # it names its package
+        raise
+    except (TypeError, ValueError, LossregError) as error:
+        problem = Problem(where, f"the constructor of {entry.full_name} raised {with_type(error)}")
+        raise invalid([problem]) from error
+    except ImportError as error:
+        raise _unmet(entry, error) from error
+    except Exception as error:
+        error.add_note(f"raised by the constructor of {entry.full_name}, which the config has at {where}")
+        raise
 
 
-def _tensor(value: Any, at: str) -> Any:
-    import torch
-
-    tensor = torch.tensor(value, dtype=torch.get_default_dtype())
-    if not tensor.isfinite().all():
-        raise invalid([Problem(at, f"a number is too large for {tensor.dtype}")])
-    return tensor
+def _unmet(entry: Entry, error: ImportError) -> ProviderError | MissingLibraryError:
+    """Return the error for an import in a constructor that failed."""
+    lacking = (error.name or "").partition(".")[0]
+    if lacking and not is_installed(lacking):
+        message = f"{entry.full_name} needs {lacking}, which is not installed; install it, as by pip install {lacking}"
+        return MissingLibraryError(message, name=entry.name, distribution=lacking)
+    message = f"the constructor of {entry.full_name} raised {with_type(error)}; repair the library that it imports"
+    return ProviderError(message, name=entry.name, target=entry.target, distribution=entry.distribution)

@@ -13,6 +13,7 @@ from torch import nn
 
 import lossreg
 from lossreg import InvalidConfigError, LossregError, ProviderError, build, config_of, evaluate, losses, validate
+from lossreg.errors import InputError, MissingLibraryError, NotFoundError
 
 MIXTURE = {
     "name": "weighted_sum",
@@ -139,20 +140,82 @@ def test_any_registered_module_can_be_built(scope):
     assert config_of(build({**config, "params": config["params"] | {"maybe": "sam"}}).given[2])["name"] == "sam"
 
 
-def test_a_constructor_that_raises_is_an_invalid_config(scope):
-    """The problem has the place in the config and the message, for any type of exception; the cause is chained."""
+@pytest.fixture
+def raising(scope):
+    """Return a function: build a loss within another, whose constructor raises an error."""
 
-    @scope.register("refuses")
-    class Refuses(nn.Module):
-        def __init__(self, *, size: Annotated[int, Field(ge=0)] = 0):
-            raise RuntimeError(f"size {size} is odd")
+    def raises(error):
+        @scope.register("refuses")
+        class Refuses(nn.Module):
+            def __init__(self, *, size: Annotated[int, Field(ge=0)] = 0):
+                raise error
 
+        return build(
+            {"name": "weighted_sum", "params": {"terms": ["dice", {"name": "refuses", "params": {"size": 3}}]}}
+        )
+
+    return raises
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("size 3 is odd"), TypeError("no size"), InputError("a task"), NotFoundError("x", name="x")]
+)
+def test_a_constructor_that_refuses_its_arguments_makes_an_invalid_config(raising, error):
+    """The problem has the place in the config and the message; the cause is chained."""
     with pytest.raises(InvalidConfigError) as caught:
-        build({"name": "weighted_sum", "params": {"terms": ["dice", {"name": "refuses", "params": {"size": 3}}]}})
+        raising(error)
     assert [str(problem) for problem in caught.value.problems] == [
-        "params.terms[1].params: the constructor of local/refuses raised RuntimeError: size 3 is odd"
+        f"params.terms[1].params: the constructor of local/refuses raised {type(error).__name__}: {error}"
     ]
-    assert isinstance(caught.value.__cause__, RuntimeError)
+    assert caught.value.__cause__ is error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("CUDA error: device-side assert triggered"),
+        MemoryError(),
+        AssertionError("internal"),
+        KeyError("weight"),
+        NotImplementedError("later"),
+        ZeroDivisionError("division by zero"),
+    ],
+)
+def test_another_error_of_a_constructor_passes_with_a_note(raising, error):
+    """The config may be right: a sweep that skips invalid configs must not skip it."""
+    with pytest.raises(type(error)) as caught:
+        raising(error)
+    assert caught.value is error
+    assert error.__notes__ == [
+        "raised by the constructor of local/refuses, which the config has at params.terms[1].params"
+    ]
+
+
+def test_an_interrupt_in_a_constructor_passes(raising):
+    """Ctrl-C ends the program."""
+    with pytest.raises(KeyboardInterrupt):
+        raising(KeyboardInterrupt())
+
+
+def test_a_library_that_a_constructor_lacks_is_named(raising):
+    """The message has the command that installs it, or the error of the import."""
+    with pytest.raises(
+        MissingLibraryError, match="local/refuses needs acme_gone, which is not installed; install it"
+    ) as e:
+        raising(ModuleNotFoundError("No module named 'acme_gone.nn'", name="acme_gone.nn"))
+    assert (e.value.name, e.value.distribution) == ("refuses", "acme_gone")
+    with pytest.raises(ProviderError, match="local/refuses raised ImportError: cannot import name 'x'; repair") as e:
+        raising(ImportError("cannot import name 'x'", name="torch"))
+    assert e.value.name == "refuses"
+    given = MissingLibraryError("the extra; pip install it", name="a", distribution="b")
+    with pytest.raises(MissingLibraryError) as e:
+        raising(given)
+    assert e.value is given
+
+
+def test_a_loss_of_lossreg_refuses_its_arguments():
+    """Its check of the values raises a ValueError."""
     with pytest.raises(
         InvalidConfigError,
         match=r"params: the constructor of segmentation/dice raised ValueError: .*class_weight is zero for",

@@ -46,11 +46,16 @@ def nn(torch):
 
 
 def outcome(call, config):
-    """Return the result or the LossregError; another exception fails the test."""
+    """Return the result or the LossregError; another exception fails the test, unless a constructor raised it."""
     try:
         return call(config)
     except LossregError as error:
         return error
+    except Exception as error:
+        (note,) = getattr(error, "__notes__", [""])
+        if "raised by the constructor of" not in note:
+            raise
+        return LossregError(f"{note}: the constructor of a library raised it")
 
 
 @quick

@@ -17,13 +17,6 @@ from lossreg_segmentation.statistics.request import Activation, Request, sums_dt
 
 _REQUEST = "str activation, str[] needs, float gamma, int? ignore_index, float threshold, str implementation"
 
-_library = torch.library.Library("lossreg", "DEF")
-_library.define(f"mask_sums(Tensor input, Tensor target, {_REQUEST}) -> Tensor", tags=(torch.Tag.pt2_compliant_tag,))
-_library.define(
-    f"mask_sums_backward(Tensor grads, Tensor input, Tensor target, {_REQUEST}) -> Tensor",
-    tags=(torch.Tag.pt2_compliant_tag,),
-)
-
 _MODULES = {"triton": "triton_driver", "numba": "numba_driver", "tiled": "tiled"}
 
 
@@ -104,10 +97,19 @@ def _module(implementation: str) -> Any:
     return import_module(f"{__package__}.{_MODULES[implementation]}")
 
 
+# Registered again, after Ctrl-C in the first import or a reload, a custom operator replaces the one before.
+@torch.library.custom_op(
+    "lossreg::mask_sums", mutates_args=(), schema=f"(Tensor input, Tensor target, {_REQUEST}) -> Tensor"
+)
 def _forward_op(input: Tensor, target: Tensor, *call: Any) -> Tensor:
     return _forward(input, target, *_request(*call))
 
 
+@torch.library.custom_op(
+    "lossreg::mask_sums_backward",
+    mutates_args=(),
+    schema=f"(Tensor grads, Tensor input, Tensor target, {_REQUEST}) -> Tensor",
+)
 def _backward_op(grads: Tensor, input: Tensor, target: Tensor, *call: Any) -> Tensor:
     return _backward(grads, input, target, *_request(*call))
 
@@ -118,11 +120,13 @@ def _request(activation: Activation, needs: Sequence[str], *others: Any) -> tupl
     return Request(activation, tuple(needs), *numbers), implementation
 
 
-def _fake(input: Tensor, target: Tensor, activation: str, needs: list[str], *others: object) -> Tensor:
+@_forward_op.register_fake
+def _(input: Tensor, target: Tensor, activation: str, needs: list[str], *others: object) -> Tensor:
     return input.new_empty((len(needs), input.shape[0], input.shape[1]), dtype=sums_dtype(input))
 
 
-def _fake_backward(grads: Tensor, input: Tensor, *others: object) -> Tensor:
+@_backward_op.register_fake
+def _(grads: Tensor, input: Tensor, *others: object) -> Tensor:
     return torch.empty(input.shape, dtype=input.dtype, device=input.device)
 
 
@@ -148,11 +152,5 @@ def _no_second_gradient(ctx: Any, grad: Tensor) -> NoReturn:
     )
 
 
-_library.impl("mask_sums", _forward_op, "CompositeExplicitAutograd")
-_library.impl("mask_sums_backward", _backward_op, "CompositeExplicitAutograd")
-torch.library.register_fake("lossreg::mask_sums", _fake, lib=_library)
-torch.library.register_fake("lossreg::mask_sums_backward", _fake_backward, lib=_library)
-torch.library.register_autograd("lossreg::mask_sums", _gradient, setup_context=_keep, lib=_library)
-torch.library.register_autograd(
-    "lossreg::mask_sums_backward", _no_second_gradient, setup_context=_keep_name, lib=_library
-)
+_forward_op.register_autograd(_gradient, setup_context=_keep)
+_backward_op.register_autograd(_no_second_gradient, setup_context=_keep_name)

@@ -28,7 +28,7 @@ from lossreg.errors import (
     TagSyntaxError,
     WrongBaseClassError,
 )
-from lossreg.registries import losses, parts
+from lossreg.registries import losses, parts, refresh
 from lossreg.registry.entry import Entry
 from lossreg.registry.importing import lazy
 from lossreg.registry.registry import Registry
@@ -105,5 +105,6 @@ __all__ = [
     "losses",
     "parts",
     "read_config",
+    "refresh",
     "validate",
 ]

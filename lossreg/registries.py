@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from functools import partial
+from importlib import invalidate_caches
 from typing import TYPE_CHECKING
 
-from lossreg.discovery.environment import unknown_names
-from lossreg.discovery.scan import discover
+from lossreg.discovery import distributions
+from lossreg.discovery.environment import unknown_names, with_state
+from lossreg.discovery.first_party import FIRST_PARTY
+from lossreg.discovery.scan import discover, warn_about_environment
+from lossreg.errors import ConflictError
 from lossreg.messages import warn_once
-from lossreg.registry.entry import LOCAL, Entry
+from lossreg.registry.entry import LOCAL, Discovered, Entry
 from lossreg.registry.registry import Registry
 
 if TYPE_CHECKING:
@@ -35,13 +39,53 @@ def hooks() -> Hooks:
     return ready(losses)
 
 
+def refresh() -> None:
+    """Find the losses, parts and hooks of packages that were installed or removed since the first look-up.
+
+    Classes and hooks that are loaded already stay: Python keeps their modules, and only a restart replaces them.
+    """
+    from lossreg.hooks import manager
+
+    distributions.forget()
+    invalidate_caches()
+    losses.refresh()
+    parts.refresh()
+    manager.refresh(losses)
+
+
+def _discover(section: str) -> Discovered:
+    found = discover(section)
+    return found._replace(remind=warn_about_environment, changed=distributions.changed)
+
+
+def _restrict(entry: Entry) -> Entry:
+    """Apply the environment. A provider's name is no stranger's, in code as in a package."""
+    owner = FIRST_PARTY.get(entry.provider, entry.distribution)
+    if owner != entry.distribution:
+        raise ConflictError(
+            f"cannot register {entry.full_name}: the provider name {entry.provider!r} belongs to {owner};"
+            " choose another provider",
+            name=entry.full_name,
+            existing=str(owner),
+            proposed=entry.target,
+        )
+    return with_state(entry)
+
+
 def _resolve_missing(name: str) -> Entry | str | None:
     answer: Entry | str | None = hooks().call("lossreg_resolve_missing", name=name)
     return answer
 
 
 losses: Registry[nn.Module] = Registry(
-    "torch.nn:Module", name="losses", kind="loss", discover=discover, resolve=_resolve_missing
+    "torch.nn:Module",
+    name="losses",
+    kind="loss",
+    discover=partial(_discover, "losses"),
+    resolve=_resolve_missing,
+    restrict=_restrict,
 )
 # Parts of losses: distances, reducers, miners. The role of a part is one of its tags.
-parts: Registry[nn.Module] = Registry("torch.nn:Module", name="parts", kind="part", discover=partial(discover, "parts"))
+parts: Registry[nn.Module] = Registry(
+    "torch.nn:Module", name="parts", kind="part", discover=partial(_discover, "parts"), restrict=_restrict
+)

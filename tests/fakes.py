@@ -147,3 +147,22 @@ class Site:
         for name, module in list(sys.modules.items()):
             if str(getattr(module, "__file__", None)).startswith(str(self.root)):
                 del sys.modules[name]
+
+
+def transplant(monkeypatch, registry: Registry, fresh: Registry) -> None:
+    """Let a registry of lossreg be like another, until the end of the test."""
+    for name, value in vars(fresh).items():
+        if name not in ("name", "_kind", "_module"):
+            monkeypatch.setattr(registry, name, value)
+
+
+def like_new(monkeypatch, registry: Registry) -> None:
+    """Let a registry of lossreg discover again, as in a new process, until the end of the test."""
+    distributions.forget()
+    mine = {name: getattr(registry, f"_{name}") for name in ("kind", "discover", "resolve", "restrict")}
+    transplant(monkeypatch, registry, Registry("torch.nn:Module", registry.name, **mine))
+
+
+def put(registry: Registry, entries) -> None:
+    """Add or replace entries, as discovery does."""
+    registry._table.change(lambda draft: [draft.put(entry) for entry in entries] and None)

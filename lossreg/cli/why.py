@@ -11,7 +11,7 @@ from lossreg.cli.columns import aligned
 from lossreg.messages import one_line, printable
 from lossreg.registries import losses
 from lossreg.registry.entry import Entry, Failure
-from lossreg.registry.snapshot import Resolution, Rule
+from lossreg.registry.rules import Resolution, Rule
 
 RULES: dict[Rule, str] = {
     "full name": "provider/name always leads to that loss",
@@ -19,7 +19,8 @@ RULES: dict[Rule, str] = {
     "only": "it is the only candidate",
     "same class": "all candidates are the same class",
     "owned": "first-party losses own their short names",
-    "in code": "losses registered in code precede those that describe other libraries",
+    "override": "it is registered with override=True",
+    "in code": "losses registered in code precede those of installed packages",
     "enabled": "all other candidates are disabled",
     "resolved": "a hook found it",
     "tie": "several candidates, and none of them owns the name; write provider/name",

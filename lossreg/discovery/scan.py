@@ -34,8 +34,6 @@ def discover(section: str = "losses") -> Discovered:
     if is_strict() and failures:
         distributions.forget()  # the user may mend the file and try again
         raise failures[0].error
-    if section == "losses":
-        warn_about_environment()
     return Discovered(tuple(with_states(found.values())), tuple(failures))
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from keyword import iskeyword
 from typing import Any, Literal, NamedTuple
 
 from lossreg.errors import InvalidNameError
+from lossreg.registry.frozen import Metadata
 from lossreg.registry.requirement import Requirement
 
 State = Literal["discovered", "loaded", "broken", "disabled", "missing"]
@@ -14,16 +16,16 @@ State = Literal["discovered", "loaded", "broken", "disabled", "missing"]
 LOCAL = "local"  # the provider of entries that are registered in code
 
 _NAME = re.compile(r"[^\W\d][\w.\-]*")
-_TARGET = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.([^\W\d]\w*|<locals>))*")
 
 
 class Entry(NamedTuple):  # no dataclass: importing those takes a tenth of the time that listing may take
     """One registered class. Immutable: a registry replaces it, for example when the class is loaded.
 
     `tags` is None while they are unknown: a package with one entry point has its tags in its code. `metadata` is plain
-    data for the readers of the registry. An entry that `owns_name` wins a tie for its short name. `requires` is the
-    library that contains the class, if it is not the provider's own; the state is "missing" where it is not installed.
-    `reason` explains the states "disabled" and "missing"; `error` is the exception of the last import.
+    data for the readers of the registry, frozen. An entry that `owns_name` wins a tie for its short name: of lossreg's
+    own packages, and of classes that are registered with `override=True`. `requires` is the library that contains the
+    class, if it is not the provider's own; the state is "missing" where it is not installed. `reason` explains the
+    states "disabled" and "missing"; `error` is the exception of the last import.
     """
 
     name: str
@@ -31,7 +33,7 @@ class Entry(NamedTuple):  # no dataclass: importing those takes a tenth of the t
     provider: str = LOCAL
     aliases: tuple[str, ...] = ()
     tags: frozenset[str] | None = None
-    metadata: Mapping[str, Any] = {}
+    metadata: Mapping[str, Any] = Metadata({})
     distribution: str | None = None
     version: str | None = None
     owns_name: bool = False
@@ -61,6 +63,11 @@ class Entry(NamedTuple):  # no dataclass: importing those takes a tenth of the t
         """Return the name and the aliases."""
         return (self.name, *self.aliases)
 
+    @property
+    def package(self) -> str:
+        """Return the top-level package of the target."""
+        return self.target.partition(":")[0].partition(".")[0]
+
     def merge_declaration(self, proposed: Entry) -> Entry:
         """Return the entry with a second declaration of its class merged in. Name and provider stay.
 
@@ -73,9 +80,20 @@ class Entry(NamedTuple):  # no dataclass: importing those takes a tenth of the t
         known = self._replace(
             aliases=tuple(aliases),
             tags=proposed.tags if local or self.tags is None else self.tags,
-            metadata=proposed.metadata if local else {**proposed.metadata, **self.metadata},
+            metadata=proposed.metadata if local else Metadata({**proposed.metadata, **self.metadata}),
+            owns_name=self.owns_name or (local and proposed.owns_name),
         )
         return known.with_class(proposed.cls)
+
+    def is_same_class(self, proposed: Entry) -> bool:
+        """Return whether a declaration with the same target declares this entry's class, or redefines it.
+
+        Two class objects of one target are redefined where they have one name, as in a notebook's cell that is run
+        again. Under two names they are two classes: a function made them.
+        """
+        if self.cls is None or proposed.cls is None or self.cls is proposed.cls:
+            return True
+        return self.target == proposed.target and proposed.name in self.spellings()
 
     def with_class(self, cls: type | None) -> Entry:
         """Return the entry with its class set. A disabled entry stays disabled, even if its module is imported."""
@@ -93,10 +111,16 @@ class Failure(NamedTuple):
 
 
 class Discovered(NamedTuple):
-    """The result of a scan: entries, and failures."""
+    """The result of a scan: entries, and failures.
+
+    `remind` is called at the first look-up with all known names: it warns of others in the environment. `changed`
+    tells whether packages were installed or removed since.
+    """
 
     entries: tuple[Entry, ...] = ()
     failures: tuple[Failure, ...] = ()
+    remind: Callable[[Collection[str]], None] | None = None
+    changed: Callable[[], bool] = bool
 
 
 def declare(
@@ -116,7 +140,7 @@ def declare(
         target=target,
         aliases=tuple(check_name(alias, "alias") for alias in aliases),
         tags=None if tags is None else frozenset(check_name(tag, "tag") for tag in tags),
-        metadata=metadata,
+        metadata=Metadata(metadata),
         **source,
     )
 
@@ -137,6 +161,13 @@ def check_name(name: object, kind: str = "name") -> str:
 
 def check_target(target: object) -> str:
     """Check that a target is "module:qualname", and return it."""
-    if not isinstance(target, str) or not _TARGET.fullmatch(target):
+    module, colon, qualname = target.partition(":") if isinstance(target, str) else ("", "", "")
+    if "<locals>" in qualname:
+        raise InvalidNameError(
+            f"{target!r:.200} is made inside a function, where no import finds it; define the class at module level",
+            name=target,
+        )
+    parts = [*module.split("."), *qualname.split(".")]
+    if not colon or not all(part.isidentifier() and not iskeyword(part) for part in parts):
         raise InvalidNameError(f'target must be "module:qualname", got {target!r:.80}', name=target)
-    return target
+    return str(target)

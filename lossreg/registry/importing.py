@@ -47,6 +47,15 @@ def import_target(target: str) -> Any:
     return found
 
 
+def find_imported(target: str) -> object:
+    """Return the object of "module:qualname" if its module is imported already; else None."""
+    module_name, _, qualname = target.partition(":")
+    found: Any = sys.modules.get(module_name)
+    for part in qualname.split("."):
+        found = getattr(found, part, None)
+    return found
+
+
 def load(entry: Entry, check: Callable[[object], None]) -> type:
     """Import the class of an entry and check it.
 

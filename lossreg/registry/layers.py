@@ -45,3 +45,25 @@ class Layers(Generic[V]):
         for layer in reversed(self._layers):
             found.update(layer)
         return {key: value for key, value in found.items() if value is not None}
+
+
+class Edits(Generic[V]):
+    """Changes of a map that are collected, and then made at once."""
+
+    __slots__ = ("_changes", "_layers")
+
+    def __init__(self, layers: Layers[V]) -> None:
+        self._layers = layers
+        self._changes: dict[str, V | None] = {}
+
+    def get(self, key: str) -> V | None:
+        """Return the value of a key as it is by now, or None."""
+        return self._changes[key] if key in self._changes else self._layers.get(key)
+
+    def set(self, key: str, value: V | None) -> None:
+        """Change the value of a key; None removes it."""
+        self._changes[key] = value
+
+    def made(self) -> Layers[V]:
+        """Return the map with all changes."""
+        return self._layers.updated(self._changes)

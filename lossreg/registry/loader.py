@@ -6,12 +6,13 @@ A module that is being imported may itself register; with a lock, two threads co
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from lossreg.errors import MissingLibraryError, ProviderError, WrongBaseClassError
+from lossreg.registry import merging
 from lossreg.registry.entry import Entry
-from lossreg.registry.importing import check_base, load
-from lossreg.registry.snapshot import Snapshot
+from lossreg.registry.importing import check_base, find_imported, load
+from lossreg.registry.snapshot import Draft
 from lossreg.registry.table import Table
 
 
@@ -41,7 +42,7 @@ class Loader:
         if entry.cls is not None:
             return entry.cls
         loaded = self._imported(entry)
-        self._table.change(lambda snapshot: _published(snapshot, [loaded]))
+        self._publish([loaded])
         if loaded.error is not None:
             raise loaded.error
         current = self._table.snapshot.entry(entry.full_name)
@@ -54,7 +55,33 @@ class Loader:
         untagged = [entry for entry in entries if entry.tags is None and entry.state in ("discovered", "loaded")]
         if untagged:
             loaded = [self._imported(entry) for entry in untagged]
-            self._table.change(lambda snapshot: _tagged(_published(snapshot, loaded), loaded))
+            self._publish(loaded, tagged=True)
+
+    def settle(self, entry: Entry, declared: Iterable[str]) -> bool:
+        """Find out whether a decorated class is one that its package declares by a re-export. Nothing is imported.
+
+        Args:
+            declared: provider/name of the entries of its package.
+        Returns:
+            Whether its package is imported completely, so that the answer is final.
+        """
+        for full_name in declared:
+            known = self._table.snapshot.entry(full_name)
+            if known is not None and known.cls is None and find_imported(known.target) is entry.cls:
+                self._publish([known.with_class(entry.cls)])
+        return not is_importing(entry.package)
+
+    def _publish(self, loaded: list[Entry], *, tagged: bool = False) -> None:
+        def published(draft: Draft) -> None:
+            for entry in loaded:
+                if entry.state == "broken":
+                    self._take_back(draft, entry, entry.error)
+                merging.publish(draft, entry, self._table.restrict)
+                current = draft.entry(entry.full_name)
+                if tagged and current is not None and current.cls is not None and current.tags is None:
+                    draft.put(current._replace(tags=frozenset()))  # no decorator tagged it
+
+        self._table.change(published)
 
     def _imported(self, entry: Entry) -> Entry:
         """Return the entry with its class, or with the error of its import."""
@@ -66,43 +93,21 @@ class Loader:
             return entry._replace(state="missing", error=error)
         except (ProviderError, WrongBaseClassError) as error:
             return entry._replace(state="broken", error=error)
+        except BaseException:  # Ctrl-C: the next look-up imports the module again
+            self._table.change(lambda draft: self._take_back(draft, entry, None))
+            raise
+
+    def _take_back(self, draft: Draft, failed: Entry, error: BaseException | None) -> None:
+        """Take back what a module and its package registered before its import failed.
+
+        Python removes a module that fails from sys.modules, and the others of a circle with it.
+        """
+        if failed.target.partition(":")[0] in sys.modules:
+            return
+        others = [each for each in self._table.snapshot.entries.values() if each.package == failed.package]
+        merging.take_back(draft, others, lambda module: module not in sys.modules, error)
 
 
-def _published(snapshot: Snapshot, loaded: Sequence[Entry]) -> Snapshot:
-    """Return the snapshot with classes and errors merged in. A removed entry stays removed, a loaded one loaded."""
-    for entry in loaded:
-        if entry.state == "broken":
-            snapshot = snapshot.with_entries(_half_imported(snapshot, entry))
-    found = [(snapshot.entry(entry.full_name), entry) for entry in loaded]
-    return snapshot.with_entries(
-        current._replace(state=entry.state, cls=entry.cls, error=entry.error)
-        for current, entry in found
-        if current is not None and current.cls is None
-    )
-
-
-def _tagged(snapshot: Snapshot, loaded: Sequence[Entry]) -> Snapshot:
-    """Return the snapshot with no tags, instead of unknown ones, for loaded classes that no decorator tagged."""
-    found = [snapshot.entry(entry.full_name) for entry in loaded if entry.cls is not None]
-    return snapshot.with_entries(e._replace(tags=frozenset()) for e in found if e is not None and e.tags is None)
-
-
-def _half_imported(snapshot: Snapshot, failed: Entry) -> list[Entry]:
-    """Return, as broken, the entries that a module and its package registered before its import failed.
-
-    Python removes a module that fails from sys.modules, and the others of a circle with it.
-    """
-    module = _module(failed)
-    if module in sys.modules:
-        return []
-    return [
-        entry._replace(cls=None, state="broken", error=failed.error)
-        for entry in snapshot.entries.values()
-        if entry.cls is not None
-        and _module(entry) not in sys.modules
-        and _module(entry).partition(".")[0] == module.partition(".")[0]
-    ]
-
-
-def _module(entry: Entry) -> str:
-    return entry.target.partition(":")[0]
+def is_importing(module: str) -> bool:
+    """Return whether a module is being imported at this moment."""
+    return bool(getattr(getattr(sys.modules.get(module), "__spec__", None), "_initializing", False))

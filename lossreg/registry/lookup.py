@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import sys
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, TypeVar, cast, overload
 
 from lossreg.errors import AmbiguousNameError, InvalidNameError, NotFoundError
 from lossreg.registry import tag_expression as tag_grammar
-from lossreg.registry.entry import Discovered, Entry, Failure, target_of
+from lossreg.registry.entry import LOCAL, Discovered, Entry, Failure, target_of
 from lossreg.registry.importing import import_target
 from lossreg.registry.loader import Loader
+from lossreg.registry.merging import discover as add_discovered
+from lossreg.registry.merging import rediscover
 from lossreg.registry.not_found import not_found
-from lossreg.registry.snapshot import Resolution
-from lossreg.registry.table import Table
+from lossreg.registry.rules import Resolution
+from lossreg.registry.snapshot import Draft
+from lossreg.registry.table import Table, Undo
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -36,14 +40,20 @@ class LookUp(Mapping[str, type[T]]):
         kind: str = "",
         discover: Callable[[], Discovered] | None = None,
         resolve: Callable[[str], Entry | str | None] | None = None,
+        restrict: Callable[[Entry], Entry] | None = None,
     ) -> None:
         self.name = name
+        self._module = sys._getframe(1).f_globals.get("__name__", "")  # that creates it, for pickles
         self._kind = kind
         self._base_class = base_class
         self._discover = discover
         self._resolve = resolve
-        self._failures: tuple[Failure, ...] = ()
-        self._table = Table(name)
+        self._restrict = restrict
+        self._found: Discovered | None = None if discover else Discovered()
+        self._remind: Callable[[Collection[str]], None] | None = None
+        self._packages: dict[str, list[str]] = {}  # provider/name of what each package declares
+        self._unsettled: set[str] = set()  # decorated classes that their package may declare by a re-export
+        self._table = Table(name, restrict or _as_it_is)
         self._loader = Loader(self._table, base_class, name)
 
     @overload
@@ -85,7 +95,7 @@ class LookUp(Mapping[str, type[T]]):
         """Return the entry of a name. Nothing is imported."""
         if not isinstance(name, str):
             raise InvalidNameError(f"a name is a string, got {type(name).__name__}", name=name)
-        self._ready()
+        self._read()
         found = self._table.snapshot.find(name)
         if found.winner is not None:
             return found.winner
@@ -93,8 +103,9 @@ class LookUp(Mapping[str, type[T]]):
             return self._resolved(name)
         enabled = [entry for entry in found.candidates if not entry.disabled_reason] or found.candidates
         candidates = tuple(sorted(entry.full_name for entry in enabled))
+        own = ", or register yours with override=True" if any(entry.provider == LOCAL for entry in enabled) else ""
         raise AmbiguousNameError(
-            f"{name!r} is claimed by several providers; write one of {', '.join(candidates)}",
+            f"{name!r} is claimed by several providers; write one of {', '.join(candidates)}{own}",
             name=name,
             candidates=candidates,
         )
@@ -105,7 +116,7 @@ class LookUp(Mapping[str, type[T]]):
         Raises:
             NotFoundError: there is no such name. At a tie there is no error, and no winner.
         """
-        self._ready()
+        self._read()
         if not self._table.snapshot.find(name).candidates:
             entry = self.entry(name)
             return Resolution(entry, "resolved", (entry,))
@@ -113,25 +124,24 @@ class LookUp(Mapping[str, type[T]]):
 
     def entries(self) -> tuple[Entry, ...]:
         """Return every entry, by name. Nothing is imported."""
-        self._ready()
+        self._read()
         return tuple(self._table.snapshot.names.values())
 
     @property
     def providers(self) -> frozenset[str]:
         """Return the names of the providers that have entries. Nothing is imported."""
-        self._ready()
+        self._read()
         return self._table.snapshot.providers
 
     @property
-    def declarations(self) -> dict[str, Entry]:
-        """Return the entries as decorators declared them, by target. A manifest's metadata is not merged in."""
+    def declarations(self) -> tuple[Entry, ...]:
+        """Return every entry as a decorator declared it. A manifest's metadata is not merged in."""
         return self._table.snapshot.declarations
 
     @property
     def failures(self) -> tuple[Failure, ...]:
         """Return the providers whose declarations could not be read."""
-        self._ready()
-        return self._failures
+        return self._ready().failures
 
     def instantiate(self, name: str, *args: Any, **kwargs: Any) -> T:
         """Call the class of a name. The arguments are not validated: use `lossreg.build` for that."""
@@ -139,7 +149,7 @@ class LookUp(Mapping[str, type[T]]):
 
     def list(self) -> Names:
         """Return every entry once: its short name where that leads to it, provider/name otherwise."""
-        self._ready()
+        self._read()
         return [*self._table.snapshot.names]
 
     def list_with_tags(self) -> dict[str, Names]:
@@ -156,11 +166,11 @@ class LookUp(Mapping[str, type[T]]):
         return self._matching(tag_grammar.parse(expression))
 
     def __contains__(self, name: object) -> bool:
-        self._ready()
+        self._read()
         return isinstance(name, str) and self._table.snapshot.find(name).winner is not None
 
     def __len__(self) -> int:
-        self._ready()
+        self._read()
         return len(self._table.snapshot.entries)
 
     def __iter__(self) -> Iterator[str]:
@@ -174,7 +184,7 @@ class LookUp(Mapping[str, type[T]]):
 
     def __repr__(self) -> str:
         base = self._base_class if isinstance(self._base_class, str) else target_of(self._base_class)
-        known = len(self._table.snapshot.entries) if self._discover is None else "undiscovered"
+        known = "undiscovered" if self._found is None else len(self._table.snapshot.entries)
         return f"Registry({base!r}, name={self.name!r}, entries={known})"
 
     @property
@@ -184,30 +194,77 @@ class LookUp(Mapping[str, type[T]]):
             return cast("type[T]", import_target(self._base_class))
         return self._base_class
 
+    def refresh(self) -> None:
+        """Scan the installed packages again. Classes that are loaded already stay: Python keeps their modules.
+
+        `lossreg.refresh` does so for losses, parts and hooks.
+        """
+        if self._discover is None:
+            return
+        before, found = self._ready(), self._discover()
+
+        def changed(draft: Draft) -> None:
+            rediscover(draft, before.entries, found.entries, self._table.restrict)
+            self._keep(found)
+
+        self._table.change(changed)
+
     # ---- inside
+
+    def _add(self, part: Entry, *, is_decorated: bool = False) -> tuple[Entry, Undo]:
+        self._ready()
+        entry, undo = self._table.add(part, is_decorated=is_decorated)
+        if entry.provider == LOCAL and part.cls is not None and entry.package in self._packages:
+            self._unsettled.add(entry.full_name)
+        return entry, undo
 
     def _resolved(self, name: str) -> Entry:
         """Call `resolve` with an unknown name; raise NotFoundError if it returns no entry."""
         answer = None if self._resolve is None else self._resolve(name)
         if isinstance(answer, Entry):
-            self._table.add(answer)
-            return answer
+            return self._add(answer)[0]
+        if answer is not None and not isinstance(answer, str):
+            raise TypeError(f"the answer to the unknown name {name!r} must be an Entry or a hint, got {answer!r:.80}")
         winner = self._table.snapshot.find(name).winner  # the call may have registered it
         if winner is not None:
             return winner
+        if self._ready().changed():
+            answer = answer or "packages were installed or removed since the first look-up: call lossreg.refresh()"
         raise self._not_found(name, answer or "")
 
-    def _ready(self) -> None:
+    def _ready(self) -> Discovered:
         """Discover once. Several threads may scan at the same time; the first to finish publishes."""
-        discover = self._discover  # another thread may set it to None at any time
-        if discover is None:
-            return
-        found = discover()
-        with self._table.lock:
-            if self._discover is not None:
-                self._table.snapshot = self._table.snapshot.with_entries(found.entries)
-                self._failures = found.failures
-                self._discover = None
+        if self._found is not None:
+            return self._found
+        assert self._discover is not None  # otherwise nothing is to be found
+        found = self._discover()
+
+        def published(draft: Draft) -> Discovered:
+            if self._found is None:
+                for entry in found.entries:
+                    add_discovered(draft, entry, self._table.restrict)
+                self._keep(found)
+            return self._found or found
+
+        return self._table.change(published)
+
+    def _keep(self, found: Discovered) -> None:
+        self._found, self._remind = found, found.remind
+        packages: dict[str, list[str]] = {}
+        for entry in found.entries:
+            packages.setdefault(entry.package, []).append(entry.full_name)
+        self._packages = packages
+
+    def _read(self) -> None:
+        """Do what precedes every look-up: discover, and settle what was registered in code since the last one."""
+        self._ready()
+        if self._remind is not None:
+            remind, self._remind = self._remind, None
+            remind({*self._table.snapshot.spellings(), *self._table.snapshot.providers})
+        for full_name in [*self._unsettled]:
+            entry = self._table.snapshot.entry(full_name)
+            if entry is None or entry.cls is None or self._loader.settle(entry, self._packages.get(entry.package, ())):
+                self._unsettled.discard(full_name)
 
     def _matching(self, test: tag_grammar.TagTest) -> Names:
         self._loader.load_untagged(self.entries())
@@ -215,4 +272,8 @@ class LookUp(Mapping[str, type[T]]):
         return [name for name, entry in names.items() if entry.tags is not None and test(entry.tags)]
 
     def _not_found(self, name: str, advice: str = "") -> NotFoundError:
-        return not_found(name, self.name, self._kind, self._table.snapshot.spellings(), self._failures, advice)
+        return not_found(name, self.name, self._kind, self._table.snapshot.spellings(), self._ready().failures, advice)
+
+
+def _as_it_is(entry: Entry) -> Entry:
+    return entry

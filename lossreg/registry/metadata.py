@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from copy import deepcopy
 from typing import Any
 
 from lossreg.messages import did_you_mean
@@ -37,7 +38,7 @@ def keywords(function: str, given: Mapping[str, Any], allowed: Collection[str]) 
             names = [*NAMED, *allowed]
             hint = did_you_mean(key, names, otherwise=f"it has name, {', '.join(names)}")
             raise TypeError(f"{function}() has no keyword {key!r}; {hint}")
-    found = {key: value for key, value in given.items() if value is not None}
+    found = {key: deepcopy(value) for key, value in given.items() if value is not None}
     check(found, f"{function}():")
     return found
 

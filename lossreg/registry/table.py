@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from typing import TypeVar
 from weakref import WeakSet
 
-from lossreg.errors import ConflictError
+from lossreg.registry import merging
 from lossreg.registry.entry import Entry
-from lossreg.registry.snapshot import Snapshot
+from lossreg.registry.snapshot import Draft, Snapshot
 
 Undo = Callable[[], None]
+R = TypeVar("R")
 
 
 class Table:
@@ -19,58 +21,49 @@ class Table:
 
     Args:
         name: of the registry, for messages.
+        restrict: disables an entry that the environment excludes.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, restrict: merging.Restrict) -> None:
         self.name = name
+        self.restrict = restrict
         self.snapshot = Snapshot()
         self.lock = threading.Lock()
         _tables.add(self)
 
-    def change(self, make: Callable[[Snapshot], Snapshot]) -> None:
-        """Replace the snapshot by one made of it. If `make` raises, nothing changes."""
+    def change(self, make: Callable[[Draft], R]) -> R:
+        """Let a function change a draft, and publish it. If it raises, nothing changes."""
         with self.lock:
-            self.snapshot = make(self.snapshot)
+            draft = Draft(self.snapshot)
+            result = make(draft)
+            self.snapshot = draft.snapshot()
+            return result
 
-    def add(self, entry: Entry, declaration: Entry | None = None) -> Undo:
-        """Add an entry, or merge it into the entries of the same class, and return a function that undoes it.
+    def replace(self, before: Snapshot, keep: Callable[[Entry], bool]) -> None:
+        """Return to an earlier snapshot, with the later declarations that are to be kept."""
+        with self.lock:
+            draft = Draft(before)
+            for entry in filter(keep, self.snapshot.declarations):
+                draft.declare(entry)
+            self.snapshot = draft.snapshot()
+
+    def add(self, part: Entry, *, is_decorated: bool = False) -> tuple[Entry, Undo]:
+        """Add a declaration, and return its entry and a function that removes the declaration again.
 
         Args:
-            declaration: the entry as a decorator declared it.
-
-        Raises:
-            ConflictError: a name of the entry is taken by another class.
+            is_decorated: it stands in code, so that a manifest can be made of it.
         """
-        with self.lock:
-            before = self.snapshot.same_target(entry.target)
-            self._refuse_conflicts(entry, before)
-            # Two providers may declare one class: both of their entries get it.
-            merged = [known.merge_declaration(entry) for known in before[:1]] or [entry]
-            merged += [known.with_class(entry.cls) for known in before[1:]]
-            self.snapshot = self.snapshot.with_entries(merged, declaration)
-        added = merged[0]
 
-        def reverted(current: Snapshot) -> Snapshot:
-            known = current.entry(added.full_name)
-            if known is None or known.target != added.target:
-                return current
-            return current.with_entries(before) if before else current.without(added)
+        def added(draft: Draft) -> Entry:
+            entry = merging.add(draft, part, self.name, self.restrict)
+            if is_decorated:
+                draft.declare(part)
+            return entry
 
-        return lambda: self.change(reverted)
+        def undo() -> None:
+            self.change(lambda draft: merging.undo(draft, part, self.restrict))
 
-    def _refuse_conflicts(self, entry: Entry, same_class: Iterable[Entry]) -> None:
-        taken = {spelling for known in same_class for spelling in known.spellings()}
-        for name in [name for name in entry.spellings() if name not in taken]:
-            for known in self.snapshot.claimants(name):
-                if known.requires is not None and entry.requires is None:
-                    continue  # providers of third-party libraries declare hundreds of names, and reserve none of them
-                raise ConflictError(
-                    f"cannot register {name!r} in {self.name}: it is {known.full_name} ({known.origin});"
-                    f" proposed was {entry.origin}. Choose another name, or unregister the other first",
-                    name=name,
-                    existing=known.target,
-                    proposed=entry.target,
-                )
+        return self.change(added), undo
 
 
 _tables: WeakSet[Table] = WeakSet()

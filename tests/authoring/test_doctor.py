@@ -8,12 +8,13 @@ import torch
 import typer
 from typer.testing import CliRunner
 
-import lossreg
 from lossreg import losses, parts
 from lossreg.authoring import doctor, manifest_writer
 from lossreg.authoring.absent_extras import AbsentExtra, absent_extras
 from lossreg.cli import doctor as diagnosis
 from lossreg.hooks import manager as hooks
+
+from ..fakes import like_new
 
 # LOSSREG_ONLY names everything that a test may install.
 pytestmark = pytest.mark.filterwarnings("ignore:LOSSREG_ONLY")
@@ -37,10 +38,8 @@ def examine(site, monkeypatch):
     monkeypatch.setattr(hooks, "_complete", None)
 
     def run(*options):
-        for registry, section in ((losses, "losses"), (parts, "parts")):
-            registry._table.snapshot = type(registry)("torch.nn:Module")._table.snapshot
-            monkeypatch.setattr(registry, "_failures", ())
-            monkeypatch.setattr(registry, "_discover", lambda section=section: lossreg.discovery.scan.discover(section))
+        for registry in (losses, parts):
+            like_new(monkeypatch, registry)
         app = typer.Typer()
         app.callback()(lambda: None)
         diagnosis.add_to(app)

@@ -16,6 +16,8 @@ from lossreg.authoring.library import snake_case
 from lossreg.cli.list import list_losses
 from lossreg.cli.show import show
 
+from ..fakes import like_new
+
 LIBRARY = """
     import torch
     from torch import nn
@@ -109,11 +111,8 @@ def provider(site, monkeypatch):
         if describe:
             manifest_writer.build("acme_overlay")
             site.forget()
-        for registry in (losses, parts):  # found as in a new process
-            registry._table.snapshot = type(registry)("torch.nn:Module")._table.snapshot
-            monkeypatch.setattr(registry, "_failures", ())
-        monkeypatch.setattr(losses, "_discover", lossreg.discovery.scan.discover)
-        monkeypatch.setattr(parts, "_discover", lambda: lossreg.discovery.scan.discover("parts"))
+        for registry in (losses, parts):
+            like_new(monkeypatch, registry)
         return site.root / "acme_overlay"
 
     return install
@@ -229,14 +228,13 @@ def test_parts_are_no_losses(provider):
     assert parts.filter_by_tag("reducer") == [name for name in parts.list() if "reducer" in parts.entry(name).tags]
 
 
-def test_a_missing_library_is_listed_with_its_pip_command(provider, site):
+def test_a_missing_library_is_listed_with_its_pip_command(provider, site, monkeypatch):
     """Validation works; the error of building contains the command."""
     folder = provider()
     (site.root / "acmelib.py").unlink()
     for path in site.root.glob("acme_lib-*"):
         shutil.rmtree(path)
-    losses._discover = lossreg.discovery.scan.discover
-    losses._table.snapshot = type(losses)("torch.nn:Module")._table.snapshot
+    like_new(monkeypatch, losses)
     entry = losses.entry("acmelib/weighted")
     assert (entry.state, entry.reason) == ("missing", 'acme-lib is not installed; pip install "acme-lib>=1.0,<2"')
     assert lossreg.validate("acmelib/weighted").params["gamma"] == 2

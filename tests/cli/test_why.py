@@ -58,7 +58,8 @@ def candidates(explained):
         ("tied", None, "tie", {"b/tied", "c/tied"}),
         ("half", "c/half", "enabled", {"b/half", "c/half"}),
         ("gap", "local/gap", "in code", {"b/gap", "local/gap"}),
-        ("kept", "ours/kept", "owned", {"ours/kept", "local/kept"}),
+        ("kept", None, "tie", {"ours/kept", "local/kept"}),
+        ("mine", "local/mine", "override", {"ours/mine", "local/mine"}),
     ],
 )
 def test_each_rule(name, winner, rule, claims):
@@ -77,6 +78,8 @@ def test_each_rule(name, winner, rule, claims):
         entry("local/gap"),
         entry("ours/kept", owns_name=True, requires=Requirement("library", "library")),
         entry("local/kept"),
+        entry("ours/mine", owns_name=True),
+        entry("local/mine", owns_name=True),
     )
     explained = registry.explain(name)
     assert (explained.winner and explained.winner.full_name, explained.rule) == (winner, rule)

@@ -11,7 +11,8 @@ import pytest
 import lossreg
 from lossreg import InvalidConfigError, LossregError, cli, read_config, validate
 from lossreg.config.files import MAX_BYTES
-from lossreg.discovery.scan import discover
+
+from ..fakes import transplant
 
 SECONDS = 10
 MEGABYTES = 1024
@@ -217,9 +218,7 @@ def test_a_manifest_runs_no_code_until_its_loss_is_asked_for(site, monkeypatch):
     site.package("evil_package", data)
     site.distribution("evil", manifests={"evil": "evil_package"})
     fresh = site.registry()
-    for name in ("_base_class", "_table", "_loader", "_failures"):
-        monkeypatch.setattr(lossreg.losses, name, getattr(fresh, name))
-    monkeypatch.setattr(lossreg.losses, "_discover", discover)
+    transplant(monkeypatch, lossreg.losses, fresh)
     assert "evil_loss" in lossreg.losses.find("t")
     assert validate("evil_loss").params == {"x": "evil_other:L"}
     lossreg.json_schema(["evil_loss"])
@@ -259,8 +258,7 @@ def printed(site, monkeypatch):
     site.distribution("lossreg-version", losses={"version_loss": "a:B"}, version="1\x1b[31m")
     fresh = site.registry()
     fresh.list()
-    for name in ("_table", "_loader", "_failures", "_discover"):
-        monkeypatch.setattr(lossreg.losses, name, getattr(fresh, name))
+    transplant(monkeypatch, lossreg.losses, fresh)
 
     def run(*arguments):
         output = Terminal()

@@ -10,6 +10,8 @@ from lossreg import InvalidConfigError, LossConfig, validate
 from lossreg.parameters import kinds
 from lossreg.registry.entry import declare
 
+from ..fakes import put
+
 VERSION = lossreg.__version__  # of every distribution of ours
 DICE = {
     "smooth": 1.0,
@@ -246,7 +248,7 @@ def test_a_disabled_or_ambiguous_loss_is_a_problem():
     with lossreg.losses.scope() as losses:
         tied = [declare("tied", f"{provider}:X", (), (), {})._replace(provider=provider) for provider in "ab"]
         off = declare("off", "a:Off", (), (), {})._replace(state="disabled", reason="LOSSREG_DISABLE=off names it")
-        losses._table.snapshot = losses._table.snapshot.with_entries([*tied, off])  # as discovery does
+        put(losses, [*tied, off])
         assert problems("tied") == {"name": "'tied' is claimed by several providers; write one of a/tied, b/tied"}
         with pytest.raises(lossreg.LossregError, match="local/off is disabled: LOSSREG_DISABLE=off names it"):
             validate("off")

@@ -13,7 +13,8 @@ import pytest
 import lossreg
 from lossreg import LossregError, MissingLibraryError, NotFoundError, ProviderError, WrongBaseClassError, cli
 from lossreg.discovery.manifest import library
-from lossreg.discovery.scan import discover
+
+from ..fakes import transplant
 
 GOOD = "from acme_base import Module\nclass {name}(Module): ...\n"
 LOSS = {
@@ -191,9 +192,7 @@ def neighbour(site, monkeypatch):
 
     def discovered():
         fresh = site.registry()
-        for name in ("_base_class", "_table", "_loader", "_failures"):
-            monkeypatch.setattr(lossreg.losses, name, getattr(fresh, name))
-        monkeypatch.setattr(lossreg.losses, "_discover", discover)
+        transplant(monkeypatch, lossreg.losses, fresh)
         return lossreg.losses
 
     return discovered

@@ -22,7 +22,7 @@ from lossreg.health import LossMonitor
 from lossreg.hooks import builtin, specs
 from lossreg.hooks import manager as hooks
 
-from ..fakes import in_threads
+from ..fakes import in_threads, put
 
 ROOT = Path(__file__).parents[2]
 TEAM = ROOT / "examples/team_hooks/team_hooks/__init__.py"
@@ -137,7 +137,7 @@ def test_renamed_parameters_are_migrated_by_a_hook(monkeypatch):
     """The warning has the new name; the new one wins where both are given."""
     entry = losses.entry("dice")
     renamed = {**entry.metadata, "renamed": {"epsilon": "smooth"}}
-    losses._table.snapshot = losses._table.snapshot.with_entries([entry._replace(metadata=renamed)])
+    put(losses, [entry._replace(metadata=renamed)])
     with pytest.warns(
         DeprecationWarning, match="segmentation/dice: the parameter 'epsilon' was renamed; write 'smooth'"
     ):

@@ -74,13 +74,6 @@ def test_two_providers_of_one_class_do_not_tie():
     assert len(registry) == 2
 
 
-def test_a_name_registered_in_code_cannot_take_a_discovered_one():
-    """The error names the entry that has it."""
-    registry = registry_of(entry("acme/dice"))
-    with pytest.raises(ValueError, match=r"it is acme/dice \(acme_pkg:Dice of acme 1.0\); proposed was"):
-        registry.register("dice")(type("Dice", (), {}))
-
-
 def test_a_manifest_and_a_decorator_of_one_class_are_one_entry():
     """The manifest's name, provider and tags stay; the decorator adds the class, and its name as an alias."""
     cls = type("Dice", (), {"__module__": "acme_pkg"})

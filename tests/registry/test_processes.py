@@ -13,6 +13,8 @@ from torch.utils.data import DataLoader
 import lossreg
 from lossreg import LossregError, NotFoundError
 
+from ..fakes import transplant
+
 # A user's module: a spawned process imports it by name, from the same sys.path.
 WORK = """
     import json
@@ -92,8 +94,7 @@ def work(site, monkeypatch):
     site.distribution("acme-m", manifests={"acme_m": "acme_m"})
     fresh = site.registry()
     fresh.list()
-    lossreg.losses._table.snapshot = fresh._table.snapshot
-    monkeypatch.setattr(lossreg.losses, "_failures", ())
+    transplant(monkeypatch, lossreg.losses, fresh)
     return __import__("acme_work")
 
 

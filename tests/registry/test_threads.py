@@ -137,27 +137,6 @@ def test_discovery_from_many_threads_publishes_once():
         assert in_threads(32, lambda _, registry=registry: len(registry.list())) == [50] * 32
 
 
-def test_a_reader_between_check_and_scan_is_safe():
-    """Another thread may finish the scan between the read of the scanner and its call."""
-
-    class Once:
-        """A scanner that is None when it is read a second time."""
-
-        reads = 0
-
-        def __get__(self, instance, owner):
-            Once.reads += 1
-            return Discovered if Once.reads % 2 else None
-
-        def __set__(self, instance, value): ...
-
-    class Watched(Registry):
-        _discover = Once()
-
-    assert Watched(object).list() == []
-    assert Once.reads >= 2
-
-
 @pytest.mark.parametrize(
     "look",
     [

@@ -1,0 +1,175 @@
+"""Merging: what a declaration, an import or a new scan makes of the entries. Each function changes a draft."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import reduce
+
+from lossreg.errors import ConflictError
+from lossreg.registry.entry import LOCAL, Entry, State, target_of
+from lossreg.registry.snapshot import Draft, Parts
+
+Restrict = Callable[[Entry], Entry]  # disables an entry that the environment excludes
+
+
+def add(draft: Draft, part: Entry, registry: str, restrict: Restrict) -> Entry:
+    """Add a declaration: to the entry of its class, or as an entry of its own. Return that entry.
+
+    Raises:
+        ConflictError: a name is taken by another class of the same provider.
+    """
+    partners = _partners(draft, part)
+    _refuse_conflicts(draft, part, partners, registry)
+    if not partners:
+        return _put(draft, restrict, (part,))
+    first, *others = partners
+    for other in others:  # two providers may declare one class
+        draft.put(other.with_class(part.cls))
+    return _put(draft, restrict, _joined(draft.parts(first.full_name), part), first)
+
+
+def undo(draft: Draft, part: Entry, restrict: Restrict) -> None:
+    """Remove a declaration, and nothing else."""
+    held = [draft.entry(part.full_name), *draft.same_target(part.target)]
+    for known in held:
+        parts = draft.parts(known.full_name) if known is not None else ()
+        if known is not None and any(each is part for each in parts):
+            draft.undeclare([part])
+            rest = tuple(each for each in parts if each is not part)
+            if rest:
+                _put(draft, restrict, rest, known, lost=part.cls)
+            else:
+                draft.drop(known.full_name)
+            return
+
+
+def remove(draft: Draft, entry: Entry) -> None:
+    """Remove an entry with all its declarations."""
+    draft.undeclare(draft.parts(entry.full_name))
+    draft.drop(entry.full_name)
+
+
+def publish(draft: Draft, loaded: Entry, restrict: Restrict) -> None:
+    """Set the result of an import. A removed entry stays removed, a loaded one loaded."""
+    current = draft.entry(loaded.full_name)
+    if current is None or current.cls is not None or current.disabled_reason:
+        return
+    draft.put(current._replace(state=loaded.state, cls=loaded.cls, error=loaded.error))
+    if loaded.cls is None:
+        return
+    for known in draft.same_target(target_of(loaded.cls)):  # its decorator ran, and the target is a re-export
+        if known.provider == LOCAL and known.full_name != loaded.full_name and _is_decorated(draft, known, loaded.cls):
+            parts = draft.parts(current.full_name) + draft.parts(known.full_name)
+            draft.drop(known.full_name)
+            current = _put(draft, restrict, parts, draft.entry(current.full_name))
+
+
+def take_back(
+    draft: Draft, entries: Iterable[Entry], is_gone: Callable[[str], bool], error: BaseException | None
+) -> None:
+    """Take back the classes that modules registered before their import failed. With the error they are broken."""
+    state: State = "discovered" if error is None else "broken"
+    for entry in entries:
+        if entry.cls is not None and is_gone(entry.cls.__module__):
+            parts = draft.parts(entry.full_name)
+            draft.undeclare(parts)
+            bare = tuple(part if part.cls is None else part._replace(cls=None, state="discovered") for part in parts)
+            draft.put(entry._replace(cls=None, state=state, error=error), bare)
+
+
+def rediscover(draft: Draft, before: Iterable[Entry], found: Iterable[Entry], restrict: Restrict) -> None:
+    """Replace the entries of one scan by those of another. Loaded classes and declarations in code stay."""
+    fresh = {entry.full_name: entry for entry in found}
+    for old in before:
+        new = fresh.pop(old.full_name, None)
+        known = draft.entry(old.full_name)
+        if known is None or not any(part is old for part in draft.parts(old.full_name)):
+            continue  # it was removed
+        if new is None or new.target != old.target:
+            undo(draft, old, restrict)
+            fresh |= {} if new is None else {new.full_name: new}
+        else:
+            parts = tuple(new if part is old else part for part in draft.parts(old.full_name))
+            merged = _put(draft, restrict, parts)
+            draft.put(merged.with_class(known.cls))
+    for new in fresh.values():
+        discover(draft, new, restrict)
+
+
+def discover(draft: Draft, entry: Entry, restrict: Restrict) -> None:
+    """Add the entry of an installed package. What code registered of the same class belongs to it."""
+    known = [each for each in draft.same_target(entry.target) if each.provider == LOCAL and each.is_same_class(entry)]
+    parts: Parts = (entry,)
+    for each in known:
+        parts += draft.parts(each.full_name)
+        draft.drop(each.full_name)
+    _put(draft, restrict, parts)
+
+
+def _partners(draft: Draft, part: Entry) -> list[Entry]:
+    """Return the entries of the declared class. A provider's entry is its own: only code adds to those of others."""
+    if part.provider != LOCAL:
+        known = draft.entry(part.full_name)
+        return [known] if known is not None and known.target == part.target else []
+    same = [known for known in draft.same_target(part.target) if known.is_same_class(part)]
+    # Two unloaded entries may have one target, as a module may define the name twice: then their names decide.
+    return [known for known in same if part.name in known.spellings()] or same
+
+
+def _refuse_conflicts(draft: Draft, part: Entry, partners: Sequence[Entry], registry: str) -> None:
+    """Refuse a name that the same provider gave to another class. `override` takes it away instead."""
+    provider = partners[0].provider if partners else part.provider
+    if partners and provider != LOCAL:
+        return  # the names that its package declares come first
+    theirs = {known.full_name for known in partners}
+    for spelling in part.spellings() if provider == LOCAL else (part.name,):
+        for known in draft.claimants(spelling):
+            if known.provider != provider or known.full_name in theirs:
+                continue
+            if part.owns_name and provider == LOCAL:
+                if known.name == spelling:
+                    remove(draft, known)
+            elif provider == LOCAL or known.name == spelling:
+                raise _conflict(part, known, spelling, registry)
+
+
+def _conflict(part: Entry, known: Entry, spelling: str, registry: str) -> ConflictError:
+    return ConflictError(
+        f"cannot register {spelling!r} in {registry}: it is {known.full_name} ({known.origin}); proposed was"
+        f" {part.origin}. Choose another name, unregister the other first, or replace it with override=True",
+        name=spelling,
+        existing=known.target,
+        proposed=part.target,
+    )
+
+
+def _joined(parts: Parts, part: Entry) -> Parts:
+    """Add a declaration to others of its class. What declared an older class object of its name is replaced."""
+    if part.cls is None:
+        return (*parts, part)
+    kept = [each for each in parts if each.cls is None or each.cls is part.cls]
+    same = [each for each in kept if each.cls is part.cls and each.name == part.name]
+    return tuple(part if each in same else each for each in kept) if same else (*kept, part)
+
+
+def _put(draft: Draft, restrict: Restrict, parts: Parts, known: Entry | None = None, lost: type | None = None) -> Entry:
+    """Merge the parts of an entry, and put it in the place of a known one, with the result of its import.
+
+    Args:
+        lost: a class that is no longer its class.
+    """
+    merged = restrict(reduce(Entry.merge_declaration, parts))
+    if merged.disabled_reason:
+        merged = merged._replace(cls=None)
+    elif merged.cls is None and known is not None and known.cls is not lost:
+        merged = merged._replace(state=known.state, cls=known.cls, error=known.error, reason=known.reason)
+    elif merged.cls is None and known is not None and known.cls is None:
+        merged = merged._replace(state=known.state, error=known.error, reason=known.reason)
+    if known is not None and known.full_name != merged.full_name:
+        draft.drop(known.full_name)
+    draft.put(merged, parts)
+    return merged
+
+
+def _is_decorated(draft: Draft, entry: Entry, cls: type) -> bool:
+    return any(part.cls is cls for part in draft.parts(entry.full_name))

@@ -159,8 +159,15 @@ def transplant(monkeypatch, registry: Registry, fresh: Registry) -> None:
 def like_new(monkeypatch, registry: Registry) -> None:
     """Let a registry of lossreg discover again, as in a new process, until the end of the test."""
     distributions.forget()
-    mine = {name: getattr(registry, f"_{name}") for name in ("kind", "discover", "resolve", "restrict")}
-    transplant(monkeypatch, registry, Registry("torch.nn:Module", registry.name, **mine))
+    fresh = Registry(
+        "torch.nn:Module",
+        registry.name,
+        kind=registry._kind,
+        discover=registry._scan._discover,
+        resolve=registry._resolve,
+        restrict=registry._table.restrict,
+    )
+    transplant(monkeypatch, registry, fresh)
 
 
 def put(registry: Registry, entries) -> None:

@@ -114,7 +114,7 @@ class Discovered(NamedTuple):
     """The result of a scan: entries, and failures.
 
     `remind` is called at the first look-up with all known names: it warns of others in the environment. `changed`
-    tells whether packages were installed or removed since.
+    returns whether packages were installed or removed since.
     """
 
     entries: tuple[Entry, ...] = ()

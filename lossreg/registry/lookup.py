@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar, cast, overload
 
 from lossreg.errors import AmbiguousNameError, InvalidNameError, NotFoundError
@@ -11,11 +11,9 @@ from lossreg.registry import tag_expression as tag_grammar
 from lossreg.registry.entry import LOCAL, Discovered, Entry, Failure, target_of
 from lossreg.registry.importing import import_target
 from lossreg.registry.loader import Loader
-from lossreg.registry.merging import discover as add_discovered
-from lossreg.registry.merging import rediscover
 from lossreg.registry.not_found import not_found
 from lossreg.registry.rules import Resolution
-from lossreg.registry.snapshot import Draft
+from lossreg.registry.scan import Scan
 from lossreg.registry.table import Table, Undo
 
 T = TypeVar("T")
@@ -46,15 +44,10 @@ class LookUp(Mapping[str, type[T]]):
         self._module = sys._getframe(1).f_globals.get("__name__", "")  # that creates it, for pickles
         self._kind = kind
         self._base_class = base_class
-        self._discover = discover
         self._resolve = resolve
-        self._restrict = restrict
-        self._found: Discovered | None = None if discover else Discovered()
-        self._remind: Callable[[Collection[str]], None] | None = None
-        self._packages: dict[str, list[str]] = {}  # provider/name of what each package declares
-        self._unsettled: set[str] = set()  # decorated classes that their package may declare by a re-export
         self._table = Table(name, restrict or _as_it_is)
         self._loader = Loader(self._table, base_class, name)
+        self._scan = Scan(self._table, self._loader, discover)
 
     @overload
     def get(self, name: str) -> type[T]: ...
@@ -95,7 +88,7 @@ class LookUp(Mapping[str, type[T]]):
         """Return the entry of a name. Nothing is imported."""
         if not isinstance(name, str):
             raise InvalidNameError(f"a name is a string, got {type(name).__name__}", name=name)
-        self._read()
+        self._scan.settle()
         found = self._table.snapshot.find(name)
         if found.winner is not None:
             return found.winner
@@ -116,7 +109,7 @@ class LookUp(Mapping[str, type[T]]):
         Raises:
             NotFoundError: there is no such name. At a tie there is no error, and no winner.
         """
-        self._read()
+        self._scan.settle()
         if not self._table.snapshot.find(name).candidates:
             entry = self.entry(name)
             return Resolution(entry, "resolved", (entry,))
@@ -124,13 +117,13 @@ class LookUp(Mapping[str, type[T]]):
 
     def entries(self) -> tuple[Entry, ...]:
         """Return every entry, by name. Nothing is imported."""
-        self._read()
+        self._scan.settle()
         return tuple(self._table.snapshot.names.values())
 
     @property
     def providers(self) -> frozenset[str]:
         """Return the names of the providers that have entries. Nothing is imported."""
-        self._read()
+        self._scan.settle()
         return self._table.snapshot.providers
 
     @property
@@ -141,7 +134,7 @@ class LookUp(Mapping[str, type[T]]):
     @property
     def failures(self) -> tuple[Failure, ...]:
         """Return the providers whose declarations could not be read."""
-        return self._ready().failures
+        return self._scan.ready().failures
 
     def instantiate(self, name: str, *args: Any, **kwargs: Any) -> T:
         """Call the class of a name. The arguments are not validated: use `lossreg.build` for that."""
@@ -149,7 +142,7 @@ class LookUp(Mapping[str, type[T]]):
 
     def list(self) -> Names:
         """Return every entry once: its short name where that leads to it, provider/name otherwise."""
-        self._read()
+        self._scan.settle()
         return [*self._table.snapshot.names]
 
     def list_with_tags(self) -> dict[str, Names]:
@@ -166,11 +159,11 @@ class LookUp(Mapping[str, type[T]]):
         return self._matching(tag_grammar.parse(expression))
 
     def __contains__(self, name: object) -> bool:
-        self._read()
+        self._scan.settle()
         return isinstance(name, str) and self._table.snapshot.find(name).winner is not None
 
     def __len__(self) -> int:
-        self._read()
+        self._scan.settle()
         return len(self._table.snapshot.entries)
 
     def __iter__(self) -> Iterator[str]:
@@ -184,7 +177,7 @@ class LookUp(Mapping[str, type[T]]):
 
     def __repr__(self) -> str:
         base = self._base_class if isinstance(self._base_class, str) else target_of(self._base_class)
-        known = "undiscovered" if self._found is None else len(self._table.snapshot.entries)
+        known = len(self._table.snapshot.entries) if self._scan.is_done else "undiscovered"
         return f"Registry({base!r}, name={self.name!r}, entries={known})"
 
     @property
@@ -199,23 +192,12 @@ class LookUp(Mapping[str, type[T]]):
 
         `lossreg.refresh` does so for losses, parts and hooks.
         """
-        if self._discover is None:
-            return
-        before, found = self._ready(), self._discover()
-
-        def changed(draft: Draft) -> None:
-            rediscover(draft, before.entries, found.entries, self._table.restrict)
-            self._keep(found)
-
-        self._table.change(changed)
-
-    # ---- inside
+        self._scan.again()
 
     def _add(self, part: Entry, *, is_decorated: bool = False) -> tuple[Entry, Undo]:
-        self._ready()
+        self._scan.ready()
         entry, undo = self._table.add(part, is_decorated=is_decorated)
-        if entry.provider == LOCAL and part.cls is not None and entry.package in self._packages:
-            self._unsettled.add(entry.full_name)
+        self._scan.note(entry)
         return entry, undo
 
     def _resolved(self, name: str) -> Entry:
@@ -228,43 +210,9 @@ class LookUp(Mapping[str, type[T]]):
         winner = self._table.snapshot.find(name).winner  # the call may have registered it
         if winner is not None:
             return winner
-        if self._ready().changed():
+        if self._scan.ready().changed():
             answer = answer or "packages were installed or removed since the first look-up: call lossreg.refresh()"
         raise self._not_found(name, answer or "")
-
-    def _ready(self) -> Discovered:
-        """Discover once. Several threads may scan at the same time; the first to finish publishes."""
-        if self._found is not None:
-            return self._found
-        assert self._discover is not None  # otherwise nothing is to be found
-        found = self._discover()
-
-        def published(draft: Draft) -> Discovered:
-            if self._found is None:
-                for entry in found.entries:
-                    add_discovered(draft, entry, self._table.restrict)
-                self._keep(found)
-            return self._found or found
-
-        return self._table.change(published)
-
-    def _keep(self, found: Discovered) -> None:
-        self._found, self._remind = found, found.remind
-        packages: dict[str, list[str]] = {}
-        for entry in found.entries:
-            packages.setdefault(entry.package, []).append(entry.full_name)
-        self._packages = packages
-
-    def _read(self) -> None:
-        """Do what precedes every look-up: discover, and settle what was registered in code since the last one."""
-        self._ready()
-        if self._remind is not None:
-            remind, self._remind = self._remind, None
-            remind({*self._table.snapshot.spellings(), *self._table.snapshot.providers})
-        for full_name in [*self._unsettled]:
-            entry = self._table.snapshot.entry(full_name)
-            if entry is None or entry.cls is None or self._loader.settle(entry, self._packages.get(entry.package, ())):
-                self._unsettled.discard(full_name)
 
     def _matching(self, test: tag_grammar.TagTest) -> Names:
         self._loader.load_untagged(self.entries())
@@ -272,7 +220,9 @@ class LookUp(Mapping[str, type[T]]):
         return [name for name, entry in names.items() if entry.tags is not None and test(entry.tags)]
 
     def _not_found(self, name: str, advice: str = "") -> NotFoundError:
-        return not_found(name, self.name, self._kind, self._table.snapshot.spellings(), self._ready().failures, advice)
+        return not_found(
+            name, self.name, self._kind, self._table.snapshot.spellings(), self._scan.ready().failures, advice
+        )
 
 
 def _as_it_is(entry: Entry) -> Entry:

@@ -133,7 +133,7 @@ class Registry(LookUp[T]):
 
         The declarations in modules that are imported inside stay: Python will not run their decorators again.
         """
-        self._ready()
+        self._scan.ready()
         before, imported = self._table.snapshot, {*sys.modules}
         try:
             yield self

@@ -38,7 +38,7 @@ def resolve(name: str, candidates: Sequence[Entry], known: Callable[[Entry], boo
 
     Args:
         candidates: sorted by provider/name.
-        known: tells whether an entry had this name before its class was imported.
+        known: returns whether an entry had this name before its class was imported.
     """
     if not candidates:
         return Resolution(None, "unknown", ())

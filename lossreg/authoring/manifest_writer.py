@@ -2,40 +2,62 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import pkgutil
+import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from lossreg.authoring import declared_entries
 from lossreg.authoring.describe import described_class
 from lossreg.authoring.library import Library
+from lossreg.authoring.package_modules import is_excluded, lacks_dependency, listed, need_torch
+from lossreg.authoring.project import project_of
 from lossreg.discovery import manifest
 from lossreg.discovery.distributions import MANIFESTS_GROUP, declared
 from lossreg.errors import ManifestError
 from lossreg.messages import is_installed, with_type
 from lossreg.records.atomic_write import write_text
-from lossreg.registries import losses, parts
 from lossreg.registry.entry import Entry, Failure
 
 
-def generate(package: str, *, beside: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def generate(package: str, *, beside: Mapping[str, Any] | None = None, exclude: Collection[str] = ()) -> dict[str, Any]:
     """Return the manifest of a top-level package; imports all of its modules.
 
     Args:
         package: the import name.
         beside: the manifest that exists already. A module without any of its losses may then require a package that is
             not installed, such as that of an extra. None: every module must be importable.
+        exclude: patterns of modules that are left out, such as "acme.tests*". Those in the pyproject.toml of the
+            package count as well.
     Raises:
-        ManifestError: the package cannot be imported, or registers no loss.
+        ManifestError: a module cannot be imported, a class cannot be described, or the package registers no loss.
     """
-    described = {
-        section: {entry.name: _describe(entry) for entry in entries}
-        for section, entries in _declared_entries(package, beside).items()
-    }
-    head: dict[str, Any] = {"schema": manifest.SCHEMA_VERSION}
+    found = _generated(package, beside, exclude)
+    if lines := _problems(package, found):
+        cause = next(iter(found.failed.values()), None)
+        raise ManifestError("\n".join(lines), source=package) from cause
+    return found.data
+
+
+class _Generated(NamedTuple):
+    """A manifest, and what it lacks: see `Declared`."""
+
+    data: dict[str, Any]
+    problems: list[str]
+    failed: dict[str, BaseException]
+    exclude: list[str]
+
+
+def _generated(package: str, beside: Mapping[str, Any] | None, exclude: Collection[str]) -> _Generated:
+    excluded = _excluded(package, beside, exclude)
+    need_torch(package)
+    sections, problems, errors = declared_entries.declared(package, excluded)
+    failed = {name: error for name, error in errors.items() if not _is_optional(name, error, package, beside)}
+    described = {section: _described(package, entries) for section, entries in sections.items()}
+    head: dict[str, Any] = {"schema": manifest.SCHEMA_VERSION} | ({"exclude": excluded} if excluded else {})
     library = _library(package)
     if library is not None:
         head["library"] = library.requirement._asdict()
@@ -44,17 +66,85 @@ def generate(package: str, *, beside: Mapping[str, Any] | None = None) -> dict[s
             if name in described[section]:
                 raise ManifestError(f"{package}: {section} {name!r} is declared twice; rename one", source=package)
             described[section][name] = description
-    if not described["losses"]:
+    if not described["losses"] and not failed and not problems:
         raise ManifestError(
-            f"{package} registers no loss; decorate its classes with @lossreg.losses.register(...)", source=package
+            f"{package} registers no loss; decorate its classes with @lossreg.losses.register(...)"
+            + (f", in modules that are not excluded by {excluded}" if excluded else ""),
+            source=package,
         )
-    return head | {section: dict(sorted(found.items())) for section, found in described.items() if found}
+    data = head | {section: dict(sorted(found.items())) for section, found in described.items() if found}
+    return _Generated(data, problems, failed, excluded)
 
 
-def build(package: str) -> Path:
-    """Write the manifest into the package's folder, and return its path."""
-    path = manifest.package_folder(package) / manifest.FILE_NAME
-    write_text(path, dumps(generate(package)))
+def _is_optional(name: str, error: BaseException, package: str, beside: Mapping[str, Any] | None) -> bool:
+    """Return whether a module lacks a package, such as that of an extra, and the manifest has no losses of it."""
+    if beside is None or not lacks_dependency(error, package):
+        return False
+    written = dumps(dict(beside))  # as text, because it may be malformed
+    return not any(f'"target": "{name}{end}' in written for end in ".:")
+
+
+def _table(package: str) -> list[str] | None:
+    """Return the patterns for this package in its pyproject.toml; None if there is no such table."""
+    project = project_of(source_folder(package))
+    found = project.excluded() if project is not None else None
+    own = package.count(".") + 1  # parts of a pattern that must match the package; others are of another package
+    return found and [each for each in found if fnmatchcase(package, ".".join(each.split(".")[:own]))]
+
+
+def _excluded(package: str, beside: Mapping[str, Any] | None, exclude: Collection[str]) -> list[str]:
+    """Return the patterns of modules to leave out: as given and as in pyproject.toml, else as the manifest has them."""
+    found = _table(package)
+    if found is None and beside is not None:
+        kept = beside.get("exclude")
+        found = [pattern for pattern in kept if isinstance(pattern, str)] if isinstance(kept, list) else []
+    return sorted({*(found or ()), *exclude})
+
+
+def _problems(package: str, found: _Generated) -> list[str]:
+    """List the modules that cannot be imported, the classes that no manifest can hold, and what the author can do."""
+    lines = []
+    if found.failed:
+        patterns = [*found.exclude, *found.failed]
+        lines = [
+            f"{package}: these modules cannot be imported, and a manifest without their losses is not written:",
+            *listed(found.failed),
+            "mend them, or install what they import; or leave out those that register no loss:",
+            f"  lossreg manifest build {package}{_options(patterns)}",
+            "or for every build, for `lossreg manifest check` and for `lossreg doctor`, by this in pyproject.toml:",
+            "  [tool.lossreg.manifest]",
+            f"  exclude = {json.dumps(patterns, ensure_ascii=False)}",
+        ]
+    if found.problems:
+        lines += [f"{package}: no manifest can hold these classes:", *(f"  {problem}" for problem in found.problems)]
+    return lines
+
+
+def _options(patterns: Iterable[str]) -> str:
+    return "".join(f" --exclude {shlex.quote(pattern)}" for pattern in patterns)
+
+
+def source_folder(package: str) -> Path:
+    """Return the folder of a package's sources: behind the links of a strict editable install, its real one.
+
+    Raises:
+        ManifestError: the package is not installed.
+    """
+    if package.isidentifier() and not is_installed(package):
+        raise ManifestError(
+            f"package {package!r} is not installed; correct its name, or run `pip install --editable .` in the folder"
+            " of its sources",
+            source=package,
+        )
+    folder = manifest.package_folder(package)
+    real = (folder / "__init__.py").resolve().parent
+    return real if real != folder.resolve() and project_of(real) is not None else folder
+
+
+def build(package: str, exclude: Collection[str] = ()) -> Path:
+    """Write the manifest into the package's folder, and return its path. `exclude`: as of `generate`."""
+    path = source_folder(package) / manifest.FILE_NAME
+    write_text(path, dumps(generate(package, exclude=exclude)))
     return path
 
 
@@ -62,16 +152,40 @@ def check(package: str) -> None:
     """Check that the manifest equals the code.
 
     Raises:
-        ManifestError: they differ; the message lists the differences.
+        ManifestError: they differ, or a module cannot be imported; the message lists both.
     """
-    written = manifest.read(package, manifest.FILE_NAME)
-    generated = generate(package, beside=written)
-    if dumps(written) != dumps(generated):
-        raise ManifestError(
-            f"{package}:{manifest.FILE_NAME} differs from the code; run `lossreg manifest build {package}`\n"
-            + "\n".join(_difference(dict(_values(written)), dict(_values(generated)))),
-            source=package,
-        )
+    written = manifest.read(package, manifest.FILE_NAME, str(source_folder(package).parent))
+    found = _generated(package, written, ())
+    lines = _problems(package, found)
+    if not found.failed.keys() & {package, f"{package}.overlay"}:
+        lines += _drift(package, _without(written, found.failed), found)
+    if lines:
+        raise ManifestError("\n".join(lines), source=package)
+
+
+def _without(written: dict[str, Any], failed: Collection[str]) -> dict[str, Any]:
+    """Return the manifest without the losses and parts in these modules."""
+    kept = dict(written)
+    for section in manifest.SECTIONS if failed else ():
+        if isinstance(described := written.get(section), dict):
+            kept[section] = {name: entry for name, entry in described.items() if not _is_of(entry, failed)}
+            if not kept[section]:
+                del kept[section]
+    return kept
+
+
+def _is_of(described: object, modules: Collection[str]) -> bool:
+    target = described.get("target") if isinstance(described, dict) else None
+    return isinstance(target, str) and is_excluded(target.partition(":")[0], modules)
+
+
+def _drift(package: str, written: dict[str, Any], found: _Generated) -> list[str]:
+    """List the differences between a manifest and the code; empty if there are none."""
+    if dumps(written) == dumps(found.data):
+        return []
+    command = f"lossreg manifest build {package}" + ("" if _table(package) is not None else _options(found.exclude))
+    differences = _difference(dict(_values(written)), dict(_values(found.data)))
+    return [f"{package}:{manifest.FILE_NAME} differs from the code; run `{command}`", *differences]
 
 
 def _difference(manifest: dict[str, str], code: dict[str, str]) -> list[str]:
@@ -111,56 +225,21 @@ def dumps(data: dict[str, Any]) -> str:
     return json.dumps(data, indent=1, ensure_ascii=False) + "\n"
 
 
-def _declared_entries(package: str, beside: Mapping[str, Any] | None) -> dict[str, list[Entry]]:
-    """Import all modules of a package; return the entries of its decorators, by section of the manifest."""
-    folder = manifest.package_folder(package)
-    prefixes = (f"{package}.", f"{package}:")
-    # Decorators run once: those of modules that are imported already count as well.
-    declarations = {registry.name: {**registry.declarations} for registry in (losses, parts)}
-    with losses.scope(), parts.scope():
-        # Entries of an older manifest would conflict with losses that were renamed since.
-        for registry in (losses, parts):
-            for entry in registry.entries():
-                if entry.target.startswith(prefixes):
-                    registry.unregister(entry.full_name)
-        _import_all(package, folder, beside)
-        for registry in (losses, parts):
-            declarations[registry.name] |= registry.declarations
-    return {
-        section: [entry for entry in found.values() if entry.target.startswith(prefixes)]
-        for section, found in declarations.items()
-    }
+def _described(package: str, entries: Iterable[Entry]) -> dict[str, dict[str, Any]]:
+    return {entry.name: _describe(package, entry) for entry in entries}
 
 
-def _import_all(package: str, folder: Path, beside: Mapping[str, Any] | None) -> None:
-    # Walking imports subpackages; an error there occurs again below, and is reported there.
-    walked = pkgutil.walk_packages([str(folder)], f"{package}.", onerror=lambda name: None)
-    names = [package, *(module.name for module in walked)]
-    written = "" if beside is None else dumps(dict(beside))  # as text, because it may be malformed
-    for name in names:
-        if name.rpartition(".")[2] == "__main__":
-            continue
-        try:
-            importlib.import_module(name)
-        except Exception as error:
-            required = beside is None or f'"target": "{name}:' in written
-            if not required and _lacks_dependency(error, package):
-                continue
-            raise ManifestError(f"importing {name} raised {with_type(error)}", source=package) from error
-
-
-def _lacks_dependency(error: Exception, package: str) -> bool:
-    """Return whether an import failed because another package is not installed."""
-    lacking = (error.name or "").partition(".")[0] if isinstance(error, ImportError) else ""
-    return lacking not in ("", package) and not is_installed(lacking)
-
-
-def _describe(entry: Entry) -> dict[str, Any]:
-    if entry.cls is None:
-        raise ManifestError(f"{entry.full_name} is not loaded", source=entry.target)
+def _describe(package: str, entry: Entry) -> dict[str, Any]:
+    assert entry.cls is not None  # its decorator ran
+    try:
+        described = described_class(entry.cls, entry.metadata)
+    except Exception as error:
+        raise ManifestError(
+            f"{package}: {entry.target} ({entry.name!r}) cannot be described: {with_type(error)}", source=entry.target
+        ) from error
     return {
         "target": entry.target,
         "aliases": sorted(entry.aliases),
         "tags": sorted(entry.tags or ()),
-        **described_class(entry.cls, entry.metadata),
+        **described,
     }

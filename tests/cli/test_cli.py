@@ -262,7 +262,7 @@ def test_manifest_build_and_check(run, tmp_path, monkeypatch, torch):
     code, out, err = run("manifest", "build", "cli_acme")
     assert code == 0
     assert out == f"{package / 'lossreg.json'}\n"
-    assert 'cli_acme = "cli_acme:lossreg.json"' in err
+    assert 'cli-acme = "cli_acme:lossreg.json"' in err
     assert run("manifest", "check", "cli_acme") == (0, "cli_acme: up to date\n", "")
     manifest = package / "lossreg.json"
     manifest.write_text(manifest.read_text().replace('"default": 1.0', '"default": 2.0'))

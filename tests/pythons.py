@@ -30,6 +30,7 @@ NEED_TORCH = {
     "composites/",
     "hooks/",
     "loss/",
+    "packages/",
     "testing/",
     "architecture_page",
     "calls",

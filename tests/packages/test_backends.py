@@ -1,0 +1,165 @@
+"""Packages of losses, built by every back end of docs/authors.md, in every layout and by both declarations."""
+
+import json
+import os
+import zipfile
+
+import pytest
+
+from .projects import AUTHORS, DECLARATIONS, LAYOUTS, Environment, back_ends, write
+
+pytestmark = [
+    pytest.mark.tools,
+    pytest.mark.skipif(
+        not AUTHORS.exists(), reason="the documentation lies in the checkout, and only the tests are here"
+    ),
+]
+
+# Prints for each package that lossreg lists, as JSON: described parameters, the first lines of `lossreg show`, the
+# problem of a mistyped parameter, and a value.
+USE = """
+import contextlib, io, json, sys, lossreg
+from lossreg.cli import main
+
+found = {}
+for distribution, package, name in json.loads(sys.argv[1]):
+    if name not in lossreg.losses.list():
+        continue
+    metadata = lossreg.losses.entry(f"{distribution}/{name}").metadata
+    described = list(metadata.get("parameters", {}).get("properties", []))
+    assert package not in sys.modules, "it was imported to list it"
+    sys.argv = ["lossreg", "show", name]
+    with contextlib.redirect_stdout(io.StringIO()) as shown, contextlib.suppress(SystemExit):
+        main()
+    summary = shown.getvalue().partition("\\n")[0].removeprefix(f"{distribution}/{name} ").strip()
+    try:
+        lossreg.validate({"name": name, "params": {"margn": 2.0}})
+    except lossreg.InvalidConfigError as error:
+        problem = str(error)
+    import torch
+
+    value = lossreg.build({"name": name, "params": {"margin": 2.0}})(torch.zeros(1, 1), torch.ones(1, 1)).item()
+    found[distribution] = [described, summary, problem, value]
+print(json.dumps(found))
+"""
+BUILD = "import sys; from lossreg.authoring import manifest_writer; manifest_writer.build(sys.argv[1])"
+SHOWN = ["Hinge loss of every pixel.", "invalid loss config: params.margn: unknown parameter; did you mean 'margin'?"]
+# A line declares no parameters: they are known once the class is imported. A margin of 2 and a logit of 0 cost 2.
+USABLE = {"lines": [[], *SHOWN, 2.0], "manifest": [["margin"], *SHOWN, 2.0]}
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    return Environment(tmp_path_factory.mktemp("environment"))
+
+
+def used(environment, projects, **options):
+    """What USE prints of these projects."""
+    names = json.dumps([(project.distribution, project.package, project.loss) for project in projects])
+    return json.loads(environment.run("-c", USE, names, **options))
+
+
+def unreadable(environment):
+    """Distributions with a declaration that lossreg cannot read."""
+    code = "import lossreg; lossreg.losses.list(); print(*(f.distribution for f in lossreg.losses.failures))"
+    return set(environment.run("-c", code).split())
+
+
+def test_the_table_names_the_back_ends():
+    """Six rows are read; setuptools alone needs a line for the manifest, and uv alone one for a flat layout."""
+    rows = {row.name: row for row in back_ends()}
+    assert list(rows) == ["setuptools", "Hatch", "uv", "Poetry", "PDM", "Flit"]
+    assert [name for name, row in rows.items() if row.manifest] == ["setuptools"]
+    assert [name for name, row in rows.items() if row.flat] == ["uv"]
+
+
+def all_projects(folder):
+    """One project for every back end, layout and declaration."""
+    return [
+        write(folder, back_end, layout, declaration)
+        for back_end in back_ends()
+        for layout in LAYOUTS
+        for declaration in DECLARATIONS
+    ]
+
+
+# Over 10 s: 24 projects are installed twice, and all of them are used.
+def test_every_back_end_in_every_layout_editable_and_as_a_wheel(environment, tmp_path):
+    """As docs/authors.md describes: install, build the manifest, use it without another install; then the wheels."""
+    projects = all_projects(tmp_path)
+    expected = {project.distribution: USABLE[project.declared] for project in projects}
+    manifests = [project for project in projects if project.declared == "manifest"]
+
+    environment.pip("install", *(part for project in projects for part in ("--editable", project.folder)))
+    assert unreadable(environment) == {project.distribution for project in manifests}
+    environment.lossreg("manifest", "build", *(project.package for project in manifests))
+    assert unreadable(environment) == set()
+    assert used(environment, projects) == expected
+    environment.run("-m", "pip", "uninstall", "--quiet", "--yes", *(project.distribution for project in projects))
+
+    target = tmp_path / "target"
+    environment.pip("install", "--target", target, *(project.folder for project in projects))
+    assert used(environment, projects) == {}
+    assert used(environment, projects, path=target) == expected
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_strict_editable_installs_of_setuptools(environment, tmp_path, layout):
+    """It links each file that the wheel would hold: the manifest is there after a second install."""
+    (setuptools,) = (row for row in back_ends() if row.name == "setuptools")
+    project = write(tmp_path, setuptools, layout, "manifest")
+    strict = ("install", "--editable", project.folder, "--config-settings", "editable_mode=strict")
+    environment.pip(*strict)
+    environment.lossreg("manifest", "build", project.package)
+    environment.pip(*strict)
+    assert (project.source / "lossreg.json").is_file()
+    assert used(environment, [project]) == {project.distribution: USABLE["manifest"]}
+    environment.run("-m", "pip", "uninstall", "--quiet", "--yes", project.distribution)
+
+
+def test_without_its_line_setuptools_leaves_the_manifest_out(environment, tmp_path):
+    """The reason for the only cell in its column; a line per loss needs no such cell."""
+    (setuptools,) = (row for row in back_ends() if row.name == "setuptools")
+    for layout in LAYOUTS:
+        project = write(tmp_path, setuptools._replace(manifest=""), layout, "manifest")
+        (project.source / "lossreg.json").write_text("{}")
+        environment.pip("wheel", "--wheel-dir", tmp_path / "wheels", project.folder)
+        (wheel,) = (tmp_path / "wheels").glob(f"{project.package}-*.whl")
+        assert f"{project.package}/hinge.py" in zipfile.ZipFile(wheel).namelist()
+        assert f"{project.package}/lossreg.json" not in zipfile.ZipFile(wheel).namelist()
+
+
+def test_an_archive_on_the_path(environment, tmp_path):
+    """A wheel is one: nothing is unpacked."""
+    (hatch,) = (row for row in back_ends() if row.name == "Hatch")
+    projects = [write(tmp_path, hatch, "src", declaration) for declaration in DECLARATIONS]
+    lines, manifest = projects
+    environment.run("-c", BUILD, manifest.package, path=manifest.source.parent)
+    environment.pip("wheel", "--wheel-dir", tmp_path / "wheels", lines.folder, manifest.folder)
+    archives = sorted((tmp_path / "wheels").glob("*.whl"))
+    assert len(archives) == 2
+    expected = {project.distribution: USABLE[project.declared] for project in projects}
+    assert used(environment, projects, path=os.pathsep.join(map(str, archives))) == expected
+
+
+# Over 10 s: installs, builds manifests and uses the losses twice.
+def test_packages_of_one_namespace(environment, tmp_path):
+    """Two distributions share `acme_ns` (PEP 420): each has its own manifest, in one folder and in two."""
+    (setuptools,) = (row for row in back_ends() if row.name == "setuptools")
+    projects = [
+        write(tmp_path, setuptools, "src", "manifest", "acme_ns.red"),
+        write(tmp_path, setuptools, "src", "manifest", "acme_ns.blue"),
+        write(tmp_path, setuptools, "src", "lines", "acme_ns.green"),
+    ]
+    expected = {project.distribution: USABLE[project.declared] for project in projects}
+    environment.pip("install", *(part for project in projects for part in ("--editable", project.folder)))
+    environment.lossreg("manifest", "build", "acme_ns.red", "acme_ns.blue")
+    assert used(environment, projects) == expected
+    environment.lossreg("manifest", "build", "acme_ns", status=1)
+    environment.run("-m", "pip", "uninstall", "--quiet", "--yes", *(project.distribution for project in projects))
+
+    target = tmp_path / "target"
+    environment.pip("install", "--target", target, *(project.folder for project in projects))
+    assert (target / "acme_ns" / "red" / "lossreg.json").is_file()
+    assert not (target / "acme_ns" / "__init__.py").exists()
+    assert used(environment, projects, path=target) == expected

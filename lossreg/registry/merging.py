@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import reduce
 
@@ -113,7 +114,8 @@ def _partners(draft: Draft, part: Entry) -> list[Entry]:
         return [known] if known is not None and known.target == part.target else []
     same = [known for known in draft.same_target(part.target) if known.is_same_class(part)]
     # Two unloaded entries may have one target, as a module may define the name twice: then their names decide.
-    return [known for known in same if part.name in known.spellings()] or same
+    partners = [known for known in same if part.name in known.spellings()] or same
+    return sorted(partners, key=lambda known: (not known.owns_name, known.distribution is None, known.full_name))
 
 
 def _refuse_conflicts(draft: Draft, part: Entry, partners: Sequence[Entry], registry: str) -> None:
@@ -136,11 +138,21 @@ def _refuse_conflicts(draft: Draft, part: Entry, partners: Sequence[Entry], regi
 def _conflict(part: Entry, known: Entry, spelling: str, registry: str) -> ConflictError:
     return ConflictError(
         f"cannot register {spelling!r} in {registry}: it is {known.full_name} ({known.origin}); proposed was"
-        f" {part.origin}. Choose another name, unregister the other first, or replace it with override=True",
+        f" {part.origin}{_twice(known, part)}. Choose another name, unregister the other first, or replace it with"
+        " override=True",
         name=spelling,
         existing=known.target,
         proposed=part.target,
     )
+
+
+def _twice(known: Entry, part: Entry) -> str:
+    """Return a remark if both are in one file, which was imported under two names."""
+    modules = [entry.target.partition(":")[0] for entry in (known, part)]
+    files = {getattr(sys.modules.get(module), "__file__", None) for module in modules}
+    if len({*modules}) == 1 or len(files) > 1 or None in files:
+        return ""
+    return f" (one file, imported as {modules[0]} and as {modules[1]}; import it under one name)"
 
 
 def _joined(parts: Parts, part: Entry) -> Parts:

@@ -195,6 +195,10 @@ def near(name: str, allowed: list[str]) -> str:
 
 def _transform(value: dict[str, Any], registry: Registry[Any]) -> None:
     """Migrate a config in place, by the hooks."""
+    if value.get("params") is None:
+        value["params"] = {}
+    if not isinstance(value["params"], dict):
+        return  # refused below; hooks are written for a mapping
     manager = hooks()  # first: one of them may register the name
     name = _full_name(value)
     entry = registry.entry(name) if name is not None and name in registry else None

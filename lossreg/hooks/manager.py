@@ -26,7 +26,7 @@ from lossreg.discovery.environment import DISABLE, ONLY, is_strict, names_in
 from lossreg.discovery.first_party import FIRST_PARTY
 from lossreg.errors import ConflictError, LossregError, ProviderError
 from lossreg.hooks import builtin, specs
-from lossreg.hooks.guard import guard
+from lossreg.hooks.guard import WrongResultError, guard
 from lossreg.hooks.specs import NOTIFICATIONS, PROJECT
 from lossreg.messages import with_type
 from lossreg.registry.entry import Failure
@@ -112,21 +112,30 @@ class Hooks:
             return
         if isinstance(error, LossregError):
             raise error
+        package = self._distributions.get(name)
+        source = f" of {package}" if package else ""
+        disable = (
+            f"LOSSREG_DISABLE={name}" if package else f"lossreg.authoring.hooks().manager.unregister(name={name!r})"
+        )
         raise ProviderError(
-            f"{hook} of the hooks {name!r} raised {with_type(error)}; LOSSREG_DISABLE={name} disables them",
+            f"{hook} of the hooks {name!r}{source} {_reason(error)}; {disable} disables them",
             name=name,
             target=HOOKS_GROUP,
-            distribution=self._distributions.get(name),
+            distribution=package,
         ) from error
 
     def _report(self, name: str, distribution: str | None, error: BaseException) -> None:
-        message = f"the hooks {name!r} are broken and left out: {with_type(error)}"
+        message = f"the hooks {name!r} are broken and left out: {_reason(error).removeprefix('raised ')}"
         failure = ProviderError(message, name=name, target=HOOKS_GROUP, distribution=distribution)
         failure.__cause__ = error
         if is_strict():
             raise failure from error
         self.failures += (Failure(f"hooks {name}", distribution, failure),)
         warnings.warn(f"{message}; `lossreg doctor` shows more", stacklevel=2)
+
+
+def _reason(error: BaseException) -> str:
+    return str(error) if isinstance(error, WrongResultError) else f"raised {with_type(error)}"
 
 
 class _Manager(pluggy.PluginManager):
@@ -142,7 +151,7 @@ class _Manager(pluggy.PluginManager):
             for caller in self.get_hookcallers(plugin) or ():
                 for implementation in caller.get_hookimpls():
                     if implementation.plugin is plugin:
-                        guard(implementation, partial(self._blame, caller.name))
+                        guard(caller.name, implementation, partial(self._blame, caller.name))
         return registered
 
 

@@ -25,7 +25,7 @@ _spec = pluggy.HookspecMarker(PROJECT)
 
 @_spec
 def lossreg_register(registry: Registry[Any]) -> None:
-    """Add entries in code. Called once, when the module of hooks is loaded."""
+    """Add entries in code. Called when the module of hooks is loaded, once by each thread that loads it."""
 
 
 @_spec
@@ -33,7 +33,8 @@ def lossreg_transform_config(config: dict[str, Any], entry: Entry | None) -> Non
     """Change one loss's config in place before it is validated: rename or migrate parameters.
 
     Args:
-        config: {name, params} as it was given. Nested losses have calls of their own, later.
+        config: {name, params} as it was given; `params` is a dict, empty for none. Nested losses have calls of their own,
+            later.
         entry: the entry of the name; None for an unknown or missing name.
     """
 

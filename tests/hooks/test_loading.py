@@ -1,33 +1,14 @@
 """Loading of hooks: their names, installs during a session, and interrupts."""
 
-import textwrap
-
 import pytest
 
 import lossreg
 from lossreg import InvalidConfigError, NotFoundError, losses
 from lossreg.hooks import manager as hooks
 
-HINT = "from lossreg import hookimpl\n@hookimpl\ndef lossreg_resolve_missing(name): return 'ask {0}'\n"
+from .conftest import HEAD
 
-
-@pytest.fixture(autouse=True)
-def _forgotten(monkeypatch):
-    """Load the hooks again for every test, and restore the registry after it."""
-    monkeypatch.setattr(hooks, "_complete", None)
-    with losses.scope():
-        yield
-
-
-@pytest.fixture
-def installed(site):
-    """Install a distribution whose module of hooks has this source."""
-
-    def install(name, source):
-        site.module(name, textwrap.dedent(source))
-        site.distribution(name, hooks={name: name})
-
-    return install
+HINT = "@hookimpl\ndef lossreg_resolve_missing(name): return 'ask {0}'\n"
 
 
 def _hint():
@@ -44,8 +25,8 @@ def test_hooks_cannot_take_the_name_of_anothers_provider(site, name, owner):
     """LOSSREG_ONLY and LOSSREG_DISABLE mean both by it: one could neither allow nor disable one without the other."""
     site.package("acme", {"schema": 1, "losses": {}})
     site.distribution("acme-losses", manifests={"acme": "acme:lossreg.json"}, hooks={"acme": "acme_hooks"})
-    site.module("acme_hooks", HINT.format("acme"))
-    site.module("stranger", HINT.format("a stranger"))
+    site.module("acme_hooks", HEAD + HINT.format("acme"))
+    site.module("stranger", HEAD + HINT.format("a stranger"))
     site.distribution("a-stranger", hooks={name: "stranger"})
     with pytest.warns(UserWarning, match=f"the name '{name}' belongs to {owner}; rename the entry point"):
         assert "ask acme" in _hint()
@@ -54,7 +35,7 @@ def test_hooks_cannot_take_the_name_of_anothers_provider(site, name, owner):
 @pytest.mark.parametrize("name", ["a,b", "my hooks", "acme:hooks"])
 def test_a_name_that_no_variable_can_hold_is_refused(site, name):
     """LOSSREG_DISABLE separates names by commas."""
-    site.module("stranger", HINT.format("a stranger"))
+    site.module("stranger", HEAD + HINT.format("a stranger"))
     site.raw_distribution("stranger", f"[lossreg.hooks]\n{name} = stranger\n".encode())
     with pytest.warns(UserWarning, match="a name of hooks has letters, digits, '_', '-' or '.'; rename the entry"):
         assert "a stranger" not in _hint()
@@ -65,7 +46,7 @@ def test_a_name_that_no_variable_can_hold_is_refused(site, name):
 
 def test_refresh_loads_what_was_installed_since(installed):
     """Hooks that are loaded stay loaded, and are not registered twice."""
-    counting = "calls = []\nfrom lossreg import hookimpl\n@hookimpl\ndef lossreg_register(registry): calls.append(1)\n"
+    counting = "calls = []\n@hookimpl\ndef lossreg_register(registry): calls.append(1)\n"
     installed("early", counting)
     before = lossreg.registries.hooks()
     installed("late", HINT.format("the late ones"))

@@ -18,5 +18,6 @@ def lossreg_transform_config(config: dict[str, Any]) -> None:
         return
     # Keys such as `_requires_` are for the bundle's parser and no parameters of a loss.
     params = {key: value for key, value in config.items() if not (key.startswith("_") and key.endswith("_"))}
+    params |= params.pop("params")  # a form of lossreg's own
     config.clear()
     config.update(name=f"monai/{target.rpartition('.')[2]}", params=params)

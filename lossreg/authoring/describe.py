@@ -27,3 +27,14 @@ def described_class(cls: type, metadata: Mapping[str, Any]) -> dict[str, Any]:
     text = docstring.sections(cls.__doc__)
     kept = {key: text[key] for key in SECTIONS if key in text}
     return kept | dict(metadata) | {"parameters": describe(cls)}
+
+
+def unchecked(name: str, cls: type) -> list[str]:
+    """List the parameters of a class whose annotations cannot be evaluated, with the remedy."""
+    from lossreg.parameters.from_signature import unreadable_annotations
+
+    return [
+        f"{name}: the annotation of {parameter} cannot be evaluated ({reason}), so its values are checked by the type"
+        " of its default alone; import what it names outside `if TYPE_CHECKING`"
+        for parameter, reason in unreadable_annotations(cls).items()
+    ]

@@ -6,11 +6,14 @@ import importlib
 import platform
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from lossreg.authoring import manifest_writer
 from lossreg.authoring.absent_extras import AbsentExtra, absent_extras
+from lossreg.authoring.describe import unchecked
+from lossreg.authoring.package_modules import PASSED_ON, torch_error
 from lossreg.discovery.distributions import MANIFESTS_GROUP, declared, normalized, remarks
 from lossreg.errors import LossregError, MissingLibraryError
 from lossreg.messages import is_installed, with_type
@@ -37,6 +40,7 @@ class Provider(NamedTuple):
     seconds: float
     problems: tuple[str, ...]
     library: bool  # whether it describes the losses of another library
+    notes: tuple[str, ...] = ()
 
     @property
     def broken(self) -> bool:
@@ -44,25 +48,19 @@ class Provider(NamedTuple):
         return self.state in BROKEN and not self.library
 
 
-def torch_error() -> str:
-    """Return the error of importing torch; empty if there is none."""
-    try:
-        importlib.import_module("torch")
-    except Exception as error:  # noqa: BLE001 - a broken installation raises OSError, ImportError and others
-        return with_type(error)
-    return ""
-
-
 def providers() -> Iterator[Provider]:
-    """Import the losses of every provider, and yield each provider as soon as it is examined."""
-    importlib.import_module("torch")  # shared by all, so no provider's time includes it
+    """Import the losses of every provider, and yield each provider as soon as it is examined.
+
+    Without torch no loss can be imported, and every provider is "unknown".
+    """
+    without_torch = bool(torch_error())  # torch is shared by all, so no provider's time includes it
     packages = _packages()
     groups: dict[str, list[tuple[Registry[Any], Entry]]] = {}
     for registry in (losses, parts):  # a loss and a part may have the same name
         for entry in registry.entries():
             groups.setdefault(entry.provider, []).append((registry, entry))
     for name, entries in sorted(groups.items()):
-        yield _examine(name, entries, packages.get(name))
+        yield _provider(entries, "unknown") if without_torch else _examine(entries, packages.get(name))
 
 
 def failures() -> list[str]:
@@ -76,14 +74,19 @@ def notes(examined: list[Provider]) -> Iterator[str]:
     """Yield remarks on libraries and distributions that do not affect lossreg itself."""
     if any(MISMATCH in problem for found in examined for problem in found.problems):
         yield REMEDY
+    for found in examined:
+        yield from found.notes
     yield from remarks()
 
 
 def environment() -> Iterator[tuple[str, str]]:
     """Yield versions, the GPU, and the implementation that computes the one-pass losses on each device."""
+    yield "Python", platform.python_version()
+    if error := torch_error():
+        yield "torch", f"cannot be imported: {error.splitlines()[0]}"
+        return
     torch: Any = importlib.import_module("torch")
     cuda = torch.cuda.is_available()
-    yield "Python", platform.python_version()
     yield "torch", torch.__version__
     yield "CUDA", f"{torch.version.cuda}, {torch.cuda.get_device_name()}" if cuda else "not available"
     for package in ("triton", "numba"):
@@ -92,24 +95,41 @@ def environment() -> Iterator[tuple[str, str]]:
         yield f"statistics on {device}", _implementation(device) if device == "cpu" or cuda else "no such device"
 
 
-def _examine(name: str, entries: list[tuple[Registry[Any], Entry]], package: str | None) -> Provider:
+def _examine(entries: list[tuple[Registry[Any], Entry]], package: str | None) -> Provider:
     start, states, problems = time.perf_counter(), set(), []
     for registry, entry in entries:
         state, problem = _load(registry, entry)
         states.add(state)
         problems += [problem] if problem else []
     seconds = time.perf_counter() - start
-    _, first = entries[0]
     state = next((bad for bad in ("broken", "missing", "disabled") if bad in states), "loaded")
     if state == "loaded" and package is not None:
         try:
             manifest_writer.check(package)
-        except Exception as error:  # noqa: BLE001 - a library may raise anything while it is imported
+        except PASSED_ON:
+            raise
+        except BaseException as error:  # noqa: BLE001 - a library may raise anything while it is imported
             state, problems = "outdated", [*problems, with_type(error)]
+    return _provider(entries, state, seconds, problems)._replace(notes=tuple(_notes(entries)))
+
+
+def _notes(entries: list[tuple[Registry[Any], Entry]]) -> Iterator[str]:
+    """Yield remarks on the provider's own classes. The annotations of another library are not its matter."""
+    for registry, entry in entries:
+        cls = registry.entry(entry.full_name).cls
+        if cls is not None and entry.requires is None:
+            with suppress(LossregError):  # no config can call its constructor, and each such config is an error
+                yield from unchecked(entry.full_name, cls)
+
+
+def _provider(
+    entries: list[tuple[Registry[Any], Entry]], state: str, seconds: float = 0.0, problems: Iterable[str] = ()
+) -> Provider:
+    _, first = entries[0]
     distribution = f"{first.distribution} {first.version}" if first.distribution else "registered in code"
     distinct = tuple(dict.fromkeys(problems))  # one cause may break many losses
     library = any(entry.requires is not None for _, entry in entries)
-    return Provider(name, distribution, len(entries), state, seconds, distinct, library)
+    return Provider(first.provider, distribution, len(entries), state, seconds, distinct, library)
 
 
 def _load(registry: Registry[Any], entry: Entry) -> tuple[str, str]:
@@ -174,7 +194,9 @@ def _version(package: str) -> str:
 def _imports(package: str) -> bool:
     try:
         importlib.import_module(package)
-    except Exception:  # noqa: BLE001 - a broken package may raise anything
+    except PASSED_ON:
+        raise
+    except BaseException:  # noqa: BLE001 - a broken package may raise anything
         return False
     return True
 

@@ -12,6 +12,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from lossreg.authoring.package_modules import PASSED_ON
 from lossreg.contract import contract
 from lossreg.errors import ManifestError
 from lossreg.messages import with_type
@@ -120,7 +121,9 @@ class Library:
         for item in self.described:
             try:
                 cls = import_target(item.target)
-            except Exception as error:  # a library may raise anything while it is imported
+            except PASSED_ON:
+                raise
+            except BaseException as error:  # a library may raise anything while it is imported
                 raise ManifestError(f"{item.target} cannot be imported: {error}", source=item.target) from error
             yield (
                 item.section,
@@ -184,7 +187,9 @@ def _losses_in(module: str) -> Iterator[str]:
 
     try:
         found = importlib.import_module(module)
-    except Exception as error:
+    except PASSED_ON:
+        raise
+    except BaseException as error:
         raise ManifestError(f"importing {module} raised {with_type(error)}", source=module) from error
     for name, value in vars(found).items():
         public = not name.startswith("_") and inspect.isclass(value) and value.__name__ == name

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from lossreg.authoring import declared_entries
 from lossreg.authoring.describe import described_class
+from lossreg.authoring.describe import unchecked as unchecked_of
 from lossreg.authoring.library import Library
 from lossreg.authoring.package_modules import is_excluded, lacks_dependency, listed, need_torch
 from lossreg.authoring.project import project_of
@@ -34,6 +35,7 @@ def generate(package: str, *, beside: Mapping[str, Any] | None = None, exclude: 
             package count as well.
     Raises:
         ManifestError: a module cannot be imported, a class cannot be described, or the package registers no loss.
+        MissingLibraryError: torch cannot be imported.
     """
     found = _generated(package, beside, exclude)
     if lines := _problems(package, found):
@@ -146,6 +148,13 @@ def build(package: str, exclude: Collection[str] = ()) -> Path:
     path = source_folder(package) / manifest.FILE_NAME
     write_text(path, dumps(generate(package, exclude=exclude)))
     return path
+
+
+def unchecked(package: str, exclude: Collection[str] = ()) -> list[str]:
+    """List the parameters that the manifest describes by their defaults alone, with the remedy."""
+    sections = declared_entries.declared(package, _excluded(package, None, exclude)).sections
+    entries = [entry for section in sections.values() for entry in section]
+    return [line for entry in entries if entry.cls is not None for line in unchecked_of(entry.target, entry.cls)]
 
 
 def check(package: str) -> None:

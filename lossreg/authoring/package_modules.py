@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 from fnmatch import fnmatchcase
 from types import ModuleType
 
-from lossreg.errors import ManifestError
+from lossreg.errors import MissingLibraryError
 from lossreg.messages import is_installed, one_line, with_type
 
 REINSTALL_TORCH = "reinstall it: pip install --force-reinstall torch"
@@ -73,11 +73,13 @@ def torch_error() -> str:
     return ""
 
 
-def need_torch(package: str) -> None:
+def need_torch(use: str) -> None:
     """Check that torch can be imported. Otherwise no module with losses could, and each would look wrong itself.
 
     Raises:
-        ManifestError: it cannot.
+        MissingLibraryError: it cannot be imported.
     """
     if error := torch_error():
-        raise ManifestError(f"{package}: torch cannot be imported: {error}; {REINSTALL_TORCH}", source=package)
+        raise MissingLibraryError(
+            f"{use}: torch cannot be imported: {error}; {REINSTALL_TORCH}", name="torch", distribution="torch"
+        )

@@ -29,19 +29,25 @@ def doctor(
         bool, typer.Option("--strict", help="Exit 1 also if a library that a provider describes is broken.")
     ] = False,
 ) -> None:
-    """Import every provider and print its version, state, import time and errors. Exit 1 if a provider is broken."""
-    from lossreg.authoring.doctor import BROKEN, failures, notes, torch_error
+    """Import every provider and print its version, state, import time and errors.
 
-    if error := torch_error():
-        print(printable(f"torch cannot be imported, and every loss needs it: {error}"))
-        print("reinstall it: pip install --force-reinstall torch")
-        raise typer.Exit(1)
+    Exit 0 if there is nothing to mend, or if only the library that a provider describes is missing or broken.
+    Exit 1 if torch cannot be imported, a provider is broken, its manifest differs from its code, or a declaration or a
+    hook cannot be read; with --strict also if a library is broken.
+    """
+    from lossreg.authoring.doctor import BROKEN, failures, notes
+    from lossreg.authoring.package_modules import REINSTALL_TORCH, torch_error
+
+    error = torch_error()
+    if error:
+        print(printable(f"torch cannot be imported, and every loss needs it: {' '.join(error.split())}"))
+        print(f"{REINSTALL_TORCH}\n")
     providers = list(_print_providers())
     wrong = list(failures())
     for text in (*wrong, *notes(providers)):
         print(printable(text))
     _print_environment()
-    broken = bool(wrong) or any(found.broken for found in providers)
+    broken = bool(error or wrong) or any(found.broken for found in providers)
     libraries = [found.name for found in providers if found.state in BROKEN and not found.broken]
     if libraries:
         print(f"\nproviders of broken or changed libraries, which affect only their own losses: {', '.join(libraries)}")

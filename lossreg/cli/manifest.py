@@ -45,6 +45,8 @@ def build(packages: Packages, exclude: Exclude = None) -> None:
     def write(package: str) -> None:
         path = manifest_writer.build(package, exclude or ())
         print(path)
+        for remark in manifest_writer.unchecked(package, exclude or ()):
+            _tell(f"warning: {remark}")
         steps = next_steps(package, path)
         for number, step in enumerate(steps, 1):
             _tell(f"{number}. {step}" if len(steps) > 1 else step)

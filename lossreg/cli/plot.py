@@ -35,6 +35,9 @@ def plot(
     ] = None,
 ) -> None:
     """Draw the value and the gradient of a loss of logits and masks, over the logit and on an empty mask."""
+    from lossreg.authoring.package_modules import need_torch
+
+    need_torch("drawing")
     from lossreg.authoring.plot import check_drawable, curves, draw
     from lossreg.config.factory import build
 

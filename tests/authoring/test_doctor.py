@@ -173,14 +173,59 @@ def test_a_torchvision_for_another_torch_has_one_remedy(site, examine):
     assert output.count("pip install --force-reinstall torch torchvision") == 1
 
 
-def test_a_torch_that_cannot_be_imported_is_reported(examine, monkeypatch):
-    """With its error and the remedy, without a traceback."""
+def test_a_torch_that_cannot_be_imported_is_a_line_of_the_report(site, examine, monkeypatch):
+    """With its error and the remedy; the providers are listed, and none of them is blamed."""
+    declare(site, "acme", "doctor_torchless", "acme_well")
+    site.module("doctor_unread", "")
+    site.distribution("other-dist", manifests={"other": "doctor_unread:lossreg.json"})
     monkeypatch.setitem(sys.modules, "torch", None)
-    code, output, _ = examine()
+    code, output, lines = examine()
     assert code == 1
-    first, second = output.splitlines()
+    first, second, *_ = output.splitlines()
     assert first.startswith("torch cannot be imported, and every loss needs it: ModuleNotFoundError: import of torch")
     assert second == "reinstall it: pip install --force-reinstall torch"
+    assert lines["acme"].split()[1:5] == ["acme-dist", "2.3", "1", "unknown"]
+    assert "not read: doctor_unread:lossreg.json" in output
+    assert lines["torch"].startswith("torch   cannot be imported: ModuleNotFoundError")
+    assert output.endswith("\nproblems found: see above\n")
+
+
+@pytest.mark.parametrize("source", ["raise SystemExit('usage')", "class Odd(BaseException): ...\nraise Odd('usage')"])
+def test_a_module_that_exits_ends_neither_the_report_nor_the_other_providers(site, examine, source):
+    """Beside the losses of a manifest, and in a module of losses."""
+    declare(site, "acme", "doctor_exits", "acme_well")
+    site.module("doctor_exits.script", source)
+    site.module("doctor_exit_code", source)
+    site.distribution("bad", losses={"bad": "doctor_exit_code:A"})
+    declare(site, "other", "doctor_next", "other_well", WELL.replace("acme_well", "other_well"))
+    site.distribution("gone", losses={"gone": "doctor_gone:A"})
+    code, output, lines = examine()
+    assert code == 1
+    assert [lines[name].split()[4] for name in ("acme", "bad", "gone", "other")] == [
+        "outdated",
+        "broken",
+        "broken",
+        "loaded",
+    ]
+    assert re.search(r"importing doctor_exits\.script raised (SystemExit|Odd): usage", output)
+    assert 'exclude = ["doctor_exits.script"]' in output
+    (site.root / "pyproject.toml").write_text('[tool.lossreg.manifest]\nexclude = ["doctor_exits.script"]')
+    manifest_writer.build("doctor_exits")
+    site.forget()
+    _, _, lines = examine()
+    assert lines["acme"].split()[4] == "loaded"
+
+
+def test_an_annotation_that_cannot_be_evaluated_is_noted(site, examine):
+    """The provider works, and one of its parameters is not checked."""
+    source = WELL.replace("gamma: float = 2.0", "gamma: float = 2.0, inner: 'Absent | None' = None")
+    declare(site, "acme", "doctor_hints", "acme_well", source)
+    code, output, lines = examine()
+    assert code == 0, output
+    assert lines["acme"].split()[4] == "loaded"
+    (note,) = [line for line in output.splitlines() if "inner" in line]
+    assert note.startswith("acme/acme_well: the annotation of inner cannot be evaluated (NameError: name 'Absent' is")
+    assert note.endswith("; import what it names outside `if TYPE_CHECKING`")
 
 
 EXTRAS = b"""Metadata-Version: 2.4

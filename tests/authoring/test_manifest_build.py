@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from lossreg import ManifestError
+from lossreg import ManifestError, MissingLibraryError
 from lossreg.authoring import manifest_writer, package_modules
 
 LOSS = """
@@ -256,7 +256,7 @@ def test_without_torch_the_cause_is_torch(site, package, monkeypatch):
     """No module is blamed, and none is to be excluded."""
     monkeypatch.setitem(sys.modules, "torch", None)
     for command in (manifest_writer.build, manifest_writer.generate):
-        with pytest.raises(ManifestError) as caught:
+        with pytest.raises(MissingLibraryError) as caught:
             command(package)
         assert "torch cannot be imported: ModuleNotFoundError" in str(caught.value)
         assert str(caught.value).endswith("; reinstall it: pip install --force-reinstall torch")

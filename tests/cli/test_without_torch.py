@@ -1,6 +1,7 @@
 """Commands that work without torch: list, show, validate, schema, why, stubs and new-plugin, in new processes."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -77,3 +78,38 @@ def test_a_command_does_its_work(tmp_path, arguments, expected):
     config = tmp_path / "loss.yaml"
     config.write_text("name: dice\n")
     assert expected in python(MAIN, *(word.format(config=config, folder=tmp_path) for word in arguments))
+
+
+BROKEN = "raise ImportError('libcudnn.so.9: cannot open shared object file')"
+COMMANDS = {
+    "list --tag binary": 0,
+    "show dice": 0,
+    "validate {folder}/loss.yaml": 0,
+    "schema dice": 0,
+    "why dice": 0,
+    "stubs {folder}/typings": 0,
+    "new-plugin acme-losses {folder}": 0,
+    "check-targets {folder}": 1,
+    "records summary {folder}": 1,
+    "plot dice": 1,
+    "manifest build lossreg_sam": 1,
+    "manifest check lossreg_sam lossreg_pml": 1,
+    "doctor": 1,
+}
+
+
+@pytest.mark.parametrize("command, expected", COMMANDS.items(), ids=COMMANDS)
+def test_no_command_ends_in_a_traceback_where_torch_is_broken(tmp_path, command, expected):
+    """As after an update of CUDA: what needs torch is an error, and the rest works."""
+    (tmp_path / "loss.yaml").write_text("name: dice\n")
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "torch.py").write_text(BROKEN)
+    words = [sys.executable, "-c", "from lossreg.cli import main; main()", *command.format(folder=tmp_path).split()]
+    path = os.pathsep.join([str(tmp_path / "broken"), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "PYTHONPATH": path, "LOSSREG_ONLY": "lossreg,segmentation,sam"}
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment, cwd=tmp_path)
+    assert done.returncode == expected, done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    if command.startswith(("plot", "manifest", "doctor")):
+        assert "libcudnn.so.9" in done.stdout + done.stderr
+        assert "pip install --force-reinstall torch" in done.stdout + done.stderr

@@ -49,7 +49,6 @@ class Installed(NamedTuple):
     manifests: dict[Declared, dict[str, Any] | LossregError]
 
 
-_first: Installed | None = None  # since `forget`
 _last: tuple[object, Installed] | None = None
 
 
@@ -59,24 +58,23 @@ def scan() -> Installed:
     Of several copies of a distribution the first whole one counts, as it does for imports. In one folder it is the one
     of the newest version.
     """
-    global _first, _last
+    global _last
     state = _state()
     last = _last
     if last is None or last[0] != state:
         last = _last = (state, _scanned())
-        _first = _first or last[1]
     return last[1]
 
 
 def forget() -> None:
     """Let the next call of `scan` read everything again, for example after a file of a distribution was changed."""
-    global _first, _last
-    _first = _last = None
+    global _last
+    _last = None
 
 
-def changed() -> bool:
-    """Return whether the declarations changed since the first scan, as after an installation. False without a scan."""
-    return _first is not None and repr(_first.declared) != repr(scan().declared)
+def changed(before: Installed) -> bool:
+    """Return whether the declarations changed since a scan, as after an installation."""
+    return repr(before.declared) != repr(scan().declared)
 
 
 def declared() -> list[Declared | Failure]:

@@ -6,18 +6,21 @@ They are not written by hand: `lossreg manifest build PACKAGE` generates them fr
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
+from lossreg.discovery.distributions import Declared
+from lossreg.discovery.packages import package_folder, read_file, source_file
 from lossreg.errors import InvalidNameError, LossregError, ManifestError
+from lossreg.messages import with_type
 from lossreg.registry.entry import Entry, check_target, declare
 from lossreg.registry.metadata import check
 from lossreg.registry.requirement import Requirement, read_requirement
+
+__all__ = ["FILE_NAME", "SCHEMA_VERSION", "SECTIONS", "entries", "library", "package_folder", "read", "source_file"]
 
 SCHEMA_VERSION = 1
 SECTIONS = {"losses": "loss", "parts": "part"}
@@ -33,36 +36,12 @@ _VERSIONS = re.compile(rf"(?:{_BOUND}(?:,{_BOUND})*)?", re.ASCII)
 _FILE = re.compile(r"[\w.\-]+")
 
 
-def package_folder(package: str) -> Path:
-    """Return the folder of a top-level package, without importing it."""
-    if package and not package.isidentifier():  # find_spec of a dotted name would import the parent
-        raise ManifestError(f"a manifest must be in a top-level package, got {package!r}", source=package)
-    try:
-        spec = find_spec(package)
-    except (ImportError, ValueError) as error:
-        raise ManifestError(f"package {package!r} cannot be located: {error}", source=package) from error
-    if spec is None or not spec.submodule_search_locations:
-        raise ManifestError(f"package {package!r} is not installed, or not a package", source=package)
-    return Path(next(iter(spec.submodule_search_locations)))
-
-
-def source_file(target: str) -> Path | None:
-    """Return the file that defines "module:qualname", without importing it; None if there is no such file."""
-    package, *rest = target.partition(":")[0].split(".")
-    try:
-        base = package_folder(package).joinpath(*rest)
-    except ManifestError:
-        return None
-    candidates = [base / "__init__.py", *([base.with_name(base.name + ".py")] if rest else [])]
-    return next((path for path in candidates if path.is_file()), None)
-
-
-def read(package: str, file_name: str, root: str | None = None) -> dict[str, Any]:
-    """Read the manifest in a top-level package's folder.
+def read(package: str, file_name: str, root: str | None = None, declared: Declared | None = None) -> dict[str, Any]:
+    """Read the manifest in a package's folder.
 
     Args:
-        root: the folder of its distribution, which is tried first. It takes half as long as `find_spec`, which is
-            needed for editable installs.
+        root: the folder of its distribution, which is tried first. An editable install has the package elsewhere.
+        declared: the line that declares it, for the remedy in the message.
     Raises:
         ManifestError: missing, too large, not JSON, a duplicate key, nested too deeply, or an unknown schema version.
     """
@@ -70,15 +49,17 @@ def read(package: str, file_name: str, root: str | None = None) -> dict[str, Any
     if not _FILE.fullmatch(file_name):
         raise ManifestError(f"a manifest must be a file in the package's own folder, got {source!r:.80}", source=source)
     try:
-        raw = _read_bytes(package, file_name, root)
-    except OSError as error:
-        raise ManifestError(
-            f"{source} cannot be read: {error.strerror}; `lossreg manifest build {package}` writes it", source=source
-        ) from error
+        raw = read_file(package, file_name, root, MAX_BYTES + 1)
+    except ManifestError:
+        raise
+    except Exception as error:
+        cause = getattr(error, "strerror", None) or with_type(error)
+        remedy = _remedy(package, file_name, declared)
+        raise ManifestError(f"{source} cannot be read: {cause}; {remedy}", source=source) from error
     if len(raw) > MAX_BYTES:
         raise ManifestError(f"{source} is too large; at most {MAX_BYTES} bytes are read", source=source)
     try:
-        data = json.loads(raw, object_pairs_hook=_unique)
+        data = json.loads(raw, object_pairs_hook=_unique, parse_float=_finite, parse_constant=_finite)
     except (ValueError, RecursionError) as error:
         raise ManifestError(f"{source} is not JSON: {error}", source=source) from error
     if _is_deep(data):
@@ -93,13 +74,24 @@ def read(package: str, file_name: str, root: str | None = None) -> dict[str, Any
     return data
 
 
-def _read_bytes(package: str, file_name: str, root: str | None) -> bytes:
-    """Read at most MAX_BYTES + 1 bytes, so that an oversized file is detected."""
-    if root is not None and package.isidentifier():
-        with suppress(OSError), open(os.path.join(root, package, file_name), "rb") as file:
-            return file.read(MAX_BYTES + 1)
-    with open(package_folder(package) / file_name, "rb") as file:
-        return file.read(MAX_BYTES + 1)
+def _remedy(package: str, file_name: str, declared: Declared | None) -> str:
+    """Say how a missing manifest comes into the package: a user cannot write it into an installed wheel."""
+    if declared is None or not _is_built(package, declared):
+        return f"`lossreg manifest build {package}` writes it"
+    return (
+        f"the installed {declared.distribution} {declared.version} lacks it: ask its authors to add it to the wheel,"
+        f' with setuptools by `"{package}" = ["{file_name}"]` below [tool.setuptools.package-data]'
+    )
+
+
+def _is_built(package: str, declared: Declared) -> bool:
+    """Return whether a package was installed from a wheel. A development install has its code elsewhere."""
+    root = declared.root
+    if not os.path.isdir(root):  # an archive
+        return True
+    is_site = os.path.basename(root) in ("site-packages", "dist-packages")
+    is_wheel = is_site or os.path.isfile(os.path.join(declared.folder, "RECORD"))
+    return is_wheel and os.path.isdir(os.path.join(root, *package.split(".")))
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -110,6 +102,14 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(key for key in found if keys.count(key) > 1)
         raise ValueError(f"duplicate key {twice!r:.80}; remove one of them")
     return found
+
+
+def _finite(text: str) -> float:
+    """Read a number, and refuse those that JSON does not have. Python would read NaN, and 1e999 as infinity."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"the number {text:.80} is not finite")
+    return value
 
 
 def _is_deep(data: object) -> bool:

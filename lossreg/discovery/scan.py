@@ -9,13 +9,14 @@ from typing import Any
 from lossreg.discovery import distributions, manifest
 from lossreg.discovery.distributions import LOSSES_GROUP, MANIFESTS_GROUP, Declared, Installed, normalized
 from lossreg.discovery.environment import is_strict, names_of, warn_unknown, with_states
-from lossreg.discovery.first_party import FIRST_PARTY, OWNERS
+from lossreg.discovery.first_party import FIRST_PARTY, OWNERS, owner_of
 from lossreg.errors import ConflictError, InvalidNameError, LossregError, ManifestError
 from lossreg.messages import is_installed
 from lossreg.registry.entry import Discovered, Entry, Failure, check_target, declare
 from lossreg.registry.requirement import Requirement
 
-_PROVIDER = re.compile(r"\w[\w.\-]*")  # the names of distributions may begin with a digit
+# As the names of distributions, which may begin with a digit. Other letters may look like these.
+_PROVIDER = re.compile(r"\w[\w.\-]*", re.ASCII)
 
 
 def discover(section: str = "losses") -> Discovered:
@@ -55,20 +56,24 @@ def _declared(section: str, installed: Installed) -> Iterator[Entry | Failure]:
             yield item
         else:
             {MANIFESTS_GROUP: manifests, LOSSES_GROUP: single}.get(item.group, []).append(item)
-    manifests.sort(key=lambda item: (item.distribution not in FIRST_PARTY.values(), item.distribution, item.name))
-    for item in manifests:
+    for item in sorted(manifests, key=_order):
         yield from _from_manifest(item, section, installed)
-    for item in single if section == "losses" else ():
+    for item in sorted(single, key=_order) if section == "losses" else ():
         yield _from_entry_point(item)
+
+
+def _order(item: Declared) -> tuple[bool, str, str, str]:
+    """Return a key that does not depend on sys.path, or on the order of lines in a file."""
+    return item.distribution not in FIRST_PARTY.values(), item.distribution, item.name, item.value
 
 
 def _from_manifest(item: Declared, section: str, installed: Installed) -> Iterator[Entry | Failure]:
     package = item.value.partition(":")[0]
     try:
-        _check_provider(item.name)
+        _check_provider(item)
         data = _read(item, installed)
         library = manifest.library(data, package)
-    except (InvalidNameError, ManifestError) as error:
+    except (ConflictError, InvalidNameError, ManifestError) as error:
         yield Failure(item.value, item.distribution, error)
         return
     source = {
@@ -91,7 +96,7 @@ def _read(item: Declared, installed: Installed) -> dict[str, Any]:
     if known is None:
         package, _, file_name = item.value.partition(":")
         try:
-            known = manifest.read(package, file_name or manifest.FILE_NAME, item.root)
+            known = manifest.read(package, file_name or manifest.FILE_NAME, item.root or None, item)
         except ManifestError as error:
             known = error
         installed.manifests[item] = known
@@ -108,11 +113,10 @@ def _is_missing(library: Requirement, versions: Mapping[str, str]) -> bool:
 
 
 def _from_entry_point(item: Declared) -> Entry | Failure:
-    provider = _provider(item)
     target = item.value.partition("[")[0].replace(" ", "")
-    source = {"provider": provider, "distribution": item.distribution, "version": item.version}
+    source = {"provider": _provider(item), "distribution": item.distribution, "version": item.version}
     try:
-        _check_provider(provider)
+        _check_provider(item)
         return declare(item.name, check_target(target), None, (), {}, **source)
     except LossregError as error:
         return Failure(f"{item.distribution}: entry point {item.name!r}", item.distribution, error)
@@ -123,30 +127,34 @@ def _provider(item: Declared) -> str:
     return item.distribution.removeprefix("lossreg-") if item.group == LOSSES_GROUP else item.name
 
 
-def _check_provider(name: str) -> None:
+def _check_provider(item: Declared) -> None:
+    """Refuse a name that cannot be typed, and those of others, which build(config, providers=...) trusts."""
+    name = _provider(item)
+    remedy = "rename the entry point"
+    if item.group == LOSSES_GROUP:  # named by the distribution
+        remedy = f"declare a manifest in the group {MANIFESTS_GROUP}, whose entry point names the provider"
     if not _PROVIDER.fullmatch(name):
         raise InvalidNameError(
-            f"a provider's name has letters, digits, '_', '-' or '.', got {name!r:.80}; rename the entry point",
-            name=name,
+            f"a provider's name has letters of ASCII, digits, '_', '-' or '.', got {name!r:.80}; {remedy}", name=name
         )
+    owner = owner_of(name)
+    if owner not in (None, item.distribution):
+        text = f"the provider name {name!r} of {item.distribution} belongs to {owner}; {remedy}"
+        raise ConflictError(text, name=name, existing=str(owner), proposed=item.distribution)
 
 
 def _add(found: dict[str, Entry], entry: Entry) -> Failure | None:
     """Add an entry, or return a failure if its provider/name is taken by another target."""
-    owner = FIRST_PARTY.get(entry.provider, entry.distribution)
-    if owner != entry.distribution:
-        # Otherwise build(config, providers={"segmentation"}) would allow the losses of another distribution.
-        message = f"{entry.full_name} of {entry.distribution}: the provider name {entry.provider!r} belongs to {owner}"
-        return _conflict(entry, f"{message}; rename the entry point", str(owner))
     first = found.setdefault(entry.full_name, entry)
     if first.target == entry.target:
         return None
-    message = f"{entry.full_name} is declared by {first.distribution} ({first.target}) and by {entry.distribution}"
-    return _conflict(entry, f"{message} ({entry.target}); the first is kept. Rename one of the providers", first.target)
-
-
-def _conflict(entry: Entry, message: str, existing: str) -> Failure:
-    error = ConflictError(message, name=entry.full_name, existing=existing, proposed=entry.target)
+    error = ConflictError(
+        f"{entry.full_name} is declared by {first.distribution} ({first.target}) and by {entry.distribution}"
+        f" ({entry.target}); the first is kept. Rename one of the providers",
+        name=entry.full_name,
+        existing=first.target,
+        proposed=entry.target,
+    )
     return Failure(entry.full_name, entry.distribution, error)
 
 

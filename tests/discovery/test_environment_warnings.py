@@ -15,6 +15,14 @@ def _nothing_was_warned(monkeypatch):
     monkeypatch.setattr(messages, "_warned", set())
 
 
+def listed(site):
+    """List the losses of a new registry, as the first look-up of a process does."""
+    registry = site.registry()
+    registry.list()
+    warn_about_environment()
+    return registry
+
+
 def warned(call, *arguments):
     """Return the texts of the warnings of a call."""
     with warnings.catch_warnings(record=True) as caught:
@@ -31,11 +39,11 @@ def test_unknown_names_give_a_warning(site, monkeypatch, variable):
         f"{variable}='dicee, segmentation,qqqqqqqq' in the environment: no provider or loss is called"
         " 'dicee' (did you mean 'dice'?) or 'qqqqqqqq'"
     )
-    (text,) = warned(site.registry().list)
+    (text,) = warned(listed, site)
     assert text == expected
-    assert warned(site.registry().list) == []
+    assert warned(listed, site) == []
     monkeypatch.setenv(variable, "qqqqqqqq")
-    (text,) = warned(site.registry().list)
+    (text,) = warned(listed, site)
     assert text.endswith("no provider or loss is called 'qqqqqqqq'")
 
 
@@ -44,7 +52,7 @@ def test_known_names_give_none(site, monkeypatch, name):
     """There is no warning."""
     for variable in ("LOSSREG_DISABLE", "LOSSREG_ONLY"):
         monkeypatch.setenv(variable, name)
-        assert warned(site.registry().list) == []
+        assert warned(listed, site) == []
 
 
 def test_a_part_and_an_unreadable_provider_may_be_disabled(site, monkeypatch):
@@ -56,7 +64,7 @@ def test_a_part_and_an_unreadable_provider_may_be_disabled(site, monkeypatch):
     site.distribution("acme-bad", manifests={"acme_bad": "acme_bad"})
     site.distribution("lossreg-worse", losses={"worse_loss": "no target"})
     monkeypatch.setenv("LOSSREG_DISABLE", "acme_part,acme_bad,worse")
-    assert warned(site.registry().list) == []
+    assert warned(listed, site) == []
     assert "acme_bad:lossreg.json is not JSON" in str(site.failures(site.registry()))
 
 
@@ -71,7 +79,7 @@ def test_strict_is_0_or_1(site, monkeypatch):
     assert site.failures(registry)
     for value in ("", "0"):
         monkeypatch.setenv("LOSSREG_STRICT", value)
-        assert warned(site.registry().list) == []
+        assert warned(listed, site) == []
 
 
 def test_unknown_providers(monkeypatch):
@@ -102,5 +110,5 @@ def test_a_mistyped_name_costs_one_scan(site, monkeypatch, variable):
     scanned = distributions._scanned
     monkeypatch.setattr(distributions, "_scanned", lambda: scans.append(1) or scanned())
     monkeypatch.setenv(variable, "qqqqqqqq")
-    warned(site.registry().list)
+    warned(listed, site)
     assert scans == [1]

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from itertools import permutations
 
 import pytest
 
@@ -89,11 +90,65 @@ def test_first_party_names_are_decided_by_the_distribution(site):
     assert registry.entry("dice").target == "lossreg_segmentation.overlap:Dice"
     assert registry.entry("segmentation/dice").distribution == "lossreg-segmentation"
     assert "new" not in registry  # or providers={"segmentation"} would allow it
-    refused = "of acme: the provider name 'segmentation' belongs to lossreg-segmentation; rename the entry point"
     assert site.failures(registry) == {
-        "segmentation/dice": f"segmentation/dice {refused}",
-        "segmentation/new": f"segmentation/new {refused}",
+        "acme:lossreg.json": "the provider name 'segmentation' of acme belongs to lossreg-segmentation;"
+        " rename the entry point"
     }
+
+
+@pytest.mark.parametrize(
+    "name", ["local", "LOCAL", "lo-cal", "Segmentation", "seg.mentation", "to_rch", "TORCH", "k-ornia"]
+)
+def test_a_spelling_of_a_name_that_is_taken_is_refused(site, name):
+    """A reader would take it for the other provider. `local` is of losses that are registered in code."""
+    site.package("acme", MANIFEST)
+    site.distribution("acme", manifests={name: "acme"})
+    site.distribution(name, losses={"focal_x": "acme:Focal"})
+    site.distributions = {"acme", name.lower().replace("_", "-").replace(".", "-")}
+    registry = site.registry()
+    assert site.names(registry) == []
+    by_manifest, by_distribution = site.failures(registry).values()
+    assert f"the provider name '{name}' of acme belongs to " in by_manifest
+    assert by_manifest.endswith("; rename the entry point")
+    assert " belongs to " in by_distribution
+    assert by_distribution.endswith(
+        "; declare a manifest in the group lossreg.manifests, whose entry point names the provider"
+    )
+
+
+@pytest.mark.parametrize("name", ["3d", "acme.losses", "local2", "my-local", "t", "lossreg2"])
+def test_a_name_that_is_free_is_a_provider(site, name):
+    """It may begin with a digit, as the names of distributions."""
+    site.distribution("acme", manifests={name: "acme"})
+    site.package("acme", MANIFEST)
+    assert site.registry().entry(f"{name}/focal").provider == name
+
+
+def test_letters_that_look_like_those_of_another_name_are_refused(site):
+    """Names of distributions are ASCII as well."""
+    site.package("acme", MANIFEST)
+    site.distribution("acme", manifests={"t\u043erch": "acme"})  # a Cyrillic letter
+    (message,) = site.failures(site.registry()).values()
+    assert message.startswith("a provider's name has letters of ASCII, digits, ")
+
+
+def test_the_order_of_folders_and_lines_decides_nothing(site, tmp_path, monkeypatch):
+    """Of two distributions that claim a name, the first by name counts, wherever on sys.path it is."""
+    lines = ["b = {0}:B", "a = {0}:C", "a = {0}:A"]
+    roots = {name: tmp_path / name for name in ("lossreg-acme", "acme", "other")}
+    seen = set()
+    for paths in permutations(roots):
+        for turn in (1, -1):
+            for name in paths:
+                site.root = roots[name] / str(turn)
+                if not site.root.exists():
+                    text = "\n".join(["[lossreg.losses]", *lines[::turn]]).format(name.replace("-", "_"))
+                    site.raw_distribution(name, text.encode())
+            with monkeypatch.context() as patch:
+                patch.setattr(sys, "path", [*(str(roots[name] / str(turn)) for name in paths), *sys.path])
+                registry = site.registry()
+                seen.add(tuple((name, registry.entry(name).target) for name in site.names(registry)))
+    assert seen == {(("acme/a", "acme:A"), ("acme/b", "acme:B"), ("other/a", "other:A"), ("other/b", "other:B"))}
 
 
 def test_the_same_distribution_twice_on_the_path_is_one(site, monkeypatch):

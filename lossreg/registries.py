@@ -54,8 +54,8 @@ def refresh() -> None:
 
 
 def _discover(section: str) -> Discovered:
-    found = discover(section)
-    return found._replace(remind=warn_about_environment, changed=distributions.changed)
+    before = distributions.scan()
+    return discover(section)._replace(remind=warn_about_environment, changed=partial(distributions.changed, before))
 
 
 def _restrict(entry: Entry) -> Entry:

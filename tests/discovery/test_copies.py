@@ -304,22 +304,19 @@ def test_a_finder_that_raises_hides_nothing_else(only, monkeypatch):
     assert str(failure.error) == "Broken(): its distributions cannot be read: RuntimeError: no index?[31m"
 
 
-def test_an_installation_is_noticed(only, monkeypatch):
-    """Only one that changes a declaration, also after another scan. After `forget` the next scan is the first."""
-    assert not distributions.changed()
+def test_an_installation_is_noticed(only):
+    """Only one that changes a declaration, also after another scan."""
     root = only(whole("acme-1.0.dist-info") | {"bad-1.0.dist-info/entry_points.txt": "[lossreg.losses]\nx\n"})
-    assert not distributions.changed()
-    distributions.scan()
+    before = distributions.scan()
+    assert not distributions.changed(before)
     write(root, {"notes.txt": ""} | whole("other-1.0.dist-info", "other", points="[x]\n"))
     os.utime(root, (1, 1))
-    assert not distributions.changed()
+    assert not distributions.changed(before)
     write(root, whole("new-1.0.dist-info", "new"))
     os.utime(root, (2, 2))
-    distributions.scan()
-    assert distributions.changed()
-    distributions.forget()
-    distributions.scan()
-    assert not distributions.changed()
+    after = distributions.scan()
+    assert distributions.changed(before)
+    assert not distributions.changed(after)
 
 
 @pytest.mark.tools

@@ -156,11 +156,11 @@ def _lines_of(copy: Copy) -> Iterator[Declared | Failure]:
         if not (name + version).isprintable():  # every message about its losses contains them
             raise ManifestError(f"{name!a:.80}, version {version!a:.80}: control characters in it", source=name)
         points = list(_parse(copy.entry_points.decode("utf-8-sig")))
-    except ManifestError as cause:
-        yield Failure(ascii(name), None, cause)
+    except ManifestError as error:
+        yield Failure(ascii(name), None, error)
     except ValueError as error:
-        cause = ManifestError(f"{name}: its entry_points.txt cannot be read: {error}", source=name)
-        yield Failure(name, name, cause)
+        cannot = ManifestError(f"{name}: its entry_points.txt cannot be read: {error}", source=name)
+        yield Failure(name, name, cannot)
     else:
         for group, point, value in points:
             yield Declared(group, point, value, name, version, copy.root, copy.folder)

@@ -134,14 +134,30 @@ class TagSyntaxError(LossregError, ValueError):
     column: int
 
 
-class Problem(NamedTuple):
-    """One problem of a config: its path, and a message with the remedy."""
-
+class _PathAndMessage(NamedTuple):
     path: str
     message: str
 
+
+class Problem(_PathAndMessage):
+    """One problem of a config: its path, and a message with the remedy.
+
+    Attributes:
+        file: of the config, if `read_config` read it. The path is then that in the file.
+        line: in the file; 0 if it is not known.
+    """
+
+    file: str = ""  # defaults for `_replace`, which does not call __new__
+    line: int = 0
+
+    def __new__(cls, path: str, message: str, file: str = "", line: int = 0) -> Problem:
+        problem = super().__new__(cls, path, message)
+        problem.file, problem.line = file, line
+        return problem
+
     def __str__(self) -> str:
-        return f"{self.path}: {self.message}" if self.path else self.message
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        return ": ".join(part for part in (place, self.path, self.message) if part)
 
 
 class InvalidConfigError(LossregError, ValueError):

@@ -57,10 +57,16 @@ def printable(text: str) -> str:
 
 
 def similar(name: str, known: Iterable[str], most: int = 1) -> tuple[str, ...]:
-    """Return the known names that a mistyped one may mean, the most similar first."""
+    """Return the known names that a mistyped one may mean, the most similar first, in any case if need be."""
     from difflib import get_close_matches  # slow to import, and seldom needed
 
-    return tuple(get_close_matches(name, [*known], n=most))
+    names = [*known]
+    same = [each for each in names if each.lower() == name.lower()]
+    close = same + get_close_matches(name, names, n=most)
+    if not close:
+        spelled = {each.lower(): each for each in reversed(names)}
+        close = [spelled[lower] for lower in get_close_matches(name.lower(), spelled, n=most)]
+    return tuple(dict.fromkeys(close))[:most]
 
 
 def did_you_mean(name: str, known: Iterable[str], *, most: int = 1, otherwise: str = "") -> str:

@@ -47,6 +47,7 @@ OUTSIDE = {
     "config.model": {"pydantic"},
     "config.arguments": {"torch"},
     "config.files": {"yaml"},
+    "config.yaml_reader": {"yaml"},
     "composites": {"torch", "pydantic"},
     "records": {"torch", "duckdb", "numpy", "PIL", "jinja2", "ray"},
     "health": {"torch", "numpy", "PIL", "matplotlib", "duckdb"},

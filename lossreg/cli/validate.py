@@ -1,4 +1,4 @@
-"""`lossreg validate`: a check of the loss config in a file."""
+"""`lossreg validate`: a check of the loss configs in files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from lossreg.errors import InvalidConfigError
+from lossreg.errors import InvalidConfigError, Problem
 
 
 def add_to(app: typer.Typer) -> None:
@@ -17,21 +17,34 @@ def add_to(app: typer.Typer) -> None:
 
 
 def validate(
-    file: Annotated[Path, typer.Argument(help="A YAML, TOML or JSON file.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="YAML, TOML or JSON files.")],
     at: Annotated[
-        str, typer.Option("--at", metavar="PLACE", help="The place of the loss in the file: training.loss.")
+        str, typer.Option("--at", metavar="PLACE", help="The place of the loss in each file: training.loss.")
     ] = "",
 ) -> None:
-    """Check a loss config, and print it with every default."""
+    """Check loss configs, and print each with every default."""
     from lossreg.config.files import read_config
     from lossreg.config.validation import complete
     from lossreg.messages import invalid
 
-    found = read_config(file, at)
-    try:
-        config = complete(found)
-    except InvalidConfigError as error:
-        # Report the place in the file, not only the one in the loss.
-        raise invalid([p._replace(path=".".join(filter(None, [at, p.path]))) for p in error.problems]) from error
-    print(json.dumps(config, indent=1))
-    typer.echo(f"{file}: valid", err=True)
+    problems: list[Problem] = []
+    for file in files:
+        try:
+            found = read_config(file, at)
+        except InvalidConfigError as error:
+            problems += error.problems
+            continue
+        try:
+            config = complete(found)
+        except InvalidConfigError as error:
+            problems += [each if each.file else _in_file(each, file, at) for each in error.problems]
+            continue
+        print(json.dumps(config, indent=1))
+        typer.echo(f"{file}: valid", err=True)
+    if problems:
+        raise invalid(problems)
+
+
+def _in_file(problem: Problem, file: Path, at: str) -> Problem:
+    """Place a problem that has no line, such as that of a number in place of a loss."""
+    return Problem(".".join(filter(None, [at, problem.path])), problem.message, str(file))

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, cast, overload
 
 from lossreg.config.arguments import made
 from lossreg.config.model import ConfigLike, LossConfig, Params, checked, config_from
+from lossreg.config.places import with_places
 from lossreg.config.resolution import parameters, registry_of
-from lossreg.errors import LossregError, MissingLibraryError, Problem, ProviderError
+from lossreg.errors import InvalidConfigError, LossregError, MissingLibraryError, Problem, ProviderError
 from lossreg.messages import invalid, is_installed, join, with_type
 from lossreg.parameters.kinds import record_of
 from lossreg.parameters.types import LOSS
@@ -87,7 +88,11 @@ def build(
         TypeError: a mapping together with keywords.
     """
     keywords = {"name": name, "params": params, "provider": provider, "version": version}
-    return _construct(checked(config_from(config, keywords, parameters), providers), "", LOSS)
+    given = config_from(config, keywords, parameters)
+    try:
+        return _construct(checked(given, providers), "", LOSS)
+    except InvalidConfigError as error:
+        raise with_places(error, given) from error.__cause__
 
 
 def config_of(module: nn.Module) -> dict[str, Any]:

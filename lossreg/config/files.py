@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import json
-import re
-import tomllib
+import codecs
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from lossreg.config.plain_data import MAX_DEPTH, MAX_NODES
+from lossreg.config.json_reader import read_json
+from lossreg.config.places import Outline, remember
+from lossreg.config.toml_reader import read_toml
+from lossreg.config.yaml_reader import read_yaml
 from lossreg.errors import Problem
 from lossreg.messages import invalid, shown
 
 MAX_BYTES = 2**20
-MAX_NUMBER = 400  # characters of a number in YAML
 
-_MERGE = "tag:yaml.org,2002:merge"
-_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
-# A dotted key of TOML. tomllib's memory grows with the square of its parts: without a limit 16 KiB take 260 MB.
-_PART = r"""(?:[\w-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')[ \t]*+"""
-_LONG_KEY = re.compile(rf"(?<![\w-]){_PART}(?:\.[ \t]*+{_PART}){{{MAX_DEPTH}}}")
+_READERS: dict[str, Callable[[str], tuple[Any, Outline]]] = {
+    ".json": read_json,
+    ".toml": read_toml,
+    ".yaml": read_yaml,
+    ".yml": read_yaml,
+}
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 def read_config(path: str | Path, at: str | Sequence[str | int] = "") -> Any:
@@ -55,19 +57,15 @@ def _step(value: Any, step: str | int) -> tuple[bool, Any]:
 
 
 def _parse(path: Path) -> Any:
-    parsers: dict[str, Callable[[str], Any]] = {
-        ".json": json.loads,
-        ".toml": _toml,
-        ".yaml": _yaml,
-        ".yml": _yaml,
-    }
-    parser = parsers.get(path.suffix.lower())
-    if parser is None:
-        raise invalid([Problem(str(path), f"expected a file ending in {', '.join(parsers)}, got {path.suffix!r}")])
+    reader = _READERS.get(path.suffix.lower())
+    if reader is None:
+        raise invalid([Problem(str(path), f"expected a file ending in {', '.join(_READERS)}, got {path.suffix!r}")])
     try:
         size = path.stat().st_size
         if size <= MAX_BYTES:
-            return parser(path.read_text(encoding="utf-8"))
+            value, outline = reader(_text(path.read_bytes()))
+            remember(str(path), value, outline)
+            return value
     except OSError as error:
         raise invalid([Problem(str(path), f"cannot be read: {error.strerror}")]) from error
     except RecursionError as error:
@@ -79,48 +77,8 @@ def _parse(path: Path) -> Any:
     raise invalid([Problem(str(path), f"has {size} bytes; a loss config has at most {MAX_BYTES}")])
 
 
-def _toml(text: str) -> Any:
-    if _LONG_KEY.search(text):
-        raise ValueError(f"a dotted key has more than {MAX_DEPTH} parts")
-    return tomllib.loads(text)
-
-
-def _yaml(text: str) -> Any:
-    return yaml.load(text, _Loader)
-
-
-class _Loader(yaml.SafeLoader):
-    """A safe loader that bounds what PyYAML does not. A limit of the file's size alone is not enough.
-
-    Without `flatten_mapping` a file of 407 bytes with nested merges takes 11 s, and each level more ten times as long.
-    Without `construct_scalar` a number to base 60, such as 1:1:1, takes time that grows with the square of its length:
-    0.4 s at 64 KiB, minutes at 1 MiB.
-    """
-
-    nodes = 0
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        """Count each node."""
-        self._count(1)
-        return super().compose_node(parent, index)
-
-    def flatten_mapping(self, node: Any) -> None:
-        """Count the keys that merges such as `<<: [*a, *a]` copy, before they are copied."""
-        for key, value in node.value:
-            for part in value.value if key.tag == _MERGE and isinstance(value, yaml.SequenceNode) else [value]:
-                if key.tag == _MERGE and isinstance(part, yaml.MappingNode):
-                    self._count(len(part.value))
-                    self.flatten_mapping(part)
-                    self._count(len(part.value))
-        super().flatten_mapping(node)
-
-    def construct_scalar(self, node: Any) -> Any:
-        """Refuse long numbers."""
-        if node.tag in _NUMBERS and len(node.value) > MAX_NUMBER:
-            raise ValueError(f"a number has {len(node.value)} characters; at most {MAX_NUMBER} are read")
-        return super().construct_scalar(node)
-
-    def _count(self, nodes: int) -> None:
-        self.nodes += nodes
-        if self.nodes > MAX_NODES:
-            raise ValueError(f"it holds more than {MAX_NODES} values")
+def _text(data: bytes) -> str:
+    """Decode UTF-8, with or without the mark that editors of Windows write before it."""
+    if data.startswith(_UTF_16) or b"\0" in data[:2]:
+        raise ValueError("it is UTF-16; save it as UTF-8, in PowerShell by `| Out-File -Encoding utf8`")
+    return data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")

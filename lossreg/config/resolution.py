@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from lossreg.config.places import place_of
 from lossreg.config.plain_data import MAX_PROBLEMS
+from lossreg.config.yaml_words import hint
 from lossreg.errors import AmbiguousNameError, NotFoundError, Problem
 from lossreg.messages import did_you_mean, invalid, join, shown
 from lossreg.parameters.kind import Kind, Schema
@@ -40,7 +42,8 @@ def registry_of(role: str) -> Registry[Any]:
 class Problems:
     """The problems of all nodes, in the order of the nodes."""
 
-    def __init__(self) -> None:
+    def __init__(self, config: Any = None) -> None:
+        self.config = config
         self.found: list[tuple[int, Problem]] = []
         self.nodes = 0
 
@@ -53,6 +56,11 @@ class Problems:
         self.found.append((node.order, Problem(path, message)))
         if len(self.found) == MAX_PROBLEMS:
             raise invalid([*self.sorted(), Problem("", f"not checked further after {MAX_PROBLEMS} problems")])
+
+    def written(self, path: str) -> str | None:
+        """Return the text in the file at a path, where YAML reads something else; None if it is not known."""
+        place = place_of(self.config, path)
+        return None if place is None else place.written
 
     def sorted(self) -> list[Problem]:
         """Return the problems: of each node together, outer nodes first."""
@@ -147,32 +155,51 @@ class Resolver:
         registry = registry_of(role)
         for key in ("name", "provider", "version"):
             if not isinstance(value.get(key, ""), str):
-                self.problems.add(node, join(path, key), f"expected text, got {shown(value[key])}")
+                at = join(path, key)
+                why = hint(None, value[key], self.problems.written(at))
+                self.problems.add(node, at, f"expected text, got {shown(value[key])}{why}")
                 return None
         if value.get("name") is None:
             self.problems.add(node, where, f"missing; expected the name of a registered {role}")
             return None
+        name = _full_name(value) or ""
         try:
-            entry = registry.entry(_full_name(value) or "")
-        except (NotFoundError, AmbiguousNameError) as error:
+            entry = registry.entry(name)
+        except AmbiguousNameError as error:
+            self.problems.add(node, where, self._tie(error))
+            return None
+        except NotFoundError as error:
             names = "" if role == LOSS else f"; allowed are {_names(registry, role)}"
             self.problems.add(node, where, f"{error}{names}")
             return None
-        refusal = self._refusal(entry, role)
+        refusal = self._refusal(entry, role, name)
         if refusal:
             self.problems.add(node, where, refusal)
         return None if refusal else entry
 
-    def _refusal(self, entry: Entry, role: str) -> str:
+    def _refusal(self, entry: Entry, role: str, name: str) -> str:
         """Return why an entry is not allowed in a slot; empty if it is."""
         if entry.disabled_reason:
             return entry.disabled_reason
         if role != LOSS and role not in (entry.tags or ()):
             return f"{entry.full_name} is no {role}; allowed are {_names(registry_of(role), role)}"
         if self.providers is not None and entry.provider not in self.providers:
-            allowed = ", ".join(sorted(self.providers)) or "none"
-            return f"{entry.full_name} is not allowed here; allowed providers: {allowed}"
+            short = name.rpartition("/")[2]
+            others = [each for each in self.providers if _is_enabled(registry_of(role), f"{each}/{short}")]
+            return self._not_allowed(entry.full_name, [f"{each}/{short}" for each in others])
         return ""
+
+    def _tie(self, error: AmbiguousNameError) -> str:
+        """Word a name that several providers claim. Only those that are allowed can be written."""
+        allowed = [each for each in error.candidates if self.providers is None or each.split("/")[0] in self.providers]
+        if len(allowed) == len(error.candidates):
+            return str(error)
+        return self._not_allowed(" or ".join(each for each in error.candidates if each not in allowed), allowed)
+
+    def _not_allowed(self, full_name: str, others: list[str]) -> str:
+        allowed = ", ".join(sorted(self.providers or ())) or "none"
+        advice = f"; write {' or '.join(sorted(others))}" if others else ""
+        return f"{full_name} is not allowed here; allowed providers: {allowed}{advice}"
 
     def _refuse_unknown_keys(
         self, node: Node, value: dict[str, Any], path: str, slot: Slot, described: Record | None
@@ -211,6 +238,10 @@ def _full_name(config: dict[str, Any]) -> str | None:
     if not isinstance(name, str):
         return None
     return f"{provider}/{name}" if isinstance(provider, str) and not name.startswith(f"{provider}/") else name
+
+
+def _is_enabled(registry: Registry[Any], name: str) -> bool:
+    return name in registry and not registry.entry(name).disabled_reason
 
 
 def _names(registry: Registry[Any], role: str) -> str:

@@ -5,18 +5,18 @@ Three passes: resolution of names, validation of values, completion by defaults.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from pydantic_core import ValidationError
 
 from lossreg.config.completion import completed
+from lossreg.config.places import with_places
 from lossreg.config.plain_data import plain
 from lossreg.config.resolution import Node, Problems, Resolver, Values, near
-from lossreg.errors import InvalidNameError
+from lossreg.config.yaml_words import hint
+from lossreg.errors import InvalidConfigError, InvalidNameError
 from lossreg.messages import invalid, join, shown
-from lossreg.parameters.kind import Kind
 from lossreg.registries import warn_unknown_providers
 
 
@@ -27,12 +27,15 @@ def complete(config: str | Mapping[str, Any], *, providers: Collection[str] | No
         raise InvalidNameError(message, name=providers)
     if providers is not None:
         warn_unknown_providers(providers)
-    data = plain(config)
-    problems = Problems()
-    root = Resolver(None if providers is None else frozenset(providers), problems).node(data)
-    check(root, problems)
-    if problems.found:
-        raise invalid(problems.sorted())
+    try:
+        data = plain(config)
+        problems = Problems(config)
+        root = Resolver(None if providers is None else frozenset(providers), problems).node(data)
+        check(root, problems)
+        if problems.found:
+            raise invalid(problems.sorted())
+    except InvalidConfigError as error:
+        raise with_places(error, config) from error.__cause__
     return completed(root)
 
 
@@ -49,14 +52,14 @@ def _check_values(node: Node, values: Values, problems: Problems) -> None:
     try:
         checked = values.record.check(values.given)
     except ValidationError as error:
-        for path, message in _worded(error, values):
+        for path, message in _worded(error, values, problems):
             problems.add(node, path, message)
     else:
         values.given.clear()
         values.given.update(checked)
 
 
-def _worded(error: ValidationError, values: Values) -> Iterator[tuple[str, str]]:
+def _worded(error: ValidationError, values: Values, problems: Problems) -> Iterator[tuple[str, str]]:
     """Word the errors of pydantic: the path of each, the allowed values, and the given one."""
     fields = values.record.fields
     details = error.errors(include_url=False, include_context=False, include_input=False)
@@ -75,22 +78,4 @@ def _worded(error: ValidationError, values: Values) -> Iterator[tuple[str, str]]
         if place is not None and place[0] not in seen:  # a union reports each of its members
             path, kind, value = place
             seen.add(path)
-            yield path, f"expected {kind.words()}, got {shown(value)}{_number_hint(kind, value)}"
-
-
-def _number_hint(kind: Kind, value: Any) -> str:
-    """Explain a number that YAML 1.1 reads as text: 1e-6 lacks a dot, 1.0e6 lacks a sign."""
-    if not isinstance(value, str):
-        return ""
-    try:
-        number = float(value)
-    except ValueError:
-        return ""
-    if not math.isfinite(number) or not kind.takes(number):
-        return ""
-    if "e" not in value.lower():
-        return f"; write the number without quotes: {number!r}"
-    digits, exponent = f"{number:.15e}".split("e")
-    mantissa = repr(float(digits.rstrip("0")))
-    written = f"{mantissa}e{int(exponent):+d}"
-    return f"; YAML takes {value} for text, as it wants a dot and a signed exponent: write {written}"
+            yield path, f"expected {kind.words()}, got {shown(value)}{hint(kind, value, problems.written(path))}"

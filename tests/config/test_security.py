@@ -300,7 +300,7 @@ def test_errors_of_packages_are_short_and_printable(printed):
 def test_the_problems_of_a_config_are_bounded():
     """Their number and the length of the message are bounded; the error holds each problem whole."""
     with pytest.raises(InvalidConfigError, match="101 problems") as caught:
-        validate({"name": "dice", "params": dict.fromkeys(range(5000), 1)})
+        validate({"name": "dice", "params": dict.fromkeys(map(float, range(5000)), 1)})
     assert len(caught.value.problems) == 101
     assert caught.value.problems[-1].message == "not read further after 100 problems"
     assert str(caught.value).endswith("\n  not read further after 100 problems")

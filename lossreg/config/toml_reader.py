@@ -1,0 +1,150 @@
+"""TOML: bounds tomllib, names both lines of a key that is written twice, and outlines the lines of its values."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator
+from typing import Any
+
+from lossreg.config.places import Outline, twice
+from lossreg.config.plain_data import MAX_DEPTH
+
+# A dotted key. tomllib's memory grows with the square of its parts: without a limit 16 KiB take 260 MB.
+_PART = r"""(?:[\w-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')[ \t]*+"""
+_LONG_KEY = re.compile(rf"(?<![\w-]){_PART}(?:\.[ \t]*+{_PART}){{{MAX_DEPTH}}}")
+# Text without an end is a token too: to look for its end at each quote would take time that grows with the square.
+_TOKEN = re.compile(
+    r"""
+    "{3} (?: \\. | (?!"{3}) [^\\] )*+ (?: "{3,5} | \Z )  |  '{3} (?: (?!'{3}) . )*+ (?: '{3,5} | \Z )
+    | " (?: [^"\\\n] | \\. )*+ "?  |  ' [^'\n]*+ '?
+    | \#[^\n]*+  |  \n  |  [\[\]{}=,.]  |  [^\s\[\]{}=,."'\#]++
+    """,
+    re.DOTALL | re.VERBOSE,
+)
+
+
+def read_toml(text: str) -> tuple[Any, Outline]:
+    """Return the data of a document, and its outline."""
+    if _LONG_KEY.search(text):
+        raise ValueError(f"a dotted key has more than {MAX_DEPTH} parts")
+    outliner = _Outliner(text)
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        outliner.document()
+        raise outliner.twice or error from None
+    return data, outliner.document()
+
+
+class _Outliner:
+    """Outlines valid TOML. In other text it looks for the first key that is written twice, which tomllib refuses."""
+
+    def __init__(self, text: str) -> None:
+        self.twice: ValueError | None = None
+        self._root = Outline(1)
+        self._defined: set[Outline] = set()  # by a header or a dotted key of their own, which a second may not repeat
+        self._arrays: set[Outline] = set()  # of tables
+        self._tokens = _tokens(text)
+        self._token, self._line = next(self._tokens, ("", 0))
+
+    def document(self) -> Outline:
+        """Outline the whole text."""
+        table = self._root
+        while self._token:
+            if self._token == "[":
+                table = self._header()
+            elif self._token != "\n":
+                self._pair(table)
+            while self._token and self._token != "\n":  # the rest of a line that is not valid
+                self._next()
+            self._next()
+        return self._root
+
+    def _next(self) -> str:
+        """Return the token, and go on to the one after it; "" is the end."""
+        token = self._token
+        self._token, self._line = next(self._tokens, ("", 0))
+        return token
+
+    def _header(self) -> Outline:
+        line, brackets = self._line, 0
+        while self._token == "[":
+            brackets += 1
+            self._next()
+        *path, last = self._key() or [""]
+        holder = self._inner(path, self._root, line)
+        table = holder.items.setdefault(last, Outline(line))
+        if brackets == 2:
+            self._arrays.add(table)
+            return table.items.setdefault(len(table.items), Outline(line))
+        if table in self._defined and self.twice is None:
+            self.twice = twice(last, table.line, line)
+        self._defined.add(table)
+        return table
+
+    def _pair(self, table: Outline) -> None:
+        line = self._line
+        path = self._key()
+        if self._next() != "=" or not path:
+            return
+        holder = self._inner(path[:-1], table, line)
+        known = holder.items.get(path[-1])
+        if known is not None and self.twice is None:
+            self.twice = twice(path[-1], known.line, line)
+        self._defined.add(holder)
+        holder.items[path[-1]] = self._value(line)
+
+    def _value(self, line: int) -> Outline:
+        drawn = Outline(line)
+        self._defined.add(drawn)
+        opening = self._token
+        if opening not in ("[", "{"):
+            while self._token not in ("", "\n", ",", "]", "}"):
+                self._next()
+            return drawn
+        self._next()
+        while self._token not in ("", "]", "}"):
+            if self._token in ("\n", ","):
+                self._next()
+            elif opening == "[":
+                drawn.items[len(drawn.items)] = self._value(self._line)
+            else:
+                self._pair(drawn)
+        self._next()
+        return drawn
+
+    def _key(self) -> list[str]:
+        """Return the parts of a dotted key."""
+        parts = []
+        while self._token not in ("", "\n", "=", "]", "[", "{", "}", ","):
+            part = self._next()
+            if part != ".":
+                parts.append(_unquoted(part))
+        return parts
+
+    def _inner(self, path: list[str], table: Outline, line: int) -> Outline:
+        """Return the table at a path: of an array of tables, the last one."""
+        for part in path:
+            table = table.items.setdefault(part, Outline(line))
+            while table in self._arrays:
+                table = table.items[len(table.items) - 1]
+        return table
+
+
+def _tokens(text: str) -> Iterator[tuple[str, int]]:
+    """Split a text into tokens, each with its line, without blanks and comments."""
+    line = 1
+    for match in _TOKEN.finditer(text):
+        if not match[0].startswith("#"):
+            yield match[0], line
+        line += match[0].count("\n")
+
+
+def _unquoted(part: str) -> str:
+    if part[0] not in "\"'":
+        return part
+    try:
+        return str(tomllib.loads(f"key = {part}")["key"])
+    except tomllib.TOMLDecodeError:
+        return part

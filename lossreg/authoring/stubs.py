@@ -12,8 +12,8 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from lossreg.config.json_schema import Names
 from lossreg.config.resolution import registry_of
+from lossreg.config.spellings import Names
 from lossreg.discovery.manifest import package_folder, source_file
 from lossreg.errors import LossregError, ManifestError
 from lossreg.parameters.kinds import record_of

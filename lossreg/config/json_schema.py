@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from lossreg.config.resolution import parameters, registry_of
+from lossreg.config.spellings import Names, Spellings
 from lossreg.errors import DisabledError, LossregError, NotFoundError
 from lossreg.parameters.kind import Schema
 from lossreg.parameters.kinds import record_of
@@ -29,22 +30,25 @@ def json_schema(
     """Return the schema of the configs that `validate` accepts, for editors and other tools.
 
     Args:
-        names: the losses to include, nested ones too; None for all that can be described.
+        names: the losses to include, nested ones too, of these providers if both are given; None for all that can be
+            described.
         providers: include only the losses and parts of these providers.
         at: the place of the loss in a file, such as "training.loss"; the rest of the file is not checked.
     Raises:
-        NotFoundError, ProviderError: a named loss is unknown or broken, or a provider has no loss.
+        NotFoundError, ProviderError: a named loss is unknown, broken or of another provider, a provider has no loss, or
+            no loss is left.
     """
     _check_providers(providers)
-    if names is None:
-        described = _described(losses.entries())
-    else:
-        described = dict(_describe(losses.entry(name), LOSS) for name in names)
-    definitions = {LOSS: _definition(LOSS, described, providers)}
+    described = _chosen(_described(losses.entries()), providers) if names is None else _named(names, providers)
+    if not described:
+        of = f" of {', '.join(sorted(providers))}" if providers else ""
+        raise NotFoundError(f"no loss{of} can be described; `lossreg doctor` shows those that are broken", name="")
+    definitions = {LOSS: _definition(LOSS, described)}
     while missing := sorted({*_roles(definitions)} - definitions.keys()):
         for role in missing:
             found = (entry for entry in registry_of(role).entries() if role in (entry.tags or ()))
-            definitions[role] = _TENSOR if role == TENSOR else _definition(role, _described(found, role), providers)
+            parts = _chosen(_described(found, role), providers)
+            definitions[role] = _TENSOR if role == TENSOR else _definition(role, parts) if parts else _none(role)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "lossreg loss config",
@@ -64,9 +68,36 @@ _Described = dict[str, Described]  # by full name
 
 
 def _check_providers(providers: Collection[str] | None) -> None:
+    if providers is not None and not providers:
+        raise NotFoundError("providers is empty; write providers=None, or leave it out, for all of them", name="")
     known = sorted(losses.providers)
     for name in sorted({*(providers or ())} - {*known}):
         raise NotFoundError(f"no loss is of provider {name!r:.80}; providers are {', '.join(known)}", name=name)
+
+
+def _named(names: Iterable[str], providers: Collection[str] | None) -> _Described:
+    """Describe the losses with these names.
+
+    Raises:
+        NotFoundError: one of them is of another provider, or there is none.
+    """
+    entries = [losses.entry(name) for name in names]
+    if not entries:
+        raise NotFoundError("names has no loss; write names=None, or leave it out, for all of them", name="")
+    for entry in entries if providers is not None else ():
+        if entry.provider not in providers:
+            allowed = ", ".join(sorted(providers))
+            raise NotFoundError(
+                f"{entry.full_name} is of none of the given providers, {allowed}; add {entry.provider}",
+                name=entry.name,
+            )
+    return dict(_describe(entry, LOSS) for entry in entries)
+
+
+def _chosen(described: _Described, providers: Collection[str] | None) -> _Described:
+    if providers is None:
+        return described
+    return {name: each for name, each in described.items() if each.entry.provider in providers}
 
 
 def _described(entries: Iterable[Entry], role: str = LOSS) -> _Described:
@@ -107,41 +138,6 @@ def _placed(at: str) -> Schema:
     return schema
 
 
-class Spellings(NamedTuple):
-    """The names of an entry: short ones, provider/name, and short ones that need the provider beside them."""
-
-    short: list[str]
-    full: list[str]
-    tied: list[str]
-
-    @property
-    def free(self) -> list[str]:
-        """Return the names that need no provider beside them."""
-        return self.short + self.full
-
-
-class Names:
-    """All names of a registry and the entry of each."""
-
-    def __init__(self, role: str) -> None:
-        registry = registry_of(role)
-        self._entries: dict[str, str] = {}  # the full name of each name's entry; empty if several tie
-        for entry in registry.entries():
-            for short in entry.spellings():
-                for name in (short, f"{entry.provider}/{short}"):
-                    if name not in self._entries:
-                        self._entries[name] = registry.entry(name).full_name if name in registry else ""
-
-    def of(self, entry: Entry) -> Spellings:
-        """Return the names of one entry."""
-        spellings = list(dict.fromkeys(entry.spellings()))
-        reached = {name for name in spellings if self._entries.get(name) == entry.full_name}
-        full = {name: f"{entry.provider}/{name}" for name in spellings}
-        full = {name: path for name, path in full.items() if self._entries.get(path) == entry.full_name}
-        tied = [name for name in spellings if name not in reached and name in full]
-        return Spellings([name for name in spellings if name in reached], list(full.values()), tied)
-
-
 class _Variant(NamedTuple):
     """An entry among those of one role."""
 
@@ -150,11 +146,16 @@ class _Variant(NamedTuple):
     names: Spellings
 
 
-def _definition(role: str, described: _Described, providers: Collection[str] | None) -> Schema:
+def _none(role: str) -> Schema:
+    """Return the schema of a role that nothing has: no value is valid. Lists of alternatives must not be empty."""
+    nothing = {"not": {}, "description": f"no {role} is available"}
+    return nothing | {"$defs": {"open": nothing}}
+
+
+def _definition(role: str, described: _Described) -> Schema:
     """Return the schema of a config of this role: a name alone, or a mapping with no keys but its own."""
     names = Names(role)
-    chosen = [each for each in described.values() if providers is None or each.entry.provider in providers]
-    variants = [_Variant(*each, names.of(each.entry)) for each in chosen]
+    variants = [_Variant(*each, names.of(each.entry)) for each in described.values()]
     tied = _tied(variants)
     # Sorted with names before aliases like DiceLoss: editors offer them in this order.
     short = sorted({name for each in variants for name in each.names.short} | {*tied}, key=str.swapcase)
@@ -173,7 +174,8 @@ def _definition(role: str, described: _Described, providers: Collection[str] | N
     opened = {
         "type": ["string", "object"],
         "if": {"type": "string"},
-        "then": {"enum": [name for name in [*short, *full] if name in bare]},
+        # All that require parameters: a name alone is of the wrong type.
+        "then": {"enum": [name for name in [*short, *full] if name in bare]} if bare else {"type": "object"},
         "else": mapping,
     }
     return {**closed(role), "$defs": {"open": opened}}

@@ -1,13 +1,26 @@
 """json_schema: valid JSON Schema, which accepts what validate accepts."""
 
 import json
+import re
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
+from typer.testing import CliRunner
 
-from lossreg import InvalidConfigError, NotFoundError, ProviderError, json_schema, losses, parts, validate
+from lossreg import (
+    DisabledError,
+    InvalidConfigError,
+    MissingLibraryError,
+    NotFoundError,
+    ProviderError,
+    json_schema,
+    losses,
+    parts,
+    validate,
+)
+from lossreg.cli import app
 from lossreg.registry.entry import declare
 
 from ..budget import examples
@@ -284,3 +297,100 @@ def test_it_stays_compact():
     text = json.dumps(json_schema(providers=ours))
     assert [text.count(json.dumps(metadata["summary"])) for metadata in described] == [1] * len(described)
     assert len(text) < sum(len(json.dumps(metadata)) for metadata in described)
+
+
+# ---- schemas of some losses
+
+
+NOTHING = {
+    "no names": ([], None, "names has no loss; write names=None"),
+    "another provider": (
+        ["dice"],
+        ["sam"],
+        "segmentation/dice is of none of the given providers, sam; add segmentation",
+    ),
+    "one of two": (["sam", "dice"], ["sam"], "segmentation/dice is of none of the given providers, sam"),
+    "no provider": (None, [], "providers is empty; write providers=None, or leave it out"),
+    "no provider for a loss": (["dice"], [], "providers is empty"),
+}
+
+
+@pytest.mark.parametrize("names, providers, message", NOTHING.values(), ids=NOTHING)
+def test_a_schema_of_nothing_is_refused(names, providers, message):
+    """It would accept no config, and nobody wants that."""
+    with pytest.raises(NotFoundError, match=re.escape(message)):
+        json_schema(names, providers=providers)
+
+
+def test_the_cure_for_a_loss_of_another_provider_works():
+    """Both ways."""
+    Draft202012Validator(json_schema(["sam", "dice"], providers=["sam", "segmentation"]))
+    Draft202012Validator(json_schema(["sam"], providers=["sam"]))
+
+
+def test_the_command_says_so_too():
+    """And exits with an error."""
+    done = CliRunner().invoke(app, ["schema", "dice", "--provider", "sam"])
+    assert done.exit_code != 0
+    assert isinstance(done.exception, NotFoundError) or "segmentation/dice is of none" in done.output
+
+
+def test_a_provider_with_broken_losses_alone_is_refused():
+    """They have no valid config."""
+    with losses.scope():
+        losses.register_lazy("gone", "acme_gone:Gone")
+        with pytest.raises(NotFoundError, match="no loss of local can be described; `lossreg doctor` shows"):
+            json_schema(providers=["local"])
+
+
+def test_a_part_that_nothing_provides_is_never_valid(slotted):
+    """A loss whose miners are switched off has no valid miner, and a schema without empty lists."""
+    with parts.scope():
+        parts.unregister("mean_of")
+        schema = json_schema(["slotted"])
+        Draft202012Validator.check_schema(schema)
+        validator = Draft202012Validator(schema)
+        for params, expected in (({"reducer": None}, True), ({"reducer": "mean_of"}, False), ({"reducer": {}}, False)):
+            config = {"name": "slotted", "params": params}
+            assert validator.is_valid(config) is expected is is_valid(config), config
+
+
+def test_losses_that_all_need_parameters_are_no_bare_names():
+    """The message is of the type."""
+    validator = Draft202012Validator(json_schema(["weighted_sum"]))
+    (error,) = validator.iter_errors("weighted_sum")
+    assert error.message == "'weighted_sum' is not of type 'object'"
+
+
+def _empty_lists(schema, path=""):
+    """The places of empty lists that 2020-12 forbids, or that editors cannot compile."""
+    if isinstance(schema, dict):
+        for key, value in schema.items():
+            if key in ("allOf", "anyOf", "oneOf", "enum", "prefixItems") and value == []:
+                yield f"{path}/{key}"
+            yield from _empty_lists(value, f"{path}/{key}")
+    if isinstance(schema, list):
+        for index, value in enumerate(schema):
+            yield from _empty_lists(value, f"{path}/{index}")
+
+
+@settings(max_examples=examples(20, 200), deadline=None)
+@given(st.data())
+def test_every_schema_is_a_json_schema(data):
+    """Of any losses, providers and switches; or it is refused."""
+    entries = [entry for entry in losses.entries() if entry.state in ("discovered", "loaded")]
+    names = data.draw(st.none() | st.lists(st.sampled_from([entry.full_name for entry in entries]), max_size=4))
+    providers = data.draw(st.none() | st.sets(st.sampled_from(sorted(losses.providers)), max_size=5))
+    off = data.draw(
+        st.sets(st.sampled_from(sorted(parts.providers)), max_size=5) if parts.providers else st.just(set())
+    )
+    with losses.scope(), parts.scope():
+        for entry in parts.entries():
+            if entry.provider in off:
+                parts.unregister(entry.full_name)
+        try:
+            schema = json_schema(names, providers=providers, at=data.draw(st.sampled_from(["", "a.b"])))
+        except (NotFoundError, DisabledError, MissingLibraryError):
+            return
+    Draft202012Validator.check_schema(schema)
+    assert [*_empty_lists(schema)] == []

@@ -11,6 +11,7 @@ import pluggy
 
 from lossreg.messages import shown
 from lossreg.registry.entry import Entry
+from lossreg.registry.importing import import_target
 
 SINGLE = ("lossreg_build", "lossreg_resolve_missing")  # the first result counts
 
@@ -66,9 +67,7 @@ def _check(hook: str, result: object) -> None:
 
 
 def _is_module(value: object) -> bool:
-    from torch import nn  # imported by then, as the class was; listing loads this module without it
-
-    return isinstance(value, nn.Module)
+    return isinstance(value, import_target("torch.nn:Module"))  # imported before, with the class that is built
 
 
 def _wrapper(

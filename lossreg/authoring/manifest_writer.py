@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +14,8 @@ from lossreg.authoring import declared_entries
 from lossreg.authoring.describe import described_class
 from lossreg.authoring.describe import unchecked as unchecked_of
 from lossreg.authoring.library import Library
-from lossreg.authoring.package_modules import is_excluded, lacks_dependency, listed, need_torch
+from lossreg.authoring.manifest_text import differences, dumps, without
+from lossreg.authoring.package_modules import lacks_dependency, listed, need_torch
 from lossreg.authoring.project import project_of
 from lossreg.discovery import manifest
 from lossreg.discovery.distributions import MANIFESTS_GROUP, declared
@@ -167,25 +168,9 @@ def check(package: str) -> None:
     found = _generated(package, written, ())
     lines = _problems(package, found)
     if not found.failed.keys() & {package, f"{package}.overlay"}:
-        lines += _drift(package, _without(written, found.failed), found)
+        lines += _drift(package, without(written, found.failed), found)
     if lines:
         raise ManifestError("\n".join(lines), source=package)
-
-
-def _without(written: dict[str, Any], failed: Collection[str]) -> dict[str, Any]:
-    """Return the manifest without the losses and parts in these modules."""
-    kept = dict(written)
-    for section in manifest.SECTIONS if failed else ():
-        if isinstance(described := written.get(section), dict):
-            kept[section] = {name: entry for name, entry in described.items() if not _is_of(entry, failed)}
-            if not kept[section]:
-                del kept[section]
-    return kept
-
-
-def _is_of(described: object, modules: Collection[str]) -> bool:
-    target = described.get("target") if isinstance(described, dict) else None
-    return isinstance(target, str) and is_excluded(target.partition(":")[0], modules)
 
 
 def _drift(package: str, written: dict[str, Any], found: _Generated) -> list[str]:
@@ -193,27 +178,8 @@ def _drift(package: str, written: dict[str, Any], found: _Generated) -> list[str
     if dumps(written) == dumps(found.data):
         return []
     command = f"lossreg manifest build {package}" + ("" if _table(package) is not None else _options(found.exclude))
-    differences = _difference(dict(_values(written)), dict(_values(found.data)))
-    return [f"{package}:{manifest.FILE_NAME} differs from the code; run `{command}`", *differences]
-
-
-def _difference(manifest: dict[str, str], code: dict[str, str]) -> list[str]:
-    """List the places where the two differ, such as `losses.focal.parameters.properties.gamma.default`."""
-    lines = ["- manifest", "+ code"]
-    for place in sorted({*manifest, *code}):
-        if manifest.get(place) != code.get(place):
-            sides = (("-", manifest), ("+", code))
-            lines += [f"{sign} {place} = {side[place]}" for sign, side in sides if place in side]
-    return lines if len(lines) > 2 else [*lines, "the same values, in another order"]
-
-
-def _values(data: Any, place: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the place and the text of every value that is not an object."""
-    if isinstance(data, dict) and data:
-        for key, value in data.items():
-            yield from _values(value, f"{place}.{key}" if place else key)
-    else:
-        yield place, json.dumps(data, ensure_ascii=False)
+    changes = differences(written, found.data)
+    return [f"{package}:{manifest.FILE_NAME} differs from the code; run `{command}`", *changes]
 
 
 def _library(package: str) -> Library | None:
@@ -227,11 +193,6 @@ def is_declared(package: str) -> bool:
     """Return whether an installed distribution declares the manifest of this package."""
     points = [item for item in declared() if not isinstance(item, Failure)]
     return any(item.group == MANIFESTS_GROUP and item.value.partition(":")[0] == package for item in points)
-
-
-def dumps(data: dict[str, Any]) -> str:
-    """Return the text of the manifest's file."""
-    return json.dumps(data, indent=1, ensure_ascii=False) + "\n"
 
 
 def _described(package: str, entries: Iterable[Entry]) -> dict[str, dict[str, Any]]:

@@ -8,9 +8,9 @@ from typing import Any
 
 from lossreg.authoring.manifest_writer import is_declared
 from lossreg.authoring.project import INSTALLED, PYPROJECT, SETUP_CFG, SETUP_PY, Project, in_table, project_of
-from lossreg.authoring.wheel_contents import Advice, missing
+from lossreg.authoring.wheel_contents import Advice, addition, missing
 from lossreg.discovery.distributions import MANIFESTS_GROUP, normalized
-from lossreg.discovery.manifest import FILE_NAME
+from lossreg.discovery.manifest import FILE_NAME, package_folder
 
 
 def next_steps(package: str, path: Path) -> list[str]:
@@ -26,7 +26,9 @@ def next_steps(package: str, path: Path) -> list[str]:
     if project is not None:
         data = missing(project, package, path.relative_to(project.folder).as_posix())
         steps += [_text(data, "the wheel", project)] if data else []
-    if not known:
+    if package_folder(package).joinpath(FILE_NAME).resolve() != path.resolve():
+        steps.append("install the package again: a strict editable install has only the files of its installation")
+    elif not known:
         folder = project.folder if project else "the folder of its pyproject.toml"
         steps.append(f"install the package: `pip install --editable .` in {folder}; a later build needs no new install")
     return steps
@@ -41,17 +43,16 @@ def _text(advice: Advice, reader: str, project: Project | None) -> str:
 def declaration(project: Project | None, package: str) -> Advice:
     """Return the lines that declare the manifest, in the form that the build backend of the project reads."""
     name, value = provider_of(project, package), f"{package}:{FILE_NAME}"
-    line = f'{name if name.replace("-", "").isascii() and "." not in name else repr(name)} = "{value}"'
+    line = f'{name} = "{value}"'
     if project is None or _is_standard(project):
-        return Advice(PYPROJECT, "add to", (f'[project.entry-points."{MANIFESTS_GROUP}"]', line))
-    if project.at("tool.poetry"):
-        return Advice(PYPROJECT, "add to", (f'[tool.poetry.plugins."{MANIFESTS_GROUP}"]', line))
-    if project.at("tool.flit.metadata"):
-        return Advice(PYPROJECT, "add to", (f'[tool.flit.entrypoints."{MANIFESTS_GROUP}"]', line))
+        return addition(project, PYPROJECT, f'project.entry-points."{MANIFESTS_GROUP}"', line)
+    for table, place in (("tool.poetry", "plugins"), ("tool.flit", "entrypoints")):
+        if project.at(table):
+            return addition(project, PYPROJECT, f'{table}.{place}."{MANIFESTS_GROUP}"', line)
     if project.setup_py and not project.setup_cfg.get("metadata"):
         argument = f'entry_points={{"{MANIFESTS_GROUP}": ["{name} = {value}"]}},'
         return Advice(SETUP_PY, "add to the arguments of setup in", (argument,))
-    return Advice(SETUP_CFG, "add to", ("[options.entry_points]", f"{MANIFESTS_GROUP} =", f"    {name} = {value}"))
+    return addition(project, SETUP_CFG, "options.entry_points", f"{MANIFESTS_GROUP} =", f"    {name} = {value}")
 
 
 def _is_standard(project: Project) -> bool:

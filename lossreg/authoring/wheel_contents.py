@@ -5,6 +5,7 @@ Most build backends pack every file of a package. setuptools packs modules alone
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
@@ -24,6 +25,7 @@ EXCLUDES = {
     "flit_core": ("tool.flit.sdist.exclude",),
     "scikit_build_core": ("tool.scikit-build.wheel.exclude", "tool.scikit-build.sdist.exclude"),
 }
+_KEYS = re.compile(r'"[^"]+"|[^."]+')
 IGNORED = ".gitignore"
 READ_IGNORED = ("hatchling", "poetry")
 # These add to setuptools' files each one that git tracks.
@@ -35,7 +37,15 @@ class Advice(NamedTuple):
 
     file: str
     action: str
-    lines: tuple[str, ...]
+    lines: tuple[str, ...] = ()
+
+
+def addition(project: Project | None, file: str, table: str, *lines: str) -> Advice:
+    """Return the advice to add lines to a table of pyproject.toml or setup.cfg, with its head if it is new."""
+    keys = [key.strip('"') for key in _KEYS.findall(table)]
+    data: Any = {} if project is None else project.pyproject if file == PYPROJECT else project.setup_cfg
+    known = in_table(data, keys if file == PYPROJECT else [table]) is not None
+    return Advice(file, f"add to [{table}] in" if known else "add to", lines if known else (f"[{table}]", *lines))
 
 
 def missing(project: Project, package: str, path: str) -> Advice | None:
@@ -56,7 +66,7 @@ def missing(project: Project, package: str, path: str) -> Advice | None:
     place, pattern = found
     if place == IGNORED:
         return Advice(IGNORED, f"{pattern!r} keeps it out; add to", (f"!{path}",))
-    return Advice(PYPROJECT, f"{pattern!r} keeps it out; remove it from {place} in", ())
+    return Advice(PYPROJECT, f"{pattern!r} keeps it out; remove it from {place} in")
 
 
 def _patterns(project: Project) -> Iterator[tuple[str, str]]:
@@ -73,10 +83,18 @@ def _patterns(project: Project) -> Iterator[tuple[str, str]]:
 def _package_data(project: Project, package: str, path: str) -> Advice:
     name = path.rpartition("/")[2]
     if project.at("project") or project.at("tool.setuptools"):
-        return Advice(PYPROJECT, "add to", ("[tool.setuptools.package-data]", f'{package} = ["{name}"]'))
-    if project.setup_cfg.get("options"):
-        return Advice(SETUP_CFG, "add to", ("[options.package_data]", f"{package} = {name}"))
-    return Advice(SETUP_PY, "add to the arguments of setup in", (f'package_data={{"{package}": ["{name}"]}},',))
+        file, table, line = PYPROJECT, "tool.setuptools.package-data", f'{package} = ["{name}"]'
+        own, out = project.at(table, {}), project.at("tool.setuptools.exclude-package-data", {})
+    elif project.setup_cfg.get("options"):
+        file, table, line = SETUP_CFG, "options.package_data", f"{package} = {name}"
+        own, out = (project.setup_cfg.get(each, {}) for each in (table, "options.exclude_package_data"))
+    else:
+        return Advice(SETUP_PY, "add to the arguments of setup in", (f'package_data={{"{package}": ["{name}"]}},',))
+    if _names(out, package, name):
+        return Advice(file, f"its exclude-package-data keeps {name} out; remove it there, in")
+    if package in own:
+        return Advice(file, f'add "{name}" to {package} in [{table}] of')
+    return addition(project, file, table, line)
 
 
 def _has_package_data(project: Project, package: str, path: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from typing import Annotated
 
 import typer
@@ -40,6 +41,8 @@ for command in (listing, show, validate, schema, manifest):
 
 def main() -> None:
     """Run a command. Exit codes: 0, 1 for an error, 2 for wrong usage."""
+    # torch warns on import where numpy is not installed, and no command needs both.
+    warnings.filterwarnings("ignore", "Failed to initialize NumPy", UserWarning)
     try:
         if not WITHOUT_HOOKS & {*sys.argv[1:2]}:
             add_hook_commands(app)

@@ -113,3 +113,11 @@ def test_no_command_ends_in_a_traceback_where_torch_is_broken(tmp_path, command,
     if command.startswith(("plot", "manifest", "doctor")):
         assert "libcudnn.so.9" in done.stdout + done.stderr
         assert "pip install --force-reinstall torch" in done.stdout + done.stderr
+
+
+def test_torch_without_numpy_prints_nothing_of_it(tmp_path):
+    """lossreg alone installs no numpy, and torch warns about that when it is imported."""
+    code = "import sys; sys.modules['numpy'] = None\nfrom lossreg.cli import main; main()"
+    command = [sys.executable, "-c", code, "manifest", "check", "lossreg_sam"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "lossreg_sam: up to date\n", "")

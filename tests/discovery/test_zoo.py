@@ -158,6 +158,9 @@ UNREAD = {
     "alias": Unread(with_loss(aliases=["a\nb"]), r"malformed: alias must be a letter followed by letters"),
     "tag": Unread(with_loss(tags=["a b"]), "malformed: tag must be a letter followed by letters"),
     "target": Unread(with_loss(target="../evil:Bad"), """malformed: target must be "module:qualname", got '../evil:"""),
+    "locals": Unread(with_loss(target="zoo_locals:make.<locals>.Bad"), "zoo_locals:make.<locals>.Bad"),
+    "keyword": Unread(with_loss(target="zoo_keyword:class"), "'zoo_keyword:class'"),
+    "digit": Unread(with_loss(target="zoo_digit:A²"), "'zoo_digit:A²'"),
     "summary": Unread(with_loss(summary=5), "malformed: its summary must be text, got int"),
     "contract": Unread(with_loss(contract=[]), "malformed: its contract must be an object, got list"),
     "parameters": Unread(with_loss(parameters=[]), "malformed: its parameters must be an object, got list"),
@@ -407,6 +410,28 @@ def test_versions_of_a_library_are_those_that_packaging_reads(versions, read):
         ({"minItems": True}, "parameter 'a' minItems must be an integer, got bool"),
         ({"functions": {"relu": 5}}, "parameter 'a': function relu must be text, got int"),
         ({"$ref": "#/$defs/loss", "properties": {"w": 5}}, "parameter 'w' schema must be an object, got int"),
+        ({"propertyNames": 5}, "parameter 'a' propertyNames must be an object, got int"),
+        ({"type": "float"}, "parameter 'a' type must be one of null, boolean, object, array, number, integer, string,"),
+        ({"anyOf": []}, "parameter 'a' anyOf must be a list that is not empty, got []"),
+        ({"prefixItems": []}, "parameter 'a' prefixItems must be a list that is not empty, got []"),
+        ({"enum": []}, "parameter 'a' enum must be a list that is not empty, got []"),
+        ({"$ref": "#/$defs/3d"}, "parameter 'a' $ref must be #/$defs/loss, #/$defs/tensor or #/$defs/ with the tag of"),
+        ({"$ref": "https://evil/x.json"}, "parameter 'a' $ref must be #/$defs/loss, #/$defs/tensor or #/$defs/ with"),
+        ({"pattern": "("}, "parameter 'a' pattern must be a regular expression, got '('"),
+        ({"multipleOf": 0}, "parameter 'a' multipleOf must be above 0, got 0"),
+        ({"minItems": -1}, "parameter 'a' minItems must be 0 or more, got -1"),
+        ({"maxProperties": -1}, "parameter 'a' maxProperties must be 0 or more, got -1"),
+        ({"required": [5]}, "parameter 'a' required must be a list of text, got [5]"),
+        ({"required": ["b"]}, "parameter 'a' required has 'b', which is not in properties"),
+        ({"functions": {"relu": "os.system"}}, """parameter 'a': function relu must be "module:qualname", got 'os"""),
+        (
+            {"$ref": "#/$defs/loss", "properties": {"class": {}}},
+            "parameter 'class' must have a name of Python that is no keyword; rename it",
+        ),
+        (
+            {"items": {"$ref": "#/$defs/loss", "properties": {"a: int\nimport os": {}}}},
+            "parameter 'a: int\\nimport os' must have a name of Python that is no keyword; rename it",
+        ),
     ],
 )
 def test_a_malformed_schema_is_a_failure(site, schema, message):
@@ -416,8 +441,34 @@ def test_a_malformed_schema_is_a_failure(site, schema, message):
     site.package("zoo_schema", {"schema": 1, "losses": {"schema_loss": good, "bad_loss": bad}})
     site.distribution("schema", manifests={"schema": "zoo_schema"})
     registry = site.registry()
-    assert failure_of(registry, "schema") == f"zoo_schema: loss 'bad_loss' is malformed: {message}"
+    assert failure_of(registry, "schema").startswith(f"zoo_schema: loss 'bad_loss' is malformed: {message}")
     assert site.names(registry) == ["schema_loss"]
+
+
+@pytest.mark.parametrize("name", ["class", "a b", "", "1a", "a-b", "a\n"])
+def test_a_parameter_has_a_name_that_python_takes(site, name):
+    """No constructor has another, and a stub could not be written."""
+    site.package("zoo_name", {"schema": 1, "losses": {"name_loss": LOSS | {"target": "zoo_name:Bad"}}})
+    path = site.root / "zoo_name" / "lossreg.json"
+    path.write_text(path.read_text().replace('"properties": {}', f'"properties": {{{json.dumps(name)}: {{}}}}'))
+    site.distribution("name", manifests={"name": "zoo_name"})
+    message = f"malformed: parameter {name!r} must have a name of Python that is no keyword; rename it"
+    assert failure_of(site.registry(), "name") == f"zoo_name: loss 'name_loss' is {message}"
+
+
+def test_unusual_schemas_are_read(site):
+    """A part by its tag, keys of a mapping that are no names, and a pattern of another engine than Python's."""
+    properties = {
+        "a": {"$ref": "#/$defs/my-part.x", "properties": {"weight": {"type": "number"}}, "required": ["weight"]},
+        "b": {"type": "object", "properties": {"a b": {"type": "null"}}, "propertyNames": {"pattern": r"^\p{L}+$"}},
+        "maß": {"type": "string", "pattern": r"^[\]\d]+(?:x|y)?$", "minLength": 0},
+        "d": {"prefixItems": [{"multipleOf": 0.5}], "minItems": 1, "maxItems": 1},
+        "e": {"enum": ["relu"], "functions": {"relu": "torch.nn.functional:relu"}},
+    }
+    loss = LOSS | {"target": "zoo_schema:Good", "parameters": {"properties": properties, "required": ["maß"]}}
+    site.package("zoo_schema", {"schema": 1, "losses": {"schema_loss": loss}})
+    site.distribution("schema", manifests={"schema": "zoo_schema"})
+    assert site.registry().entry("schema_loss").metadata["parameters"]["properties"] == properties
 
 
 @pytest.mark.parametrize(

@@ -110,15 +110,27 @@ class Environment:
         here = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
         (site / "here.pth").write_text("".join(f"import site; site.addsitedir({path!r})\n" for path in here))
 
-    def run(self, *arguments: str | Path, path: str | Path = "", status: int = 0, cwd: Path | None = None) -> str:
-        """Run its Python with a folder on sys.path, and return the output. The current folder is not on sys.path."""
+    def run(
+        self,
+        *arguments: str | Path,
+        path: str | Path = "",
+        status: int = 0,
+        cwd: Path | None = None,
+        errors: bool = False,
+    ) -> str:
+        """Run its Python, and return the output, or the text for errors. The current folder is not on sys.path.
+
+        Args:
+            path: a folder or archive on sys.path.
+            status: the expected exit code.
+        """
         env = {name: value for name, value in os.environ.items() if not name.startswith(("LOSSREG", "PYTHON", "PIP"))}
         programs = f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ.get('PATH', '')}"  # uv_build is one of them
         env |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(path), "PATH": programs}
         command = [str(self.python), "-P", *map(str, arguments)]
         done = subprocess.run(command, cwd=cwd or self.folder, env=env, capture_output=True, text=True, check=False)
         assert done.returncode == status, done.stdout + done.stderr
-        return done.stdout
+        return done.stderr if errors else done.stdout
 
     def lossreg(self, *arguments: str | Path, **options: object) -> str:
         """Run a command of lossreg."""

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import subprocess
 import zipfile
 
 import pytest
@@ -42,7 +44,6 @@ for distribution, package, name in json.loads(sys.argv[1]):
     found[distribution] = [described, summary, problem, value]
 print(json.dumps(found))
 """
-BUILD = "import sys; from lossreg.authoring import manifest_writer; manifest_writer.build(sys.argv[1])"
 SHOWN = ["Hinge loss of every pixel.", "invalid loss config: params.margn: unknown parameter; did you mean 'margin'?"]
 # A line declares no parameters: they are known once the class is imported. A margin of 2 and a logit of 0 cost 2.
 USABLE = {"lines": [[], *SHOWN, 2.0], "manifest": [["margin"], *SHOWN, 2.0]}
@@ -73,6 +74,12 @@ def test_the_table_names_the_back_ends():
     assert [name for name, row in rows.items() if row.flat] == ["uv"]
 
 
+def setuptools():
+    """The row of setuptools."""
+    (row,) = (row for row in back_ends() if row.name == "setuptools")
+    return row
+
+
 def all_projects(folder):
     """One project for every back end, layout and declaration."""
     return [
@@ -92,7 +99,8 @@ def test_every_back_end_in_every_layout_editable_and_as_a_wheel(environment, tmp
 
     environment.pip("install", *(part for project in projects for part in ("--editable", project.folder)))
     assert unreadable(environment) == {project.distribution for project in manifests}
-    environment.lossreg("manifest", "build", *(project.package for project in manifests))
+    said = environment.lossreg("manifest", "build", *(project.package for project in manifests), errors=True)
+    assert said == ""  # nothing is left to do
     assert unreadable(environment) == set()
     assert used(environment, projects) == expected
     environment.run("-m", "pip", "uninstall", "--quiet", "--yes", *(project.distribution for project in projects))
@@ -106,8 +114,7 @@ def test_every_back_end_in_every_layout_editable_and_as_a_wheel(environment, tmp
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_strict_editable_installs_of_setuptools(environment, tmp_path, layout):
     """It links each file that the wheel would hold: the manifest is there after a second install."""
-    (setuptools,) = (row for row in back_ends() if row.name == "setuptools")
-    project = write(tmp_path, setuptools, layout, "manifest")
+    project = write(tmp_path, setuptools(), layout, "manifest")
     strict = ("install", "--editable", project.folder, "--config-settings", "editable_mode=strict")
     environment.pip(*strict)
     environment.lossreg("manifest", "build", project.package)
@@ -117,16 +124,41 @@ def test_strict_editable_installs_of_setuptools(environment, tmp_path, layout):
     environment.run("-m", "pip", "uninstall", "--quiet", "--yes", project.distribution)
 
 
-def test_without_its_line_setuptools_leaves_the_manifest_out(environment, tmp_path):
-    """The reason for the only cell in its column; a line per loss needs no such cell."""
-    (setuptools,) = (row for row in back_ends() if row.name == "setuptools")
-    for layout in LAYOUTS:
-        project = write(tmp_path, setuptools._replace(manifest=""), layout, "manifest")
-        (project.source / "lossreg.json").write_text("{}")
-        environment.pip("wheel", "--wheel-dir", tmp_path / "wheels", project.folder)
-        (wheel,) = (tmp_path / "wheels").glob(f"{project.package}-*.whl")
-        assert f"{project.package}/hinge.py" in zipfile.ZipFile(wheel).namelist()
-        assert f"{project.package}/lossreg.json" not in zipfile.ZipFile(wheel).namelist()
+def wheel_of(environment, project, folder):
+    """Build a wheel, and return the files of the package in it."""
+    environment.pip("wheel", "--wheel-dir", folder, project.folder)
+    (wheel,) = folder.glob(f"{project.distribution.replace('-', '_')}-*.whl")
+    prefix = f"{project.package.replace('.', '/')}/"
+    return {name.removeprefix(prefix) for name in zipfile.ZipFile(wheel).namelist() if name.startswith(prefix)}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_without_its_line_setuptools_leaves_the_manifest_out(environment, tmp_path, layout):
+    """`manifest build` prints the lines of the page, and the wheel with these lines has the manifest."""
+    project = write(tmp_path, setuptools()._replace(manifest=""), layout, "manifest")
+    source = project.source.parent
+    said = environment.lossreg("manifest", "build", project.package, path=source, errors=True)
+    assert wheel_of(environment, project, tmp_path / "before") == {"__init__.py", "hinge.py"}
+    lines = re.findall(r"^ +(\[tool\.setuptools.*\]|.+ = \[.+\])$", said, re.MULTILINE)
+    assert "\n".join(lines) == setuptools().manifest.replace("acme_losses", project.package)
+    with (project.folder / "pyproject.toml").open("a") as file:
+        file.write("\n".join(["", *lines, ""]))
+    assert wheel_of(environment, project, tmp_path / "after") == {"__init__.py", "hinge.py", "lossreg.json"}
+    said = environment.lossreg("manifest", "build", project.package, path=source, errors=True)
+    assert "for the wheel" not in said
+
+
+@pytest.mark.parametrize("name", ["Hatch", "Poetry"])
+def test_a_manifest_that_git_ignores_is_left_out(environment, tmp_path, name):
+    """The page warns of it, and so does `manifest build`."""
+    (back_end,) = (row for row in back_ends() if row.name == name)
+    project = write(tmp_path, back_end, "src", "manifest")
+    (project.folder / ".gitignore").write_text("*.json\n")
+    subprocess.run(["git", "init", "--quiet"], cwd=project.folder, check=True)
+    source = project.source.parent
+    said = environment.lossreg("manifest", "build", project.package, path=source, errors=True)
+    assert f"'*.json' keeps it out; add to {project.folder}/.gitignore" in said
+    assert wheel_of(environment, project, tmp_path / "wheels") == {"__init__.py", "hinge.py"}
 
 
 def test_an_archive_on_the_path(environment, tmp_path):
@@ -134,7 +166,7 @@ def test_an_archive_on_the_path(environment, tmp_path):
     (hatch,) = (row for row in back_ends() if row.name == "Hatch")
     projects = [write(tmp_path, hatch, "src", declaration) for declaration in DECLARATIONS]
     lines, manifest = projects
-    environment.run("-c", BUILD, manifest.package, path=manifest.source.parent)
+    environment.lossreg("manifest", "build", manifest.package, path=manifest.source.parent)
     environment.pip("wheel", "--wheel-dir", tmp_path / "wheels", lines.folder, manifest.folder)
     archives = sorted((tmp_path / "wheels").glob("*.whl"))
     assert len(archives) == 2
@@ -145,11 +177,10 @@ def test_an_archive_on_the_path(environment, tmp_path):
 # Over 10 s: installs, builds manifests and uses the losses twice.
 def test_packages_of_one_namespace(environment, tmp_path):
     """Two distributions share `acme_ns` (PEP 420): each has its own manifest, in one folder and in two."""
-    (setuptools,) = (row for row in back_ends() if row.name == "setuptools")
     projects = [
-        write(tmp_path, setuptools, "src", "manifest", "acme_ns.red"),
-        write(tmp_path, setuptools, "src", "manifest", "acme_ns.blue"),
-        write(tmp_path, setuptools, "src", "lines", "acme_ns.green"),
+        write(tmp_path, setuptools(), "src", "manifest", "acme_ns.red"),
+        write(tmp_path, setuptools(), "src", "manifest", "acme_ns.blue"),
+        write(tmp_path, setuptools(), "src", "lines", "acme_ns.green"),
     ]
     expected = {project.distribution: USABLE[project.declared] for project in projects}
     environment.pip("install", *(part for project in projects for part in ("--editable", project.folder)))

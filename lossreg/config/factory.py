@@ -23,16 +23,6 @@ if TYPE_CHECKING:
 # A plain attribute: pickle and deepcopy keep it, and state_dict does not contain it.
 _CONFIG = "_lossreg_config"
 
-# The name that each wrapper of torch has for its module. By names: none of them is imported.
-_WRAPPERS = {
-    "torch._dynamo.eval_frame.OptimizedModule": "_orig_mod",
-    "torch.nn.parallel.data_parallel.DataParallel": "module",
-    "torch.nn.parallel.distributed.DistributedDataParallel": "module",
-    "torch.distributed.fsdp.fully_sharded_data_parallel.FullyShardedDataParallel": "_fsdp_wrapped_module",
-    "torch.distributed.algorithms._checkpoint.checkpoint_wrapper.CheckpointWrapper": "_checkpoint_wrapped_module",
-    "torch.optim.swa_utils.AveragedModel": "module",
-}
-
 
 @overload
 def build(
@@ -104,24 +94,17 @@ def config_of(module: nn.Module) -> dict[str, Any]:
     Raises:
         LossregError: the module was not built by `build`.
     """
+    from lossreg.loss.wrappers import wrapped  # the package imports torch, which a module has imported before
+
     inner: nn.Module | None = module
     while inner is not None and _CONFIG not in vars(inner):
-        inner = _wrapped(inner)
+        inner = wrapped(inner)
     if inner is None:
         raise LossregError(
             f"{type(module).__name__} was not built by lossreg.build, so its config is not known;"
             " build it from {name, params}"
         )
     return dict(copy.deepcopy(vars(inner)[_CONFIG]))
-
-
-def _wrapped(module: nn.Module) -> nn.Module | None:
-    """Return the module within a wrapper of torch. Any other module decides itself what it computes."""
-    for base in type(module).__mro__:
-        held = _WRAPPERS.get(f"{base.__module__}.{base.__name__}")
-        if held is not None:
-            return module._modules.get(held)
-    return None
 
 
 def _construct(config: dict[str, Any], path: str, role: str) -> nn.Module:

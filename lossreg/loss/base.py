@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, nn
 
 from lossreg.errors import InputError, ShapeError
 from lossreg.loss.output import LossOutput, Reduction, Term
 from lossreg.loss.reduction import example_values, mean, per_example, total
 from lossreg.loss.shared_passes import Pass, computed
+from lossreg.loss.wrappers import exchanged, wrapped
 
 
 class Loss(nn.Module):
@@ -104,20 +106,42 @@ def evaluate(loss: nn.Module, *inputs: Any, **options: Any) -> LossOutput:
     """Evaluate any module as a loss.
 
     A module that is not a `Loss` has one component, its output, named by the config that built it or by its class.
-    Its values per example are unknown.
+    Its values per example are unknown. A `Loss` in a wrapper of torch is evaluated as it is without the wrapper: not
+    compiled, on one device.
 
     Raises:
         ShapeError: the module returned anything but a 0-dim tensor.
+        InputError: a `Loss` with parameters, in a wrapper that exchanges them or their gradients between processes.
     """
-    if isinstance(loss, Loss):
-        return loss.evaluate(*inputs, **options)
+    inner: nn.Module | None = loss
+    outside = {exchanged(loss)}
+    while inner is not None and not isinstance(inner, Loss):
+        inner = wrapped(inner)
+        outside.add(exchanged(inner) if inner is not None else "")
+    if inner is not None:
+        _refuse_exchange(loss, inner, outside)
+        return inner.evaluate(*inputs, **options)
     value = scalar(loss, loss(*inputs, **options))
     return LossOutput(value, {name_of(loss): value.detach().clone()})
 
 
+def _refuse_exchange(wrapper: nn.Module, loss: Loss, outside: Collection[str]) -> None:
+    """Refuse to evaluate a loss whose parameters only a call of its wrapper keeps the same in all processes."""
+    needed = "parameters" in outside or ("gradients" in outside and torch.is_grad_enabled())
+    if needed and any(parameter.requires_grad for parameter in loss.parameters()):
+        raise InputError(
+            f"evaluate cannot call a {type(loss).__name__} through {type(wrapper).__name__}, which exchanges"
+            f" {' and '.join(sorted(filter(None, outside)))} with other processes only when it is called; make a module"
+            " whose forward returns lossreg.evaluate(self.loss, ...), and wrap that module"
+        )
+
+
 def name_of(loss: nn.Module) -> str:
     """Return the name in the config that built a loss; the class's name for one made by its constructor."""
-    config = vars(loss).get("_lossreg_config")  # set by lossreg.build
+    inner: nn.Module | None = loss
+    while inner is not None and "_lossreg_config" not in vars(inner):
+        inner = wrapped(inner)
+    config = vars(inner or loss).get("_lossreg_config")  # set by lossreg.build
     return str(config["name"]) if isinstance(config, Mapping) else type(loss).__name__
 
 

@@ -80,7 +80,8 @@ def _parameters(cls: type) -> Iterator[Parameter]:
 def _refuse_hidden(cls: type, init: Any) -> None:
     wrapper = init.__code__.co_name != "__init__" and not hasattr(init, "__wrapped__")
     variadic = init.__code__.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS)
-    if wrapper and variadic and not hasattr(init, "__signature__"):
+    compiled = init.__module__.startswith("torch._dynamo.")  # torch.compile patches the constructor of nn.Module
+    if wrapper and variadic and not compiled and not hasattr(init, "__signature__"):
         raise _refused(cls, f"a decorator hides them ({init.__qualname__}); give its wrapper functools.wraps")
 
 

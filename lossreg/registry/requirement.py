@@ -20,21 +20,12 @@ class Requirement(NamedTuple):
         """Return the command that installs it."""
         return f'pip install "{self.distribution}{self.versions}"'
 
-    def installed_version(self) -> str | None:
-        """Return the installed version, or None without metadata of this name."""
-        from importlib_metadata import version
-
-        try:
-            return version(self.distribution)
-        except Exception:  # noqa: BLE001 - not installed, or without its version: each release raises another error
-            return None
-
     def outside(self) -> str | None:
         """Return a sentence about an installed version outside the range; None for one within it."""
         from packaging.specifiers import SpecifierSet
         from packaging.version import InvalidVersion
 
-        version = self.installed_version()
+        version = installed_version(self.distribution)
         try:
             if version is None or SpecifierSet(self.versions).contains(version, prereleases=True):
                 return None
@@ -47,6 +38,16 @@ class Requirement(NamedTuple):
         outside = self.outside()
         if outside is not None:
             warn_once(self, f"{provider}: {outside}; {self.install}, or upgrade lossreg-{provider}")
+
+
+def installed_version(distribution: str) -> str | None:
+    """Return the installed version of a distribution, or None without metadata of this name."""
+    from importlib_metadata import version
+
+    try:
+        return version(distribution)
+    except Exception:  # noqa: BLE001 - not installed, or without its version: each release raises another error
+        return None
 
 
 def read_requirement(data: object) -> Requirement | None:

@@ -41,7 +41,7 @@ def test_a_function_of_main_that_uses_losses_is_sent_to_a_fresh_process():
     main.__dict__.update(losses=losses)
     exec(
         "def worker(name):\n    return losses.entry(name).full_name, losses is __import__('lossreg').losses", vars(main)
-    )  # noqa: S102
+    )
     main.worker.__module__ = "__main__"
     sent = cloudpickle.dumps(main.worker)
     code = "import pickle, sys; print(pickle.loads(sys.stdin.buffer.read())('dice'))"

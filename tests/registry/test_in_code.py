@@ -1,0 +1,106 @@
+"""The environment's variables and the reserved names hold for what is registered in code as well."""
+
+import warnings
+
+import pytest
+
+import lossreg
+from lossreg import ConflictError, DisabledError, Entry, InvalidConfigError, losses, messages
+
+from ..fakes import like_new
+
+
+@pytest.fixture
+def started(site, monkeypatch):
+    """Return a function that sets a variable, and gives the registry as in a new process."""
+
+    def start(variable, value):
+        monkeypatch.setenv(variable, value)
+        monkeypatch.setattr(messages, "_warned", set())
+        like_new(monkeypatch, losses)
+        return losses
+
+    return start
+
+
+@pytest.mark.parametrize(
+    "variable, value, reason",
+    [
+        ("LOSSREG_ONLY", "segmentation", "LOSSREG_ONLY=segmentation leaves it out"),
+        ("LOSSREG_DISABLE", "mine", "LOSSREG_DISABLE=mine names it"),
+        ("LOSSREG_DISABLE", "its_alias", "LOSSREG_DISABLE=its_alias names it"),
+        ("LOSSREG_DISABLE", "local", "LOSSREG_DISABLE=local names it"),
+        ("LOSSREG_DISABLE", "local/mine", "LOSSREG_DISABLE=local/mine names it"),
+    ],
+)
+def test_a_class_in_code_is_disabled_like_others(torch, started, variable, value, reason):
+    """By its name, alias or provider; nothing leads to it, and nobody warns that the name is unknown."""
+    losses = started(variable, value)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        losses.register("mine", aliases=["its_alias"], tags=["mine_too"])(type("Mine", (torch.nn.Module,), {}))
+        losses.register_lazy("others", "acme:Lazy", tags=["t"])
+        assert losses.entry("mine").state == "disabled"
+    for name in ("mine", "its_alias", "local/mine"):
+        with pytest.raises(DisabledError, match=f"local/mine is disabled: {reason}"):
+            losses.get(name)
+        with pytest.raises(InvalidConfigError, match=f"local/mine is disabled: {reason}"):
+            lossreg.build(name)
+    assert "mine" in losses.find("mine_too")
+    assert losses.entry("others").state == ("discovered" if value.endswith(("mine", "alias")) else "disabled")
+
+
+def test_a_disabled_class_in_code_takes_no_name(torch, started):
+    """The package's loss keeps it."""
+    losses = started("LOSSREG_DISABLE", "local/dice")
+    losses.register("dice")(type("Mine", (torch.nn.Module,), {}))
+    assert losses.entry("dice").full_name == "segmentation/dice"
+
+
+def test_a_disabled_loss_of_ours_leaves_its_name_to_code(torch, started):
+    """And to nobody else: no other library's loss stands in for it without a word."""
+    losses = started("LOSSREG_DISABLE", "segmentation")
+    with pytest.raises(DisabledError, match="segmentation/dice is disabled"):
+        losses.get("dice")
+    mine = losses.register("dice")(type("Mine", (torch.nn.Module,), {}))
+    assert losses.get("dice") is mine
+
+
+def test_a_name_that_nothing_has_is_told_at_the_first_look_up(torch, started):
+    """Not before: a script registers first."""
+    losses = started("LOSSREG_DISABLE", "mine,nothing_like_it")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        losses.register("mine")(type("Mine", (torch.nn.Module,), {}))
+    with pytest.warns(UserWarning, match="no provider or loss is called 'nothing_like_it'$"):
+        losses.list()
+
+
+@pytest.mark.parametrize("provider", ["segmentation", "sam", "lossreg", "monai", "torch"])
+def test_a_name_of_ours_is_no_strangers_in_code_either(provider):
+    """A restriction to it would allow the stranger's losses."""
+    with losses.scope(), pytest.raises(ConflictError, match=f"the provider name '{provider}' belongs to lossreg"):
+        losses.add(Entry("x", "acme:X", provider=provider, distribution="acme"))
+
+
+def test_other_providers_can_be_added(torch):
+    """By a hook that registers in code."""
+    with losses.scope():
+        undo = losses.add(Entry("acme_x", "acme:X", provider="acme", distribution="acme"))
+        assert losses.entry("acme_x").full_name == "acme/acme_x"
+        assert "acme" in losses.providers
+        undo()
+        assert "acme_x" not in losses
+
+
+def test_why_and_build_agree_with_the_look_up(torch, started):
+    """One name, one entry: entry, explain, list, find, a restricted build and a config."""
+    losses = started("LOSSREG_DISABLE", "monai")
+    losses.register("gap_in_code", tags=["gap"])(type("Gap", (torch.nn.Module,), {}))
+    full = "local/gap_in_code"
+    assert losses.entry("gap_in_code").full_name == losses.explain("gap_in_code").winner.full_name == full
+    assert losses.find("gap") == ["gap_in_code"]
+    loss = lossreg.build("gap_in_code", providers={"local"})
+    assert lossreg.config_of(loss)["provider"] == "local"
+    with pytest.raises(InvalidConfigError, match=f"{full} is not allowed here"):
+        lossreg.build("gap_in_code", providers={"segmentation"})

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib import metadata
 from typing import NamedTuple
 
+import importlib_metadata as metadata  # passes over the part of metadata that an interrupted installation leaves
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -28,10 +28,10 @@ class AbsentExtra(NamedTuple):
 def absent_extras(distribution: str) -> list[AbsentExtra]:
     """List the incomplete extras of an installed distribution, without the extras for its developers."""
     try:
-        found = metadata.distribution(distribution).metadata
-    except metadata.PackageNotFoundError:  # registered in code, or in a folder on the path
+        found = metadata.distribution(distribution).metadata.get_all("Provides-Extra")
+    except (metadata.PackageNotFoundError, OSError, AttributeError):  # in code, in a folder on the path, or without it
         return []
-    extras = [str(extra) for extra in found.get_all("Provides-Extra") or () if extra not in FOR_DEVELOPERS]
+    extras = [str(extra) for extra in found or () if extra not in FOR_DEVELOPERS]
     lacks = [(extra, tuple(sorted(set(_lacking(distribution, extra))))) for extra in extras]
     return [AbsentExtra(distribution, extra, lacking) for extra, lacking in lacks if lacking]
 

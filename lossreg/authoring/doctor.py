@@ -20,6 +20,7 @@ from lossreg.messages import is_installed, with_type
 from lossreg.registries import hooks, losses, parts
 from lossreg.registry.entry import Entry, Failure
 from lossreg.registry.registry import Registry
+from lossreg.registry.requirement import installed_version
 
 BROKEN = ("broken", "outdated")
 # torchvision looks up its compiled operators in torch when it is imported.
@@ -182,12 +183,7 @@ def extras() -> Iterator[AbsentExtra]:
 def _version(package: str) -> str:
     if not is_installed(package):
         return "not installed"
-    from importlib import metadata
-
-    try:
-        version = metadata.version(package)
-    except metadata.PackageNotFoundError:
-        version = "installed"
+    version = installed_version(package) or "installed"
     return version if _imports(package) else f"{version}, cannot be imported"
 
 

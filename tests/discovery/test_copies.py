@@ -9,8 +9,11 @@ import zipfile
 import importlib_metadata
 import pytest
 
+from lossreg.authoring.absent_extras import absent_extras
+from lossreg.authoring.doctor import notes
 from lossreg.discovery import distributions
 from lossreg.registry.entry import Failure
+from lossreg.registry.requirement import Requirement, installed_version
 
 GROUPS = ("lossreg.losses", "lossreg.manifests", "lossreg.hooks")
 POINTS = "[lossreg.losses]\nfocal = acme.focal:Focal\n\n[console_scripts]\nacme = acme:main\n"
@@ -280,6 +283,25 @@ def test_a_leftover_of_a_first_party_package_is_no_failure(site):
     assert registry.entry("dice").distribution == "lossreg-segmentation"
     assert registry.entry("dice").version != "0.0.8"
     assert site.failures(registry) == {}
+
+
+def test_versions_and_extras_are_those_of_whole_metadata(only, torch):
+    """Of a library that a manifest describes, and of a package in `lossreg doctor`; a part alone has neither."""
+    extra = "Name: acme\nVersion: 1.0\nProvides-Extra: fast\nRequires-Dist: acme-absent; extra == 'fast'\n"
+    root = only({"one/acme-0.1.dist-info/": "", "two/acme-1.0.dist-info/METADATA": extra}, "one", "two")
+    assert installed_version("acme") == "1.0"
+    assert absent_extras("acme") == [("acme", "fast", ("acme-absent",))]
+    assert Requirement("acme", "acme", ">=2").outside() == (
+        "acme 1.0 is installed, and >=2 was described: parameters may differ"
+    )
+    only({}, "one")
+    assert installed_version("acme") is None
+    assert absent_extras("acme") == []
+    assert Requirement("acme", "acme", ">=2").outside() is None
+    only({"one/acme-0.1.dist-info/entry_points.txt": POINTS}, "one")
+    assert [*notes([])] == [
+        f"acme is installed without its name and version in {root}/one/acme-0.1.dist-info; install it again"
+    ]
 
 
 class Broken:

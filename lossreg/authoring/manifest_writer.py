@@ -7,6 +7,7 @@ import shlex
 import sys
 from collections.abc import Collection, Iterable, Mapping
 from fnmatch import fnmatchcase
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +21,7 @@ from lossreg.authoring.project import project_of
 from lossreg.discovery import manifest
 from lossreg.discovery.distributions import MANIFESTS_GROUP, declared
 from lossreg.errors import ManifestError
-from lossreg.messages import is_installed, with_type
+from lossreg.messages import with_type
 from lossreg.records.atomic_write import write_text
 from lossreg.registry.entry import Entry, Failure
 
@@ -133,7 +134,7 @@ def source_folder(package: str) -> Path:
     Raises:
         ManifestError: the package is not installed.
     """
-    if package.isidentifier() and not is_installed(package):
+    if package.isidentifier() and package not in sys.modules and find_spec(package) is None:
         raise ManifestError(
             f"package {package!r} is not installed; correct its name, or run `pip install --editable .` in the folder"
             " of its sources",

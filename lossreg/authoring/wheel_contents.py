@@ -83,7 +83,8 @@ def _patterns(project: Project) -> Iterator[tuple[str, str]]:
 def _package_data(project: Project, package: str, path: str) -> Advice:
     name = path.rpartition("/")[2]
     if project.at("project") or project.at("tool.setuptools"):
-        file, table, line = PYPROJECT, "tool.setuptools.package-data", f'{package} = ["{name}"]'
+        key = f'"{package}"' if "." in package else package  # an unquoted key of TOML would be a table in a table
+        file, table, line = PYPROJECT, "tool.setuptools.package-data", f'{key} = ["{name}"]'
         own, out = project.at(table, {}), project.at("tool.setuptools.exclude-package-data", {})
     elif project.setup_cfg.get("options"):
         file, table, line = SETUP_CFG, "options.package_data", f"{package} = {name}"

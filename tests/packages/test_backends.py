@@ -132,15 +132,16 @@ def wheel_of(environment, project, folder):
     return {name.removeprefix(prefix) for name in zipfile.ZipFile(wheel).namelist() if name.startswith(prefix)}
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_without_its_line_setuptools_leaves_the_manifest_out(environment, tmp_path, layout):
+@pytest.mark.parametrize("layout, package", [("flat", ""), ("src", ""), ("src", "acme_ns.red")])
+def test_without_its_line_setuptools_leaves_the_manifest_out(environment, tmp_path, layout, package):
     """`manifest build` prints the lines of the page, and the wheel with these lines has the manifest."""
-    project = write(tmp_path, setuptools()._replace(manifest=""), layout, "manifest")
-    source = project.source.parent
+    project = write(tmp_path, setuptools()._replace(manifest=""), layout, "manifest", package)
+    source = project.source.parents[project.package.count(".")]
     said = environment.lossreg("manifest", "build", project.package, path=source, errors=True)
     assert wheel_of(environment, project, tmp_path / "before") == {"__init__.py", "hinge.py"}
     lines = re.findall(r"^ +(\[tool\.setuptools.*\]|.+ = \[.+\])$", said, re.MULTILINE)
-    assert "\n".join(lines) == setuptools().manifest.replace("acme_losses", project.package)
+    key = f'"{package}"' if package else project.package
+    assert "\n".join(lines) == setuptools().manifest.replace("acme_losses", key)
     with (project.folder / "pyproject.toml").open("a") as file:
         file.write("\n".join(["", *lines, ""]))
     assert wheel_of(environment, project, tmp_path / "after") == {"__init__.py", "hinge.py", "lossreg.json"}
@@ -186,7 +187,9 @@ def test_packages_of_one_namespace(environment, tmp_path):
     environment.pip("install", *(part for project in projects for part in ("--editable", project.folder)))
     environment.lossreg("manifest", "build", "acme_ns.red", "acme_ns.blue")
     assert used(environment, projects) == expected
-    environment.lossreg("manifest", "build", "acme_ns", status=1)
+    said = environment.lossreg("manifest", "build", "acme_ns", status=1, errors=True)
+    assert "'acme_ns' is a namespace package" in said
+    assert "such as 'acme_ns.losses'" in said
     environment.run("-m", "pip", "uninstall", "--quiet", "--yes", *(project.distribution for project in projects))
 
     target = tmp_path / "target"

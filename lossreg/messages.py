@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
@@ -77,12 +78,36 @@ def did_you_mean(name: str, known: Iterable[str], *, most: int = 1, otherwise: s
 
 _warned: set[object] = set()  # the keys of the warnings that this process has given
 
+# Top-level packages between a line of the user and lossreg's own code that warns about it.
+_BETWEEN = {"contextlib", "functools", "hydra", "omegaconf", "pluggy", "pydantic", "torch", "typer"}
+_BETWEEN |= {"importlib", "_frozen_importlib", "_frozen_importlib_external"}
 
-def warn_once(key: object, message: str, category: type[Warning] = UserWarning, stacklevel: int = 2) -> None:
+
+def warn_once(key: object, message: str, category: type[Warning] = UserWarning) -> None:
     """Warn, unless a warning with this key was given before in this process."""
     if key not in _warned:
         _warned.add(key)
-        warnings.warn(message, category, stacklevel=stacklevel + 1)
+        warn(message, category)
+
+
+def warn(message: str, category: type[Warning] = UserWarning, source: object = None) -> None:
+    """Warn about the user's own line: Python shows a DeprecationWarning by default if that is in the script that runs.
+
+    Python 3.12 has `skip_file_prefixes` for this.
+    """
+    frame = sys._getframe(1)
+    while frame.f_back is not None and _is_between(frame.f_globals.get("__name__", "")):
+        frame = frame.f_back
+    module = frame.f_globals.get("__name__", "unknown")
+    registry = frame.f_globals.setdefault("__warningregistry__", {})
+    warnings.warn_explicit(
+        message, category, frame.f_code.co_filename, frame.f_lineno, module, registry, frame.f_globals, source
+    )
+
+
+def _is_between(module: str) -> bool:
+    package = module.partition(".")[0]
+    return package in _BETWEEN or package == "lossreg" or package.startswith("lossreg_")
 
 
 def with_type(error: BaseException) -> str:

@@ -84,8 +84,8 @@ def _named(names: Iterable[str], providers: Collection[str] | None) -> _Describe
     entries = [losses.entry(name) for name in names]
     if not entries:
         raise NotFoundError("names has no loss; write names=None, or leave it out, for all of them", name="")
-    for entry in entries if providers is not None else ():
-        if entry.provider not in providers:
+    for entry in entries:
+        if providers is not None and entry.provider not in providers:
             allowed = ", ".join(sorted(providers))
             raise NotFoundError(
                 f"{entry.full_name} is of none of the given providers, {allowed}; add {entry.provider}",

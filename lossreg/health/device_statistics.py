@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import starmap
@@ -14,7 +13,7 @@ from lossreg.health.component_gradients import weights_and_gradients
 from lossreg.health.event import HealthWarning
 from lossreg.health.statistics import Activation, every_example, mask_statistics, presence
 from lossreg.health.window import Example, Mask, Update, Window
-from lossreg.messages import with_type
+from lossreg.messages import warn, with_type
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -172,7 +171,7 @@ class Reader:
             self._within = None
             message = f"{found}, as probabilities do: pass activation='none' if they are not logits"
         if message is not None:
-            warnings.warn(message, HealthWarning, stacklevel=2)
+            warn(message, HealthWarning)
 
     def _per_example(self, given: BatchInputs, every: int) -> dict[str, Tensor]:
         parts = {} if given.losses is None else {"losses": given.losses}
@@ -200,7 +199,7 @@ class Reader:
                 "the components of the loss are not differentiated, because its terms(prediction, target) raised"
                 f" {with_type(error)}; leave out loss="
             )
-            warnings.warn(message, HealthWarning, stacklevel=2)
+            warn(message, HealthWarning)
             return [], {}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, get_args
@@ -17,7 +16,7 @@ from lossreg.health.rank_consensus import GO_ON, RAISE, STOP, RankConsensus, ran
 from lossreg.health.rules import Rule, default_rules
 from lossreg.health.sinks import Delivery, Sink, log, to_hooks
 from lossreg.health.statistics import Activation
-from lossreg.messages import with_type
+from lossreg.messages import warn, with_type
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -208,7 +207,7 @@ class LossMonitor:
             except Exception as error:  # noqa: BLE001 - no error of a rule may stop the training
                 self._debounced.remove((rule, debounce))
                 message = f"the rule {type(rule).__name__} raised {with_type(error)}; it is disabled"
-                warnings.warn(message, HealthWarning, stacklevel=2)
+                warn(message, HealthWarning)
                 continue
             name = type(rule).__name__
             events += [(found.event(name, window.step, rank()), self._action(rule, found)) for found in findings]

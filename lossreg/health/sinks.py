@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lossreg.health.event import Action, HealthEvent, HealthWarning
-from lossreg.messages import with_type
+from lossreg.messages import warn, with_type
 from lossreg.registries import hooks
 
 Sink = Callable[[HealthEvent], object]
@@ -65,7 +64,7 @@ class Delivery:
             if callable(action):
                 action(event)
             elif action == "warn" and event.severity != "info":
-                warnings.warn(str(event), HealthWarning, stacklevel=2)
+                warn(str(event), HealthWarning)
             elif action != "raise":  # the error reports the event
                 to_log(event)
 
@@ -76,4 +75,4 @@ class Delivery:
             self._sinks.remove(sink)
             name = getattr(sink, "__qualname__", type(sink).__qualname__)
             message = f"the sink {name} raised {with_type(error)}; it is disabled"
-            warnings.warn(message, HealthWarning, stacklevel=2)
+            warn(message, HealthWarning)

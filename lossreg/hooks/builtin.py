@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import pluggy
 
 from lossreg.discovery.distributions import scan
 from lossreg.discovery.first_party import FIRST_PARTY
+from lossreg.messages import warn
 from lossreg.registry.entry import Entry
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def lossreg_transform_config(config: dict[str, Any], entry: Entry | None) -> Non
         if old in params and new not in params:
             params[new] = params.pop(old)
             message = f"{entry.full_name if entry else ''}: the parameter {old!r} was renamed; write {new!r}"
-            warnings.warn(message, DeprecationWarning, stacklevel=2)
+            warn(message, DeprecationWarning)
 
 
 @hookimpl(trylast=True)

@@ -14,7 +14,6 @@ from __future__ import annotations
 import importlib
 import re
 import threading
-import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -28,7 +27,7 @@ from lossreg.errors import ConflictError, LossregError, ProviderError
 from lossreg.hooks import builtin, specs
 from lossreg.hooks.guard import WrongResultError, guard
 from lossreg.hooks.specs import NOTIFICATIONS, PROJECT
-from lossreg.messages import with_type
+from lossreg.messages import warn, with_type
 from lossreg.registry.entry import Failure
 from lossreg.registry.registry import Registry
 
@@ -131,7 +130,7 @@ class Hooks:
         if is_strict():
             raise failure from error
         self.failures += (Failure(f"hooks {name}", distribution, failure),)
-        warnings.warn(f"{message}; `lossreg doctor` shows more", stacklevel=2)
+        warn(f"{message}; `lossreg doctor` shows more")
 
 
 def _reason(error: BaseException) -> str:

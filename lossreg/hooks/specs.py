@@ -33,8 +33,8 @@ def lossreg_transform_config(config: dict[str, Any], entry: Entry | None) -> Non
     """Change one loss's config in place before it is validated: rename or migrate parameters.
 
     Args:
-        config: {name, params} as it was given; `params` is a dict, empty for none. Nested losses have calls of their own,
-            later.
+        config: {name, params} as it was given; `params` is a dict, empty for none. Nested losses have calls of their
+            own, later.
         entry: the entry of the name; None for an unknown or missing name.
     """
 

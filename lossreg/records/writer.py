@@ -6,7 +6,6 @@ import atexit
 import os
 import sys
 import time
-import warnings
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from lossreg.errors import InputError, RecordsError
+from lossreg.messages import warn
 from lossreg.records.buffer import Batch, broadcast, copied, each, losses_of, repeated, single, to_chunk
 from lossreg.records.column_values import shown
 from lossreg.records.config import RecordConfig
@@ -194,7 +194,7 @@ class RecordWriter:
         if vars(self).get("_buffer") and self.waiting:
             self.flush()
             message = f"{self._directory}: a RecordWriter was not closed; use `with` or close()"
-            warnings.warn(message, ResourceWarning, stacklevel=2, source=self)
+            warn(message, ResourceWarning, source=self)
 
     def _chosen(self, metadata: dict[str, Any], size: int) -> np.ndarray[Any, Any] | None:
         """Choose rows by the names of their samples, as a mask; None for all."""
@@ -220,7 +220,7 @@ def _close_all() -> None:
         try:
             writer.close()
         except RecordsError as error:
-            warnings.warn(f"{writer.waiting} rows are lost at the end of the process: {error}", stacklevel=1)
+            warn(f"{writer.waiting} rows are lost at the end of the process: {error}")
             writer._buffer = []
 
 

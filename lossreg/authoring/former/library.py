@@ -1,8 +1,7 @@
 """The former place of `lossreg.authoring.Library`."""
 
-import warnings
-
 from lossreg.authoring.library import Library as Library
+from lossreg.messages import warn
 
 if __name__ == "lossreg.library":
-    warnings.warn("lossreg.library is now lossreg.authoring", DeprecationWarning, stacklevel=2)
+    warn("lossreg.library is now lossreg.authoring", DeprecationWarning)

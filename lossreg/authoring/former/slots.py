@@ -1,9 +1,8 @@
 """The former place of `lossreg.authoring.Functions` and `Part`."""
 
-import warnings
-
+from lossreg.messages import warn
 from lossreg.parameters.types import Functions as Functions
 from lossreg.parameters.types import Part as Part
 
 if __name__ == "lossreg.slots":
-    warnings.warn("lossreg.slots is now lossreg.authoring", DeprecationWarning, stacklevel=2)
+    warn("lossreg.slots is now lossreg.authoring", DeprecationWarning)

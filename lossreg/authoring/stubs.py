@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import ast
 import keyword
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
+from itertools import count
 from pathlib import Path
 
+from lossreg.authoring.stub_names import camel, is_field, typed_dict
 from lossreg.config.resolution import registry_of
 from lossreg.config.spellings import Names
 from lossreg.discovery.manifest import package_folder, source_file
@@ -92,18 +93,19 @@ def write(directory: Path) -> Path:
 def stub() -> str:
     """Return the text of the stub: the same for the same environment."""
     entries = [entry for entry in registry_of(LOSS).entries() if not entry.disabled_reason]
-    writer = _Writer()
+    public = [*_public()]
+    writer = _Writer(name for name, _ in public)
     overloads = [overload for entry in entries for overload in writer.loss(entry)]
     roles = writer.roles()
     unknown = _BY_MAPPING.format(config="LossConfig | Mapping[str, _Unknown]", result="nn.Module")
     overloads += [_BY_KEYWORDS, unknown]
-    imports = [*_public(), *sorted(writer.imports)]
+    imports = [*(line for _, line in public), *sorted(writer.imports)]
     blocks = [_HEAD + "\n".join(imports), "__version__: str", _DYNAMIC + "\n".join(roles)]
     return "\n\n".join([*blocks, *writer.classes, "\n".join(overloads)]) + "\n"
 
 
-def _public() -> Iterator[str]:
-    """Write the imports of the public names, except build, from the modules that define them."""
+def _public() -> Iterator[tuple[str, str]]:
+    """Yield the public names except build, each with its import from the module that defines it."""
     tree = ast.parse((Path(__file__).parents[1] / "__init__.py").read_text(encoding="utf-8"))
     assigned = {ast.unparse(node.targets[0]): node.value for node in tree.body if isinstance(node, ast.Assign)}
     public = {*ast.literal_eval(assigned["__all__"])} - {"build"}
@@ -111,67 +113,89 @@ def _public() -> Iterator[str]:
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("lossreg."):
             for alias in node.names:
                 if alias.name in public:
-                    yield f"from {node.module} import {alias.name} as {alias.name}"
+                    yield alias.name, f"from {node.module} import {alias.name} as {alias.name}"
 
 
 class _Writer:
     """Overloads of build, and the classes and imports that they refer to."""
 
-    def __init__(self) -> None:
+    def __init__(self, public: Iterable[str]) -> None:
         self.imports: set[str] = set()
         self.classes: list[str] = []
         self.used = {LOSS: "Loss"}  # roles
-        self.taken: set[str] = set()
+        self.taken = {"LossName", "LossDict", "build", *public, *_names(_HEAD), *_names(_DYNAMIC)}
         self.names = Names(LOSS)
 
     def loss(self, entry: Entry) -> list[str]:
-        """Write the overloads of a loss: by its name with parameters as keywords, and by a mapping."""
-        name = self.unique(camel(entry.full_name))
+        """Write the overloads of a loss: by its name with parameters as keywords, and by a mapping.
+
+        Without its parameters and its class if these are no Python, as a manifest may hold any text.
+        """
+        kept, self.classes = self.classes, []
+        taken, used = {*self.taken}, {**self.used}
+        try:
+            overloads = self._overloads(entry, _record(entry), self.result(entry))
+            ast.parse("\n".join([*self.classes, *overloads]))
+        except (LossregError, SyntaxError, ValueError):
+            self.classes, self.taken, self.used = [], taken, used
+            overloads = self._overloads(entry, None, "nn.Module")
+        self.classes = kept + self.classes
+        return overloads
+
+    def _overloads(self, entry: Entry, record: Record | None, result: str) -> list[str]:
+        name = self.unique(camel(entry.full_name), "Params", "Config")
         names = literal_type(self.names.of(entry).free)
-        schema = entry.metadata.get("parameters")
-        record = record_of(schema) if schema else None
         params, keywords = "Mapping[str, object]", "object"
         if record is not None:
             params = f"{name}Params | Mapping[str, _Unknown]"
             keywords = "object" if _KEYWORDS & record.fields.keys() else f"Unpack[{name}Params]"
-            self.classes.append(self.record(f"{name}Params", record, str(entry.metadata.get("summary", ""))))
+            fields = self.fields(f"{name}Params", record)
+            self.classes.append(typed_dict(f"{name}Params", fields, str(entry.metadata.get("summary", ""))))
         fields = {
             "name": f"Required[{names}]",
             "params": f"Required[{params}]" if record and record.required else f"{params} | None",
             "provider": literal_type([entry.provider]),
             "version": "str",
         }
-        self.classes.append(_class(f"{name}Config", fields))
-        result = self.result(entry, f"_{name}")
+        self.classes.append(typed_dict(f"{name}Config", fields))
         return [
             _BY_NAME.format(names=names, parameters=keywords, result=result),
             _BY_MAPPING.format(config=f"{name}Config", result=result),
         ]
 
-    def result(self, entry: Entry, alias: str) -> str:
+    def result(self, entry: Entry) -> str:
         """Return the class, where a type checker can read it; else nn.Module."""
         module, _, qualname = entry.target.partition(":")
-        outer, dot, inner = qualname.partition(".")
-        if "<locals>" in qualname or entry.state == "missing" or not _typed(entry.target):
+        parts = [*module.split("."), *qualname.split(".")]
+        readable = all(part.isidentifier() and not keyword.iskeyword(part) for part in parts)
+        if not readable or entry.state == "missing" or not _typed(entry.target):
             return "nn.Module"
+        outer, dot, inner = qualname.partition(".")
+        alias = "_" + self.unique(camel(entry.full_name), prefix="_")
         self.imports.add(f"from {module} import {outer} as {alias}")
         return f"{alias}{dot}{inner}"
 
-    def record(self, name: str, record: Record, summary: str = "", base: str = "TypedDict") -> str:
-        """Write a TypedDict of named parameters."""
-        fields = {}
+    def fields(self, name: str, record: Record) -> dict[str, str]:
+        """Write the types of named parameters."""
+        found = {}
         for key, kind in record.fields.items():
-            written = kind.python_type(self.nested, f"{name}{camel(key)}")
-            fields[key] = f"Required[{written}]" if key in record.required else written
-        return _class(name, fields, summary, base)
+            written = kind.python_type(self.nested, f"{name}{camel(key)}") or "Never"
+            found[key] = f"Required[{written}]" if key in record.required else written
+        return found
 
     def nested(self, slot: Slot, name: str) -> str:
         """Write the type of a slot: a name, or a mapping. Name and keys are checked, parameters are not."""
-        prefix = self.used.setdefault(slot.role, self.unique(camel(slot.role)))
+        if slot.role not in self.used:
+            self.used[slot.role] = self.unique(camel(slot.role), "Name", "Dict")
+        prefix = self.used[slot.role]
         mapping = f"{prefix}Dict"
-        if slot.siblings.fields:
+        own = _role_fields(prefix)
+        more = {key: text for key, text in self.fields(name, slot.siblings).items() if key not in own}
+        if more:
             mapping = self.unique(f"{name}Dict")
-            self.classes.append(self.record(mapping, slot.siblings, base=f"{prefix}Dict"))
+            is_class = all(map(is_field, more))
+            written = typed_dict(mapping, more, base=f"{prefix}Dict") if is_class else typed_dict(mapping, own | more)
+            self.classes.append(written)
         bare = "" if slot.siblings.required else f"{prefix}Name | "
         return f"{bare}{mapping} | Mapping[str, _Unknown]"
 
@@ -183,30 +207,36 @@ class _Writer:
             names = literal_type(
                 name for entry in entries if not entry.disabled_reason for name in known.of(entry).free
             )
-            params = "Mapping[str, object] | None"
-            fields = {"name": f"Required[{prefix}Name]", "params": params, "provider": "str", "version": "str"}
-            yield f"\n{prefix}Name: TypeAlias = {names}\n\n" + _class(f"{prefix}Dict", fields)
+            yield f"\n{prefix}Name: TypeAlias = {names}\n\n" + typed_dict(f"{prefix}Dict", _role_fields(prefix))
 
-    def unique(self, name: str) -> str:
-        """Return the name, with a number if it is taken."""
-        names = (name if number == 1 else f"{name}{number}" for number in range(1, len(self.taken) + 2))
-        free = next(each for each in names if each not in self.taken)
-        self.taken.add(free)
-        return free
-
-
-def camel(name: str) -> str:
-    """Write `segmentation/log_cosh_dice` as `SegmentationLogCoshDice`."""
-    return "".join(word[:1].upper() + word[1:] for word in re.split(r"[\W_]+", name))
+    def unique(self, name: str, *suffixes: str, prefix: str = "") -> str:
+        """Return the name, with a number if it is taken, or if it is with one of the suffixes."""
+        for number in count(1):
+            free = name if number == 1 else f"{name}{number}"
+            made = {f"{prefix}{free}{suffix}" for suffix in suffixes or ("",)}
+            if self.taken.isdisjoint(made):
+                self.taken |= made
+                return free
+        raise AssertionError  # numbers do not end
 
 
-def _class(name: str, fields: Mapping[str, str], summary: str = "", base: str = "TypedDict") -> str:
-    """Write a TypedDict: as a class, or as a call if a key is no identifier."""
-    if base == "TypedDict" and not all(key.isidentifier() and not keyword.iskeyword(key) for key in fields):
-        inner = "".join(f"    {key!r}: {written},\n" for key, written in fields.items())
-        return f"{name} = TypedDict({name!r}, {{\n{inner}}}, total=False)"
-    lines = [f"    {summary!r}"] * bool(summary) + [f"    {key}: {written}" for key, written in fields.items()]
-    return f"class {name}({base}, total=False):\n" + "\n".join(lines or ["    ..."])
+def _names(text: str) -> Iterator[str]:
+    """Yield the names that a part of the stub defines or imports."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.alias | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.AnnAssign):
+            yield ast.unparse(node.target)
+
+
+def _record(entry: Entry) -> Record | None:
+    schema = entry.metadata.get("parameters")
+    return record_of(schema) if schema else None
+
+
+def _role_fields(prefix: str) -> dict[str, str]:
+    params = "Mapping[str, object] | None"
+    return {"name": f"Required[{prefix}Name]", "params": params, "provider": "str", "version": "str"}
 
 
 def _typed(target: str) -> bool:

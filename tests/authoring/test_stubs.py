@@ -27,12 +27,12 @@ MANIFEST = {
             "target": "acme_losses.hinge:Hinge",
             "aliases": ["HingeLoss"],
             "tags": [],
-            "summary": "A class call has no place for it.",
+            "summary": "Its slots and parameters are of every kind.",
             "parameters": {
                 "type": "object",
                 "properties": {
                     "margin": {"type": "number"},
-                    "lambda": {"type": "number", "default": 1.0},
+                    "lambda_": {"type": "number", "default": 1.0},
                     "weight": {"anyOf": [{"$ref": "#/$defs/tensor"}, {"type": "null"}], "default": None},
                     "reducer": {"$ref": "#/$defs/reducer"},
                     "act": {"enum": ["relu", "gelu"], "functions": {"relu": "torch:relu", "gelu": "torch:gelu"}},
@@ -49,6 +49,14 @@ MANIFEST = {
             "target": "not_installed.losses:Elsewhere",
             "summary": SUMMARY,
             "parameters": {"type": "object", "properties": {"from_": {"type": "integer"}}},
+        },
+        "l²": {"target": "acme_losses.hinge:Hinge"},
+        "classes": {
+            "target": "acme_losses.hinge:Hinge",
+            "parameters": {
+                "type": "object",
+                "properties": {"term": {"$ref": "#/$defs/loss", "properties": {"__from": {"type": "integer"}}}},
+            },
         },
     },
     "parts": {"mean_of": {"target": "acme_losses.hinge:MeanOf", "tags": ["reducer"]}},
@@ -68,9 +76,12 @@ reveal_type(lossreg.build({"name": "sam"}, providers=["sam"]))  # SAM
 reveal_type(lossreg.build("acme/elsewhere"))  # Module
 reveal_type(lossreg.build({"name": "scheduled", "params": {"terms": [{"name": "bce", "points": [[0]]}]}}))  # Scheduled
 reveal_type(lossreg.build({"name": "weighted_sum", "params": {"terms": [{"name": "bce", "weight": 2}]}}))  # WeightedSum
-reveal_type(lossreg.build({"name": "hinge", "params": {"margin": 1, "lambda": 0.5, "weight": [[1, 2]]}}))  # Hinge
+reveal_type(lossreg.build({"name": "hinge", "params": {"margin": 1, "lambda_": 0.5, "weight": [[1, 2]]}}))  # Hinge
 reveal_type(lossreg.build({"name": "hinge", "params": {"margin": 1, "reducer": "mean_of", "mode": None}}))  # Hinge
 reveal_type(lossreg.build({"name": "hinge", "params": {"margin": 1, "size": [1, "a"], "by_class": {}}}))  # Hinge
+reveal_type(lossreg.build("l²"))  # Hinge
+reveal_type(lossreg.build("3d-losses/vol"))  # Module
+reveal_type(lossreg.build({"name": "classes", "params": {"term": {"name": "bce", "__from": 1}}}))  # Hinge
 reveal_type(lossreg.build("dice", smooth=1.0, providers=["segmentation"]))  # Dice
 reveal_type(lossreg.build("weighted_sum", terms=["dice", {"name": "bce", "weight": 2}]))  # WeightedSum
 reveal_type(lossreg.build("hinge", margin=1, size=[1, "a"]))  # Hinge
@@ -106,7 +117,7 @@ lossreg.build({"name": "dice", "parms": {"smooth": 1}})  # unknown key
 lossreg.build({"name": "deep_supervision", "params": {"weights": "same"}})  # a required one is missing
 lossreg.build({"name": "product", "params": {"terms": ["dicee"]}})  # unknown nested name
 lossreg.build({"name": "weighted_sum", "params": {"terms": [{"name": "dice", "wieght": 1}]}})  # unknown nested key
-lossreg.build({"name": "hinge", "params": {"margin": 1, "lambda": "x"}})  # wrong type of what is no identifier
+lossreg.build({"name": "hinge", "params": {"margin": 1, "lambda_": "x"}})  # wrong type
 lossreg.build({"name": "hinge", "params": {"margin": 1, "reducer": "dice"}})  # a loss is no reducer
 lossreg.build({"name": "hinge", "params": {"margin": 1, "act": "tanh"}})  # unknown function
 lossreg.build("dice", smoth=1)  # unknown parameter
@@ -114,6 +125,7 @@ lossreg.build("dice", smooth="1")  # wrong type
 lossreg.build("hinge", size=[1, "a"])  # a required one is missing
 lossreg.build({"name": "dice"}, smooth=1)  # keywords beside a mapping
 lossreg.build(name="dicee")  # unknown name
+lossreg.build({"name": "classes", "params": {"term": {"name": "bce", "__from": "1"}}})  # wrong type in a slot
 lossreg.build({"name": "dice", "params": {"smooth": 1}})
 
 def dynamic(name: str) -> None:
@@ -128,13 +140,15 @@ def project(site, tmp_path):
     (folder / "py.typed").touch()
     site.loss("acme_losses.hinge", "Hinge")
     site.distribution("acme-losses", manifests={"acme": "acme_losses:lossreg.json"})
+    site.package("acme_3d", {"schema": 1, "losses": {"vol": {"target": "acme_3d:Vol"}}})
+    site.distribution("3d-losses", manifests={"3d-losses": "acme_3d:lossreg.json"})
     generate(site, tmp_path / "typings")
     return tmp_path
 
 
 def generate(site, directory, seed="0"):
     """Write stubs in a fresh interpreter, and return the modules it has imported."""
-    environment = {**os.environ, "LOSSREG_ONLY": "lossreg,segmentation,sam,acme", "PYTHONHASHSEED": seed}
+    environment = {**os.environ, "LOSSREG_ONLY": "lossreg,segmentation,sam,acme,3d-losses", "PYTHONHASHSEED": seed}
     program = "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1]);"
     program += "from lossreg.authoring.stubs import write;"
     program += "write(Path(sys.argv[2])); print(*sys.modules)"

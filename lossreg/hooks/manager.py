@@ -4,7 +4,7 @@ A distribution declares a module of implementations. The first validation, build
 does not:
 
     [project.entry-points."lossreg.hooks"]
-    acme = "acme_losses.hooks"
+    acme-losses = "acme_losses.hooks"
 
 A module that cannot be imported is left out, with one warning.
 """

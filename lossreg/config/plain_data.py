@@ -44,7 +44,7 @@ def plain(value: object, path: str = "") -> Plain:
     copier = _Copier()
     copied = copier.item((value,), 0, path, 0)
     if copier.problems:
-        raise invalid(copier.problems)
+        raise invalid(copier.problems) from copier.cause
     return copied
 
 
@@ -54,6 +54,7 @@ class _Copier:
     def __init__(self) -> None:
         self.nodes = 0
         self.problems: list[Problem] = []
+        self.cause: Exception | None = None  # the first error of an object that cannot be read
 
     def problem(self, path: str, message: str, file: str = "", line: int = 0) -> None:
         self.problems.append(Problem(path, message, file, line))
@@ -72,6 +73,7 @@ class _Copier:
         except (InvalidConfigError, MemoryError):
             raise
         except Exception as error:  # noqa: BLE001 - of any library
+            self.cause = self.cause or error
             self.problem(path, f"cannot be read: {one_line(error):.300}; give a value of plain data")
             return None
 

@@ -29,9 +29,11 @@ def parameters(entry: Entry, registry: Registry[Any] = losses) -> Schema:
     if isinstance(described, dict):
         return described
     cls = registry.get(entry.full_name)
-    from lossreg.parameters.from_signature import describe  # imports pydantic's models, which takes time
+    from lossreg.parameters.from_signature import describe, warn_unreadable  # imports pydantic's models: takes time
 
-    return describe(cls)
+    schema = describe(cls)
+    warn_unreadable(cls)
+    return schema
 
 
 def registry_of(role: str) -> Registry[Any]:
@@ -85,8 +87,9 @@ class Node(Nested):
         params: None without an entry.
     """
 
-    def __init__(self, order: int) -> None:
+    def __init__(self, order: int, path: str) -> None:
         self.order = order
+        self.path = path
         self.entry: Entry | None = None
         self.beside: Values | None = None
         self.params: Values | None = None
@@ -103,7 +106,7 @@ class Resolver:
     def node(self, value: Any, path: str = "", slot: Slot = _ROOT, depth: int = 0) -> Node:
         """Resolve a config in plain data, which is changed by the hooks that migrate it."""
         self.problems.nodes += 1
-        node = Node(self.problems.nodes)
+        node = Node(self.problems.nodes, path)
         if isinstance(value, str):
             value = {"name": value}
         if not isinstance(value, dict):

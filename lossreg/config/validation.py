@@ -11,12 +11,13 @@ from typing import Any
 from pydantic_core import ValidationError
 
 from lossreg.config.completion import completed
+from lossreg.config.input_kinds import compare_inputs
 from lossreg.config.places import with_places
 from lossreg.config.plain_data import plain
 from lossreg.config.resolution import Node, Problems, Resolver, Values, near
 from lossreg.config.yaml_words import hint
 from lossreg.errors import InvalidConfigError, InvalidNameError
-from lossreg.messages import invalid, join, shown
+from lossreg.messages import invalid, join
 from lossreg.registries import warn_unknown_providers
 
 
@@ -32,6 +33,7 @@ def complete(config: str | Mapping[str, Any], *, providers: Collection[str] | No
         problems = Problems(config)
         root = Resolver(None if providers is None else frozenset(providers), problems).node(data)
         check(root, problems)
+        compare_inputs(root, problems)
         if problems.found:
             raise invalid(problems.sorted())
     except InvalidConfigError as error:
@@ -63,8 +65,9 @@ def _worded(error: ValidationError, values: Values, problems: Problems) -> Itera
     """Word the errors of pydantic: the path of each, the allowed values, and the given one."""
     fields = values.record.fields
     details = error.errors(include_url=False, include_context=False, include_input=False)
-    extra = {str(each["loc"][0]): None for each in details if each["type"] == "extra_forbidden"}
-    missing = {str(each["loc"][0]): None for each in details if each["type"] == "missing" and len(each["loc"]) == 1}
+    outer = [each for each in details if len(each["loc"]) == 1]
+    extra = {str(each["loc"][0]): None for each in outer if each["type"] == "extra_forbidden"}
+    missing = {str(each["loc"][0]): None for each in outer if each["type"] == "missing"}
     for name in extra:
         yield join(values.path, name), f"unknown parameter; {near(name, list(fields))}"
     for name in missing:
@@ -78,4 +81,4 @@ def _worded(error: ValidationError, values: Values, problems: Problems) -> Itera
         if place is not None and place[0] not in seen:  # a union reports each of its members
             path, kind, value = place
             seen.add(path)
-            yield path, f"expected {kind.words()}, got {shown(value)}{hint(kind, value, problems.written(path))}"
+            yield path, f"{kind.refusal(value)}{hint(kind, value, problems.written(path))}"

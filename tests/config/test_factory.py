@@ -13,6 +13,7 @@ from torch import nn
 
 import lossreg
 from lossreg import InvalidConfigError, LossregError, ProviderError, build, config_of, evaluate, losses, validate
+from lossreg.authoring import contract
 from lossreg.errors import InputError, MissingLibraryError, NotFoundError
 
 MIXTURE = {
@@ -145,14 +146,12 @@ def raising(scope):
     """Return a function: build a loss within another, whose constructor raises an error."""
 
     def raises(error):
-        @scope.register("refuses")
+        @scope.register("refuses", contract=contract(input="logits", target="mask", tasks=["binary"]))
         class Refuses(nn.Module):
             def __init__(self, *, size: Annotated[int, Field(ge=0)] = 0):
                 raise error
 
-        return build(
-            {"name": "weighted_sum", "params": {"terms": ["dice", {"name": "refuses", "params": {"size": 3}}]}}
-        )
+        return build({"name": "weighted_sum", "params": {"terms": [{"name": "refuses", "params": {"size": 3}}]}})
 
     return raises
 
@@ -165,7 +164,7 @@ def test_a_constructor_that_refuses_its_arguments_makes_an_invalid_config(raisin
     with pytest.raises(InvalidConfigError) as caught:
         raising(error)
     assert [str(problem) for problem in caught.value.problems] == [
-        f"params.terms[1].params: the constructor of local/refuses raised {type(error).__name__}: {error}"
+        f"params.terms[0].params: the constructor of local/refuses raised {type(error).__name__}: {error}"
     ]
     assert caught.value.__cause__ is error
 
@@ -188,7 +187,7 @@ def test_another_error_of_a_constructor_passes_with_a_note(raising, error):
         raising(error)
     assert caught.value is error
     assert error.__notes__ == [
-        "raised by the constructor of local/refuses, which the config has at params.terms[1].params"
+        "raised by the constructor of local/refuses, which the config has at params.terms[0].params"
     ]
 
 

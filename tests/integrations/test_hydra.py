@@ -75,9 +75,10 @@ def test_provider_and_name(config):
 
 
 def test_required_parameters_must_be_given(config):
-    """OmegaConf raises; lists of losses have Hydra's syntax."""
-    with pytest.raises(MissingMandatoryValue, match=r"loss\.params\.terms"):
+    """OmegaConf's error is the cause of ours; lists of losses have Hydra's syntax."""
+    with pytest.raises(InvalidConfigError, match=r"params\.terms: cannot be read: MissingMandatoryValue") as caught:
         lossreg.build(config("loss=weighted_sum").loss)
+    assert isinstance(caught.value.__cause__, MissingMandatoryValue)
     loss = config("loss=weighted_sum", "loss.params.terms=[dice,{name:bce,weight:2}]").loss
     assert lossreg.validate(loss).params["terms"][1]["weight"] == 2
 

@@ -40,6 +40,7 @@ OUTSIDE = {
     "discovery.distributions": {"packaging"},
     "loss": {"torch"},
     "parameters.conversion": {"pydantic"},
+    "parameters.converted": {"pydantic"},
     "parameters.from_annotation": {"pydantic"},
     "parameters.hints": {"pydantic", "typing_extensions"},
     "parameters.plain_schema": {"pydantic", "pydantic_core"},

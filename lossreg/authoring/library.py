@@ -16,6 +16,7 @@ from lossreg.authoring.package_modules import PASSED_ON
 from lossreg.contract import contract
 from lossreg.errors import ManifestError
 from lossreg.messages import with_type
+from lossreg.parameters.constructor import constructor_parameters
 from lossreg.parameters.from_signature import described_as
 from lossreg.registry.entry import check_name
 from lossreg.registry.importing import import_target
@@ -155,7 +156,7 @@ class Library:
     def _parameters(self, cls: type, item: Described) -> dict[str, Any]:
         schema = described_as(cls, {**self.hints, **item.hints})
         # Parameters that no config can hold without a hint, and inherited ones behind **kwargs, count as well.
-        own = {*inspect.signature(cls).parameters, *described_as(cls, {})["properties"], *schema["properties"]}
+        own = {*inspect.signature(cls).parameters, *constructor_parameters(cls)}
         unknown = item.hints.keys() - own
         if unknown:
             names = ", ".join(sorted(unknown))

@@ -12,6 +12,7 @@ from lossreg.config.places import with_places
 from lossreg.config.resolution import parameters, registry_of
 from lossreg.errors import InvalidConfigError, LossregError, MissingLibraryError, Problem, ProviderError
 from lossreg.messages import invalid, is_installed, join, with_type
+from lossreg.parameters.converted import convert
 from lossreg.parameters.kinds import record_of
 from lossreg.parameters.types import LOSS
 from lossreg.registries import hooks
@@ -110,10 +111,12 @@ def config_of(module: nn.Module) -> dict[str, Any]:
 def _construct(config: dict[str, Any], path: str, role: str) -> nn.Module:
     registry = registry_of(role)
     full_name = f"{config['provider']}/{config['name']}"
-    registry.get(full_name)
+    cls = registry.get(full_name)
     entry = registry.entry(full_name)  # loaded
     where = join(path, "params")
-    arguments = made(record_of(parameters(entry, registry)), config["params"], where, _construct)
+    described = parameters(entry, registry)
+    arguments = made(record_of(described), config["params"], where, _construct)
+    convert(cls, arguments, where, described["properties"] if entry.requires else None)
     module = _called(entry, arguments, where)
     if not isinstance(module, registry.base_class):
         raise LossregError(f"the hooks made {module!r:.80} of {full_name}; lossreg_build returns an nn.Module")

@@ -1,4 +1,4 @@
-"""Kinds that hold other kinds: lists, tuples, mappings and unions."""
+"""Kinds that hold other kinds: lists, tuples and mappings."""
 
 from __future__ import annotations
 
@@ -7,17 +7,6 @@ from typing import Any
 
 from lossreg.messages import join
 from lossreg.parameters.kind import Change, CoreSchema, Kind, NestedType, Schema, length_words, without_none
-
-# Of plain values by their Python types. An integer is a number as well.
-_JSON_TYPES: dict[type, set[str]] = {
-    bool: {"boolean"},
-    int: {"integer", "number"},
-    float: {"number"},
-    str: {"string"},
-    list: {"array"},
-    dict: {"object"},
-    type(None): {"null"},
-}
 
 
 class List(Kind):
@@ -68,15 +57,21 @@ class Tuple(Kind):
 
     def __init__(self, schema: Schema, kind_of: Callable[[Schema], Kind]) -> None:
         super().__init__(schema, kind_of)
-        self.places = _listed(self, "prefixItems")
+        self.places = self.listed("prefixItems")
 
     def json_types(self) -> list[str]:
         """Return the type of lists."""
         return ["array"]
 
     def words(self) -> str:
-        """Describe each place."""
-        return "a list of " + ", then ".join(kind.words() for kind in self.places)
+        """Describe each place, and which are optional."""
+        needed = self._needed()
+        words = [kind.words() + " if any" * (place >= needed) for place, kind in enumerate(self.places)]
+        return "a list of " + ", then ".join(words)
+
+    def _needed(self) -> int:
+        """Return the number of places that have no default."""
+        return int(self.schema.get("minItems", len(self.places)))
 
     def python_type(self, nested: NestedType, name: str) -> str:
         """Return a Sequence: a config holds a list, which no tuple type accepts."""
@@ -85,8 +80,11 @@ class Tuple(Kind):
 
     def validator(self) -> CoreSchema:
         """Validate each place. Not strict about the type itself: a file has lists and no tuples."""
-        places = {"type": "tuple", "items_schema": [kind.validator() for kind in self.places], "strict": False}
-        return {"type": "function-after", "schema": places, "function": {"type": "no-info", "function": list}}
+        places = [kind.validator() for kind in self.places]
+        for place in range(self._needed(), len(places)):
+            places[place] = {"type": "default", "schema": places[place], "default": _ABSENT}
+        schema = {"type": "tuple", "items_schema": places, "strict": False}
+        return {"type": "function-after", "schema": schema, "function": {"type": "no-info", "function": _present}}
 
     def map(self, value: Any, path: str, change: Change) -> Any:
         """Map the value at each place."""
@@ -101,10 +99,24 @@ class Tuple(Kind):
         return self.places[step] if isinstance(step, int) and step < len(self.places) else None
 
 
-class Dict(Kind):
-    """A mapping from text to values of one kind."""
+_ABSENT = object()  # at a place with a default, which the constructor has
 
-    nested_keywords = ("additionalProperties",)
+
+def _present(values: Sequence[Any]) -> list[Any]:
+    return [value for value in values if value is not _ABSENT]
+
+
+class Dict(Kind):
+    """A mapping from text to values of one kind. Its keys may be of one kind as well, such as numbers as text."""
+
+    keywords = frozenset({"minProperties", "maxProperties"})
+    nested_keywords = ("additionalProperties", "propertyNames")
+
+    @property
+    def keys(self) -> Kind | None:
+        """Return the kind of the keys; None if any text is one."""
+        held = self.parts.get("propertyNames")
+        return held if isinstance(held, Kind) else None
 
     @property
     def values(self) -> Kind | None:
@@ -117,8 +129,10 @@ class Dict(Kind):
         return ["object"]
 
     def words(self) -> str:
-        """Describe the values."""
-        return "a mapping" + (f" to {self.values.words()}" if self.values else "")
+        """Describe length, keys and values."""
+        keys = f" from {self.keys.words()}" if self.keys else ""
+        values = f" to {self.values.words()}" if self.values else ""
+        return "a mapping" + length_words(self.schema, "Properties") + keys + values
 
     def python_type(self, nested: NestedType, name: str) -> str:
         """Return a Mapping."""
@@ -127,7 +141,9 @@ class Dict(Kind):
     def validator(self) -> CoreSchema:
         """Validate each key and value."""
         values = {"values_schema": self.values.validator()} if self.values else {}
-        return {"type": "dict", "keys_schema": {"type": "str"}, **values}
+        keys = self.keys.validator() if self.keys else {"type": "str"}
+        length = without_none(min_length=self.schema.get("minProperties"), max_length=self.schema.get("maxProperties"))
+        return {"type": "dict", "keys_schema": keys, **values, **length}
 
     def map(self, value: Any, path: str, change: Change) -> Any:
         """Map each value."""
@@ -139,94 +155,8 @@ class Dict(Kind):
         """Return the kind of all values."""
         return self.values if isinstance(step, str) else None
 
-
-class Union(Kind):
-    """A value of one of several kinds.
-
-    Where a member holds losses, parts, tensors or functions, `meant` alone decides which member a value is of: for
-    validation, for building and for messages. Otherwise pydantic picks the member that needs no conversion.
-    """
-
-    nested_keywords = ("anyOf",)
-
-    def __init__(self, schema: Schema, kind_of: Callable[[Schema], Kind]) -> None:
-        super().__init__(schema, kind_of)
-        self.members = _listed(self, "anyOf")
-        self._labels = {f"|{number}": kind for number, kind in enumerate(self.members)}  # in pydantic's locations
-        tried = sorted(self.members, key=lambda kind: not kind.lists_values)
-        self._tried = [(kind, kind.json_types()) for kind in tried]
-
-    def meant(self, value: Any) -> Kind | None:
-        """Return the first member that takes a value, listed values before others; else the one of its JSON type."""
-        types = _JSON_TYPES.get(type(value), set())
-        possible = [kind for kind, known in self._tried if not (known and types and types.isdisjoint(known))]
-        if len(possible) == 1:  # most often: `Tensor | None`
-            return possible[0]
-        return next((kind for kind in possible if kind.takes(value)), None) or self._nearest(value)
-
-    def _nearest(self, value: Any) -> Kind | None:
-        types = _JSON_TYPES.get(type(value), set())
-        return next((kind for kind in self.members if not types.isdisjoint(kind.json_types())), None)
-
-    def _label(self, value: Any) -> str | None:
-        meant = self.meant(value)
-        return next((label for label, kind in self._labels.items() if kind is meant), None)
-
-    def json_types(self) -> list[str]:
-        """Return none: a union within a union has no rule by types."""
-        return []
-
-    def words(self) -> str:
-        """Describe each member."""
-        return " or ".join(kind.words() for kind in self.members)
-
-    def python_type(self, nested: NestedType, name: str) -> str:
-        """Return a union."""
-        return " | ".join(dict.fromkeys(kind.python_type(nested, name) for kind in self.members))
-
-    def standard_schema(self) -> Schema:
-        """Choose by if/then on the JSON type, where that decides; anyOf otherwise."""
-        rest = {key: part for key, part in self.schema.items() if key != "anyOf"}
-        written = [kind.standard_schema() for kind in self.members]
-        types = [kind.json_types() for kind in self.members]
-        every = [each for kind in types for each in kind]
-        overlap = len(set(every)) < len(every) or {"number", "integer"} <= {*every}
-        if overlap or not all(types):
-            return rest | {"anyOf": written}
-        rules = [
-            {"if": {"type": each}, "then": part}
-            for each, part in zip(types, written, strict=True)
-            if part.keys() != {"type"}
-        ]
-        return rest | {"type": every} | ({"allOf": rules} if rules else {})
-
-    def validator(self) -> CoreSchema:
-        """Validate by the member that is meant."""
-        choices = {label: kind.validator() for label, kind in self._labels.items()}
-        if self.has_slots:
-            return {"type": "tagged-union", "choices": choices, "discriminator": self._label}
-        if len(choices) == 1:  # pydantic would leave the label out
-            return next(iter(choices.values()))
-        return {"type": "union", "choices": [(schema, label) for label, schema in choices.items()]}
-
-    def map(self, value: Any, path: str, change: Change) -> Any:
-        """Map by the member that is meant."""
-        meant = self.meant(value) if self.has_slots else None
-        return value if meant is None else meant.map(value, path, change)
-
     def locate(self, value: Any, path: str, steps: Sequence[int | str]) -> tuple[str, Kind, Any] | None:
-        """Follow the member that is meant into the value; an error about the value itself is one of the union."""
-        here = path, self, value
-        member = self._labels.get(str(steps[0])) if steps else None
-        meant = member if self.has_slots else self._nearest(value)  # with slots, pydantic reports that member alone
-        if member is None or meant is None:
-            return here
-        if member is not meant:
-            return None
-        found = meant.locate(value, path, steps[1:])
-        return here if found is not None and found[0] == path else found
-
-
-def _listed(kind: Kind, key: str) -> list[Kind]:
-    held = kind.parts.get(key, [])
-    return held if isinstance(held, list) else [held]
+        """Follow the location; an error of a key is at the key."""
+        if steps[1:2] == ("[key]",) and self.keys:
+            return join(path, steps[0]), self.keys, steps[0]
+        return super().locate(value, path, steps)

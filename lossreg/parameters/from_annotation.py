@@ -2,62 +2,62 @@
 
 from __future__ import annotations
 
-import types
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, NotRequired, Union, get_args, get_origin, get_type_hints, is_typeddict
+from types import GenericAlias
+from typing import Annotated, Any, get_args, get_origin, is_typeddict
 
 from pydantic import TypeAdapter
-from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
-from pydantic_core import PydanticSerializationError
 
+from lossreg.parameters.hints import Field, fields_of, holds_slot, is_namedtuple, is_union, unnamed
 from lossreg.parameters.kind import Schema
-from lossreg.parameters.kinds import kind_of
+from lossreg.parameters.plain_schema import plain_schema
 from lossreg.parameters.types import FUNCTIONS, LOSS, TENSOR, Functions, Part, is_module, is_tensor, reference
 from lossreg.registry.entry import check_target
 
 
 def schema_of(hint: Any) -> Schema | None:
     """Return the JSON Schema of an annotation; None if no config can hold its values."""
-    if _holds_slot(hint):
-        return _slot_schema(hint)
-    try:
-        kind = kind_of(TypeAdapter(hint).json_schema())
-    except (PydanticUserError, PydanticSchemaGenerationError, PydanticSerializationError):
-        return None
-    return kind.to_schema() if kind.is_complete() else None
-
-
-def _holds_slot(hint: Any) -> bool:
-    if isinstance(hint, (Part, Functions)) or is_module(hint) or is_tensor(hint) or is_typeddict(hint):
-        return True
-    return any(map(_holds_slot, get_args(hint)))
+    hint = unnamed(hint)
+    return _slot_schema(hint) if holds_slot(hint) else plain_schema(hint)
 
 
 def _slot_schema(hint: Any) -> Schema | None:
-    """Describe an annotation with nn.Module (a nested config), Tensor (numbers), or lists, dicts and unions of them."""
-    origin, arguments = get_origin(hint), get_args(hint)
+    """Describe an annotation with nn.Module (a nested config), Tensor (numbers), or what holds them."""
     if is_module(hint):
         return reference(LOSS)
     if is_tensor(hint):
         return reference(TENSOR)
-    if is_typeddict(hint):
-        return _record_schema(hint)
-    if origin is Annotated:
+    fields = fields_of(hint)
+    if fields is not None:
+        return _fields_schema(hint, fields)
+    arguments = get_args(hint)
+    if get_origin(hint) is Annotated:
         return _annotated_schema(arguments[0], arguments[1:])
-    if origin in (Union, types.UnionType):
-        parts = [schema_of(part) for part in arguments]
-        return None if None in parts else {"anyOf": parts}
+    if is_union(hint):
+        parts = [part for part in map(schema_of, arguments) if part is not None]  # np.ndarray | Tensor is a tensor
+        return {"anyOf": parts} if len(parts) > 1 else next(iter(parts), None)
+    return _container_schema(get_origin(hint), arguments)
+
+
+def _container_schema(origin: Any, arguments: tuple[Any, ...]) -> Schema | None:
     if origin is tuple and Ellipsis not in arguments:
-        places = [schema_of(part) for part in arguments]
-        length = {"maxItems": len(places), "minItems": len(places)}
-        return None if None in places else {**length, "prefixItems": places, "type": "array"}
+        return _places(arguments, len(arguments))
     if isinstance(origin, type) and issubclass(origin, Mapping):
-        values = schema_of(arguments[1])
-        return values and {"type": "object", "additionalProperties": values}
-    if isinstance(origin, type) and issubclass(origin, Sequence):
+        keys, values = plain_schema(GenericAlias(dict, (arguments[0], Any))), schema_of(arguments[1])
+        if keys is None or values is None:
+            return None
+        names = {"propertyNames": keys["propertyNames"]} if "propertyNames" in keys else {}
+        return {"type": "object", "additionalProperties": values, **names}
+    if isinstance(origin, type) and issubclass(origin, (Sequence, set, frozenset)):
         items = schema_of(arguments[0])
         return items and {"type": "array", "items": items}
     return None
+
+
+def _places(hints: Sequence[Any], needed: int) -> Schema | None:
+    places = [schema_of(hint) for hint in hints]
+    length = {"maxItems": len(places), "minItems": needed}
+    return None if None in places else {**length, "prefixItems": places, "type": "array"}
 
 
 def _annotated_schema(inner: Any, metadata: tuple[Any, ...]) -> Schema | None:
@@ -72,21 +72,19 @@ def _annotated_schema(inner: Any, metadata: tuple[Any, ...]) -> Schema | None:
     return schema and schema | {key: value for key, value in (bounds or {}).items() if key in keep}
 
 
-def _record_schema(hint: Any) -> Schema | None:
-    """Describe a TypedDict with a module as `loss`: a nested config, the other keys beside its name and params."""
-    hints = get_type_hints(hint, include_extras=True)
-    if not is_module(hints.pop("loss", None)):
-        return None
-    required = []
-    properties = {}
-    for key, value in hints.items():
-        optional = get_origin(value) is NotRequired
-        bare = get_args(value)[0] if optional else value
-        schema = schema_of(bare)
+def _fields_schema(hint: Any, fields: dict[str, Field]) -> Schema | None:
+    """Describe named values: by their places, beside the name of a nested config, or as a mapping."""
+    if is_namedtuple(hint):
+        return _places([each.hint for each in fields.values()], sum(each.required for each in fields.values()))
+    beside = is_typeddict(hint) and is_module(getattr(fields.get("loss"), "hint", None))
+    if beside:  # a nested config, the other keys beside its name and params
+        fields = {name: each for name, each in fields.items() if name != "loss"}
+    properties: dict[str, Schema] = {}
+    for name, each in fields.items():
+        schema = schema_of(each.hint)
         if schema is None:
             return None
-        default = None if _holds_slot(bare) else TypeAdapter(bare).json_schema().get("default")
-        properties[key] = schema if default is None else schema | {"default": default}
-        if not optional:
-            required.append(key)
-    return {**reference(LOSS), "properties": properties, "required": required}
+        default = None if holds_slot(each.hint) else TypeAdapter(each.hint).json_schema().get("default")
+        properties[name] = schema if default is None else schema | {"default": default}
+    held = {"properties": properties, "required": [name for name, each in fields.items() if each.required]}
+    return {**reference(LOSS), **held} if beside else {"type": "object", **held, "additionalProperties": False}

@@ -5,20 +5,21 @@ Manifests store the same form, so that validation from a manifest and from the c
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Mapping
-from enum import Enum
+from inspect import formatannotation
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from lossreg.errors import ManifestError
+from lossreg.messages import warn_once
 from lossreg.parameters import docstring
-from lossreg.parameters.constructor import EMPTY, constructor_parameters, unreadable_annotations
+from lossreg.parameters.constructor import EMPTY, Parameter, constructor_parameters, unreadable_annotations
+from lossreg.parameters.defaults import annotation_of, default_as_data, is_plain
 from lossreg.parameters.from_annotation import schema_of
 from lossreg.parameters.kind import Schema
 from lossreg.parameters.kinds import kind_of
 
-__all__ = ["describe", "described_as", "unreadable_annotations"]
+__all__ = ["describe", "described_as", "parameter_schema", "unreadable_annotations", "unsettable_parameters"]
 
 _described: WeakKeyDictionary[type, Schema] = WeakKeyDictionary()
 
@@ -42,7 +43,7 @@ def described_as(cls: type, hints: Mapping[str, Any]) -> Schema:
     texts = _argument_texts(cls)
     for name, parameter in constructor_parameters(cls).items():
         left_out = name in hints and hints[name] is None
-        schema = None if left_out else _parameter_schema(hints.get(name, parameter.hint), parameter.default)
+        schema = None if left_out else parameter_schema(cls, parameter, hints.get(name, EMPTY))
         if schema is None:
             continue
         if text := texts.get(name):
@@ -53,6 +54,27 @@ def described_as(cls: type, hints: Mapping[str, Any]) -> Schema:
     return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
 
 
+def warn_unreadable(cls: type) -> None:
+    """Warn of the annotations that cannot be evaluated, once for each class."""
+    for name, reason in unreadable_annotations(cls).items():
+        target = f"{cls.__module__}:{cls.__qualname__}"
+        remedy = "import what it names, at the top of the module and not for type checkers alone"
+        message = (
+            f"{target}: the parameter {name} is not checked, as its annotation cannot be read ({reason}); {remedy}"
+        )
+        warn_once(f"{target} {name}", message)
+
+
+def unsettable_parameters(cls: type) -> dict[str, str]:
+    """Return the parameters that a config cannot set, which keep their defaults, each with its annotation."""
+    described = describe(cls)["properties"]
+    return {
+        name: "no annotation" if each.hint is EMPTY else formatannotation(each.hint)
+        for name, each in constructor_parameters(cls).items()
+        if name not in described
+    }
+
+
 def _argument_texts(cls: type) -> dict[str, str]:
     texts: dict[str, str] = {}
     for base in reversed(cls.__mro__):
@@ -61,20 +83,42 @@ def _argument_texts(cls: type) -> dict[str, str]:
     return texts
 
 
-def _parameter_schema(hint: Any, default: object) -> Schema | None:
-    """Return the schema of a parameter; None if neither annotation nor default is plain data."""
-    given = default is not EMPTY
-    if isinstance(default, str) and isinstance(default, Enum):
-        default = default.value  # a member of an enum of strings equals its text
+def parameter_schema(cls: type, parameter: Parameter, hint: Any = EMPTY) -> Schema | None:
+    """Return the schema of a parameter; None if only its constructor can set it.
+
+    Args:
+        cls: the class of the constructor, for messages.
+        parameter: one of the constructor.
+        hint: another annotation than in the code.
+    Raises:
+        ManifestError: it has no default, and no config can hold a value of its annotation.
+    """
+    default = parameter.default
+    if hint is EMPTY:
+        hint = annotation_of(parameter)
     schema = None if hint is EMPTY else schema_of(hint)
-    if schema is None and given and not _is_plain(default):
+    if schema is None and parameter.required and hint is not EMPTY:
+        raise _unfit(cls, parameter)
+    if schema is None and not parameter.required and not is_plain(default):
         return None
+    data = default_as_data(EMPTY if schema is None else hint, default)
     schema = dict(_inferred(default) if schema is None else schema)
-    if given and _is_plain(default):
-        if default is None and not kind_of(schema).takes(None):  # `weight: float = None`
-            schema = {"anyOf": [schema, {"type": "null"}]}
-        schema["default"] = json.loads(json.dumps(default))  # as a manifest holds it, tuples as lists
-    return schema
+    kind = kind_of(schema)
+    if data is None and not kind.takes(None):  # `weight: float = None`
+        schema = {"anyOf": [schema, {"type": "null"}]}
+    elif data is not EMPTY and not kind.has_slots and not kind.takes(data):
+        data = EMPTY  # a config that has it would not be valid
+    return schema if data is EMPTY else schema | {"default": data}
+
+
+def _unfit(cls: type, parameter: Parameter) -> ManifestError:
+    target = f"{cls.__module__}:{cls.__qualname__}"
+    return ManifestError(
+        f"the parameter {parameter.name} of {target} cannot be set from a config: no plain data stands for"
+        f" {formatannotation(parameter.hint):.200}; annotate it otherwise (a function: lossreg.authoring.Functions), or"
+        " give it a default",
+        source=target,
+    )
 
 
 def _inferred(default: object) -> Schema:
@@ -86,11 +130,3 @@ def _inferred(default: object) -> Schema:
         ((list, tuple), "array"),
     )
     return next(({"type": kind} for types_, kind in kinds if isinstance(default, types_)), {})
-
-
-def _is_plain(value: object) -> bool:
-    if isinstance(value, (list, tuple)):
-        return all(map(_is_plain, value))
-    if isinstance(value, dict):
-        return all(isinstance(key, str) and _is_plain(item) for key, item in value.items())
-    return value is None or type(value) in (bool, int, str) or (type(value) is float and math.isfinite(value))

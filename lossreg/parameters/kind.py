@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
-from lossreg.messages import join
+from lossreg.messages import join, shown
 
 if TYPE_CHECKING:
     from pydantic_core import SchemaValidator
@@ -46,6 +46,11 @@ class Kind:
         """Return the kinds that this one holds."""
         return [kind for held in self.parts.values() for kind in (held if isinstance(held, list) else [held])]
 
+    def listed(self, key: str) -> list[Kind]:
+        """Return the kinds in the list of a keyword."""
+        held = self.parts.get(key, [])
+        return held if isinstance(held, list) else [held]
+
     def is_complete(self) -> bool:
         """Return whether the kinds interpret every keyword of the schema."""
         known = {"type", *self.keywords, *self.nested_keywords, *ANNOTATIONS}
@@ -74,6 +79,10 @@ class Kind:
     def words(self) -> str:
         """Describe the values for a message: `a number >= 0`, `text or null`."""
         raise NotImplementedError
+
+    def refusal(self, value: Any) -> str:
+        """Say why a value is not valid."""
+        return f"expected {self.words()}, got {shown(value)}"
 
     def python_type(self, nested: NestedType, name: str) -> str:
         """Write the type for a stub.

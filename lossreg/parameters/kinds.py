@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from lossreg.parameters.containers import Dict, List, Tuple, Union
+from lossreg.parameters.containers import Dict, List, Tuple
+from lossreg.parameters.fields import Fields
 from lossreg.parameters.kind import Kind, Schema
 from lossreg.parameters.record import Record, unreadable
 from lossreg.parameters.scalars import Anything, Boolean, Integer, Literal, Null, Number, Text
 from lossreg.parameters.slots import FunctionName, Slot, Tensor
 from lossreg.parameters.types import FUNCTIONS, TENSOR, role_of
+from lossreg.parameters.union import Union
 
 # The first keyword in a schema decides, in this order; without any of them, its type.
 _BY_KEYWORD: dict[str, type[Kind]] = {
@@ -17,6 +19,7 @@ _BY_KEYWORD: dict[str, type[Kind]] = {
     "enum": Literal,
     "const": Literal,
     "prefixItems": Tuple,
+    "properties": Fields,
 }
 _BY_TYPE: dict[str, type[Kind]] = {
     "number": Number,

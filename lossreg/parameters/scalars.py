@@ -15,6 +15,11 @@ _BOUNDS = {  # keyword: option of pydantic_core, words
     "multipleOf": ("multiple_of", "multiple of"),
 }
 
+# Patterns of keys that are numbers: a config has text for keys.
+INTEGER = "^(0|-?[1-9][0-9]*)$"
+NUMBER = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?$"
+_PATTERNS = {INTEGER: "an integer as text", NUMBER: "a number as text"}
+
 
 class _Scalar(Kind):
     """A kind that one type describes, in each language."""
@@ -93,8 +98,11 @@ class Text(_Scalar):
     core: ClassVar[CoreSchema] = {"type": "str"}
 
     def words(self) -> str:
-        """Describe the length after the noun."""
-        return self.noun + length_words(self.schema, "Length")
+        """Describe length and pattern after the noun."""
+        pattern = self.schema.get("pattern")
+        if pattern in _PATTERNS:
+            return _PATTERNS[pattern]
+        return self.noun + length_words(self.schema, "Length") + (f" that matches {pattern}" if pattern else "")
 
     def validator(self) -> CoreSchema:
         """Add pattern and length."""

@@ -10,6 +10,8 @@ TENSOR = "tensor"
 FUNCTIONS = "functions"  # keyword: the function of each name in an enum
 
 _DEFINITIONS = "#/$defs/"
+_MODULE = ("torch.nn.modules.module", "Module")
+_TENSOR = ("torch", "Tensor")
 
 
 class Part(NamedTuple):
@@ -40,13 +42,19 @@ def role_of(schema: Mapping[str, Any]) -> str | None:
 
 def is_module(hint: Any) -> bool:
     """Return whether a class derives from torch.nn.Module. By names: torch is not imported."""
-    return _derives(hint, "torch.nn.modules.module", "Module")
+    return _derives(hint, _MODULE)
 
 
 def is_tensor(hint: Any) -> bool:
     """Return whether a class derives from torch.Tensor. By names: torch is not imported."""
-    return _derives(hint, "torch", "Tensor")
+    return _derives(hint, _TENSOR)
 
 
-def _derives(hint: Any, module: str, name: str) -> bool:
-    return any((base.__module__, base.__name__) == (module, name) for base in getattr(hint, "__mro__", ()))
+def torch_base(hint: Any) -> Any:
+    """Return the class of torch that a class derives from, nn.Module or Tensor; None if neither."""
+    known = (_MODULE, _TENSOR)
+    return next((base for base in getattr(hint, "__mro__", ()) if (base.__module__, base.__name__) in known), None)
+
+
+def _derives(hint: Any, known: tuple[str, str]) -> bool:
+    return any((base.__module__, base.__name__) == known for base in getattr(hint, "__mro__", ()))

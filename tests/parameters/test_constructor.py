@@ -55,6 +55,9 @@ def test_an_annotation_that_cannot_be_evaluated_costs_its_own_check_alone():
     """The other parameters keep bounds and listed values, and the reason is given."""
     with losses.scope():
         losses.register("several")(Several)
+        with pytest.warns(UserWarning, match=r"Several: the parameter gone is not checked, .*'Gone' is not defined"):
+            validate("several")
+        validate("several")  # warns once
         for wrong in ({"gamma": -1}, {"mode": "zzz"}, {"n": 1.5}):
             with pytest.raises(InvalidConfigError, match=f"params.{next(iter(wrong))}: expected"):
                 validate("several", params=wrong)

@@ -138,7 +138,7 @@ def test_manifest_and_class_give_one_verdict_on_first_party_losses(torch, config
         (None, {"default": None}, {"anything": 1}),
     ],
 )
-@pytest.mark.parametrize("hint", [inspect.Parameter.empty, range, set[int], bytes])
+@pytest.mark.parametrize("hint", [inspect.Parameter.empty, range, type[int], bytes])
 def test_without_an_annotation_of_plain_data_the_default_has_the_type(hint, default, schema, value):
     """An int as default allows floats; None allows anything."""
     cls = make({"p": (hint, default)})

@@ -82,7 +82,7 @@ def test_a_constructor_cannot_change_the_config():
 
         @losses.register("changing")
         class Changing(nn.Module):
-            def __init__(self, sizes: tuple[int, int] = (1, 2)):
+            def __init__(self, sizes: list[int] = (1, 2)):
                 super().__init__()
                 sizes[0] = 99
 

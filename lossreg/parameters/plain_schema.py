@@ -1,0 +1,124 @@
+"""JSON Schema of annotations of plain data, by pydantic, in the form that the kinds read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Flag
+from typing import Any
+
+from pydantic import TypeAdapter
+from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
+from pydantic.json_schema import GenerateJsonSchema
+from pydantic_core import PydanticSerializationError, SchemaError
+
+from lossreg.parameters.hints import for_pydantic, key_text
+from lossreg.parameters.kind import Schema
+from lossreg.parameters.kinds import kind_of
+from lossreg.parameters.scalars import INTEGER, NUMBER
+
+# Keywords that describe more than a check needs: the annotation itself makes the path, the date or the set.
+_REMARKS = {"$defs", "title", "description", "format", "examples", "deprecated", "readOnly", "writeOnly"}
+_REMARKS |= {"uniqueItems", "discriminator", "contentMediaType", "contentEncoding"}
+_KEYS: dict[str, Schema] = {
+    "integer": {"type": "string", "pattern": INTEGER},
+    "number": {"type": "string", "pattern": NUMBER},
+    "boolean": {"enum": ["true", "false"]},
+}
+
+
+class _Unfit(Exception):
+    """No config can hold the values."""
+
+
+class _Data(GenerateJsonSchema):
+    """Leaves out the types that no plain data stands for."""
+
+    ignored_warning_kinds = {"skipped-choice", "non-serializable-default"}  # noqa: RUF012
+
+    def enum_schema(self, schema: Any) -> Schema:
+        """Refuse flags, whose combinations have no value of their own, and members that are no plain data."""
+        values = [member.value for member in schema["members"]]
+        if issubclass(schema["cls"], Flag) or not all(isinstance(value, (str, int, float)) for value in values):
+            return self.handle_invalid_for_json_schema(schema, "a flag")
+        return super().enum_schema(schema)
+
+    def bytes_schema(self, schema: Any) -> Schema:
+        """Refuse bytes, which text can stand for in several ways."""
+        return self.handle_invalid_for_json_schema(schema, "bytes")
+
+    def is_subclass_schema(self, schema: Any) -> Schema:
+        """Refuse classes."""
+        return self.handle_invalid_for_json_schema(schema, "a class")
+
+    def decimal_schema(self, schema: Any) -> Schema:
+        """Write a number, and no text beside it."""
+        written = super().decimal_schema(schema)
+        return written["anyOf"][0] if "anyOf" in written else written
+
+    def dict_schema(self, schema: Any) -> Schema:
+        """Write the keys as text, which all keys of a config are."""
+        written = {key: part for key, part in super().dict_schema(schema).items() if key != "patternProperties"}
+        values = schema.get("values_schema")
+        if values:
+            written["additionalProperties"] = self.generate_inner(values)
+        return written | {"propertyNames": self.generate_inner(schema.get("keys_schema", {"type": "any"}))}
+
+
+def plain_schema(hint: Any) -> Schema | None:
+    """Return the JSON Schema of an annotation without slots; None if no config can hold its values."""
+    try:
+        written = TypeAdapter(for_pydantic(hint)).json_schema(schema_generator=_Data)
+        kind = kind_of(_inlined(written, written.get("$defs", {})))
+        if not kind.is_complete():
+            return None
+        kind.takes(None)  # a pattern may be one that the validator does not know
+    except (_Unfit, PydanticUserError, PydanticSchemaGenerationError, PydanticSerializationError, SchemaError):
+        return None
+    return kind.to_schema()
+
+
+def _inlined(schema: Any, definitions: dict[str, Any], within: tuple[str, ...] = ()) -> Any:
+    """Copy a schema with its definitions in their places."""
+    if isinstance(schema, list):
+        return [_inlined(part, definitions, within) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        name = schema["$ref"].removeprefix("#/$defs/")
+        if name in within:
+            raise _Unfit(f"{name} holds itself")
+        rest = {key: part for key, part in schema.items() if key != "$ref"}
+        return _inlined(definitions[name] | rest, definitions, (*within, name))
+
+    def inner(part: Any) -> Any:
+        return _inlined(part, definitions, within)
+
+    written = {_RENAMED.get(key, key): _part(key, part, inner) for key, part in schema.items() if key not in _REMARKS}
+    if "properties" in written:
+        written.setdefault("additionalProperties", False)
+    if "propertyNames" in written:
+        written["propertyNames"] = _key_schema(written["propertyNames"])
+        if not written["propertyNames"]:
+            del written["propertyNames"]
+    return written
+
+
+_RENAMED = {"oneOf": "anyOf"}
+
+
+def _part(key: str, part: Any, inner: Callable[[Any], Any]) -> Any:
+    if key in ("default", "enum", "const", "required"):
+        return part
+    return {name: inner(each) for name, each in part.items()} if key == "properties" else inner(part)
+
+
+def _key_schema(schema: Schema) -> Schema:
+    """Return the schema of keys as text."""
+    if "enum" in schema or "const" in schema:
+        return {"enum": [key_text(value) for value in schema.get("enum", [schema.get("const")])]}
+    if schema.get("type") in _KEYS:
+        return dict(_KEYS[schema["type"]])
+    if schema.get("type", "string") != "string" or "anyOf" in schema:
+        raise _Unfit("keys that are no text")
+    bounds = {key: part for key, part in schema.items() if key != "type"}
+    return {"type": "string", **bounds} if bounds else {}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import keyword
+import os
 from collections.abc import Iterable, Iterator
 from itertools import count
 from pathlib import Path
@@ -79,7 +80,7 @@ def write(directory: Path) -> Path:
         LossregError: there is a package lossreg itself, or the file cannot be written.
     """
     path = directory / "lossreg" / "__init__.pyi"
-    if path.with_suffix(".py").exists():
+    if os.path.exists(path.with_suffix(".py")):  # False also for a path that the system refuses
         raise LossregError(f"{path.parent} is the package itself; choose another folder, such as typings", path=path)
     text = stub()
     try:

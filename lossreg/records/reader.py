@@ -84,10 +84,15 @@ def components(connection: duckdb.DuckDBPyConnection) -> list[str]:
 
 
 def _shards(directory: Path) -> list[Path]:
-    if not directory.is_dir():
-        problem = "is a file; give its directory" if directory.exists() else "does not exist; check the path"
-        raise RecordsError(f"{_shown(directory)}: the directory of records {problem}", directory=directory)
-    found = sorted(p for p in directory.iterdir() if p.name.endswith(SUFFIX) and not p.name.startswith("."))
+    try:
+        found = sorted(p for p in directory.iterdir() if p.name.endswith(SUFFIX) and not p.name.startswith("."))
+    except (OSError, ValueError) as error:  # a null character in the path is a ValueError
+        problems: dict[type[Exception], str] = {
+            NotADirectoryError: "is a file; give its directory",
+            FileNotFoundError: "does not exist; check the path",
+        }
+        problem = problems.get(type(error), f"cannot be read: {reason(error)}; check the path")
+        raise RecordsError(f"{_shown(directory)}: the directory of records {problem}", directory=directory) from error
     if not found:
         raise RecordsError(f"{_shown(directory)}: contains no *{SUFFIX}; {_WRITTEN_BY}", directory=directory)
     return found

@@ -37,7 +37,7 @@ def read_targets(where: str | Path, *, column: str | None = None, limit: int | N
         MissingLibraryError: the library that reads it is not installed.
     """
     path = Path(where)
-    if not path.exists():
+    if not os.path.exists(path):  # False also for a path that the system refuses, such as one with a long name
         if not _LOADER.fullmatch(str(where)):
             raise LossregError(f"{where}: no such file or folder; expected {EXPECTED}")
         if column is not None:

@@ -9,6 +9,7 @@ import json
 import math
 import os
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -76,6 +77,8 @@ def read(package: str, file_name: str, root: str | None = None, declared: Declar
 
 def _remedy(package: str, file_name: str, declared: Declared | None) -> str:
     """Say how a missing manifest comes into the package: a user cannot write it into an installed wheel."""
+    if hasattr(sys, "frozen"):
+        return f"the application was packed without it: add --collect-all {package} to the options of PyInstaller"
     if declared is None or not _is_built(package, declared):
         return f"`lossreg manifest build {package}` writes it"
     return (

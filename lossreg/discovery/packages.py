@@ -62,7 +62,10 @@ def read_file(package: str, file_name: str, root: str | None, most: int) -> byte
 
 
 def _is_in(root: str, package: str) -> bool:
-    """Return whether a folder has a package with an __init__.py, within namespace packages alone."""
+    """Return whether a folder has a package with an __init__.py, within namespace packages alone.
+
+    A frozen application has the data of packages in folders, and their code elsewhere.
+    """
     *parents, last = package.split(".")
     if not all(part.isidentifier() for part in (*parents, last)):
         return False
@@ -71,7 +74,7 @@ def _is_in(root: str, package: str) -> bool:
         folder = os.path.join(folder, parent)
         if os.path.isfile(os.path.join(folder, "__init__.py")):
             return False
-    return os.path.isfile(os.path.join(folder, last, "__init__.py"))
+    return hasattr(sys, "frozen") or os.path.isfile(os.path.join(folder, last, "__init__.py"))
 
 
 def _found(package: str) -> ModuleSpec:

@@ -224,6 +224,21 @@ def test_the_remedy_for_a_missing_manifest(site, tmp_path, monkeypatch, is_wheel
     assert message == f"acme:lossreg.json cannot be read: No such file or directory; {remedy}"
 
 
+def test_a_frozen_application_has_its_manifests_beside_its_code(site, monkeypatch):
+    """PyInstaller puts the data of packages into folders, without an __init__.py. A file that it left out is named."""
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    (site.package("acme") / "__init__.py").unlink()
+    (site.root / "acme" / "lossreg.json").write_text(text("x_loss", "acme"))
+    site.distribution("acme", manifests={"acme": "acme"})
+    site.module("acme_left.code")
+    site.distribution("left", manifests={"left": "acme_left"})
+    assert targets(site) == {"x_loss": "acme.code:Loss"}
+    (message,) = site.failures(site.registry()).values()
+    assert message.endswith(
+        "; the application was packed without it: add --collect-all acme_left to the options of PyInstaller"
+    )
+
+
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32-le"])
 def test_a_manifest_in_an_encoding_of_json_is_read(site, encoding):
     """Editors of Windows write a mark of the byte order."""

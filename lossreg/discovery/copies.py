@@ -105,7 +105,7 @@ def _listed(path: str) -> list[str] | None:
 
 
 def _is_leftover(name: str) -> bool:
-    return name.startswith("~")
+    return name.startswith(("~", "-"))  # old versions of pip begin with a hyphen
 
 
 def _in_folder(root: str, file_name: str) -> Copy:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from lossreg.discovery.copies import UNKNOWN, Copy, copies, is_foreign, leftovers, normalized
 from lossreg.errors import LossregError, ManifestError
+from lossreg.messages import printable
 from lossreg.registry.entry import Failure
 
 __all__ = ["Declared", "Installed", "changed", "declared", "forget", "normalized", "remarks", "scan"]
@@ -94,7 +95,7 @@ def remarks() -> list[str]:
             found.append(f"{name} is installed more than once; the first is used: {places}; uninstall the others")
         partial = [copy for copy in known[1:] if copy not in whole]
         found += [f"{_place(copy)} is a part of the metadata of {name} and is ignored; delete it" for copy in partial]
-    return found
+    return [printable(text) for text in found]
 
 
 def _place(copy: Copy) -> str:

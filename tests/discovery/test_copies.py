@@ -275,6 +275,14 @@ def test_the_remarks_name_a_folder_and_what_to_do(only):
     ]
 
 
+def test_the_remarks_can_be_printed(only):
+    """A folder's name may have control characters, or no characters at all."""
+    only({"~\x1b[31m-1.dist-info/": "", os.fsdecode(b"-\xff-1.dist-info/"): ""})
+    remarks = distributions.remarks()
+    assert len(remarks) == 2
+    assert all(text.isprintable() for text in remarks)
+
+
 def test_a_leftover_of_a_first_party_package_is_no_failure(site):
     """Its provider's name would belong to another distribution."""
     site.raw_distribution("~ossreg-segmentation", b"[lossreg.losses]\ndice = acme:Dice\n", version="0.0.9")

@@ -44,7 +44,8 @@ class _Outliner:
         self.twice: ValueError | None = None
         self._root = Outline(1)
         self._defined: set[Outline] = set()  # by a header or a dotted key of their own, which a second may not repeat
-        self._arrays: set[Outline] = set()  # of tables
+        self._arrays: dict[Outline, Outline] = {}  # the last table of each array of tables
+        self._values: set[Outline] = set()  # which hold no further tables
         self._tokens = _tokens(text)
         self._token, self._line = next(self._tokens, ("", 0))
 
@@ -75,11 +76,11 @@ class _Outliner:
         *path, last = self._key() or [""]
         holder = self._inner(path, self._root, line)
         table = holder.items.setdefault(last, Outline(line))
+        if table in self._defined or (brackets == 1 and table in self._arrays):
+            self._refuse(last, table, line)
         if brackets == 2:
-            self._arrays.add(table)
-            return table.items.setdefault(len(table.items), Outline(line))
-        if table in self._defined and self.twice is None:
-            self.twice = twice(last, table.line, line)
+            last_table = self._arrays[table] = table.items[len(table.items)] = Outline(line)
+            return last_table
         self._defined.add(table)
         return table
 
@@ -90,14 +91,15 @@ class _Outliner:
             return
         holder = self._inner(path[:-1], table, line)
         known = holder.items.get(path[-1])
-        if known is not None and self.twice is None:
-            self.twice = twice(path[-1], known.line, line)
+        if known is not None:
+            self._refuse(path[-1], known, line)
         self._defined.add(holder)
         holder.items[path[-1]] = self._value(line)
 
     def _value(self, line: int) -> Outline:
         drawn = Outline(line)
         self._defined.add(drawn)
+        self._values.add(drawn)
         opening = self._token
         if opening not in ("[", "{"):
             while self._token not in ("", "\n", ",", "]", "}"):
@@ -114,6 +116,9 @@ class _Outliner:
         self._next()
         return drawn
 
+    def _refuse(self, key: str, known: Outline, line: int) -> None:
+        self.twice = self.twice or twice(key, known.line, line)
+
     def _key(self) -> list[str]:
         """Return the parts of a dotted key."""
         parts = []
@@ -127,8 +132,10 @@ class _Outliner:
         """Return the table at a path: of an array of tables, the last one."""
         for part in path:
             table = table.items.setdefault(part, Outline(line))
+            if table in self._values:
+                self._refuse(part, table, line)
             while table in self._arrays:
-                table = table.items[len(table.items) - 1]
+                table = self._arrays[table]
         return table
 
 

@@ -127,7 +127,7 @@ def test_losses_that_take_one_input_have_neither_error_nor_warning(warned, confi
 
 
 def test_a_loss_without_contract_beside_one_with_a_contract_is_a_warning(warned, torch):
-    """It comes once for each loss, and names the contract to declare; no warning comes where nothing is to be compared."""
+    """It comes once for each loss, and names the contract to declare; nothing to compare, no warning."""
     with lossreg.losses.scope() as losses:
         losses.register("bare")(type("Bare", (torch.nn.Module,), {}))
         assert warned(total("bare", "bare")) == warned("bare") == []

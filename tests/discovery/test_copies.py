@@ -141,6 +141,7 @@ ZOO = {
     ),
     "other_letters": ({"acme.egg-info/PKG-INFO": "Author: Zoë\nName: acme\nVersion: 1.0\n"}, {"acme": ("1.0", [])}),
     "empty_beside_whole": ({"acme-0.9.dist-info/": ""} | whole("acme-1.0.dist-info"), ACME),
+    "newer_and_empty_beside_whole": ({"acme-2.0.dist-info/": ""} | whole("acme-1.0.dist-info"), ACME),
     "record_beside_whole": ({"acme-0.9.dist-info/RECORD": "x,,\n"} | whole("acme-1.0.dist-info"), ACME),
     "points_beside_whole": (
         {"acme-0.9.dist-info/entry_points.txt": "[lossreg.losses]\nold = acme:Old\n"} | whole("acme-1.0.dist-info"),

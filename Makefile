@@ -1,4 +1,4 @@
-# make setup | demo | check | test | test-all | test-wheels | test-pythons | mutants | bench | manifests | gpu-kit | release-check
+# make setup | demo | check | test | test-all | test-wheels | test-pythons | mutants | fuzz | bench | manifests | gpu-kit | release-check
 # Everything happens in .venv; setup does nothing when nothing changed.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -20,7 +20,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 # Two workers of one thread each: torch would start two threads in both.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
-.PHONY: setup demo test test-all test-wheels test-pythons check bench gpu-kit manifests build release-check mutants clean
+.PHONY: setup demo test test-all test-wheels test-pythons check bench gpu-kit manifests build release-check mutants fuzz clean
 
 setup: $(STAMP)
 
@@ -57,6 +57,12 @@ test-pythons:
 # Mutation tests: the tests must notice deliberate mistakes. Writes the table of docs/testing.md.
 mutants: setup
 	$(BIN)/python tests/mutants.py --table docs/testing.md
+
+# Searches for inputs that lossreg does not expect, guided by coverage where atheris has a wheel. MINUTES for each target.
+MINUTES ?= 2
+fuzz: setup
+	-$(PIP) --only-binary :all: atheris
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz --minutes $(MINUTES) $(ARGS)
 
 check: setup
 	$(BIN)/ruff check .

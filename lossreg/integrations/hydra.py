@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from copy import deepcopy
 from typing import Any
 
 from lossreg.config.resolution import parameters
@@ -72,7 +73,7 @@ def _defaults(entry: Entry) -> dict[str, Any]:
     described = parameters(entry)
     required = described.get("required", ())
     return {
-        name: REQUIRED if name in required else part["default"]
+        name: REQUIRED if name in required else deepcopy(part["default"])  # OmegaConf takes no frozen list
         for name, part in described["properties"].items()
         if name in required or "default" in part
     }

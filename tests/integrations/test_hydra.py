@@ -44,6 +44,20 @@ def test_a_loss_is_chosen_and_its_parameters_overridden(config):
     assert (built["name"], built["provider"], built["params"]["smooth"]) == ("dice", "segmentation", 0.5)
 
 
+def test_a_default_may_be_a_list_or_a_mapping(config):
+    """Each library's losses have them, and a list of a config can be changed."""
+    properties = {
+        "sizes": {"type": "array", "default": [1, 2]},
+        "by_class": {"type": "object", "default": {"cat": [3]}},
+    }
+    metadata = {"parameters": {"type": "object", "properties": properties, "required": []}}
+    with losses.scope():
+        losses.add(lossreg.Entry("nested_defaults", "acme_lists:Sizes", metadata=metadata))
+        register_hydra_configs(names=["nested_defaults"])
+    params = config("loss=nested_defaults", "loss.params.sizes=[7]").loss.params
+    assert OmegaConf.to_container(params) == {"sizes": [7], "by_class": {"cat": [3]}}
+
+
 def test_the_default_of_the_program_holds(config):
     """With the defaults of all of its parameters."""
     loss = config().loss

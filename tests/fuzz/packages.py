@@ -142,6 +142,9 @@ def manifest_structure(folder: Path) -> Target:
                 Draft202012Validator.check_schema(schema)
                 json.dumps(schema, allow_nan=False)
                 if chance.random() < 0.1:
+                    for other in losses.entries():  # a stub of all losses takes a second
+                        if other.provider != "fuzzed":
+                            losses.unregister(other.full_name)
                     ast.parse(stubs.stub())
 
     return Target(run, [b"seed", b"other"])

@@ -132,7 +132,7 @@ def by_coverage(search: Search, done: Callable[[], None]) -> None:
         (corpus / f"seed-{number}").write_bytes(seed)
     words = search.folder / f"{search.name}-words"
     words.write_text("".join(f'"{_escaped(word)}"\n' for word in search.target.words))
-    options = [f"-max_len={MAX_LENGTH}", "-rss_limit_mb=0", "-timeout=0", "-verbosity=0"]
+    options = [f"-max_len={MAX_LENGTH}", "-rss_limit_mb=0", "-timeout=60", "-verbosity=0"]
     if search.target.words:  # an empty dictionary is an error
         options.append(f"-dict={words}")
     atheris.Setup([sys.argv[0], str(corpus), *options], one)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from lossreg.discovery import distributions, manifest
-from lossreg.discovery.distributions import LOSSES_GROUP, MANIFESTS_GROUP, Declared, Installed, normalized
+from lossreg.discovery.distributions import LOSSES_GROUP, MANIFESTS_GROUP, Declared, Installed
 from lossreg.discovery.environment import is_strict, names_of, warn_unknown, with_states
 from lossreg.discovery.first_party import FIRST_PARTY, OWNERS, owner_of
 from lossreg.errors import ConflictError, InvalidNameError, LossregError, ManifestError
 from lossreg.messages import is_installed
 from lossreg.registry.entry import Discovered, Entry, Failure, check_target, declare
-from lossreg.registry.requirement import Requirement
 
 # As the names of distributions, which may begin with a digit. Other letters may look like these.
 _PROVIDER = re.compile(r"\w[\w.\-]*", re.ASCII)
@@ -83,7 +82,8 @@ def _from_manifest(item: Declared, section: str, installed: Installed) -> Iterat
         "owns_name": item.distribution == OWNERS.get(item.name),
         "requires": library,
     }
-    if library is not None and _is_missing(library, installed.versions):
+    # By its code: metadata may be left over, or have another name, as a nightly build's.
+    if library is not None and not is_installed(library.package):
         reason = f"{library.distribution} is not installed; {library.install}"
         source |= {"state": "missing", "reason": reason}
     for found in manifest.entries(data, package, section, **source):
@@ -103,13 +103,6 @@ def _read(item: Declared, installed: Installed) -> dict[str, Any]:
     if isinstance(known, LossregError):
         raise known
     return known
-
-
-def _is_missing(library: Requirement, versions: Mapping[str, str]) -> bool:
-    if normalized(library.distribution) in versions:
-        return False
-    # It may be installed without metadata of this name, as a nightly build or a folder on the path.
-    return not is_installed(library.package)
 
 
 def _from_entry_point(item: Declared) -> Entry | Failure:

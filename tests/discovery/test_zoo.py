@@ -353,6 +353,16 @@ def test_a_missing_library_is_named_before_anything_is_imported(site, neighbour)
     assert isinstance(caught.value, ImportError)
 
 
+def test_a_library_without_its_code_is_missing(site, neighbour):
+    """Its metadata is left over from an installation that was removed; without metadata, its code is enough."""
+    site.distribution("zoo-lib", version="1.5")
+    with_library()(site, "gone")
+    assert neighbour().entry("gone_loss").state == "missing"
+    site.module("zoo_there")
+    with_library(package="zoo_there", distribution="zoo-there")(site, "here")
+    assert neighbour().entry("here_loss").state == "discovered"
+
+
 @pytest.mark.parametrize("package", ["__main__", "zoo_made_by_hand"])
 def test_a_library_without_a_location_is_missing(site, neighbour, monkeypatch, package):
     """The import system raises for a module without a spec."""

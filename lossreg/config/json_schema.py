@@ -29,6 +29,9 @@ def json_schema(
 ) -> dict[str, Any]:
     """Return the schema of the configs that `validate` accepts, for editors and other tools.
 
+    JSON Schema knows less than `validate` in four points. To it 1.0 is an integer. Size and nesting have no bounds, text
+    may contain any character, and the rows of a tensor may differ in length.
+
     Args:
         names: the losses to include, nested ones too, of these providers if both are given; None for all that can be
             described.

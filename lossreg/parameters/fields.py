@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from lossreg.messages import did_you_mean, join
-from lossreg.parameters.kind import Change, CoreSchema, Kind, NestedType, Schema
+from lossreg.parameters.kind import STRICT, Change, CoreSchema, Kind, NestedType, Schema
 from lossreg.parameters.record import Record
 
 
@@ -52,7 +52,8 @@ class Fields(Kind):
             if name in defaults and not kind.has_slots:
                 schema = {"type": "default", "schema": schema, "default": defaults[name], "copy_default": True}
             fields[name] = {"type": "typed-dict-field", "schema": schema, "required": name in self.record.required}
-        return {"type": "typed-dict", "fields": fields, "extra_behavior": "allow" if self.has_others else "forbid"}
+        extra = "allow" if self.has_others else "forbid"
+        return {"type": "typed-dict", "fields": fields, "extra_behavior": extra, "config": STRICT}
 
     def map(self, value: Any, path: str, change: Change) -> Any:
         """Map the value of each key with slots."""

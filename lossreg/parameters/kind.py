@@ -65,6 +65,10 @@ class Kind:
         """Return the schema as other tools read it, annotations included."""
         return self._rewritten(lambda kind: kind.standard_schema())
 
+    def shallow_schema(self) -> Schema:
+        """Return the schema of the values that `takes` accepts, as other tools read it: any config fits a slot."""
+        return self._rewritten(lambda kind: kind.shallow_schema())
+
     def _rewritten(self, write: Callable[[Kind], Schema]) -> Schema:
         """Copy the schema, with the kinds in it written by `write`."""
         written = dict(self.schema)

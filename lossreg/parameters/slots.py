@@ -51,6 +51,10 @@ class Slot(Kind):
         named = {"type": "object"} if self.siblings.required else {}
         return rest | named | closed(self.role, self.siblings)
 
+    def shallow_schema(self) -> Schema:
+        """Accept every config."""
+        return {"type": self.json_types()}
+
     def validator(self) -> CoreSchema:
         """Accept every config; its own entry validates it."""
         return {"type": "is-instance", "cls": (str, dict, Nested)}
@@ -110,6 +114,10 @@ class FunctionName(Literal):
     def standard_schema(self) -> Schema:
         """Leave the targets out."""
         return {key: part for key, part in self.schema.items() if key != FUNCTIONS}
+
+    def shallow_schema(self) -> Schema:
+        """Return the published schema."""
+        return self.standard_schema()
 
     def map(self, value: Any, path: str, change: Change) -> Any:
         """Change the name."""

@@ -71,13 +71,24 @@ class Union(Kind):
         every = [each for kind in types for each in kind]
         overlap = len(set(every)) < len(every) or {"number", "integer"} <= {*every}
         if overlap or not all(types):
-            return rest | {"anyOf": written}
+            return rest | (self._first_that_takes() if self.has_slots else {"anyOf": written})
         rules = [
             {"if": {"type": each}, "then": part}
             for each, part in zip(types, written, strict=True)
             if part.keys() != {"type"}
         ]
         return rest | {"type": every} | ({"allOf": rules} if rules else {})
+
+    def _first_that_takes(self) -> Schema:
+        """Choose as `meant` does: a name that no loss has is no text for `nn.Module | str`."""
+        *before, (last, _) = self._tried
+        schema = last.standard_schema()
+        for kind, _ in reversed(before):
+            if kind.has_slots:
+                schema = {"if": kind.shallow_schema(), "then": kind.standard_schema(), "else": schema}
+            else:
+                schema = {"anyOf": [kind.standard_schema(), schema]}
+        return schema
 
     def validator(self) -> CoreSchema:
         """Validate by the member that is meant."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Collection, Iterable, Iterator
+from typing import NamedTuple
 
 from lossreg.authoring.package_modules import PASSED_ON, import_all, is_excluded
 from lossreg.registries import losses, parts
@@ -28,15 +28,10 @@ def declared(package: str, exclude: Collection[str]) -> Declared:
     """Import a package and its modules, without the excluded ones, and return what its decorators declare."""
     registries = (losses, parts)
     # Decorators run once: those of modules that are imported already count as well.
-    before = {registry.name: _all(registry) for registry in registries}
+    before = {registry.name: registry.declarations for registry in registries}
     with losses.scope(), parts.scope():
-        # Entries of an older manifest would conflict with losses that were renamed since.
-        for registry in registries:
-            for entry in registry.entries():
-                if _is_in(package, entry):
-                    registry.unregister(entry.full_name)
         failed = import_all(package, exclude)
-        after = {registry.name: _all(registry) for registry in registries}
+        after = {registry.name: registry.declarations for registry in registries}
 
     def is_described(entry: Entry) -> bool:
         module = module_of(entry)
@@ -65,11 +60,6 @@ def _is_stale(entry: Entry) -> bool:
     )
 
 
-def _all(registry: Any) -> list[Entry]:
-    found = registry.declarations
-    return [*(found.values() if isinstance(found, Mapping) else found)]
-
-
 def _merged(entries: Iterable[Entry]) -> list[Entry]:
     """Make one entry of the declarations of one class, whose further names are aliases.
 
@@ -92,7 +82,6 @@ def _is_same(known: Entry, entry: Entry) -> bool:
 
 def _problems(entries: Collection[Entry]) -> Iterator[str]:
     """Yield the reason and the remedy for each class to which its target does not lead."""
-    names: dict[str, Entry] = {}
     for entry in entries:
         if "<locals>" in entry.target:
             module = module_of(entry)
@@ -106,9 +95,6 @@ def _problems(entries: Collection[Entry]) -> Iterator[str]:
                 " deleted after it was registered; give each registered class a name of its own that stays, and let"
                 " @register be the outermost decorator"
             )
-        first = names.setdefault(entry.name, entry)
-        if first is not entry:
-            yield f"{first.target} and {entry.target} are both called {entry.name!r}; rename one"
 
 
 def _at(target: str) -> object:

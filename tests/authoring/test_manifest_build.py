@@ -220,6 +220,13 @@ def test_a_class_that_its_target_does_not_lead_to_is_refused(site, package, sour
     assert not (site.root / package / "lossreg.json").exists()
 
 
+def test_a_name_of_two_classes_names_the_module_of_the_second(site, package):
+    """Its decorator refuses the second, so its module cannot be imported."""
+    site.module(f"{package}.other", LOSS.format(name="acme_good", gamma=1.0))
+    with pytest.raises(ManifestError, match=rf"importing {package}\.other raised ConflictError: .*'acme_good'"):
+        manifest_writer.build(package)
+
+
 def test_a_class_derived_from_that_of_a_function_is_described(site, package):
     """As the message advises."""
     source = MADE.replace('@losses.register(f"acme_lp{power}")', "") + (

@@ -10,6 +10,7 @@ pytestmark = pytest.mark.tools
 
 # Each registration of an operator is interrupted twice, before and after it took place.
 OPERATORS = """
+import importlib
 import torch, lossreg
 from torch._library.custom_ops import CustomOpDef
 
@@ -49,6 +50,11 @@ for loss in (dice, cldice, hausdorff):
     loss(input, target).backward()
 compiled = torch.compile(dice, backend="aot_eager", fullgraph=True)
 torch.testing.assert_close(compiled(input, target), dice(input, target))
+for name in ("statistics.op", "skeleton", "distance"):  # as a notebook reloads them
+    importlib.reload(importlib.import_module(f"lossreg_segmentation.{name}"))
+cldice(input, target).backward()
+compiled = torch.compile(lossreg.build("bce"), backend="aot_eager", fullgraph=True)
+assert torch.isfinite(compiled(input, target))
 print("interrupts", len(interrupted), attempts - 1)
 """
 
@@ -114,7 +120,10 @@ def _run(source):
 
 
 def test_operators_whose_registration_was_interrupted_are_registered_by_the_next_build():
-    """torch allows each name once, so a half-registered operator would break every mask loss until a restart."""
+    """torch allows each name once, so a half-registered operator would break every mask loss until a restart.
+
+    A module that is reloaded registers its operators again, too.
+    """
     _, interrupts, attempts = _run(OPERATORS)
     assert interrupts == attempts
     assert int(interrupts) == 22  # 4 operators, 4 results without values, 3 gradients, each before and after

@@ -6,6 +6,7 @@ import lossreg
 from lossreg import InvalidConfigError, NotFoundError, losses
 from lossreg.hooks import manager as hooks
 
+from ..fakes import in_threads
 from .conftest import HEAD
 
 HINT = "@hookimpl\ndef lossreg_resolve_missing(name): return 'ask {0}'\n"
@@ -109,3 +110,34 @@ def test_hooks_that_were_interrupted_are_loaded_by_the_next_use(installed, monke
     assert "ask the slow ones" in _hint()
     with pytest.raises(InvalidConfigError, match="parms: unknown key"):
         lossreg.validate({"name": "dice", "parms": {}})
+
+
+def test_entries_that_were_registered_before_an_error_stay(installed):
+    """The other hooks of the module are left out."""
+    source = """
+        @hookimpl
+        def lossreg_register(registry):
+            registry.register_lazy("first_of_two", "lossreg_segmentation.overlap:Dice")
+            raise RuntimeError("boom")
+    """
+    installed("half", source)
+    with pytest.warns(UserWarning, match="the hooks 'half' are broken and left out: RuntimeError: boom"):
+        lossreg.build("dice")
+    assert type(lossreg.build("first_of_two")).__name__ == "Dice"
+
+
+def test_threads_that_load_at_the_same_time_have_all_names(installed):
+    """Each may call lossreg_register: an entry that is added again changes nothing."""
+    source = """
+        calls = []
+        @hookimpl
+        def lossreg_register(registry):
+            from torch import nn
+            class Zed(nn.Module): ...
+            calls.append(1)
+            registry.register("zed")(Zed)
+    """
+    installed("zed_hooks", source)
+    built = in_threads(4, lambda _: type(lossreg.build("zed")).__name__)
+    assert built == ["Zed"] * 4
+    assert not lossreg.registries.hooks().failures

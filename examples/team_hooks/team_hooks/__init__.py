@@ -33,11 +33,10 @@ def lossreg_register(registry: Registry[Any]) -> None:
 @hookimpl
 def lossreg_transform_config(config: dict[str, Any]) -> None:
     """Convert configs of last year's format."""
-    params = config.get("params")
-    if isinstance(params, dict):
-        for old, new in OLD_PARAMETERS.items():
-            if old in params:
-                params[new] = params.pop(old)
+    params = config["params"]
+    for old, new in OLD_PARAMETERS.items():
+        if old in params:
+            params[new] = params.pop(old)
 
 
 @hookimpl(wrapper=True)

@@ -1,8 +1,11 @@
 """Kinds of annotations in constructors: their JSON Schema, and values that they accept and refuse."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
 from importlib.util import find_spec
-from typing import Annotated, Any, Literal, NotRequired, Optional, TypedDict, Union
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple, NotRequired, Optional, TypedDict, Union
 
 from pydantic import Field
 
@@ -16,6 +19,22 @@ class Term(TypedDict):
     loss: Module
     weight: NotRequired[Annotated[float, Field(default=1.0)]]
     power: int
+
+
+class Reduce(Enum):
+    MEAN = "mean"
+    SUM = "sum"
+
+
+class Point(NamedTuple):
+    x: int
+    y: float = 2.0
+
+
+@dataclass
+class Window:
+    size: Annotated[int, Field(ge=1)]
+    path: Path = Path("here")
 
 
 REF = {"$ref": "#/$defs/loss"}
@@ -74,6 +93,48 @@ KINDS: list[tuple[Any, Any, list, list]] = [
         [[]],
     ),
     (Any, {}, [None, 1, "x", [1], {"a": [None]}], []),
+    (Reduce, {"type": "string", "enum": ["mean", "sum"]}, ["mean"], ["max", 1, None]),
+    (list[Reduce], {"type": "array", "items": {"type": "string", "enum": ["mean", "sum"]}}, [["sum"]], [["x"], "sum"]),
+    (Path, {"type": "string"}, ["a/b"], [1, None]),
+    (set[int], {"type": "array", "items": {"type": "integer"}}, [[1, 2]], [["x"], 1]),
+    (
+        dict[int, float],
+        {
+            "type": "object",
+            "additionalProperties": {"type": "number"},
+            "propertyNames": {"type": "string", "pattern": "^(0|-?[1-9][0-9]*)$"},
+        },
+        [{}, {"0": 1.5, "-3": 2}],
+        [{"x": 1.5}, {"01": 1.5}, {"1": "x"}, []],
+    ),
+    (
+        dict[Reduce, int],
+        {"type": "object", "additionalProperties": {"type": "integer"}, "propertyNames": {"enum": ["mean", "sum"]}},
+        [{"mean": 1}],
+        [{"max": 1}],
+    ),
+    (
+        Window,
+        {
+            "type": "object",
+            "properties": {"size": {"type": "integer", "minimum": 1}, "path": {"type": "string", "default": "here"}},
+            "required": ["size"],
+            "additionalProperties": False,
+        },
+        [{"size": 1, "path": "x"}],
+        [{"size": 0}, {"path": "x"}, {"size": 1, "pth": "x"}, 5, None],
+    ),
+    (
+        Point,
+        {
+            "type": "array",
+            "prefixItems": [{"type": "integer"}, {"type": "number"}],
+            "minItems": 1,
+            "maxItems": 2,
+        },
+        [[1], [1, 2.5]],
+        [[], [1, 2, 3], ["x"], {"x": 1}],
+    ),
     (Module, REF, ["dice", {"name": "bce"}], [5, None, "nothing", {"nam": "x"}, ["dice"]]),
     (Module | None, {"anyOf": [REF, NULL]}, [None, "dice"], [5, True, ["dice"], "nothing"]),
     (list[Module], {"type": "array", "items": REF}, [[], ["dice"]], ["dice", [5], [None]]),

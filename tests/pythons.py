@@ -32,6 +32,7 @@ NEED_TORCH = {
     "loss/",
     "packages/",
     "testing/",
+    "annotations",
     "architecture_page",
     "calls",
     "collapse_example",
@@ -42,6 +43,7 @@ NEED_TORCH = {
     "library",
     "monitor",
     "new_plugin",
+    "one_verdict",
     "plot",
     "processes",
     "providers",
@@ -53,6 +55,7 @@ NEED_TORCH = {
     "training",
     "tuples",
     "unions",
+    "wrappers",
 }
 NEED_EXTRAS = {"integrations/", "records/", "check_targets", "records", "typing"}
 

@@ -29,8 +29,8 @@ def json_schema(
 ) -> dict[str, Any]:
     """Return the schema of the configs that `validate` accepts, for editors and other tools.
 
-    JSON Schema knows less than `validate` in four points. To it 1.0 is an integer. Size and nesting have no bounds, text
-    may contain any character, and the rows of a tensor may differ in length.
+    JSON Schema accepts more than `validate` in five points: 1.0 as an integer, any size and nesting, any character in
+    text, rows of a tensor that differ in length, and sums of losses that take different inputs.
 
     Args:
         names: the losses to include, nested ones too, of these providers if both are given; None for all that can be

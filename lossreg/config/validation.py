@@ -54,14 +54,14 @@ def _check_values(node: Node, values: Values, problems: Problems) -> None:
     try:
         checked = values.record.check(values.given)
     except ValidationError as error:
-        for path, message in _worded(error, values, problems):
+        for path, message in _worded(error, node, values, problems):
             problems.add(node, path, message)
     else:
         values.given.clear()
         values.given.update(checked)
 
 
-def _worded(error: ValidationError, values: Values, problems: Problems) -> Iterator[tuple[str, str]]:
+def _worded(error: ValidationError, node: Node, values: Values, problems: Problems) -> Iterator[tuple[str, str]]:
     """Word the errors of pydantic: the path of each, the allowed values, and the given one."""
     fields = values.record.fields
     details = error.errors(include_url=False, include_context=False, include_input=False)
@@ -69,7 +69,8 @@ def _worded(error: ValidationError, values: Values, problems: Problems) -> Itera
     extra = {str(each["loc"][0]): None for each in outer if each["type"] == "extra_forbidden"}
     missing = {str(each["loc"][0]): None for each in outer if each["type"] == "missing"}
     for name in extra:
-        yield join(values.path, name), f"unknown parameter; {near(name, list(fields))}"
+        unknown = f"unknown parameter; {near(name, list(fields))}"
+        yield join(values.path, name), (_unsettable(node, name) if values is node.params else "") or unknown
     for name in missing:
         yield join(values.path, name), f"missing; expected {fields[name].words()}"
     seen = set()
@@ -82,3 +83,15 @@ def _worded(error: ValidationError, values: Values, problems: Problems) -> Itera
             path, kind, value = place
             seen.add(path)
             yield path, f"{kind.refusal(value)}{hint(kind, value, problems.written(path))}"
+
+
+def _unsettable(node: Node, name: str) -> str:
+    """Explain a parameter that only the constructor can set. Nothing is imported for it: the class may be loaded."""
+    entry = node.entry
+    if entry is None or entry.cls is None or entry.requires is not None:
+        return ""
+    from lossreg.parameters.from_signature import unsettable_parameters  # imports pydantic's models, which takes time
+
+    annotation = unsettable_parameters(entry.cls).get(name)
+    reason = f"no plain data stands for its annotation ({annotation}); leave it out, and it keeps its default"
+    return f"cannot be set from a config: {reason}" if annotation else ""

@@ -7,7 +7,9 @@ import time
 from importlib import import_module
 
 import pytest
+import torch
 from jsonschema import Draft202012Validator
+from torch import nn
 
 from lossreg import InvalidConfigError, json_schema, losses, parts, validate
 from lossreg.config.resolution import parameters
@@ -27,9 +29,6 @@ from ..parameters.test_annotations import (
     Window,
 )
 from ..random_configs import NESTED, Draw
-
-torch = pytest.importorskip("torch")
-nn = torch.nn
 
 
 class Zoo(nn.Module):

@@ -401,6 +401,8 @@ def test_an_annotation_without_data_is_refused_by_the_name_of_its_parameter(made
     optional = made(hint, default)
     assert describe(optional)["properties"] == {}
     assert unsettable_parameters(optional).keys() == {"p"}
+    with pytest.raises(InvalidConfigError, match=r"params\.p: cannot be set from a config: .*; leave it out"):
+        lossreg.validate("made", p=1)
     assert lossreg.build("made").p is default
 
 

@@ -1,13 +1,10 @@
 """`lossreg new-plugin`: its files work unchanged, and no error leaves half of them."""
 
-import os
 import re
 import shutil
 import subprocess
 import sys
-import sysconfig
 import tomllib
-import venv
 from pathlib import Path
 
 import pytest
@@ -23,6 +20,8 @@ from lossreg.authoring.new_plugin import TEMPLATES, Names, create, names_of
 from lossreg.cli import new_plugin as command
 from lossreg.testing.conformance import CHECKS
 
+from ..environment import Environment
+
 FILES = [
     ".github/workflows/tests.yml",
     ".gitignore",
@@ -35,32 +34,13 @@ FILES = [
     "tests/conftest.py",
     "tests/test_losses.py",
 ]
-MAIN = "from lossreg.cli import main; main()"
 
 
-def run(*arguments, cwd, env=None):
+def run(*arguments, cwd):
     """Run a program; fail with its output."""
-    done = subprocess.run(list(map(str, arguments)), cwd=cwd, env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run(list(map(str, arguments)), cwd=cwd, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
-
-
-def environment_with(wheel, folder):
-    """Create an environment with this wheel and the packages of this one; return a function that runs its Python."""
-    venv.create(folder, symlinks=True)
-    python = folder / "bin" / "python"
-    site = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=folder).strip())
-    # addsitedir, unlike a path alone, reads the .pth files there: editable installs consist of those.
-    here = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
-    (site / "here.pth").write_text("".join(f"import site; site.addsitedir({path!r})\n" for path in here))
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("LOSSREG", "PYTHON"))}
-    env["OMP_NUM_THREADS"] = "1"
-
-    def python_there(*arguments, cwd=folder):
-        return run(python, "-P", *arguments, cwd=cwd, env=env)
-
-    python_there("-m", "pip", "install", "--quiet", "--no-deps", "--no-index", wheel)
-    return python_there
 
 
 @pytest.mark.tools  # over 10 s: builds and installs a wheel, and runs its tests
@@ -71,18 +51,19 @@ def test_a_new_plugin_is_built_installed_found_validated_and_passes_its_tests(tm
     project = create("lossreg-acme", tmp_path)
     run(sys.executable, "-m", "build", "--wheel", "--no-isolation", cwd=project)
     (wheel,) = (project / "dist").iterdir()
-    python = environment_with(wheel, tmp_path / "venv")
+    environment = Environment(tmp_path / "venv")
+    environment.pip("install", wheel)
     shutil.rmtree(project / "lossreg_acme")  # so that only the wheel is found from here on
 
-    line = next(line for line in python("-c", MAIN, "list").splitlines() if "acme" in line and "charbonnier " in line)
+    line = next(line for line in environment.lossreg("list").splitlines() if "acme" in line and "charbonnier " in line)
     assert re.split("  +", line)[1:3] == ["acme", "Absolute error of probabilities, smooth around 0."]
     assert line.endswith(" binary logits multilabel pixelwise segmentation")
-    assert python("-c", MAIN, "manifest", "check", "lossreg_acme") == "lossreg_acme: up to date\n"
+    assert environment.lossreg("manifest", "check", "lossreg_acme") == "lossreg_acme: up to date\n"
     readme = (project / "README.md").read_text()
     (tmp_path / "loss.yaml").write_text(re.search("```yaml\n(.*?)```", readme, re.DOTALL)[1])
-    assert '"ignore_index": 255' in python("-c", MAIN, "validate", tmp_path / "loss.yaml")
-    python("-c", re.search("```python\n(.*?)```", readme, re.DOTALL)[1])
-    outcome = python("-m", "pytest", "-p", "no:cacheprovider", cwd=project)
+    assert '"ignore_index": 255' in environment.lossreg("validate", tmp_path / "loss.yaml")
+    environment.run("-c", re.search("```python\n(.*?)```", readme, re.DOTALL)[1])
+    outcome = environment.run("-m", "pytest", "-p", "no:cacheprovider", cwd=project)
     assert f" {2 * len(CHECKS) + 4} passed" in outcome, outcome  # two cases, and the four tests of the file
     assert re.search("failed|skipped|error", outcome) is None, outcome
 

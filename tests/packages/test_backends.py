@@ -8,7 +8,8 @@ import zipfile
 
 import pytest
 
-from .projects import AUTHORS, DECLARATIONS, LAYOUTS, Environment, back_ends, write
+from ..environment import Environment
+from .projects import AUTHORS, DECLARATIONS, LAYOUTS, back_ends, write
 
 pytestmark = [
     pytest.mark.tools,

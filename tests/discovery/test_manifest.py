@@ -225,7 +225,7 @@ def test_names_that_are_swapped_survive_a_rebuild(site, package):
         manifest_writer.check(package)
 
 
-def test_a_package_without_losses_has_no_manifest(site):
+def test_a_package_without_losses_has_no_manifest(site, torch):
     """The message shows how to declare one."""
     site.package("acme_empty")
     with pytest.raises(ManifestError, match=r"acme_empty registers no loss; decorate its classes with @lossreg"):
@@ -233,7 +233,7 @@ def test_a_package_without_losses_has_no_manifest(site):
 
 
 @pytest.mark.parametrize("module", ["acme_broken.inner", "acme_broken.inner.__init__"])
-def test_a_package_that_cannot_be_imported_has_no_manifest(site, module):
+def test_a_package_that_cannot_be_imported_has_no_manifest(site, module, torch):
     """The message names the module, or the subpackage."""
     site.module(module, "1 / 0")
     with pytest.raises(ManifestError, match=r"importing acme_broken\.inner raised ZeroDivisionError") as caught:

@@ -114,6 +114,19 @@ CASES = {
     "toml deep": file(".toml", lambda: "a = " + "[" * 10**6),
     "toml deep tables": file(".toml", lambda: "a = " + "{a = " * 170_000),
     "toml tables": file(".toml", lambda: "[[a]]\\n" * 170_000),
+    "yaml keys": file(".yaml", lambda: "".join(f"k{i}: {i}\\n" for i in range(49_000)) + "k0: 1"),
+    "yaml paths": file(".yaml", lambda: "".join(" " * i + "k" * 900 + ":\\n" for i in range(150))
+        + " " * 150 + "a: [" + "[]," * 45_000 + "]"),
+    "yaml octal": file(".yaml", lambda: "name: dice\\nparams: {smooth: [" + "010," * 45_000 + "]}"),
+    "yaml octal digits": file(".yaml", lambda: "name: dice\\nparams: {smooth: 0" + "7" * 399 + "}"),
+    "json paths": file(".json", lambda: ('{"' + "k" * 5000 + '":') * 100 + "[" + "[]," * 150_000 + "0]" + "}" * 100),
+    "json twice": file(".json", lambda: "{" + ",".join(f'"{i}": 0' for i in range(60_000)) + ',"0": 1}'),
+    "json lists": file(".json", lambda: "[" + "[]," * 340_000 + "0]"),
+    "toml twice": file(".toml", lambda: "".join(f"k{i} = {i}\\n" for i in range(60_000)) + "k0 = 1"),
+    "toml texts": file(".toml", lambda: 'a = ' + '"' * 3 + ('\\n\\\\' + '"' * 3) * 200_000),
+    "toml escapes": file(".toml", lambda: '= "' + '\\\\"' * 500_000),
+    "toml headers": file(".toml", lambda: "".join(f"[{'.'.join('a' * 60)}.b{i}]\\n" for i in range(8000)) + "="),
+    "toml arrays": file(".toml", lambda: "= " + "[" * 10**6),
     "toml integer": file(".toml", lambda: "a = " + "9" * 10**6),
 }
 """

@@ -7,7 +7,7 @@ from typing import Any
 
 from lossreg.parameters.kind import Kind
 
-_WORDS = {False: ("no", "off", "false"), True: ("yes", "on", "true")}
+_WORDS = {False: ("no", "off"), True: ("yes", "on")}
 
 
 def surprising_number(written: str, number: float) -> str:
@@ -21,7 +21,7 @@ def surprising_number(written: str, number: float) -> str:
 
 def as_bool(value: bool, written: str | None = None) -> str:
     """Tell which words YAML reads as true or false."""
-    words = written or " and ".join(_WORDS[value][:2])
+    words = written or " and ".join(_WORDS[value])
     return f"YAML reads {words} as {str(value).lower()}"
 
 
@@ -46,8 +46,10 @@ def hint(kind: Kind | None, value: Any, written: str | None) -> str:
 def _null_hint(kind: Kind | None, written: str) -> str:
     if not written:
         return "; nothing is written there, which YAML reads as null"
-    quoted = f": write '{written}' in quotes for the text" if kind is None or kind.takes(written) else ""
-    return f"; YAML reads {written} as null{quoted}"
+    quoted = f"write '{written}' in quotes for the text" if kind is None or kind.takes(written) else ""
+    if written.lower() == "null":
+        return quoted and f"; {quoted}"
+    return f"; YAML reads {written} as null" + (quoted and f": {quoted}")
 
 
 def _number_hint(kind: Kind, value: str) -> str:

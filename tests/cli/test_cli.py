@@ -193,6 +193,24 @@ def test_validate_reports_every_problem_with_its_place_in_the_file(run, tmp_path
     assert "loss.params.terms[1].nam: unknown key; did you mean 'name'?" in err
 
 
+def test_validate_prints_the_line_of_each_problem_of_several_files(run, tmp_path):
+    """Exit 1 if one is invalid; the valid ones are printed."""
+    bad = write(tmp_path / "bad.yaml", "training:\n  loss:\n    name: dice\n    params:\n      smoth: 1\n")
+    good = write(tmp_path / "good.toml", "[training]\nloss = 'dice'\n")
+    none = write(tmp_path / "none.json", '{"training": {"loss": 5}}')
+    code, out, err = run("validate", bad, good, none, tmp_path / "absent.json", "--at", "training.loss")
+    assert code == 1
+    assert json.loads(out)["name"] == "dice"
+    assert err.splitlines() == [
+        f"{good}: valid",
+        "lossreg: invalid loss config: 3 problems",
+        f"  {bad}:5: training.loss.params.smoth: unknown parameter; did you mean 'smooth'?",
+        f"  {none}: training.loss: expected a loss name or {{name, params}}, got 5",
+        f"  {tmp_path}/absent.json: cannot be read: No such file or directory",
+    ]
+    assert run("validate", good, good, "--at", "training.loss")[0] == 0
+
+
 @pytest.mark.parametrize(
     ("name", "text", "at", "message"),
     [
@@ -270,6 +288,50 @@ def test_manifest_build_and_check(run, tmp_path, monkeypatch, torch):
     assert code == 1
     assert "- losses.cli_margin.parameters.properties.margin.default = 2.0" in err
     assert "run `lossreg manifest build cli_acme`" in err
+
+
+LOSS = """
+    from torch import nn
+    from lossreg import losses
+
+    @losses.register("{name}")
+    class Margin(nn.Module):
+        def __init__(self, gamma: float = 1.0, inner: {hint} = None):
+            super().__init__()
+"""
+
+
+def test_a_package_that_fails_does_not_stop_the_next(run, site):
+    """Of build and check: each failure is printed, the other manifests are written, and the exit code is 1."""
+    site.module("cli_bad.script", "raise SystemExit(0)")
+    site.module("cli_good.code", LOSS.format(name="cli_good", hint="int | None"))
+    code, out, err = run("manifest", "build", "cli_bad", "cli_absent", "cli_good")
+    assert (code, out) == (1, f"{site.root / 'cli_good' / 'lossreg.json'}\n")
+    assert "  importing cli_bad.script raised SystemExit: 0\n" in err
+    assert (
+        "lossreg: package 'cli_absent' is not installed; correct its name, or run `pip install --editable .` in the"
+        " folder of its sources\n"
+    ) in err
+    code, out, err = run("manifest", "check", "cli_bad", "cli_good")
+    assert (code, out) == (1, "cli_good: up to date\n")
+    assert "lossreg: cli_bad:lossreg.json cannot be read" in err
+
+
+def test_manifest_build_excludes_modules(run, site):
+    """By an option that may be repeated."""
+    site.module("cli_out.code", LOSS.format(name="cli_out", hint="int | None"))
+    for name in ("a", "b"):
+        site.module(f"cli_out.{name}", "raise SystemExit(0)")
+    assert run("manifest", "build", "cli_out", "--exclude", "cli_out.a", "--exclude", "cli_out.b*")[0] == 0
+    assert run("manifest", "check", "cli_out")[0] == 0
+
+
+def test_manifest_build_warns_of_an_annotation_that_cannot_be_evaluated(run, site):
+    """The manifest is written; the parameter is known by its default alone."""
+    site.module("cli_hint.code", LOSS.format(name="cli_hint", hint="'Tensor | None'"))
+    code, out, err = run("manifest", "build", "cli_hint")
+    assert (code, out) == (0, f"{site.root / 'cli_hint' / 'lossreg.json'}\n")
+    assert "warning: cli_hint.code:Margin: the annotation of inner cannot be evaluated (NameError: name 'Tensor'" in err
 
 
 @pytest.mark.tools

@@ -89,6 +89,24 @@ def test_what_cannot_be_read_is_an_invalid_config(tmp_path, name, content, messa
     assert caught.value.problems[0].path == str(path)
 
 
+@pytest.mark.parametrize("name", FILES)
+def test_a_mark_of_the_byte_order_is_no_part_of_the_file(tmp_path, name):
+    """Editors of Windows and PowerShell write it before UTF-8; lines end as they like."""
+    path = tmp_path / name
+    path.write_bytes(FILES[name].replace("\n", "\r\n").encode("utf-8-sig"))
+    assert read_config(path, "training.loss") == CONFIG
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("name", FILES)
+def test_utf_16_is_named_with_the_way_to_utf_8(tmp_path, name, encoding):
+    """PowerShell writes it by default, and its zeros or first bytes are no valid text."""
+    path = tmp_path / name
+    path.write_bytes(FILES[name].encode(encoding))
+    with pytest.raises(InvalidConfigError, match=r"it is UTF-16; save it as UTF-8, in PowerShell by `\| Out-File"):
+        read_config(path)
+
+
 def test_a_file_that_is_not_there(tmp_path):
     """A missing file and a folder have a message of one line."""
     with pytest.raises(InvalidConfigError, match="cannot be read: No such file or directory"):

@@ -2,11 +2,16 @@
 
 import enum
 import math
-from collections import OrderedDict, deque
+from collections import OrderedDict, UserString, deque
+from collections.abc import Mapping
+from datetime import date
 from fractions import Fraction
+from pathlib import PurePosixPath
 from types import MappingProxyType
 
+import numpy as np
 import pytest
+from omegaconf import OmegaConf
 
 from lossreg import InvalidConfigError
 from lossreg.config.plain_data import MAX_NODES, plain
@@ -32,12 +37,108 @@ def test_a_copy_of_dicts_and_lists():
     assert copied["a"] is not given["a"]
 
 
+class Plain(enum.Enum):
+    HALF = 0.5
+    WORD = "word"
+
+
+class Scaled(int):
+    """An int that raises where others compute, as those of other libraries may."""
+
+    def __abs__(self):
+        raise RuntimeError("abs")
+
+    __str__ = __index__ = __float__ = __abs__
+
+
+class Odd(str):
+    """A text that raises where others compute."""
+
+    def isprintable(self):
+        raise RuntimeError("isprintable")
+
+    __str__ = encode = isprintable
+
+
+def test_values_that_stand_for_plain_ones():
+    """Members of enums, paths and scalars of numpy are their values, exactly of the plain types."""
+    given = [Plain.HALF, Plain.WORD, PurePosixPath("a/b"), np.float64(1.5), np.float32(0.5), np.int64(3), np.uint8(4)]
+    given += [np.bool_(True), np.str_("x"), np.array(2.5), Scaled(7), Odd("odd")]
+    copied = plain(given)
+    assert copied == [0.5, "word", "a/b", 1.5, 0.5, 3, 4, True, "x", 2.5, 7, "odd"]
+    assert [type(each) for each in copied] == [float, str, str, float, float, int, int, bool, str, float, int, str]
+
+
+def test_whole_numbers_are_keys():
+    """YAML writes them without quotes, and JSON can hold only text."""
+    copied = plain({0: 1.0, -1: 2.0, np.int64(7): 3.0, Size.TWO: 4.0, Plain.WORD: 5.0, Odd("odd"): 6.0})
+    assert copied == {"0": 1.0, "-1": 2.0, "7": 3.0, "2": 4.0, "word": 5.0, "odd": 6.0}
+    assert {type(key) for key in copied} == {str}
+    with pytest.raises(
+        InvalidConfigError, match="a: two keys are written '0', one as a number and one as text; remove"
+    ):
+        plain({"a": {0: 1, "0": 2}})
+
+
+class Broken(Mapping):
+    """A mapping that raises at one key."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def __getitem__(self, key):
+        if key == "bad":
+            raise self.error
+        return 1
+
+    def __iter__(self):
+        return iter(["good", "bad", "other"])
+
+    def __len__(self):
+        return 3
+
+
+@pytest.mark.parametrize("error", [RuntimeError("two\nlines"), KeyError("x"), RecursionError("deep")], ids=type)
+def test_an_object_that_cannot_be_read_is_a_problem_at_its_path(error):
+    """The error is shown on one line, and is the cause; other problems are reported as well."""
+    with pytest.raises(InvalidConfigError) as caught:
+        plain({"a": [Broken(error)], "b": math.nan})
+    first, second = caught.value.problems
+    message = " ".join(f"{type(error).__name__}: {error}".split())
+    assert first == ("a[0].bad", f"cannot be read: {message}; give a value of plain data")
+    assert second.path == "b"
+    assert caught.value.__cause__ is error
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3), MemoryError()], ids=type)
+def test_an_interrupt_passes(error):
+    """What ends a program is no problem of a config."""
+    with pytest.raises(type(error)):
+        plain({"a": Broken(error)})
+
+
+def test_what_omegaconf_cannot_resolve_is_a_problem_at_its_path():
+    """Missing values and interpolations without a target."""
+    config = OmegaConf.create({"name": "dice", "params": {"smooth": "???", "task": "${none}", "sizes": [1, "???"]}})
+    with pytest.raises(InvalidConfigError) as caught:
+        plain(config)
+    assert [each.path for each in caught.value.problems] == ["params.smooth", "params.task", "params.sizes[1]"]
+    assert "cannot be read: MissingMandatoryValue: Missing mandatory value" in caught.value.problems[0].message
+    assert "cannot be read: InterpolationKeyError: Interpolation key 'none'" in caught.value.problems[1].message
+
+
 @pytest.mark.parametrize(
     "value, message",
     [
+        (UserString("dice"), "a: expected text, got an object of type UserString; write str(...)"),
+        (frozenset({1}), "got an object of type frozenset; write a list"),
+        (np.zeros(3), "got an object of type ndarray; write its tolist()"),
+        (date(2020, 1, 2), "got the date or time 2020-01-02; write it in quotes: '2020-01-02'"),
+        (np.longdouble(1.5), "got an object of type longdouble"),
+        (np.complex128(1j), "got an object of type complex"),
         (math.nan, "a: expected a finite number, got nan"),
         (-math.inf, "a: expected a finite number, got -inf"),
-        ({1}, "a: expected plain data as JSON holds it, got an object of type set"),
+        ({1}, "a: expected plain data as JSON holds it, got an object of type set; write a list"),
         (b"x", "a: expected plain data as JSON holds it, got an object of type bytes"),
         (object(), "an object of type object"),
         (print, "an object of type builtin_function_or_method"),

@@ -252,3 +252,36 @@ def test_a_disabled_or_ambiguous_loss_is_a_problem():
         assert problems("tied") == {"name": "'tied' is claimed by several providers; write one of a/tied, b/tied"}
         with pytest.raises(lossreg.LossregError, match="local/off is disabled: LOSSREG_DISABLE=off names it"):
             validate("off")
+
+
+def test_a_restriction_names_the_allowed_loss_of_the_same_name():
+    """Following the advice leads to a loss that is allowed; where there is none, there is no advice."""
+    with lossreg.losses.scope() as losses:
+
+        def described(provider, name):
+            return declare(name, f"{provider}:X", (), (), {"parameters": {}})._replace(provider=provider)
+
+        put(losses, [described(provider, "tied") for provider in ("aaa", "bbb", "ccc")])
+        put(losses, [described("aaa", "dice")])
+        refused = "is not allowed here; allowed providers"
+        assert problems("tied", providers={"aaa"}) == {
+            "name": f"bbb/tied or ccc/tied {refused}: aaa; write aaa/tied",
+        }
+        assert problems("tied", providers={"sam"}) == {
+            "name": f"aaa/tied or bbb/tied or ccc/tied {refused}: sam",
+        }
+        assert problems("dice", providers={"aaa"}) == {"name": f"segmentation/dice {refused}: aaa; write aaa/dice"}
+        assert problems({"name": "dice", "provider": "segmentation"}, providers={"aaa"}) == {
+            "name": f"segmentation/dice {refused}: aaa; write aaa/dice"
+        }
+        assert problems("bce", providers={"aaa"}) == {"name": f"segmentation/bce {refused}: aaa"}
+        for written in ("aaa/tied", "aaa/dice"):
+            assert validate(written, providers={"aaa"}).provider == "aaa"
+
+
+@pytest.mark.parametrize("name, meant", [("DICE", "dice"), ("Dice", "dice"), ("BCE", "bce"), ("FOCALL", "focal")])
+def test_a_name_in_another_case_is_suggested(name, meant):
+    """Names are in small letters, and papers write them in capitals."""
+    assert problems(name)["name"].startswith(f"unknown loss '{name}'; did you mean '{meant}'")
+    found = problems({"name": "dice", "params": {"SMOOTH": 1.0}})
+    assert found == {"params.SMOOTH": "unknown parameter; did you mean 'smooth'?"}

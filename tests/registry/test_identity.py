@@ -145,6 +145,7 @@ def test_an_entry_point_may_name_a_re_export(reexporting, first, decorated):
     """The package is imported by a look-up or by the user: one entry, of the package, with the decorator's tags."""
     registry = reexporting(decorated, margin="acme_losses:Public")
     cls = registry.get("margin") if first == "get" else __import__("acme_losses").Public
+    assert registry.list() == ["margin"]
     for name in ("margin", decorated, "m", "acme-losses/margin"):
         assert registry.get(name) is cls
         assert registry.entry(name).full_name == "acme-losses/margin"

@@ -37,7 +37,7 @@ CHANGES = (
 
 @pytest.mark.parametrize("number", range(len(CHANGES)))
 def test_metadata_cannot_be_changed(number):
-    """Neither a manifest's nor what is nested in it; the default of a config stays."""
+    """Neither a manifest's nor the parts nested in it; the default of a config stays."""
     metadata = losses.entry("dice").metadata
     before = json.dumps(dict(metadata))
     with pytest.raises(TypeError, match=r"metadata of an entry cannot be changed; change a copy\.deepcopy of it"):
@@ -68,7 +68,7 @@ def test_what_the_author_changes_later_changes_no_entry(registry, base):
 
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda metadata: json.loads(json.dumps(dict(metadata)))])
 def test_a_copy_can_be_changed(duplicate):
-    """As the message says."""
+    """It is the remedy in the message."""
     metadata = losses.entry("dice").metadata
     copied = duplicate({**metadata})
     copied["contract"]["tasks"].append("x")
@@ -86,6 +86,6 @@ def test_metadata_is_sent_between_processes_and_stays_frozen():
 
 
 def test_a_value_is_the_same_object_at_each_reading():
-    """What is derived of a schema is remembered by its identity."""
+    """The record of a schema is remembered by its identity."""
     metadata = lossreg.losses.entry("dice").metadata
     assert metadata["parameters"] is lossreg.losses.entry("dice").metadata["parameters"]

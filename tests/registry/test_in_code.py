@@ -1,4 +1,4 @@
-"""The environment's variables and the reserved names hold for what is registered in code as well."""
+"""The environment's variables and the reserved names hold for classes registered in code as well."""
 
 import warnings
 

@@ -28,7 +28,7 @@ def test_the_module_that_made_it_is_named():
 
 
 def test_a_registry_that_no_module_holds_is_refused():
-    """The message says what to do."""
+    """The message has the remedy."""
     with pytest.raises(TypeError, match="registry 'alone' cannot be pickled: assign it to a module's global variable"):
         pickle.dumps(Registry(object, name="alone"))
 

@@ -1,4 +1,4 @@
-"""Undoing: it removes exactly what was added, at any order of the additions."""
+"""Undoing: it removes exactly the addition, at any order of the additions."""
 
 import gc
 import weakref
@@ -44,7 +44,7 @@ def test_undoing_in_any_order_leaves_the_rest(additions, data):
 
 
 def test_undoing_a_second_name_keeps_the_loaded_class(site):
-    """Its alias is gone, and the class is not imported anew."""
+    """Its alias is gone, and the class is not imported again."""
     site.plain("acme_undo", "Focal")
     registry = Registry(BASE)
     registry.register_lazy("x", "acme_undo:Focal")
@@ -56,7 +56,7 @@ def test_undoing_a_second_name_keeps_the_loaded_class(site):
 
 
 def test_undoing_the_first_declaration_gives_the_name_of_the_second(registry):
-    """Only what was added is removed."""
+    """Only that declaration is removed."""
     undo = registry.register_lazy("first", "m:X", tags=["t"])
     registry.register_lazy("second", "m:X", tags=["u"])
     assert registry.list() == ["first"]

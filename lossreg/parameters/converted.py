@@ -98,9 +98,10 @@ def _worded(error: ValidationError, value: Any, path: str) -> Iterator[Problem]:
     for each in error.errors(include_url=False, include_context=False, include_input=False):
         where, held = path, value
         for step in each["loc"][1:]:
-            if not _leads_on(held, step):
-                continue  # the name of a union's member, or of a validator
-            where, held = join(where, step), held[step]
+            if step == "[key]":
+                held = each["loc"][-2]
+            elif _leads_on(held, step):  # else it is the name of a union's member, or of a validator
+                where, held = join(where, step), held[step]
         if where not in seen:
             seen.add(where)
             yield Problem(where, f"{each['msg'].removeprefix('Value error, ')}, got {shown(held)}")

@@ -64,6 +64,11 @@ class Fields(Kind):
             key: slots[key].map(item, join(path, key), change) if key in slots else item for key, item in value.items()
         }
 
+    def resembles(self, value: Any) -> bool:
+        """Return whether the keys of one value fit, such as `kind` in `{kind: dog, ...}`."""
+        tags = {key: kind for key, kind in self.record.fields.items() if "const" in kind.schema}
+        return isinstance(value, dict) and all(kind.takes(value[key]) for key, kind in tags.items() if key in value)
+
     def child(self, step: int | str) -> Kind | None:
         """Return the kind of one key."""
         return self.record.fields.get(str(step))

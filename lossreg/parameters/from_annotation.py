@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import GenericAlias
-from typing import Annotated, Any, get_args, get_origin, is_typeddict
+from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import TypeAdapter
+from typing_extensions import is_typeddict
 
+from lossreg.parameters.constructor import EMPTY
+from lossreg.parameters.defaults import default_as_data
 from lossreg.parameters.hints import Field, fields_of, holds_slot, is_namedtuple, is_union, unnamed
 from lossreg.parameters.kind import Schema
 from lossreg.parameters.plain_schema import plain_schema
@@ -18,7 +21,12 @@ from lossreg.registry.entry import check_target
 def schema_of(hint: Any) -> Schema | None:
     """Return the JSON Schema of an annotation; None if no config can hold its values."""
     hint = unnamed(hint)
-    return _slot_schema(hint) if holds_slot(hint) else plain_schema(hint)
+    if not holds_slot(hint):
+        return plain_schema(hint)
+    try:
+        return _slot_schema(hint)
+    except RecursionError:  # a class that holds itself
+        return None
 
 
 def _slot_schema(hint: Any) -> Schema | None:
@@ -84,7 +92,14 @@ def _fields_schema(hint: Any, fields: dict[str, Field]) -> Schema | None:
         schema = schema_of(each.hint)
         if schema is None:
             return None
-        default = None if holds_slot(each.hint) else TypeAdapter(each.hint).json_schema().get("default")
+        default = None if holds_slot(each.hint) else _default(each)
         properties[name] = schema if default is None else schema | {"default": default}
     held = {"properties": properties, "required": [name for name, each in fields.items() if each.required]}
     return {**reference(LOSS), **held} if beside else {"type": "object", **held, "additionalProperties": False}
+
+
+def _default(field: Field) -> Any:
+    """Return a default as data; None if the class keeps it."""
+    default = TypeAdapter(field.hint).json_schema().get("default") if field.default is None else field.default
+    data = default_as_data(field.hint, default)
+    return None if data is EMPTY else data

@@ -28,8 +28,9 @@ def describe(cls: type) -> Schema:
     """Return the JSON Schema of the parameters of a class. Cached.
 
     `**kwargs` means the parameters of the next constructor in the method resolution order. A parameter without an
-    annotation of plain data has the type of its default. A parameter of type nn.Module is a nested config; a TypedDict
-    with a key `loss: nn.Module` is one with further keys beside name and params; a Tensor is written as numbers.
+    annotation has the type of its default. One that no data stands for is left out. A parameter of type nn.Module is a
+    nested config; a TypedDict with a key `loss: nn.Module` is one with further keys beside name and params; a Tensor is
+    written as numbers.
     """
     if cls not in _described:
         _described[cls] = described_as(cls, {})
@@ -37,7 +38,11 @@ def describe(cls: type) -> Schema:
 
 
 def described_as(cls: type, hints: Mapping[str, Any]) -> Schema:
-    """Describe a class with other annotations than in its code; None leaves a parameter out."""
+    """Describe a class with other annotations than in its code; None leaves a parameter out.
+
+    Raises:
+        ManifestError: the parameters cannot be read, or one without default cannot be set from a config.
+    """
     properties: dict[str, Schema] = {}
     required = []
     texts = _argument_texts(cls)
@@ -99,7 +104,7 @@ def parameter_schema(cls: type, parameter: Parameter, hint: Any = EMPTY) -> Sche
     schema = None if hint is EMPTY else schema_of(hint)
     if schema is None and parameter.required and hint is not EMPTY:
         raise _unfit(cls, parameter)
-    if schema is None and not parameter.required and not is_plain(default):
+    if schema is None and not parameter.required and (hint is not EMPTY or not is_plain(default)):
         return None
     data = default_as_data(EMPTY if schema is None else hint, default)
     schema = dict(_inferred(default) if schema is None else schema)

@@ -18,8 +18,10 @@ from typing import (
     get_args,
     get_origin,
     get_type_hints,
-    is_typeddict,
 )
+
+import typing_extensions
+from typing_extensions import is_typeddict
 
 from lossreg.parameters.types import Functions, Part, is_module, is_tensor, torch_base
 
@@ -31,6 +33,7 @@ class Field(NamedTuple):
 
     hint: Any
     required: bool
+    default: Any = None
 
 
 def unnamed(hint: Any) -> Any:
@@ -60,9 +63,9 @@ def fields_of(hint: Any) -> dict[str, Field] | None:
     if isinstance(hint, type) and is_dataclass(hint):
         held = _hints(hint)
         given = [each for each in fields(hint) if each.init]
-        return {each.name: Field(held[each.name], each.default is each.default_factory is MISSING) for each in given}
+        return {each.name: _dataclass_field(held[each.name], each) for each in given}
     if isinstance(hint, type) and hasattr(hint, "model_fields"):  # of pydantic, which need not be imported
-        return {name: Field(each.annotation, each.is_required()) for name, each in hint.model_fields.items()}
+        return {each.alias or name: _model_field(each) for name, each in hint.model_fields.items()}
     return None
 
 
@@ -77,7 +80,7 @@ def holds_slot(hint: Any, within: tuple[Any, ...] = ()) -> bool:
     return any(holds_slot(each, (*within, hint)) for each in (*get_args(hint), *held))
 
 
-def needs_conversion(hint: Any) -> bool:
+def needs_conversion(hint: Any, within: tuple[Any, ...] = ()) -> bool:
     """Return whether data of an annotation's schema is not yet what the annotation promises.
 
     Numbers, text, lists, mappings with text as keys and unions of them are, and so are modules and tensors.
@@ -88,23 +91,31 @@ def needs_conversion(hint: Any) -> bool:
         return False
     if is_module(hint) or is_tensor(hint):
         return False
+    if any(hint is each for each in within):  # a class that holds itself
+        return False
+
+    def needs(*parts: Any) -> bool:
+        return any(needs_conversion(part, (*within, hint)) for part in parts)
+
     if origin is Annotated:
-        return not _is_function(hint) and (needs_conversion(arguments[0]) or not all(map(_only_bounds, arguments[1:])))
+        return not _is_function(hint) and (needs(arguments[0]) or not all(map(_only_bounds, arguments[1:])))
     if origin is Literal:
         return any(isinstance(value, Enum) for value in arguments)
     if is_union(hint) or origin in ITERABLES or origin in (NotRequired, Required):
-        return any(map(needs_conversion, arguments))
-    if origin in (dict, Mapping):
-        return arguments[0] is not str or needs_conversion(arguments[1])
+        return needs(*arguments)
+    if origin in (dict, Mapping) and arguments:
+        return arguments[0] is not str or needs(arguments[1])
     if is_typeddict(hint):
-        return any(needs_conversion(each.hint) for each in (fields_of(hint) or {}).values())
-    return True
+        return needs(*(each.hint for each in (fields_of(hint) or {}).values()))
+    return origin not in (dict, Mapping)
 
 
 def for_pydantic(hint: Any) -> Any:
     """Return an annotation that pydantic takes, in place of one that it refuses or understands otherwise."""
     hint = unnamed(hint)
     origin, arguments = get_origin(hint), get_args(hint)
+    if origin is not None and not arguments:  # typing.List
+        return origin
     if is_module(hint) or is_tensor(hint):
         return torch_base(hint)  # any loss fits a slot
     if is_typeddict(hint):
@@ -140,6 +151,16 @@ def _item(hint: Any, name: str, held: Any) -> Field:
     return Field(bare, origin is Required or (origin is not NotRequired and name in hint.__required_keys__))
 
 
+def _dataclass_field(hint: Any, field: Any) -> Field:
+    given = None if field.default is MISSING else field.default
+    return Field(hint, field.default is field.default_factory is MISSING, given)
+
+
+def _model_field(field: Any) -> Field:
+    hint = Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
+    return Field(hint, field.is_required(), None if field.is_required() else field.default)
+
+
 def _is_function(hint: Any) -> bool:
     return any(isinstance(each, Functions) for each in get_args(hint))
 
@@ -155,8 +176,6 @@ def _only_bounds(mark: Any) -> bool:
 
 def _typed_dict(hint: Any) -> Any:
     """Return a copy by typing_extensions, which pydantic requires before Python 3.12."""
-    import typing_extensions
-
     held = {
         name: for_pydantic(each.hint) if each.required else typing_extensions.NotRequired[for_pydantic(each.hint)]
         for name, each in (fields_of(hint) or {}).items()

@@ -19,6 +19,17 @@ NestedType: TypeAlias = Callable[[Any, str], str]  # of a slot and the name for 
 ANNOTATIONS = frozenset({"title", "description", "default"})  # keywords that every kind may have
 STRICT: dict[str, Any] = {"strict": True, "hide_input_in_errors": True}
 
+# Of plain values by their Python types. An integer is a number as well.
+JSON_TYPES: dict[type, set[str]] = {
+    bool: {"boolean"},
+    int: {"integer", "number"},
+    float: {"number"},
+    str: {"string"},
+    list: {"array"},
+    dict: {"object"},
+    type(None): {"null"},
+}
+
 
 class Kind:
     """One kind of parameter, read from its schema and never changed.
@@ -112,6 +123,11 @@ class Kind:
     def takes(self, value: Any) -> bool:
         """Return whether a value is valid."""
         return self._compiled.isinstance_python(value)
+
+    def resembles(self, value: Any) -> bool:
+        """Return whether a value that is not valid may be meant for this kind: its JSON type fits."""
+        types = JSON_TYPES.get(type(value), set())
+        return not types.isdisjoint(self.json_types())
 
     def map(self, value: Any, path: str, change: Change) -> Any:
         """Replace each nested loss, part, tensor and function in a value by `change(its kind, value, path)`."""

@@ -7,9 +7,8 @@ from enum import Flag
 from typing import Any
 
 from pydantic import TypeAdapter
-from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
+from pydantic.errors import PydanticInvalidForJsonSchema
 from pydantic.json_schema import GenerateJsonSchema
-from pydantic_core import PydanticSerializationError, SchemaError
 
 from lossreg.parameters.hints import for_pydantic, key_text
 from lossreg.parameters.kind import Schema
@@ -42,6 +41,13 @@ class _Data(GenerateJsonSchema):
             return self.handle_invalid_for_json_schema(schema, "a flag")
         return super().enum_schema(schema)
 
+    def nullable_schema(self, schema: Any) -> Schema:
+        """Write null alone where no data stands for the other member."""
+        try:
+            return super().nullable_schema(schema)
+        except PydanticInvalidForJsonSchema:
+            return {"type": "null"}
+
     def bytes_schema(self, schema: Any) -> Schema:
         """Refuse bytes, which text can stand for in several ways."""
         return self.handle_invalid_for_json_schema(schema, "bytes")
@@ -72,7 +78,7 @@ def plain_schema(hint: Any) -> Schema | None:
         if not kind.is_complete():
             return None
         kind.takes(None)  # a pattern may be one that the validator does not know
-    except (_Unfit, PydanticUserError, PydanticSchemaGenerationError, PydanticSerializationError, SchemaError):
+    except Exception:  # noqa: BLE001 - pydantic has several errors for it, and a class may have its own
         return None
     return kind.to_schema()
 

@@ -5,18 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from lossreg.parameters.kind import Change, CoreSchema, Kind, NestedType, Schema
-
-# Of plain values by their Python types. An integer is a number as well.
-_JSON_TYPES: dict[type, set[str]] = {
-    bool: {"boolean"},
-    int: {"integer", "number"},
-    float: {"number"},
-    str: {"string"},
-    list: {"array"},
-    dict: {"object"},
-    type(None): {"null"},
-}
+from lossreg.parameters.kind import JSON_TYPES, Change, CoreSchema, Kind, NestedType, Schema
 
 
 class Union(Kind):
@@ -37,15 +26,14 @@ class Union(Kind):
 
     def meant(self, value: Any) -> Kind | None:
         """Return the first member that takes a value, listed values before others; else the one of its JSON type."""
-        types = _JSON_TYPES.get(type(value), set())
+        types = JSON_TYPES.get(type(value), set())
         possible = [kind for kind, known in self._tried if not (known and types and types.isdisjoint(known))]
         if len(possible) == 1:  # most often: `Tensor | None`
             return possible[0]
         return next((kind for kind in possible if kind.takes(value)), None) or self._nearest(value)
 
     def _nearest(self, value: Any) -> Kind | None:
-        types = _JSON_TYPES.get(type(value), set())
-        return next((kind for kind in self.members if not types.isdisjoint(kind.json_types())), None)
+        return next((kind for kind in self.members if kind.resembles(value)), None)
 
     def _label(self, value: Any) -> str | None:
         meant = self.meant(value)

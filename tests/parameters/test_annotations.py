@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, NamedTuple, NewType, NotRequired, Optional, TypedDict
 
 import pytest
+import typing_extensions
 from jsonschema import Draft202012Validator
 from pydantic import (
     AfterValidator,
@@ -85,12 +86,32 @@ class Model(BaseModel):
         return value
 
 
+class Cat(BaseModel):
+    kind: Literal["cat"]
+    lives: int
+
+
+class Dog(BaseModel):
+    kind: Literal["dog"]
+    how: Reduce
+
+
 class Open(BaseModel, extra="allow"):
     a: int
 
 
 class Renamed(BaseModel):
     lambda_: float = Field(alias="lambda")
+
+
+class Term(TypedDict):
+    loss: nn.Module
+    how: NotRequired[Reduce]
+
+
+class OtherTerm(typing_extensions.TypedDict):
+    loss: nn.Module
+    how: NotRequired[Reduce]
 
 
 @dataclasses.dataclass
@@ -190,6 +211,7 @@ PROMISES = [
     (dict[int, Window | None], {"1": {"size": 1}, "2": None}, {1: Window(1), 2: None}),
     (Model, {"alpha": 1, "window": {"size": 2}}, Model(alpha=1.0, window=Window(2))),
     (Open, {"a": 1, "b": [2]}, Open(a=1, b=[2])),
+    (Cat | Dog, {"kind": "dog", "how": "sum"}, Dog(kind="dog", how=Reduce.SUM)),
     (Renamed, {"lambda": 1}, Renamed(**{"lambda": 1.0})),
     (Options, {"how": "mean", "level": 2}, {"how": Reduce.MEAN, "level": Level.HIGH}),
     (datetime.date, "2024-01-02", datetime.date(2024, 1, 2)),
@@ -247,6 +269,10 @@ REFUSED = [
     (Point, [1, 2, 3], "p", "expected a list of an integer, then a number if any, got a list of 3"),
     (set[int], ["x"], "p[0]", "expected an integer, got the text 'x'"),
     (Path, 3, "p", "expected text, got 3"),
+    (Cat | Dog, {"kind": "dog", "how": "x"}, "p.how", "expected one of 'mean', 'sum', got the text 'x'"),
+    (Cat | Dog, {"kind": "cow"}, "p", "expected a mapping {kind, lives} or a mapping {kind, how}, got a mapping of 1"),
+    (Callable[[int], int] | None, 3, "p", "expected null, got 3"),
+    (dict[int, nn.Module], {"x": "dice"}, "p.x", "expected an integer as text, got the text 'x'"),
 ]
 
 
@@ -273,6 +299,7 @@ def test_other_data_is_refused_before_anything_is_built(made, hint, data, path, 
         (datetime.date, "2024-13-45", "p", "valid date"),
         (Annotated[str, AfterValidator(lambda value: value + 1)], "a", "p", "TypeError: can only concatenate"),
         (tuple[nn.Module, Odd], ["dice", 2], "p[1]", "2 is even, got 2"),
+        (dict[Annotated[int, Field(ge=0)], float], {"-1": 1}, "p.-1", "greater than or equal to 0, got the text '-1'"),
     ],
 )
 def test_a_validator_refuses_a_value_when_the_loss_is_built(made, hint, data, path, message):
@@ -304,6 +331,10 @@ def test_modules_within_other_values(made):
     assert (type(loss).__name__, weight, other) == ("Dice", 1.0, 3.0)
     made(dict[Reduce, tuple[nn.Module, Path]] | None)
     assert lossreg.build("made", p={"mean": ["dice", "x"]}).p[Reduce.MEAN][1] == Path("x")
+    for term in (Term, OtherTerm):
+        made(list[term])
+        (first, second) = lossreg.build("made", p=["dice", {"name": "bce", "how": "sum"}]).p
+        assert (first.keys(), type(second["loss"]).__name__, second["how"]) == ({"loss"}, "BCE", Reduce.SUM)
     made(tuple[Tensor, Annotated[Callable, Functions({"exp": "torch:exp"})], Reduce])
     tensor, function, how = lossreg.build("made", p=[[1, 2], "exp", "sum"]).p
     assert (tensor.tolist(), function.__name__, how) == ([1.0, 2.0], "exp", Reduce.SUM)

@@ -138,13 +138,21 @@ def test_manifest_and_class_give_one_verdict_on_first_party_losses(torch, config
         (None, {"default": None}, {"anything": 1}),
     ],
 )
-@pytest.mark.parametrize("hint", [inspect.Parameter.empty, range, type[int], bytes])
-def test_without_an_annotation_of_plain_data_the_default_has_the_type(hint, default, schema, value):
+def test_without_an_annotation_the_default_has_the_type(default, schema, value):
     """An int as default allows floats; None allows anything."""
-    cls = make({"p": (hint, default)})
+    cls = make({"p": (inspect.Parameter.empty, default)})
     assert describe(cls)["properties"]["p"] == schema
     assert both(cls, "made")["params"]["p"] == schema["default"]
     assert both(cls, {"name": "made", "params": {"p": value}})["params"]["p"] == value
+
+
+@pytest.mark.parametrize("hint", [range, type[int], bytes])
+@pytest.mark.parametrize("default", [1, "x", None, [1]])
+def test_an_annotation_that_no_data_stands_for_leaves_the_parameter_out(hint, default):
+    """The constructor has its default: a value of another type is no promise kept."""
+    cls = make({"p": (hint, default)})
+    assert describe(cls)["properties"] == {}
+    assert isinstance(both(cls, {"name": "made", "params": {"p": default}}), tuple)
 
 
 def test_a_default_that_no_config_can_hold_leaves_the_parameter_out():

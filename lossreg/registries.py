@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from lossreg.discovery import distributions
 from lossreg.discovery.environment import unknown_names, with_state
-from lossreg.discovery.first_party import FIRST_PARTY
+from lossreg.discovery.first_party import owner_of
 from lossreg.discovery.scan import discover, warn_about_environment
 from lossreg.errors import ConflictError
 from lossreg.messages import warn_once
@@ -60,7 +60,7 @@ def _discover(section: str) -> Discovered:
 
 def _restrict(entry: Entry) -> Entry:
     """Apply the environment. A provider's name is no stranger's, in code as in a package."""
-    owner = FIRST_PARTY.get(entry.provider, entry.distribution)
+    owner = entry.distribution if entry.provider == LOCAL else owner_of(entry.provider) or entry.distribution
     if owner != entry.distribution:
         raise ConflictError(
             f"cannot register {entry.full_name}: the provider name {entry.provider!r} belongs to {owner};"

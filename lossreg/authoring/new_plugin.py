@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lossreg.discovery.distributions import normalized
-from lossreg.discovery.first_party import FIRST_PARTY
+from lossreg.discovery.first_party import FIRST_PARTY, owner_of
 from lossreg.errors import InvalidNameError, LossregError
 from lossreg.registry.entry import LOCAL
 
@@ -73,7 +73,7 @@ def names_of(name: str) -> Names:
         )
     distribution = normalized(name)
     package, provider = distribution.replace("-", "_"), distribution.removeprefix("lossreg-")
-    if owner := {**FIRST_PARTY, LOCAL: "losses that are registered in code"}.get(provider):
+    if owner := owner_of(provider):
         raise InvalidNameError(
             f"{name!r} gives the provider {provider!r}, which belongs to {owner}; names that are taken, with and"
             f" without 'lossreg-' before them: {', '.join([*FIRST_PARTY, LOCAL])}; for example acme-losses is free",

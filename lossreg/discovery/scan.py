@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterator
 from typing import Any
 
@@ -12,10 +11,7 @@ from lossreg.discovery.environment import is_strict, names_of, warn_unknown, wit
 from lossreg.discovery.first_party import FIRST_PARTY, OWNERS, owner_of
 from lossreg.errors import ConflictError, InvalidNameError, LossregError, ManifestError
 from lossreg.messages import is_installed
-from lossreg.registry.entry import Discovered, Entry, Failure, check_target, declare
-
-# As the names of distributions, which may begin with a digit. Other letters may look like these.
-_PROVIDER = re.compile(r"\w[\w.\-]*", re.ASCII)
+from lossreg.registry.entry import Discovered, Entry, Failure, check_provider, check_target, declare
 
 
 def discover(section: str = "losses") -> Discovered:
@@ -126,10 +122,7 @@ def _check_provider(item: Declared) -> None:
     remedy = "rename the entry point"
     if item.group == LOSSES_GROUP:  # named by the distribution
         remedy = f"declare a manifest in the group {MANIFESTS_GROUP}, whose entry point names the provider"
-    if not _PROVIDER.fullmatch(name):
-        raise InvalidNameError(
-            f"a provider's name has letters of ASCII, digits, '_', '-' or '.', got {name!r:.80}; {remedy}", name=name
-        )
+    check_provider(name, remedy)
     owner = owner_of(name)
     if owner not in (None, item.distribution):
         text = f"the provider name {name!r} of {item.distribution} belongs to {owner}; {remedy}"

@@ -22,7 +22,7 @@ import pluggy
 
 from lossreg.discovery.distributions import HOOKS_GROUP, MANIFESTS_GROUP, Declared, declared
 from lossreg.discovery.environment import DISABLE, ONLY, is_strict, names_in
-from lossreg.discovery.first_party import FIRST_PARTY
+from lossreg.discovery.first_party import owner_of
 from lossreg.errors import ConflictError, LossregError, ProviderError
 from lossreg.hooks import builtin, specs
 from lossreg.hooks.guard import WrongResultError, guard
@@ -197,8 +197,8 @@ def _declared() -> Iterator[Declared]:
 
 def _owner(name: str) -> str | None:
     """Return the distribution whose losses are of a provider of this name."""
-    if name in FIRST_PARTY:
-        return FIRST_PARTY[name]
+    if (owner := owner_of(name)) is not None:
+        return owner
     manifests = (item for item in declared() if isinstance(item, Declared) and item.group == MANIFESTS_GROUP)
     return next((item.distribution for item in manifests if item.name == name), None)
 

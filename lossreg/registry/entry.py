@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
+from copy import deepcopy
 from keyword import iskeyword
 from typing import Any, Literal, NamedTuple
 
@@ -16,6 +17,7 @@ State = Literal["discovered", "loaded", "broken", "disabled", "missing"]
 LOCAL = "local"  # the provider of entries that are registered in code
 
 _NAME = re.compile(r"[^\W\d][\w.\-]*")
+_PROVIDER = re.compile(r"\w[\w.\-]*", re.ASCII)  # as distributions, which may begin with a digit; no look-alikes
 
 
 class Entry(NamedTuple):  # no dataclass: importing those takes a tenth of the time that listing may take
@@ -145,6 +147,13 @@ def declare(
     )
 
 
+def checked(entry: Entry) -> Entry:
+    """Check an entry that was made by hand, and return it with a copy of its metadata."""
+    check_provider(entry.provider)
+    made = declare(entry.name, check_target(entry.target), entry.tags, entry.aliases, deepcopy({**entry.metadata}))
+    return entry._replace(aliases=made.aliases, tags=made.tags, metadata=made.metadata)
+
+
 def target_of(cls: type) -> str:
     """Return "module:qualname" of a class."""
     return f"{cls.__module__}:{cls.__qualname__}"
@@ -155,6 +164,15 @@ def check_name(name: object, kind: str = "name") -> str:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise InvalidNameError(
             f"{kind} must be a letter followed by letters, digits, '_', '-' or '.', got {name!r:.80}", name=name
+        )
+    return name
+
+
+def check_provider(name: object, remedy: str = "choose another name") -> str:
+    """Check that the name of a provider can be typed and looks like no other, and return it."""
+    if not isinstance(name, str) or not _PROVIDER.fullmatch(name):
+        raise InvalidNameError(
+            f"a provider's name has letters of ASCII, digits, '_', '-' or '.', got {name!r:.80}; {remedy}", name=name
         )
     return name
 

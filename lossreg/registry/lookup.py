@@ -8,7 +8,7 @@ from typing import Any, TypeVar, cast, overload
 
 from lossreg.errors import AmbiguousNameError, InvalidNameError, NotFoundError
 from lossreg.registry import tag_expression as tag_grammar
-from lossreg.registry.entry import LOCAL, Discovered, Entry, Failure, target_of
+from lossreg.registry.entry import LOCAL, Discovered, Entry, Failure, checked, target_of
 from lossreg.registry.importing import import_target
 from lossreg.registry.loader import Loader
 from lossreg.registry.not_found import not_found
@@ -204,7 +204,7 @@ class LookUp(Mapping[str, type[T]]):
         """Call `resolve` with an unknown name; raise NotFoundError if it returns no entry."""
         answer = None if self._resolve is None else self._resolve(name)
         if isinstance(answer, Entry):
-            return self._add(answer)[0]
+            return self._add(checked(answer))[0]
         if answer is not None and not isinstance(answer, str):
             raise TypeError(f"the answer to the unknown name {name!r} must be an Entry or a hint, got {answer!r:.80}")
         winner = self._table.snapshot.find(name).winner  # the call may have registered it

@@ -5,7 +5,7 @@ import warnings
 import pytest
 
 import lossreg
-from lossreg import ConflictError, DisabledError, Entry, InvalidConfigError, losses, messages
+from lossreg import ConflictError, DisabledError, Entry, InvalidConfigError, InvalidNameError, losses, messages
 
 from ..fakes import like_new
 
@@ -104,3 +104,31 @@ def test_why_and_build_agree_with_the_look_up(torch, started):
     assert lossreg.config_of(loss)["provider"] == "local"
     with pytest.raises(InvalidConfigError, match=f"{full} is not allowed here"):
         lossreg.build("gap_in_code", providers={"segmentation"})
+
+
+@pytest.mark.parametrize("provider", ["Segmentation", "SAM", "Local", "lo-cal", "to_rch"])
+def test_a_spelling_of_such_a_name_is_refused_as_well(provider):
+    """A reader would take it for the other."""
+    with losses.scope(), pytest.raises(ConflictError, match=f"the provider name '{provider}' belongs to loss"):
+        losses.add(Entry("x", "acme:X", provider=provider, distribution="acme"))
+
+
+@pytest.mark.parametrize(
+    "entry, message",
+    [
+        (Entry("a b", "m:X"), "name must be a letter followed by"),
+        (Entry("x", "m.X"), 'target must be "module:qualname"'),
+        (Entry("x", "m:f.<locals>.X"), "is made inside a function, where no import finds it"),
+        (Entry("x", "m:class"), 'target must be "module:qualname"'),
+        (Entry("x", "m:X", aliases=("a/b",)), "alias must be a letter followed by"),
+        (Entry("x", "m:X", provider="a/b"), "a provider's name has letters of ASCII, digits"),
+        (Entry("x", "m:X", provider="sеgmentation"), "choose another name"),  # noqa: RUF001
+    ],
+)
+def test_an_entry_made_by_hand_is_checked(entry, message):
+    """As a decorator's keywords are; a hook's answer too."""
+    registry = lossreg.Registry(object, resolve=lambda name: entry)
+    with pytest.raises(InvalidNameError, match=message):
+        registry.add(entry)
+    with pytest.raises(InvalidNameError, match=message):
+        registry.entry("unknown")

@@ -30,6 +30,8 @@ _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 def read_config(path: str | Path, at: str | Sequence[str | int] = "") -> Any:
     """Read a config file, or the part of it at a place.
 
+    The result is plain data. Its lines are remembered beside it, for the messages of `build` and `validate`.
+
     Args:
         at: the place with dots, such as "training.loss" or "runs.0.loss". A sequence of keys and indices can name keys
             that contain dots: ("model.v2", "losses", 0).
@@ -49,10 +51,11 @@ def read_config(path: str | Path, at: str | Sequence[str | int] = "") -> Any:
 
 def _step(value: Any, step: str | int) -> tuple[bool, Any]:
     """Return whether a list or mapping has an index or key, and the value there; else the list or mapping itself."""
-    if isinstance(value, list) and str(step).isdecimal() and int(step) < len(value):
-        return True, value[int(step)]
-    if isinstance(value, dict) and step in value:
-        return True, value[step]
+    number = int(step) if str(step).isdecimal() and len(str(step)) < 10 else -1
+    if isinstance(value, list) and 0 <= number < len(value):
+        return True, value[number]
+    if isinstance(value, dict) and (step in value or number in value):  # YAML has numbers as keys
+        return True, value[step if step in value else number]
     return False, value
 
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lossreg.config.validation import complete
 from lossreg.errors import Problem
-from lossreg.messages import invalid, join
+from lossreg.messages import invalid, join, one_line
 
 
 class LossConfig(BaseModel):
@@ -123,8 +123,13 @@ def config_from(config: Any, keywords: Mapping[str, Any], parameters: Mapping[st
 def _merged(params: Any, parameters: Mapping[str, Any]) -> Any:
     if not isinstance(params, Mapping):
         return params  # refused by validation
-    twice = [name for name in parameters if name in params]
+    try:
+        given = dict(params)
+    except Exception as error:
+        message = f"cannot be read: {one_line(error):.300}; give a value of plain data"
+        raise invalid([Problem("params", message)]) from error
+    twice = [name for name in parameters if name in given]
     if twice:
         message = "given twice, in params and as a keyword; give it once"
         raise invalid([Problem(join("params", name), message) for name in twice])
-    return {**params, **parameters}
+    return given | dict(parameters)

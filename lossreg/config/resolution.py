@@ -44,7 +44,7 @@ def registry_of(role: str) -> Registry[Any]:
 class Problems:
     """The problems of all nodes, in the order of the nodes."""
 
-    def __init__(self, config: Any = None) -> None:
+    def __init__(self, config: Any) -> None:
         self.config = config
         self.found: list[tuple[int, Problem]] = []
         self.nodes = 0

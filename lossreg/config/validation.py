@@ -33,7 +33,8 @@ def complete(config: str | Mapping[str, Any], *, providers: Collection[str] | No
         problems = Problems(config)
         root = Resolver(None if providers is None else frozenset(providers), problems).node(data)
         check(root, problems)
-        compare_inputs(root, problems)
+        if root.children:
+            compare_inputs(root, problems)
         if problems.found:
             raise invalid(problems.sorted())
     except InvalidConfigError as error:

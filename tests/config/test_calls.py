@@ -127,3 +127,19 @@ def test_a_registry_that_calls_with_keywords_builds_a_loss():
     registry = {"Loss": lossreg.build}
     config = {"type": "Loss", "name": "focal", "params": {"gamma": 3}}
     assert registry[config.pop("type")](**config).gamma == 3.0
+
+
+class Unreadable(dict):
+    """Parameters of another library, which raise when they are read."""
+
+    def keys(self):
+        raise RuntimeError("no keys")
+
+    __iter__ = __getitem__ = items = keys
+
+
+def test_parameters_that_cannot_be_read_are_a_problem():
+    """Alone and beside keywords, with the error that they raise."""
+    message = "cannot be read: RuntimeError: no keys; give a value of plain data"
+    assert problems("focal", params=Unreadable(gamma=3)) == {"params": message}
+    assert problems("focal", params=Unreadable(gamma=3), alpha=0.5) == {"params": message}

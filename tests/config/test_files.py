@@ -26,6 +26,14 @@ def test_each_format_holds_the_same_data(tmp_path, name):
     assert read_config(path) == {"training": {"loss": CONFIG}, "runs": [{"loss": "dice"}, {"loss": "bce"}]}
 
 
+def test_a_place_below_a_number(tmp_path):
+    """YAML reads whole numbers as keys; a place is text."""
+    path = tmp_path / "a.yaml"
+    path.write_text("folds: {0: {loss: dice}, 10: bce, '7': focal}\n")
+    assert [read_config(path, f"folds.{place}") for place in ("0.loss", "10", "7")] == ["dice", "bce", "focal"]
+    assert read_config(path, ("folds", 10)) == "bce"
+
+
 def test_a_place_by_steps(tmp_path):
     """A sequence of keys and indices names keys with dots, which text splits."""
     path = tmp_path / "a.json"

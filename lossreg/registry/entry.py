@@ -87,16 +87,6 @@ class Entry(NamedTuple):  # no dataclass: importing those takes a tenth of the t
         )
         return known.with_class(proposed.cls)
 
-    def is_same_class(self, proposed: Entry) -> bool:
-        """Return whether a declaration with the same target declares this entry's class, or redefines it.
-
-        Two class objects of one target are redefined where they have one name, as in a notebook's cell that is run
-        again. Under two names they are two classes: a function made them.
-        """
-        if self.cls is None or proposed.cls is None or self.cls is proposed.cls:
-            return True
-        return self.target == proposed.target and proposed.name in self.spellings()
-
     def with_class(self, cls: type | None) -> Entry:
         """Return the entry with its class set. A disabled entry stays disabled, even if its module is imported."""
         if cls is None or self.disabled_reason:

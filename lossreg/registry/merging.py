@@ -99,7 +99,7 @@ def rediscover(draft: Draft, before: Iterable[Entry], found: Iterable[Entry], re
 
 def discover(draft: Draft, entry: Entry, restrict: Restrict) -> None:
     """Add the entry of an installed package. What code registered of the same class belongs to it."""
-    known = [each for each in draft.same_target(entry.target) if each.provider == LOCAL and each.is_same_class(entry)]
+    known = _named([each for each in draft.same_target(entry.target) if each.provider == LOCAL], entry.name)
     parts: Parts = (entry,)
     for each in known:
         parts += draft.parts(each.full_name)
@@ -112,10 +112,26 @@ def _partners(draft: Draft, part: Entry) -> list[Entry]:
     if part.provider != LOCAL:
         known = draft.entry(part.full_name)
         return [known] if known is not None and known.target == part.target else []
-    same = [known for known in draft.same_target(part.target) if known.is_same_class(part)]
-    # Two unloaded entries may have one target, as a module may define the name twice: then their names decide.
-    partners = [known for known in same if part.name in known.spellings()] or same
-    return sorted(partners, key=lambda known: (not known.owns_name, known.distribution is None, known.full_name))
+    same = [known for known in draft.same_target(part.target) if _is_same_class(draft, known, part)]
+    return sorted(
+        _named(same, part.name), key=lambda known: (not known.owns_name, known.distribution is None, known.full_name)
+    )
+
+
+def _named(entries: list[Entry], name: str) -> list[Entry]:
+    """Return those of the name, if there are any: a module may define one target twice, under two names."""
+    return [entry for entry in entries if name in entry.spellings()] or entries
+
+
+def _is_same_class(draft: Draft, known: Entry, part: Entry) -> bool:
+    """Return whether a declaration with the same target declares the class of an entry, or defines it again.
+
+    Two class objects of one target are one class where they were declared under one name, as in a notebook's cell that
+    runs again. Under two names they are two: a function made them.
+    """
+    if known.cls is None or part.cls is None or known.cls is part.cls:
+        return True
+    return known.target == part.target and part.name in {each.name for each in draft.parts(known.full_name)}
 
 
 def _refuse_conflicts(draft: Draft, part: Entry, partners: Sequence[Entry], registry: str) -> None:

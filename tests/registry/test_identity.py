@@ -49,6 +49,14 @@ def test_classes_of_one_qualname_are_as_many_entries_as_names(registry, base, ma
     assert [registry.get(f"made{number}") for number in (0, 2, 3)] == [made[0], made[2], made[3]]
 
 
+def test_an_alias_is_no_name_under_which_a_class_is_defined_again(registry, base):
+    """Another class of the same qualname cannot take it."""
+    first = registry.register("a", aliases=["x"])(made_by_a_function(base, 1))
+    with pytest.raises(ConflictError, match="it is local/a"):
+        registry.register("x")(made_by_a_function(base, 2))
+    assert registry.get("a") is registry.get("x") is first
+
+
 def test_each_of_many_alike_is_built_and_named_in_its_config(torch):
     """A power of 1, 2 and 3 of a difference of 2: 2, 4 and 8."""
     with lossreg.losses.scope() as losses:

@@ -62,12 +62,14 @@ def _conversions_of(cls: type) -> dict[str, Convert]:
 
 
 def _conversion(parameter: Parameter) -> Convert | None:
-    from lossreg.parameters.from_annotation import schema_of
-
     hint, default = annotation_of(parameter), parameter.default
     if hint is EMPTY:
         return (lambda value: _like(default, value)) if isinstance(default, tuple) else None
-    if not needs_conversion(hint) or schema_of(hint) is None:
+    if not needs_conversion(hint):
+        return None
+    from lossreg.parameters.from_annotation import schema_of  # imports more of pydantic
+
+    if schema_of(hint) is None:
         return None
     conversion = Conversion(hint)
     if default is None:  # `weight: Path = None`

@@ -253,6 +253,7 @@ REFUSED = [
     (dict[int, float], {"1": "x"}, "p['1']", "expected a number, got the text 'x'"),
     (dict[Level, int], {"3": 1}, "p['3']", "expected one of '1', '2', got the text '3'"),
     (dict[int, Annotated[int, Field(ge=0)]], {"1": -1}, "p['1']", "expected an integer >= 0, got -1"),
+    (Window, {"size": "11"}, "p.size", "expected an integer >= 1, got the text '11'"),
     (Window, {"size": 0}, "p.size", "expected an integer >= 1, got 0"),
     (Window, {"sise": 1}, "p.sise", "unknown key; did you mean 'size'?"),
     (Window, {"path": "x"}, "p.size", "missing; expected an integer >= 1"),

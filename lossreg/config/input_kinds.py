@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from lossreg.config.resolution import Node, Problems
 from lossreg.messages import join, warn_once
+from lossreg.registries import losses
 
 _KINDS = ("logits", "probabilities", "log-probabilities")  # each excludes the others; other inputs exclude none
 _OF_PARTS = ("as the terms", "as the loss", "one or several inputs of the loss")  # in contracts of composites
@@ -48,7 +49,11 @@ def compare_inputs(node: Node, problems: Problems) -> Taken | None:
 
 def _declared(node: Node) -> str:
     """Return the input in the contract of a node's entry; empty if there is none."""
-    contract = node.entry.metadata.get("contract") if node.entry is not None else None
+    if node.entry is None:
+        return ""
+    contract = node.entry.metadata.get("contract")
+    if contract is None and node.entry.full_name in losses:  # resolution may have imported its class and its decorator
+        contract = losses.entry(node.entry.full_name).metadata.get("contract")
     declared = contract.get("input") if isinstance(contract, Mapping) else None
     return declared if isinstance(declared, str) else ""
 
@@ -98,6 +103,7 @@ def _warn(unknown: Taken, known: Taken) -> None:
     name = entry.full_name if entry is not None else ""
     warn_once(
         ("input kind", name),
-        f"{unknown} receives the input of {known}, which takes {known.kind}; {name} has no contract that states what it"
-        f" takes. Register it with contract=lossreg.authoring.contract(input={known.kind!r}, ...) if it takes the same",
+        f"{unknown} receives the same input as {known}, which takes {known.kind}. Check that {name} takes {known.kind}"
+        " too: it has no contract. Its author can declare one:"
+        f" contract=lossreg.authoring.contract(input={known.kind!r}, ...)",
     )

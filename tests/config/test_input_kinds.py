@@ -133,9 +133,9 @@ def test_a_loss_without_contract_beside_one_with_a_contract_is_a_warning(warned,
         assert warned(total("bare", "bare")) == warned("bare") == []
         assert warned(total("torch/mse", "bare")) == []
         assert warned(total(total("bare"), PROBABILITIES)) == [
-            "local/bare in params.terms[0].params.terms[0] receives the input of monai/dice in params.terms[1], which"
-            " takes probabilities; local/bare has no contract that states what it takes. Register it with"
-            " contract=lossreg.authoring.contract(input='probabilities', ...) if it takes the same"
+            "local/bare in params.terms[0].params.terms[0] receives the same input as monai/dice in params.terms[1],"
+            " which takes probabilities. Check that local/bare takes probabilities too: it has no contract. Its author"
+            " can declare one: contract=lossreg.authoring.contract(input='probabilities', ...)"
         ]
         assert warned(total("dice", "bare")) == []
         declared = contract(input="probabilities", target="mask", tasks=["binary"])
@@ -143,3 +143,22 @@ def test_a_loss_without_contract_beside_one_with_a_contract_is_a_warning(warned,
         assert warned(total("told", PROBABILITIES)) == []
         with pytest.raises(InvalidConfigError, match="local/told takes probabilities"):
             lossreg.validate(total("dice", "told"))
+
+
+def test_a_contract_counts_that_is_known_after_the_import(site):
+    """Validation imports a loss that no manifest describes, for its parameters; its decorator has the contract."""
+    site.module(
+        "late_losses",
+        """
+        from torch import nn
+        from lossreg import losses
+        from lossreg.authoring import contract
+
+        @losses.register("late", contract=contract(input="probabilities", target="mask", tasks=["binary"]))
+        class Late(nn.Module): ...
+        """,
+    )
+    with lossreg.losses.scope() as losses:
+        losses.register_lazy("late", "late_losses:Late")
+        with pytest.raises(InvalidConfigError, match="late takes probabilities and segmentation/dice"):
+            lossreg.validate(total("dice", "late"))

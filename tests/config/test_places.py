@@ -7,12 +7,15 @@ from collections import deque
 
 import pytest
 import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 import lossreg
 from lossreg import InvalidConfigError, read_config
 from lossreg.config import places
 from lossreg.errors import Problem
+from lossreg.messages import join
 
 YAML = """\
 training:
@@ -169,6 +172,37 @@ def test_the_line_is_that_of_the_key_or_item(tmp_path, text, line, message):
     path = write(tmp_path, "a.yaml", text)
     (found,) = refused(read_config(path, "loss"))
     assert found.startswith(f"{path}:{line}: {message}")
+
+
+keys = st.sampled_from(["a", "b", "a b", "a.b", "x[0]", "'", "é", "no", "0"])
+trees = st.recursive(
+    st.just(None), lambda each: st.lists(each, max_size=3) | st.dictionaries(keys, each, max_size=3), max_leaves=12
+)
+
+
+def numbered(tree, paths, path=""):
+    """Return a tree with a number at each leaf, and note the path of each."""
+    if isinstance(tree, dict):
+        return {key: numbered(item, paths, join(path, key)) for key, item in tree.items()}
+    if isinstance(tree, list):
+        return [numbered(item, paths, join(path, index)) for index, item in enumerate(tree)]
+    paths.append(path)
+    return 1000 + len(paths)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.dictionaries(keys, trees, max_size=4), st.sampled_from(["json", "yaml"]))
+def test_each_value_has_the_line_where_it_is_written(tmp_path, tree, ending):
+    """The numbers of a file with one of them a line are found on their lines."""
+    paths: list = []
+    data = numbered(tree, paths)
+    text = json.dumps(data, indent=1) if ending == "json" else yaml.safe_dump(data, sort_keys=False)
+    read = read_config(write(tmp_path, f"a.{ending}", text))
+    assert read == data
+    for number, path in enumerate(paths, start=1001):
+        place = places.place_of(read, path)
+        assert place is not None
+        assert (place.path, str(number) in text.splitlines()[place.line - 1]) == (path, True)
 
 
 def test_keywords_from_a_file_keep_their_places(tmp_path):

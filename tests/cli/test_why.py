@@ -255,14 +255,15 @@ def test_a_loss_registered_in_code_says_so(run):
 
 
 def test_declarations_that_were_refused_are_shown_with_the_name(run, site):
-    """The first-party loss wins, and the failure of the other provider is printed."""
-    site.package("acme_thief", {"schema": 1, "losses": {"dice": OTHER}})
-    site.distribution("acme", manifests={"segmentation": "acme_thief:lossreg.json"})
+    """The first-party loss wins, and the failure of the second of two providers of one name is printed."""
+    for name in ("acme", "beta"):
+        site.package(f"{name}_pkg", {"schema": 1, "losses": {"dice": OTHER | {"target": f"{name}_pkg:Dice"}}})
+        site.distribution(name, manifests={"shared": f"{name}_pkg:lossreg.json"})
     output = run("dice", site.registry()).output
     assert output.startswith("dice -> segmentation/dice ")
     assert output.partition("\nnot read\n")[2] == (
-        "    segmentation/dice: ConflictError: segmentation/dice of acme: the provider name 'segmentation' belongs to"
-        " lossreg-segmentation; rename the entry point\n"
+        "    shared/dice: ConflictError: shared/dice is declared by acme (acme_pkg:Dice) and by beta (beta_pkg:Dice);"
+        " the first is kept. Rename one of the providers\n"
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from lossreg.config.allowed import not_allowed, tie
 from lossreg.config.places import place_of
 from lossreg.config.plain_data import MAX_PROBLEMS
 from lossreg.config.yaml_words import hint
@@ -169,7 +170,7 @@ class Resolver:
         try:
             entry = registry.entry(name)
         except AmbiguousNameError as error:
-            self.problems.add(node, where, self._tie(error))
+            self.problems.add(node, where, tie(error, self.providers))
             return None
         except NotFoundError as error:
             names = "" if role == LOSS else f"; allowed are {_names(registry, role)}"
@@ -187,22 +188,8 @@ class Resolver:
         if role != LOSS and role not in (entry.tags or ()):
             return f"{entry.full_name} is no {role}; allowed are {_names(registry_of(role), role)}"
         if self.providers is not None and entry.provider not in self.providers:
-            short = name.rpartition("/")[2]
-            others = [each for each in self.providers if _is_enabled(registry_of(role), f"{each}/{short}")]
-            return self._not_allowed(entry.full_name, [f"{each}/{short}" for each in others])
+            return not_allowed(entry.full_name, name, registry_of(role), self.providers)
         return ""
-
-    def _tie(self, error: AmbiguousNameError) -> str:
-        """Word a name that several providers claim. Only those that are allowed can be written."""
-        allowed = [each for each in error.candidates if self.providers is None or each.split("/")[0] in self.providers]
-        if len(allowed) == len(error.candidates):
-            return str(error)
-        return self._not_allowed(" or ".join(each for each in error.candidates if each not in allowed), allowed)
-
-    def _not_allowed(self, full_name: str, others: list[str]) -> str:
-        allowed = ", ".join(sorted(self.providers or ())) or "none"
-        advice = f"; write {' or '.join(sorted(others))}" if others else ""
-        return f"{full_name} is not allowed here; allowed providers: {allowed}{advice}"
 
     def _refuse_unknown_keys(
         self, node: Node, value: dict[str, Any], path: str, slot: Slot, described: Record | None
@@ -241,10 +228,6 @@ def _full_name(config: dict[str, Any]) -> str | None:
     if not isinstance(name, str):
         return None
     return f"{provider}/{name}" if isinstance(provider, str) and not name.startswith(f"{provider}/") else name
-
-
-def _is_enabled(registry: Registry[Any], name: str) -> bool:
-    return name in registry and not registry.entry(name).disabled_reason
 
 
 def _names(registry: Registry[Any], role: str) -> str:

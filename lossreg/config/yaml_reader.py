@@ -116,5 +116,5 @@ def _line(node: Any) -> int:
 
 def _surprise(node: Any) -> str | None:
     """Return the text of a value without quotes that YAML reads as another value than is written."""
-    surprising = _SURPRISES.get(node.tag) if isinstance(node, yaml.ScalarNode) and node.style is None else None
+    surprising = _SURPRISES.get(node.tag) if isinstance(node, yaml.ScalarNode) else None  # a quoted one is text
     return node.value if surprising is not None and surprising.match(node.value) else None

@@ -31,6 +31,7 @@ def problems(folder, text):
     [
         ("010", "YAML reads 010 as 8, in octal; write 8, or 10, or '010' in quotes for the text"),
         ("-0_17", "YAML reads -0_17 as -15, in octal; write -15, or -17, or '-0_17' in quotes for the text"),
+        ("!!int '010'", "YAML reads 010 as 8, in octal; write 8, or 10, or '010' in quotes for the text"),
         ("1:30", "YAML reads 1:30 as 90, to base 60; write 90, or '1:30' in quotes for the text"),
         ("1:30.5", "YAML reads 1:30.5 as 90.5, to base 60; write 90.5, or '1:30.5' in quotes for the text"),
     ],

@@ -92,11 +92,13 @@ def _refused(cls: type, reason: str) -> ManifestError:
 
 def _evaluator(base: type, init: Any) -> Callable[[inspect.Parameter], Parameter]:
     """Return a function that evaluates one annotation, so that a bad one costs no other its check."""
-    function = inspect.unwrap(init)
+    unwrapped = inspect.unwrap(init)
+    function: Any = unwrapped if inspect.isfunction(unwrapped) else init
     outside, closure = function.__globals__, _closure(function)
+    annotations = {**function.__annotations__, **init.__annotations__}
 
     def evaluate(given: inspect.Parameter) -> Parameter:
-        annotation = init.__annotations__.get(given.name, EMPTY)
+        annotation = annotations.get(given.name, EMPTY)
         if annotation is EMPTY:
             return Parameter(given.name, EMPTY, given.default)
         try:

@@ -73,7 +73,10 @@ class _Data(GenerateJsonSchema):
 def plain_schema(hint: Any) -> Schema | None:
     """Return the JSON Schema of an annotation without slots; None if no config can hold its values."""
     try:
-        written = TypeAdapter(for_pydantic(hint)).json_schema(schema_generator=_Data)
+        adapter = TypeAdapter(for_pydantic(hint))
+        if _imports(adapter.core_schema):
+            return None
+        written = adapter.json_schema(schema_generator=_Data)
         kind = kind_of(_inlined(written, written.get("$defs", {})))
         if not kind.is_complete():
             return None
@@ -81,6 +84,13 @@ def plain_schema(hint: Any) -> Schema | None:
     except Exception:  # noqa: BLE001 - pydantic has several errors for it, and a class may have its own
         return None
     return kind.to_schema()
+
+
+def _imports(schema: Any) -> bool:
+    """Return whether pydantic would import what the text names: no config may choose code."""
+    if isinstance(schema, dict):
+        return getattr(schema.get("function"), "__name__", "") == "import_string" or any(map(_imports, schema.values()))
+    return isinstance(schema, (list, tuple)) and any(map(_imports, schema))
 
 
 def _inlined(schema: Any, definitions: dict[str, Any], within: tuple[str, ...] = ()) -> Any:

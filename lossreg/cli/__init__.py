@@ -43,6 +43,7 @@ def main() -> None:
     """Run a command. Exit codes: 0, 1 for an error, 2 for wrong usage."""
     # torch warns on import where numpy is not installed, and no command needs both.
     warnings.filterwarnings("ignore", "Failed to initialize NumPy", UserWarning)
+    warnings.showwarning = _show_warning
     try:
         if not WITHOUT_HOOKS & {*sys.argv[1:2]}:
             add_hook_commands(app)
@@ -50,6 +51,11 @@ def main() -> None:
     except LossregError as error:
         print("\n".join(map(printable, f"lossreg: {error}".splitlines())), file=sys.stderr)
         sys.exit(INVALID)
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    """Print a warning as an error is printed. The place in the code says nothing to a user of the command line."""
+    print(printable(f"lossreg: warning: {message}"), file=sys.stderr)
 
 
 def add_hook_commands(app: typer.Typer) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -348,3 +349,15 @@ def test_list_and_show_import_no_torch():
     described = os.environ | {"LOSSREG_ONLY": "lossreg,segmentation,sam"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=described)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_warning_is_printed_as_an_error_is(run, monkeypatch):
+    """On stderr, without a place in the code and without control characters; the command goes on."""
+    monkeypatch.setattr(
+        cli, "app", lambda: warnings.warn("no provider is called 'x\x1b[31m'", stacklevel=1) or sys.exit(0)
+    )
+    monkeypatch.setattr(cli, "WITHOUT_HOOKS", {"list"})
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        code, out, err = run("list")
+    assert (code, out, err) == (0, "", "lossreg: warning: no provider is called 'x?[31m'\n")

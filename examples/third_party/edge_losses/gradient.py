@@ -6,9 +6,15 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from lossreg import Loss, ShapeError, Term
+from lossreg import Loss, ShapeError, Term, losses
+from lossreg.authoring import contract
 
 
+@losses.register(
+    "edge_dice",
+    tags=["segmentation", "binary", "multilabel"],
+    contract=contract(input="logits", target="mask", tasks=["binary", "multilabel"], positional=True),
+)
 class EdgeDiceLoss(Loss):
     """Dice overlap of the outlines of prediction and target, independent of the area that they cover.
 

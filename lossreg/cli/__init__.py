@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    """Print a warning as an error is printed. The place in the code says nothing to a user of the command line."""
+    """Print a warning as an error is printed. A user of the command line needs no place in the code."""
     print(printable(f"lossreg: warning: {message}"), file=sys.stderr)
 
 

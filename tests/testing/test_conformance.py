@@ -255,6 +255,23 @@ def test_the_oracle_must_agree_and_must_be_there(registered):
     assert "waive" in missing.reason
 
 
+def test_a_loss_that_cannot_be_built_fails(registered):
+    """The error of its constructor, or of the context of a case, is the reason."""
+
+    class Raises(Sound):
+        def __init__(self) -> None:
+            raise RuntimeError("no such device")
+
+    result = run(registered(Raises), case(), "extreme_logits")
+    assert (result.outcome, result.reason) == ("failed", "RuntimeError: no such device")
+
+    def context():
+        raise OSError("no network")
+
+    result = run(Sound(), case(context=context), "extreme_logits")
+    assert (result.outcome, result.reason) == ("failed", "OSError: no network")
+
+
 def test_a_failure_lists_every_check_that_failed(registered):
     with pytest.raises(ConformanceError) as raised:
         check_loss(registered(SumsOverTheBatch), cases=[case()])

@@ -29,6 +29,7 @@ class Scan:
         self._remind: Callable[[Collection[str]], None] | None = None
         self._packages: dict[str, list[str]] = {}  # provider/name of the entries of each package
         self._unsettled: set[str] = set()  # decorated classes that their package may declare by a re-export
+        self._noted, self._settled = 1, 0  # counts of changes; equal while nothing precedes a look-up
 
     @property
     def is_done(self) -> bool:
@@ -67,10 +68,14 @@ class Scan:
         """Keep in mind that code registered a class, whose package may declare it under another target."""
         if entry.provider == LOCAL and entry.cls is not None and entry.package in self._packages:
             self._unsettled.add(entry.full_name)
+            self._noted += 1
 
     def settle(self) -> None:
         """Precede a look-up: find the entries of the noted classes, and warn of unknown names in the environment."""
+        if self._settled == self._noted:
+            return
         self.ready()
+        noted = self._noted  # another thread may note a class meanwhile
         for full_name in [*self._unsettled]:
             entry = self._table.snapshot.entry(full_name)
             declared = self._packages.get(entry.package, ()) if entry is not None else ()
@@ -79,9 +84,11 @@ class Scan:
         if self._remind is not None:
             remind, self._remind = self._remind, None
             remind({*self._table.snapshot.spellings(), *self._table.snapshot.providers})
+        if not self._unsettled:
+            self._settled = noted
 
     def _keep(self, found: Discovered) -> None:
-        self._found, self._remind = found, found.remind
+        self._found, self._remind, self._noted = found, found.remind, self._noted + 1
         packages: dict[str, list[str]] = {}
         for entry in found.entries:
             packages.setdefault(entry.package, []).append(entry.full_name)

@@ -135,8 +135,9 @@ class Dict(Kind):
         return "a mapping" + length_words(self.schema, "Properties") + keys + values
 
     def python_type(self, nested: NestedType, name: str) -> str:
-        """Return a Mapping."""
-        return f"Mapping[str, {self.values.python_type(nested, name) if self.values else 'object'}]"
+        """Return a Mapping. Keys that are text of a kind may be numbers in Python."""
+        values = self.values.python_type(nested, name) if self.values else "object"
+        return " | ".join(f"Mapping[{key}, {values}]" for key in (("str", "int") if self.keys else ("str",)))
 
     def validator(self) -> CoreSchema:
         """Validate each key and value."""

@@ -16,6 +16,7 @@ import lossreg
 from lossreg import LossregError
 from lossreg.authoring.stubs import camel, write
 from lossreg.cli import stubs as stubbing
+from lossreg.parameters.kinds import kind_of
 from lossreg.parameters.scalars import literal_type
 
 SUMMARY = 'It\'s """quoted"""; import os\n \\'
@@ -229,6 +230,14 @@ def test_text_of_packages_cannot_leave_its_place(project):
     classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
     assert ast.get_docstring(classes["AcmeElsewhereParams"], clean=False) == SUMMARY
     assert ast.get_docstring(classes["SegmentationDiceParams"]).startswith("Overlap as the Dice")
+
+
+def test_keys_of_a_kind_are_text_or_numbers():
+    """A config in Python may write `{0: 1.0}` where YAML does."""
+    values = {"type": "object", "additionalProperties": {"type": "number"}}
+    assert kind_of(values).python_type(str, "") == "Mapping[str, float]"
+    keys = {"propertyNames": {"type": "string", "pattern": "^[0-9]+$"}}
+    assert kind_of(values | keys).python_type(str, "") == "Mapping[str, float] | Mapping[int, float]"
 
 
 @pytest.mark.parametrize(

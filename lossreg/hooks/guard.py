@@ -9,8 +9,9 @@ from typing import Any
 
 import pluggy
 
+from lossreg.errors import InvalidNameError
 from lossreg.messages import shown
-from lossreg.registry.entry import Entry
+from lossreg.registry.entry import Entry, checked
 from lossreg.registry.importing import import_target
 
 SINGLE = ("lossreg_build", "lossreg_resolve_missing")  # the first result counts
@@ -64,6 +65,15 @@ def _check(hook: str, result: object) -> None:
         raise WrongResultError(f"returned {shown(result)}; return an nn.Module, or None to leave it to others")
     if hook == "lossreg_resolve_missing" and not isinstance(result, (Entry, str)):
         raise WrongResultError(f"returned {shown(result)}; return an Entry, a hint as text, or None")
+    if hook == "lossreg_resolve_missing" and isinstance(result, Entry):
+        _check_entry(result)
+
+
+def _check_entry(result: Entry) -> None:
+    try:
+        checked(result)
+    except (InvalidNameError, TypeError, ValueError) as error:
+        raise WrongResultError(f"returned a malformed Entry: {error}") from error
 
 
 def _is_module(value: object) -> bool:

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 from lossreg.errors import InvalidNameError
 from lossreg.registry.frozen import Metadata
+from lossreg.registry.metadata import check
 from lossreg.registry.requirement import Requirement
 
 State = Literal["discovered", "loaded", "broken", "disabled", "missing"]
@@ -74,15 +75,16 @@ class Entry(NamedTuple):  # no dataclass: importing those takes a tenth of the t
         """Return the entry with a second declaration of its class merged in. Name and provider stay.
 
         Tags and metadata of a manifest stay as well. Those of an entry registered in code are replaced, so that a
-        notebook's cell can be run again.
+        notebook's cell can be run again; a target that is added to its class says nothing of them.
         """
         aliases = dict.fromkeys([*self.aliases, proposed.name, *proposed.aliases])
         aliases.pop(self.name, None)
         local = self.provider == LOCAL
+        is_newer = local and (proposed.cls is not None or self.cls is None)
         known = self._replace(
             aliases=tuple(aliases),
-            tags=proposed.tags if local or self.tags is None else self.tags,
-            metadata=proposed.metadata if local else Metadata({**proposed.metadata, **self.metadata}),
+            tags=proposed.tags if is_newer or self.tags is None else self.tags,
+            metadata=proposed.metadata if is_newer else Metadata({**proposed.metadata, **self.metadata}),
             owns_name=self.owns_name or (local and proposed.owns_name),
         )
         return known.with_class(proposed.cls)
@@ -138,8 +140,13 @@ def declare(
 
 
 def checked(entry: Entry) -> Entry:
-    """Check an entry that was made by hand, and return it with a copy of its metadata."""
+    """Check an entry that was made by hand, and return it with a copy of its metadata.
+
+    Raises:
+        InvalidNameError, TypeError, ValueError: as for a decorator.
+    """
     check_provider(entry.provider)
+    check(entry.metadata, f"{entry.full_name}: its")
     made = declare(entry.name, check_target(entry.target), entry.tags, entry.aliases, deepcopy({**entry.metadata}))
     return entry._replace(aliases=made.aliases, tags=made.tags, metadata=made.metadata)
 

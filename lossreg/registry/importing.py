@@ -48,12 +48,20 @@ def import_target(target: str) -> Any:
 
 
 def find_imported(target: str) -> object:
-    """Return the object of "module:qualname" if its module is imported already; else None."""
+    """Return the object of "module:qualname" if its module is imported already and has it; else None.
+
+    A module's `__getattr__` is not called: most of them import what is asked for.
+    """
     module_name, _, qualname = target.partition(":")
     found: Any = sys.modules.get(module_name)
     for part in qualname.split("."):
-        found = getattr(found, part, None)
+        found = getattr(found, "__dict__", {}).get(part)
     return found
+
+
+def is_importing(module: str) -> bool:
+    """Return whether a module is being imported at this moment."""
+    return bool(getattr(getattr(sys.modules.get(module), "__spec__", None), "_initializing", False))
 
 
 def load(entry: Entry, check: Callable[[object], None]) -> type:

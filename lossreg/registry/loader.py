@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from lossreg.errors import MissingLibraryError, ProviderError, WrongBaseClassError
 from lossreg.registry import merging
 from lossreg.registry.entry import Entry
-from lossreg.registry.importing import check_base, find_imported, load
+from lossreg.registry.importing import check_base, find_imported, is_importing, load
 from lossreg.registry.snapshot import Draft
 from lossreg.registry.table import Table
 
@@ -106,8 +106,3 @@ class Loader:
             return
         others = [each for each in self._table.snapshot.entries.values() if each.package == failed.package]
         merging.take_back(draft, others, lambda module: module not in sys.modules, error)
-
-
-def is_importing(module: str) -> bool:
-    """Return whether a module is being imported at this moment."""
-    return bool(getattr(getattr(sys.modules.get(module), "__spec__", None), "_initializing", False))

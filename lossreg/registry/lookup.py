@@ -200,11 +200,18 @@ class LookUp(Mapping[str, type[T]]):
         self._scan.note(entry)
         return entry, undo
 
+    def _add_made(self, entry: Entry) -> tuple[Entry, Undo]:
+        """Check an entry that was made by hand, and add it."""
+        part = checked(entry)
+        if part.cls is not None:
+            self._loader.check(part.cls, part.full_name)
+        return self._add(part)
+
     def _resolved(self, name: str) -> Entry:
         """Call `resolve` with an unknown name; raise NotFoundError if it returns no entry."""
         answer = None if self._resolve is None else self._resolve(name)
         if isinstance(answer, Entry):
-            return self._add(checked(answer))[0]
+            return self._add_made(answer)[0]
         if answer is not None and not isinstance(answer, str):
             raise TypeError(f"the answer to the unknown name {name!r} must be an Entry or a hint, got {answer!r:.80}")
         winner = self._table.snapshot.find(name).winner  # the call may have registered it

@@ -8,6 +8,7 @@ from functools import reduce
 
 from lossreg.errors import ConflictError
 from lossreg.registry.entry import LOCAL, Entry, State, target_of
+from lossreg.registry.importing import find_imported, is_importing
 from lossreg.registry.snapshot import Draft, Parts
 
 Restrict = Callable[[Entry], Entry]  # disables an entry that the environment excludes
@@ -19,6 +20,8 @@ def add(draft: Draft, part: Entry, registry: str, restrict: Restrict) -> Entry:
     Raises:
         ConflictError: a name is taken by another class of the same provider.
     """
+    for older in _older(draft, part):
+        undo(draft, older, restrict)
     partners = _partners(draft, part)
     _refuse_conflicts(draft, part, partners, registry)
     if not partners:
@@ -107,12 +110,22 @@ def discover(draft: Draft, entry: Entry, restrict: Restrict) -> None:
     _put(draft, restrict, parts)
 
 
+def _older(draft: Draft, part: Entry) -> list[Entry]:
+    """Return what declared an older class of the same target under this name, as a cell does that runs again."""
+    parts = [each for known in draft.same_target(part.target) for each in draft.parts(known.full_name)]
+    return [
+        each for each in parts if each.full_name == part.full_name and None is not each.cls is not part.cls is not None
+    ]
+
+
 def _partners(draft: Draft, part: Entry) -> list[Entry]:
     """Return the entries of the declared class. A provider's entry is its own: only code adds to those of others."""
+    known = draft.entry(part.full_name)
     if part.provider != LOCAL:
-        known = draft.entry(part.full_name)
         return [known] if known is not None and known.target == part.target else []
     same = [known for known in draft.same_target(part.target) if _is_same_class(draft, known, part)]
+    if known is not None and known not in same and _is_re_export(known, part):
+        same.append(known)
     return sorted(
         _named(same, part.name), key=lambda known: (not known.owns_name, known.distribution is None, known.full_name)
     )
@@ -132,6 +145,19 @@ def _is_same_class(draft: Draft, known: Entry, part: Entry) -> bool:
     if known.cls is None or part.cls is None or known.cls is part.cls:
         return True
     return known.target == part.target and part.name in {each.name for each in draft.parts(known.full_name)}
+
+
+def _is_re_export(known: Entry, part: Entry) -> bool:
+    """Return whether one is a target in code that was not imported yet, and the other is the class that it re-exports.
+
+    While the package is imported, its own name for the class may not be there yet.
+    """
+    lazy, loaded = (known, part) if known.cls is None else (part, known)
+    if lazy.cls is not None or loaded.cls is None:
+        return False
+    module, _, qualname = lazy.target.partition(":")
+    is_coming = is_importing(module) and qualname == loaded.cls.__qualname__ and lazy.package == loaded.package
+    return is_coming or find_imported(lazy.target) is loaded.cls
 
 
 def _refuse_conflicts(draft: Draft, part: Entry, partners: Sequence[Entry], registry: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Self, TypeVar, overload
 
-from lossreg.registry.entry import Entry, check_name, check_target, checked, declare, target_of
+from lossreg.registry.entry import Entry, check_name, check_target, declare, target_of
 from lossreg.registry.lookup import LookUp
 from lossreg.registry.merging import remove
 from lossreg.registry.metadata import DECORATED, LAZY, keywords
@@ -111,7 +111,7 @@ class Registry(LookUp[T]):
 
     def add(self, entry: Entry) -> Undo:
         """Register an entry, and return a function that undoes it, unless the entry has been removed since."""
-        return self._add(checked(entry))[1]
+        return self._add_made(entry)[1]
 
     def unregister(self, name: str) -> None:
         """Remove an entry with all its names."""

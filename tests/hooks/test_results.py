@@ -56,6 +56,21 @@ def test_an_answer_for_a_missing_name_is_an_entry_or_text(installed, answer):
         losses.get("nothing_of_the_kind")
 
 
+@pytest.mark.parametrize(
+    "answer, message",
+    [
+        ("Entry('a b', 'm:X')", "name must be a letter"),
+        ("Entry('x', 'm:X', metadata={'renamed': ['eps']})", "local/x: its renamed must be an object, got list"),
+    ],
+)
+def test_a_malformed_entry_for_a_missing_name_is_told_with_its_hook(installed, answer, message):
+    """The user did not write it."""
+    source = f"from lossreg import Entry\n@hookimpl\ndef lossreg_resolve_missing(name): return {answer}"
+    installed("wrong_hooks", source)
+    with pytest.raises(ProviderError, match=f"'wrong_hooks' of wrong-hooks returned a malformed Entry: {message}"):
+        losses.get("nothing_of_the_kind")
+
+
 @pytest.mark.parametrize("hook", ["lossreg_register(registry)", "lossreg_health_event(event)"])
 def test_a_notification_that_did_not_run_is_left_out_with_a_warning(installed, hook):
     """An async function only makes a coroutine."""

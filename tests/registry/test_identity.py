@@ -93,7 +93,7 @@ def test_a_loss_renamed_in_a_notebook_has_its_new_name_in_configs(torch):
 
 
 def test_a_cell_that_is_run_again_keeps_what_it_declares_now(registry, base):
-    """Older aliases and stacked names are gone with the older class."""
+    """Older aliases are gone with the older declaration. A name that is not declared again keeps its class."""
 
     def cell(*names, aliases=()):
         cls = type("Mine", (base,), {})
@@ -101,13 +101,27 @@ def test_a_cell_that_is_run_again_keeps_what_it_declares_now(registry, base):
             registry.register(name, aliases=aliases)(cls)
         return cls
 
-    cell("mine", "other", aliases=["old"])
+    older = cell("mine", "other", aliases=["old"])
     assert registry.entry("other").full_name == "local/mine"
     newer = cell("mine", aliases=["new"])
+    assert registry.list() == ["mine", "other"]
+    assert registry.get("mine") is registry.get("new") is newer
+    assert registry.get("other") is registry.get("old") is older
+    newest = cell("mine", "other")
     assert registry.list() == ["mine"]
-    assert registry.get("new") is newer
+    assert registry.get("mine") is registry.get("other") is newest
     assert "old" not in registry
-    assert "other" not in registry
+
+
+@pytest.mark.parametrize("order", [("own", "latest"), ("latest", "own")])
+def test_a_name_that_moves_from_class_to_class_takes_no_other_name_along(registry, base, order):
+    """A loop registers each class under a name of its own, and the last one under a common name as well."""
+    made = [made_by_a_function(base, number) for number in range(3)]
+    for number, cls in enumerate(made):
+        for kind in order:
+            registry.register(f"made{number}" if kind == "own" else kind)(cls)
+    assert [registry.get(f"made{number}") for number in range(3)] == made
+    assert registry.get("latest") is made[2]
 
 
 def test_the_same_class_object_is_one_entry_under_any_target(site):
@@ -159,6 +173,39 @@ def test_an_entry_point_may_name_a_re_export(reexporting, first, decorated):
         assert registry.entry(name).full_name == "acme-losses/margin"
     assert registry.list_with_tags() == {"margin": ["t"]}
     assert cls.__module__ == "acme_losses.margin"
+
+
+@pytest.mark.parametrize("first", ["lazy", "import"])
+def test_a_re_export_may_be_registered_in_code_under_the_name_of_its_decorator(site, reexporting, first):
+    """Neither the import of the package nor the script fails, and the decorator's tags stay."""
+    registry = reexporting("margin")
+    site.module("acme_losses.__init__", "from acme_losses.margin import Margin")
+    if first == "import":
+        __import__("acme_losses")
+    registry.register_lazy("margin", "acme_losses:Margin")
+    assert registry.get("margin") is __import__("acme_losses").Margin
+    assert registry.list() == ["margin"]
+    assert registry.find("t") == ["margin"]
+
+
+def test_a_target_in_code_is_not_taken_for_another_class_of_its_package(reexporting):
+    """The name is refused, and the error says how to get both."""
+    registry = reexporting("margin")
+    registry.register_lazy("margin", "acme_losses.other:Margin")
+    with pytest.raises(ConflictError, match="Choose another name, unregister the other first, or replace it with"):
+        __import__("acme_losses")
+
+
+def test_a_package_that_imports_its_names_when_they_are_asked_for_is_not_asked(site):
+    """One of its losses is imported; a look-up does not import the others, which may lack a library."""
+    site.module("acme_lazy.margin", "from acme_base import Module\nclass Margin(Module): ...")
+    site.module("acme_lazy.__init__", "def __getattr__(name): raise ModuleNotFoundError('a library is missing')")
+    registry = registry_of(
+        entry("acme/margin", "acme_lazy.margin:Margin"), entry("acme/heavy", "acme_lazy:Heavy"), base=BASE
+    )
+    registry.register("margin")(__import__("acme_lazy.margin").margin.Margin)
+    registry.register("other")(type("Other", (__import__("acme_base").Module,), {"__module__": "acme_lazy"}))
+    assert registry.list() == ["heavy", "margin", "other"]
 
 
 def test_a_package_may_register_a_second_class_of_a_declared_name(site):

@@ -5,7 +5,16 @@ import warnings
 import pytest
 
 import lossreg
-from lossreg import ConflictError, DisabledError, Entry, InvalidConfigError, InvalidNameError, losses, messages
+from lossreg import (
+    ConflictError,
+    DisabledError,
+    Entry,
+    InvalidConfigError,
+    InvalidNameError,
+    WrongBaseClassError,
+    losses,
+    messages,
+)
 
 from ..fakes import like_new
 
@@ -132,3 +141,29 @@ def test_an_entry_made_by_hand_is_checked(entry, message):
         registry.add(entry)
     with pytest.raises(InvalidNameError, match=message):
         registry.entry("unknown")
+
+
+@pytest.mark.parametrize(
+    "metadata, message",
+    [
+        ({"renamed": ["eps"]}, "local/x: its renamed must be an object, got list"),
+        ({"contract": "logits"}, "local/x: its contract must be an object, got str"),
+        ({"parameters": {"margin": "number"}}, "local/x: its parameters have no properties"),
+    ],
+)
+def test_metadata_made_by_hand_is_checked(metadata, message):
+    """Builds of every loss would fail at it later."""
+    registry = lossreg.Registry(object)
+    with pytest.raises(TypeError, match=message):
+        registry.add(Entry("x", "m:X", metadata=metadata))
+    assert registry.list() == []
+
+
+def test_a_class_in_an_entry_made_by_hand_is_checked():
+    """A hook's answer too."""
+    entry = Entry("x", "builtins:int", state="loaded", cls=int)
+    registry = lossreg.Registry(dict, resolve=lambda name: entry)
+    with pytest.raises(WrongBaseClassError, match="'local/x' cannot be registered in registry: expected a class"):
+        registry.add(entry)
+    with pytest.raises(WrongBaseClassError):
+        registry.get("unknown")

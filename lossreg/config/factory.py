@@ -98,7 +98,7 @@ def config_of(module: nn.Module) -> dict[str, Any]:
     from lossreg.loss.wrappers import wrapped  # the package imports torch, which a module has imported before
 
     inner: nn.Module | None = module
-    while inner is not None and _CONFIG not in vars(inner):
+    while inner is not None and _CONFIG not in getattr(inner, "__dict__", ()):
         inner = wrapped(inner)
     if inner is None:
         raise LossregError(

@@ -77,15 +77,15 @@ class _Loader(yaml.SafeLoader):
     def compose_mapping_node(self, anchor: Any) -> Any:
         """Refuse a key that is written twice, before merges add keys, which may be overridden."""
         node = super().compose_mapping_node(anchor)
-        lines: dict[Any, int] = {}
+        first: dict[Any, Any] = {}  # the node of each key
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode):  # another kind of key is refused when it is constructed
                 found = _MERGE if key.tag == _MERGE else self.construct_object(key)
                 if not isinstance(found, Hashable):
                     continue
-                if found in lines:
-                    raise twice(key.value, lines[found], _line(key), _MERGE_BOTH if found is _MERGE else _REMOVE)
-                lines[found], self._keys[key] = _line(key), found
+                if found in first:
+                    raise _twice(first[found], key, found)
+                first[found], self._keys[key] = key, found
         return node
 
     def flatten_mapping(self, node: Any) -> None:
@@ -108,6 +108,14 @@ class _Loader(yaml.SafeLoader):
         self.nodes += nodes
         if self.nodes > MAX_NODES:
             raise ValueError(f"it holds more than {MAX_NODES} values")
+
+
+def _twice(first: Any, second: Any, key: Any) -> ValueError:
+    """Return the error for two nodes that are one key, perhaps in two spellings, such as no and off."""
+    advice = _MERGE_BOTH if key is _MERGE else _REMOVE
+    if first.value != second.value:
+        advice = f"YAML reads {first.value} and {second.value} as one key, {key!r}; {advice}"
+    return twice(second.value, _line(first), _line(second), advice)
 
 
 def _line(node: Any) -> int:

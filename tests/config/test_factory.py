@@ -112,6 +112,9 @@ def test_a_module_that_was_not_built_has_no_config():
     for module in (nn.L1Loss(), losses.instantiate("dice")):
         with pytest.raises(LossregError, match=r"was not built by lossreg.build.*; build it from \{name, params\}"):
             config_of(module)
+    for given, kind in (("dice", "str"), (None, "NoneType")):
+        with pytest.raises(LossregError, match=f"^{kind} was not built by lossreg.build"):
+            config_of(given)
 
 
 @pytest.fixture

@@ -56,6 +56,15 @@ def test_the_message_has_the_key_and_both_lines(tmp_path, name, text, key, lines
     assert str(caught.value).startswith(f"invalid loss config: {expected}")
 
 
+def test_two_spellings_of_one_key_are_both_named(tmp_path):
+    """YAML reads no and off as false, and 1 and 1.0 are one key of a dict."""
+    path = tmp_path / "a.yaml"
+    for text, reason in (("no: 1\noff: 2\n", "no and off as one key, False"), ("1: a\n1.0: b\n", "1 and 1.0 as one")):
+        path.write_text(text)
+        with pytest.raises(InvalidConfigError, match=f"is written twice, in lines 1 and 2; YAML reads {reason}"):
+            read_config(path)
+
+
 def test_the_remedy_fits_the_mistake(tmp_path):
     """A forgotten dash of YAML is the most frequent cause; merges have a list."""
     path = tmp_path / "a.yaml"

@@ -37,7 +37,8 @@ def convert(cls: type, arguments: dict[str, Any], path: str, described: Schemas 
     """
     problems: list[Problem] = []
     for name, conversion in _conversions_of(cls).items():
-        if name not in arguments or not (described is None or _is_own(cls, name, described)):
+        kept = described is None or conversion is _whole or _is_own(cls, name, described)
+        if name not in arguments or not kept:
             continue
         try:
             arguments[name] = conversion(arguments[name])
@@ -63,6 +64,8 @@ def _conversions_of(cls: type) -> dict[str, Convert]:
 
 def _conversion(parameter: Parameter) -> Convert | None:
     hint, default = annotation_of(parameter), parameter.default
+    if hint is EMPTY and type(default) is int:
+        return _whole
     if hint is EMPTY:
         return (lambda value: _like(default, value)) if isinstance(default, tuple) else None
     if not needs_conversion(hint):
@@ -75,6 +78,11 @@ def _conversion(parameter: Parameter) -> Convert | None:
     if default is None:  # `weight: Path = None`
         return lambda value: None if value is None else conversion(value)
     return conversion
+
+
+def _whole(value: Any) -> Any:
+    """Make an int of a whole number again, which validation made a float: an unannotated default of 1 allows 0.5."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _like(default: object, value: Any) -> Any:

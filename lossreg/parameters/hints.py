@@ -114,8 +114,10 @@ def for_pydantic(hint: Any) -> Any:
     """Return an annotation that pydantic takes, in place of one that it refuses or understands otherwise."""
     hint = unnamed(hint)
     origin, arguments = get_origin(hint), get_args(hint)
+    if hint in ITERABLES:
+        return list
     if origin is not None and not arguments:  # typing.List
-        return origin
+        return for_pydantic(origin)
     if is_module(hint) or is_tensor(hint):
         return torch_base(hint)  # any loss fits a slot
     if is_typeddict(hint):

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 from pydantic.errors import PydanticInvalidForJsonSchema
-from pydantic.json_schema import GenerateJsonSchema
+from pydantic.json_schema import GenerateJsonSchema, NoDefault
 
 from lossreg.parameters.hints import for_pydantic, key_text
 from lossreg.parameters.kind import Schema
@@ -39,7 +39,22 @@ class _Data(GenerateJsonSchema):
         values = [member.value for member in schema["members"]]
         if issubclass(schema["cls"], Flag) or not all(isinstance(value, (str, int, float)) for value in values):
             return self.handle_invalid_for_json_schema(schema, "a flag")
-        return super().enum_schema(schema)
+        members = list(dict.fromkeys(schema["members"]))  # further names of one member are no values
+        return super().enum_schema({**schema, "members": members})
+
+    def literal_schema(self, schema: Any) -> Schema:
+        """Refuse listed values that are no plain data, such as bytes."""
+        if not all(value is None or isinstance(value, (str, int, float)) for value in schema["expected"]):
+            return self.handle_invalid_for_json_schema(schema, "a value that JSON has not")
+        return super().literal_schema(schema)
+
+    def get_default_value(self, schema: Any) -> Any:
+        """Return the default that a factory such as `list` makes; none if it makes another value each time."""
+        factory = schema.get("default_factory")
+        if factory is None or schema.get("default_factory_takes_data"):
+            return super().get_default_value(schema)
+        made = factory()
+        return made if made == factory() else NoDefault
 
     def nullable_schema(self, schema: Any) -> Schema:
         """Write null alone where no data stands for the other member."""

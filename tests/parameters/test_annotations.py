@@ -6,7 +6,7 @@ import decimal
 import enum
 import json
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, NamedTuple, NewType, NotRequired, Optional, TypedDict
 
@@ -187,6 +187,9 @@ PROMISES = [
     (list[tuple[int, int]], [[1, 2]], [(1, 2)]),
     (Sequence[Reduce], ["mean"], [Reduce.MEAN]),
     (Iterable[Reduce], ["mean"], [Reduce.MEAN]),
+    (Iterable, [1], [1]),
+    (typing_extensions.Iterable, ["a"], ["a"]),
+    (Collection, [1], [1]),
     (list[Path], ["a"], [Path("a")]),
     (Point, [1], Point(1, 2.0)),
     (Point, [1, 3], Point(1, 3.0)),
@@ -314,6 +317,41 @@ def test_a_validator_refuses_a_value_when_the_loss_is_built(made, hint, data, pa
     ((found, text, *_),) = caught.value.problems
     assert found == f"params.terms[0].params.{path}"
     assert message in text
+
+
+def test_a_whole_number_is_an_int_where_an_unannotated_default_is_one(made):
+    """`n=3` allows 0.5, and `range(n)` still works: by default, by a number and by the config of what was built."""
+    made(None, 3)
+    for config, expected in (("made", 3), ({"name": "made", "params": {"p": 2}}, 2)):
+        for built in (lossreg.build(config), lossreg.build(lossreg.config_of(lossreg.build(config)))):
+            assert same(built.p, expected)
+    assert same(lossreg.build("made", p=0.5).p, 0.5)
+    made(None, 1.0)
+    assert same(lossreg.build("made", p=2).p, 2.0)
+
+
+def test_the_default_of_a_factory_is_written(made):
+    """A config is complete: also the empty list of a dataclass; what differs each time is left to the class."""
+
+    @dataclasses.dataclass
+    class Made:
+        names: list[str] = dataclasses.field(default_factory=lambda: ["a"])
+        code: uuid.UUID = dataclasses.field(default_factory=uuid.uuid4)
+
+    made(Made)
+    assert lossreg.validate({"name": "made", "params": {"p": {}}}).params == {"p": {"names": ["a"]}}
+    assert lossreg.build("made", p={}).p.names == ["a"]
+
+
+def test_further_names_of_a_member_are_not_listed_again(made):
+    """An Enum may have two names for one value."""
+
+    class Mode(enum.Enum):
+        MEAN = "mean"
+        AVERAGE = "mean"
+        SUM = "sum"
+
+    assert describe(made(Mode))["properties"]["p"] == {"enum": ["mean", "sum"], "type": "string"}
 
 
 def test_modules_within_other_values(made):

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from lossreg.config.allowed import not_allowed, tie
 from lossreg.config.places import place_of
-from lossreg.config.plain_data import MAX_PROBLEMS
+from lossreg.config.plain_data import MAX_PROBLEMS, plain
 from lossreg.config.yaml_words import hint
 from lossreg.errors import AmbiguousNameError, NotFoundError, Problem
 from lossreg.messages import did_you_mean, invalid, join, shown
@@ -120,7 +120,7 @@ class Resolver:
 
     def _fill(self, node: Node, value: dict[str, Any], path: str, slot: Slot, depth: int) -> None:
         registry = registry_of(slot.role)
-        _transform(value, registry)
+        _transform(value, registry, path)
         node.entry = self._entry(node, value, path, slot.role)
         described = record_of(parameters(node.entry, registry)) if node.entry else None
         self._refuse_unknown_keys(node, value, path, slot, described)
@@ -210,7 +210,7 @@ def near(name: str, allowed: list[str]) -> str:
     return did_you_mean(name, allowed, otherwise=f"allowed are {', '.join(allowed) or 'none'}")
 
 
-def _transform(value: dict[str, Any], registry: Registry[Any]) -> None:
+def _transform(value: dict[str, Any], registry: Registry[Any], path: str) -> None:
     """Migrate a config in place, by the hooks."""
     if value.get("params") is None:
         value["params"] = {}
@@ -220,6 +220,11 @@ def _transform(value: dict[str, Any], registry: Registry[Any]) -> None:
     name = _full_name(value)
     entry = registry.entry(name) if name is not None and name in registry else None
     manager.call("lossreg_transform_config", config=value, entry=entry)
+    params = value.get("params")
+    if not all(isinstance(key, str) for key in (*value, *(params if isinstance(params, dict) else ()))):
+        copied: Any = plain(value, path)  # a hook wrote a key that users cannot write
+        value.clear()
+        value.update(copied)
 
 
 def _full_name(config: dict[str, Any]) -> str | None:

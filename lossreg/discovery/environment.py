@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Collection, Iterable, Iterator
 
 from lossreg.messages import did_you_mean, warn_once
-from lossreg.registry.entry import Entry
+from lossreg.registry.entry import LOCAL, Entry
 
 ONLY, DISABLE, STRICT = "LOSSREG_ONLY", "LOSSREG_DISABLE", "LOSSREG_STRICT"
 
@@ -59,7 +59,7 @@ def warn_unknown(names: Callable[[], Collection[str]]) -> None:
     given = {variable: names_in(variable) for variable in (ONLY, DISABLE)}
     if not any(given.values()):
         return
-    known = names()
+    known = {LOCAL, *names()}  # classes may be registered later
     for variable, each in given.items():
         if unknown := each.difference(known):
             value = os.environ[variable]

@@ -178,10 +178,12 @@ def _refuse_conflicts(draft: Draft, part: Entry, partners: Sequence[Entry], regi
 
 
 def _conflict(part: Entry, known: Entry, spelling: str, registry: str) -> ConflictError:
+    remedy = "Choose another name, unregister the other first, or replace it with override=True"
+    if part.provider != LOCAL:
+        remedy = f"Choose another name, or unregister {known.full_name!r} first"
     return ConflictError(
         f"cannot register {spelling!r} in {registry}: it is {known.full_name} ({known.origin}); proposed was"
-        f" {part.origin}{_twice(known, part)}. Choose another name, unregister the other first, or replace it with"
-        " override=True",
+        f" {part.origin}{_twice(known, part)}. {remedy}",
         name=spelling,
         existing=known.target,
         proposed=part.target,

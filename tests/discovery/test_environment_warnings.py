@@ -47,7 +47,7 @@ def test_unknown_names_give_a_warning(site, monkeypatch, variable):
     assert text.endswith("no provider or loss is called 'qqqqqqqq'")
 
 
-@pytest.mark.parametrize("name", ["dice", "segmentation", "segmentation/dice", "jaccard, dice", "", ","])
+@pytest.mark.parametrize("name", ["dice", "segmentation", "segmentation/dice", "jaccard, dice", "local", "", ","])
 def test_known_names_give_none(site, monkeypatch, name):
     """There is no warning."""
     for variable in ("LOSSREG_DISABLE", "LOSSREG_ONLY"):

@@ -155,6 +155,21 @@ def test_a_wrong_config_is_told_as_such_and_switches_no_hook_off(installed, conf
     assert not lossreg.registries.hooks().failures
 
 
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ("config[3] = 4", r"\['3'\]: unknown key; allowed are name, params"),
+        ("config['params'][3] = 4", r"params\['3'\]: unknown parameter"),
+        ("config['params'][None] = 4", "params: keys must be text, got None"),
+    ],
+)
+def test_a_key_that_a_hook_writes_is_read_as_those_of_users(installed, change, message):
+    """A number is text, and anything else is refused."""
+    installed("key_hooks", f"@hookimpl\ndef lossreg_transform_config(config): {change}")
+    with pytest.raises(InvalidConfigError, match=message):
+        lossreg.build("dice")
+
+
 def test_a_config_at_which_a_hook_raises_fails_alone(installed):
     """The error names the hook, and the next config is migrated."""
     installed("migrating", MIGRATION + "        params['smooth'] / 0 if params['smooth'] == 3 else None")

@@ -167,3 +167,14 @@ def test_a_class_in_an_entry_made_by_hand_is_checked():
         registry.add(entry)
     with pytest.raises(WrongBaseClassError):
         registry.get("unknown")
+
+
+def test_a_name_of_a_provider_in_code_is_freed_by_what_the_error_says():
+    """A class cannot override what is no loss of the user's own."""
+    registry = lossreg.Registry(object)
+    registry.add(Entry("x", "m:X", provider="acme"))
+    with pytest.raises(ConflictError, match=r"Choose another name, or unregister 'acme/x' first$"):
+        registry.add(Entry("x", "m:Other", provider="acme", owns_name=True))
+    registry.unregister("acme/x")
+    registry.add(Entry("x", "m:Other", provider="acme"))
+    assert registry.entry("x").target == "m:Other"

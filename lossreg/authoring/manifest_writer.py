@@ -61,9 +61,7 @@ def _generated(
     excluded = _excluded(package, beside, exclude)
     need_torch(package)
     sections, problems, errors = declared_entries.declared(package, excluded)
-    failed = {
-        name: error for name, error in errors.items() if whole or not _is_optional(name, error, package, beside)
-    }
+    failed = {name: error for name, error in errors.items() if whole or not _is_optional(name, error, package, beside)}
     described = {section: _described(package, entries) for section, entries in sections.items()}
     head: dict[str, Any] = {"schema": manifest.SCHEMA_VERSION} | ({"exclude": excluded} if excluded else {})
     library = _library(package)

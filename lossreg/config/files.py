@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ _READERS: dict[str, Callable[[str], tuple[Any, Outline]]] = {
     ".yaml": read_yaml,
     ".yml": read_yaml,
 }
+_STEP = re.compile(r"\['(.*?)'\]|([^.\[\]]+)")
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -33,14 +35,14 @@ def read_config(path: str | Path, at: str | Sequence[str | int] = "") -> Any:
     The result is plain data. Its lines are remembered beside it, for the messages of `build` and `validate`.
 
     Args:
-        at: the place with dots, such as "training.loss" or "runs.0.loss". A sequence of keys and indices can name keys
-            that contain dots: ("model.v2", "losses", 0).
+        at: the place with dots, or as a message has it: "runs.0.loss" or "runs[0].loss". A sequence of keys and indices
+            can name any keys: ("model.v2", "losses", 0).
     Raises:
         InvalidConfigError: the file cannot be read or parsed, or has nothing at that place.
     """
     path = Path(path)
     value = _parse(path)
-    steps = [step for step in at.split(".") if step] if isinstance(at, str) else at
+    steps = [quoted or bare for quoted, bare in _STEP.findall(at)] if isinstance(at, str) else at
     for step in steps:
         found, value = _step(value, step)
         if not found:

@@ -48,6 +48,14 @@ def test_a_place_by_steps(tmp_path):
         read_config(path, ("model.v2", "losses", -1))
 
 
+def test_the_place_of_a_message_is_a_place(tmp_path):
+    """A copied path of a problem leads to its value."""
+    path = tmp_path / "a.yaml"
+    path.write_text("runs:\n- loss: dice\n- {a b: [bce], model.v2: {'7': focal}}\n")
+    places = ("runs[0].loss", "runs[1]['a b'][0]", "runs[1]['model.v2']['7']")
+    assert [read_config(path, place) for place in places] == ["dice", "bce", "focal"]
+
+
 @pytest.mark.parametrize(
     "at, message",
     [

@@ -468,6 +468,8 @@ class Importing(BaseModel):
     [
         Bits,
         bytes,
+        Literal[b"x"],
+        Literal["a", Path("x")],
         Callable[[int], int],
         range,
         type[int],

@@ -7,6 +7,10 @@ import inspect
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
+from importlib import import_module
+from importlib.util import resolve_name
+from itertools import chain
 from types import SimpleNamespace
 from typing import Any, NamedTuple, get_type_hints
 from weakref import WeakKeyDictionary
@@ -105,7 +109,7 @@ def _evaluator(base: type, init: Any) -> Callable[[inspect.Parameter], Parameter
             hint = _evaluated(annotation, outside, closure)
         except Exception as first:  # noqa: BLE001 - an annotation is an expression, which may raise anything
             try:
-                hint = _evaluated(annotation, outside, {**vars(base), **_for_type_checkers(function), **closure})
+                hint = _evaluated(annotation, outside, {**vars(base), **_for_type_checkers(function, annotation), **closure})
             except Exception:  # noqa: BLE001
                 return Parameter(given.name, EMPTY, given.default, with_type(first))
         return Parameter(given.name, hint, given.default)
@@ -128,25 +132,42 @@ def _closure(function: Any) -> dict[str, Any]:
     return found
 
 
-def _for_type_checkers(function: Any) -> dict[str, Any]:
-    """Return the names that a module imports under TYPE_CHECKING, from modules that are loaded: none is imported."""
+def _for_type_checkers(function: Any, annotation: Any) -> dict[str, Any]:
+    """Return the names of an annotation that its module imports under TYPE_CHECKING.
+
+    They are imported from the same package, torch and the standard library alone: from another library only chance
+    would tell, as something else may have imported it before.
+    """
     try:
-        tree = ast.parse(inspect.getsource(sys.modules[function.__module__]))
+        module = sys.modules[function.__module__]
+        tree = ast.parse(inspect.getsource(module))
     except (OSError, TypeError, KeyError, SyntaxError):  # a notebook, or a module without source
         return {}
     found: dict[str, Any] = {}
     for block in ast.walk(tree):
         if not (isinstance(block, ast.If) and "TYPE_CHECKING" in ast.unparse(block.test)):
             continue
-        for node in block.body:
-            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                module = sys.modules.get(node.module)
-                for alias in node.names:
-                    if hasattr(module, alias.name):
-                        found[alias.asname or alias.name] = getattr(module, alias.name)
-            elif isinstance(node, ast.Import):
-                for alias in node.names:
-                    name = alias.name if alias.asname else alias.name.partition(".")[0]
-                    if name in sys.modules:
-                        found[alias.asname or name] = sys.modules[name]
+        for name, source, fetch in chain.from_iterable(_bound(node, module.__package__) for node in block.body):
+            top = source.partition(".")[0]
+            known = top in ("torch", module.__name__.partition(".")[0]) or top in sys.stdlib_module_names
+            if known and name in str(annotation):
+                with suppress(Exception, SystemExit):  # it may raise anything
+                    found[name] = fetch()
     return found
+
+
+def _bound(node: ast.stmt, package: str | None) -> Iterator[tuple[str, str, Callable[[], Any]]]:
+    """Yield each name that an import statement binds, the module that it imports, and a function for the value."""
+    if isinstance(node, ast.ImportFrom):
+        source = resolve_name("." * node.level + (node.module or ""), package)
+        for alias in node.names:
+            inner = alias.name
+            yield alias.asname or inner, source, partial(_import_from, source, inner)
+    elif isinstance(node, ast.Import):
+        for alias in node.names:
+            fetch = import_module if alias.asname else __import__  # of `import a.b` the name is a
+            yield alias.asname or alias.name.partition(".")[0], alias.name, partial(fetch, alias.name)
+
+
+def _import_from(source: str, name: str) -> Any:
+    return getattr(__import__(source, fromlist=[name]), name)

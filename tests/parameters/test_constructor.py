@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
+import importlib
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import pytest
 from pydantic import Field
 
-from lossreg import InvalidConfigError, ManifestError, losses, validate
+from lossreg import InvalidConfigError, ManifestError, build, losses, validate
 from lossreg.parameters.constructor import constructor_parameters
 from lossreg.parameters.from_signature import describe, unreadable_annotations
 
@@ -82,7 +83,7 @@ def test_a_class_of_the_function_around_cannot_be_found_by_its_name():
     assert describe(Uses)["properties"]["n"] == {"type": "integer", "default": 1}
 
 
-def test_names_for_type_checkers_are_found_in_modules_that_are_loaded():
+def test_names_for_type_checkers_are_found_in_torch_and_the_standard_library():
     """`if TYPE_CHECKING: from torch import nn` is usual, and a linter writes it."""
 
     class Usual(Module):
@@ -92,6 +93,44 @@ def test_names_for_type_checkers_are_found_in_modules_that_are_loaded():
     assert unreadable_annotations(Usual) == {}
     assert constructor_parameters(Usual)["a"].hint.__name__ == "Path"
     assert describe(Usual)["properties"]["b"] == {"type": "array", "items": {"type": "integer"}}
+
+
+def test_names_for_type_checkers_do_not_depend_on_the_modules_that_are_loaded(site):
+    """Modules of the same package are imported; another library decides nothing, loaded or not."""
+    site.module("acme_other", "class Thing(str): ...")
+    site.module("acme_names.modes", 'import enum\nclass Mode(enum.Enum):\n    MEAN = "mean"')
+    site.module("acme_names.broken", "raise SystemExit")
+    site.module(
+        "acme_names.losses",
+        """
+        from __future__ import annotations
+        from typing import TYPE_CHECKING
+        from torch import nn
+        if TYPE_CHECKING:
+            import acme_names.modes
+            import acme_names.modes as kinds
+            from acme_other import Thing
+            from . import modes
+            from .broken import Never
+            from .modes import Mode
+
+        class Made(nn.Module):
+            def __init__(
+                self, a: Mode, b: modes.Mode, c: kinds.Mode, d: acme_names.modes.Mode, e: Thing = "", f: Never = 1
+            ):
+                super().__init__()
+                self.given = (a, b, c, d)
+        """,
+    )
+    made = importlib.import_module("acme_names.losses").Made
+    importlib.import_module("acme_other")
+    assert unreadable_annotations(made).keys() == {"e", "f"}
+    mode = importlib.import_module("acme_names.modes").Mode.MEAN
+    with losses.scope():
+        losses.register("named")(made)
+        with pytest.warns(UserWarning, match="the parameter [ef] is not checked"):
+            built = build("named", params=dict.fromkeys("abcd", "mean"))
+    assert built.given == (mode,) * 4
 
 
 def test_a_name_in_the_class_does_not_hide_a_builtin():

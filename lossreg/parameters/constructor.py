@@ -109,7 +109,9 @@ def _evaluator(base: type, init: Any) -> Callable[[inspect.Parameter], Parameter
             hint = _evaluated(annotation, outside, closure)
         except Exception as first:  # noqa: BLE001 - an annotation is an expression, which may raise anything
             try:
-                hint = _evaluated(annotation, outside, {**vars(base), **_for_type_checkers(function, annotation), **closure})
+                hint = _evaluated(
+                    annotation, outside, {**vars(base), **_for_type_checkers(function, annotation), **closure}
+                )
             except Exception:  # noqa: BLE001
                 return Parameter(given.name, EMPTY, given.default, with_type(first))
         return Parameter(given.name, hint, given.default)

@@ -39,8 +39,7 @@ class _Data(GenerateJsonSchema):
         values = [member.value for member in schema["members"]]
         if issubclass(schema["cls"], Flag) or not all(isinstance(value, (str, int, float)) for value in values):
             return self.handle_invalid_for_json_schema(schema, "a flag")
-        members = list(dict.fromkeys(schema["members"]))  # further names of one member are no values
-        return super().enum_schema({**schema, "members": members})
+        return super().enum_schema(schema | {"members": list(dict.fromkeys(schema["members"]))})  # aliases left out
 
     def literal_schema(self, schema: Any) -> Schema:
         """Refuse listed values that are no plain data, such as bytes."""

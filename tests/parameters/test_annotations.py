@@ -320,7 +320,7 @@ def test_a_validator_refuses_a_value_when_the_loss_is_built(made, hint, data, pa
 
 
 def test_a_whole_number_is_an_int_where_an_unannotated_default_is_one(made):
-    """`n=3` allows 0.5, and `range(n)` still works: by default, by a number and by the config of what was built."""
+    """`n=3` allows 0.5, and `range(n)` still works: by default, by a number and by a config that is complete."""
     made(None, 3)
     for config, expected in (("made", 3), ({"name": "made", "params": {"p": 2}}, 2)):
         for built in (lossreg.build(config), lossreg.build(lossreg.config_of(lossreg.build(config)))):

@@ -47,10 +47,17 @@ def refresh() -> None:
     from lossreg.hooks import manager
 
     distributions.forget()
-    invalidate_caches()
+    _invalidate_caches()
     losses.refresh()
     parts.refresh()
     manager.refresh(losses)
+
+
+def _invalidate_caches() -> None:
+    try:
+        invalidate_caches()
+    except KeyError:  # another thread removed the same finder, and Python stopped there
+        _invalidate_caches()
 
 
 def _discover(section: str) -> Discovered:

@@ -134,9 +134,10 @@ def _add(found: dict[str, Entry], entry: Entry) -> Failure | None:
     first = found.setdefault(entry.full_name, entry)
     if first.target == entry.target:
         return None
+    what = "losses" if first.distribution == entry.distribution else "providers"
     error = ConflictError(
         f"{entry.full_name} is declared by {first.distribution} ({first.target}) and by {entry.distribution}"
-        f" ({entry.target}); the first is kept. Rename one of the providers",
+        f" ({entry.target}); the first is kept. Rename one of the {what}",
         name=entry.full_name,
         existing=first.target,
         proposed=entry.target,

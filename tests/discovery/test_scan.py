@@ -165,6 +165,14 @@ def test_the_same_distribution_twice_on_the_path_is_one(site, monkeypatch):
     assert site.failures(registry) == {}
 
 
+def test_one_distribution_may_not_declare_a_name_twice(site):
+    """The error says what its author can do."""
+    site.distribution("acme", losses={"focal": "acme.a:Focal", "focal ": "acme.b:Focal"})
+    (failure,) = [each for each in discover().failures if each.distribution == "acme"]
+    assert "by acme (acme.a:Focal) and by acme (acme.b:Focal)" in str(failure.error)
+    assert str(failure.error).endswith("the first is kept. Rename one of the losses")
+
+
 def test_two_distributions_may_not_claim_one_full_name(site):
     """The first is kept, the second is a failure that names both; the same target is one entry."""
     site.distribution("acme", losses={"x": "acme_a:X", "same": "acme_a:Same"})

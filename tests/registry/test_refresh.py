@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 import lossreg
-from lossreg import ManifestError, NotFoundError, losses, parts
+from lossreg import ManifestError, NotFoundError, losses, parts, registries
 
 from ..fakes import like_new
 
@@ -111,3 +111,17 @@ def test_a_registry_without_packages_has_nothing_to_refresh(registry, base):
     cls = registry.register("x")(type("X", (base,), {}))
     registry.refresh()
     assert registry.get("x") is cls
+
+
+def test_threads_that_refresh_at_the_same_time_do_not_disturb_each_other(started, monkeypatch):
+    """Python stops with a KeyError where another thread removes the same finder; all are invalidated nonetheless."""
+    calls = iter([KeyError, KeyError, None])
+
+    def invalidate():
+        error = next(calls)
+        if error:
+            raise error("/a/finder")
+
+    monkeypatch.setattr(registries, "invalidate_caches", invalidate)
+    lossreg.refresh()
+    assert next(calls, "all were made") == "all were made"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Set
+from collections.abc import Collection, Mapping, Set
 from typing import Any
 
 from lossreg.parameters.constructor import EMPTY, Parameter
@@ -48,9 +48,15 @@ def default_as_data(hint: Any, default: object) -> Any:
     return data if same and is_plain(data) and (is_plain(default) or _equal(received, default)) else EMPTY
 
 
-def _sorted(default: object, data: Any) -> Any:
-    """Sort the items of a set: their order differs between processes."""
-    return sorted(data, key=json.dumps) if isinstance(default, Set) else data
+def _sorted(value: object, data: Any) -> Any:
+    """Sort the items of sets, at any depth: their order differs between processes."""
+    if isinstance(data, list) and isinstance(value, Collection):
+        items = [_sorted(*pair) for pair in zip(value, data, strict=True)]
+        return sorted(items, key=json.dumps) if isinstance(value, Set) else items
+    if isinstance(data, dict):
+        held = value.values() if isinstance(value, Mapping) else [getattr(value, key, None) for key in data]
+        return {key: _sorted(each, data[key]) for key, each in zip(data, held, strict=True)}
+    return data
 
 
 def _equal(one: object, other: object) -> bool:

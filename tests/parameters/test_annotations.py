@@ -343,6 +343,25 @@ def test_the_default_of_a_factory_is_written(made):
     assert lossreg.build("made", p={}).p.names == ["a"]
 
 
+def test_the_items_of_every_set_in_a_default_are_sorted(made):
+    """Their order differs between processes, and a manifest must not."""
+
+    @dataclasses.dataclass
+    class Holder:
+        held: set[int]
+
+    ordered = set([8, 0])  # noqa: C405 - of two numbers with one place in the table, the first is the first
+    assert list(ordered) == [8, 0]
+    for hint, default, data in (
+        (dict[str, set[int]], {"a": ordered}, {"a": [0, 8]}),
+        (list[set[int]], [ordered], [[0, 8]]),
+        (tuple[int, frozenset[int]], (1, frozenset(ordered)), [1, [0, 8]]),
+        (set[frozenset[int]], {frozenset(ordered)}, [[0, 8]]),
+        (Holder, Holder(ordered), {"held": [0, 8]}),
+    ):
+        assert describe(made(hint, default))["properties"]["p"]["default"] == data
+
+
 def test_further_names_of_a_member_are_not_listed_again(made):
     """An Enum may have two names for one value."""
 

@@ -75,7 +75,7 @@ class Entry(NamedTuple):  # no dataclass: importing those takes a tenth of the t
         """Return the entry with a second declaration of its class merged in. Name and provider stay.
 
         Tags and metadata of a manifest stay as well. Those of an entry registered in code are replaced, so that a
-        notebook's cell can be run again; a target that is added to its class says nothing of them.
+        notebook's cell can be run again. A target that is added to its class later leaves both as they are.
         """
         aliases = dict.fromkeys([*self.aliases, proposed.name, *proposed.aliases])
         aliases.pop(self.name, None)

@@ -50,7 +50,7 @@ def import_target(target: str) -> Any:
 def find_imported(target: str) -> object:
     """Return the object of "module:qualname" if its module is imported already and has it; else None.
 
-    A module's `__getattr__` is not called: most of them import what is asked for.
+    A module's `__getattr__` is not called: most of them import another module.
     """
     module_name, _, qualname = target.partition(":")
     found: Any = sys.modules.get(module_name)

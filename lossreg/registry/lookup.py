@@ -110,7 +110,7 @@ class LookUp(Mapping[str, type[T]]):
             NotFoundError: there is no such name. At a tie there is no error, and no winner.
         """
         self._scan.settle()
-        if not self._table.snapshot.find(name).candidates:
+        if not isinstance(name, str) or not self._table.snapshot.find(name).candidates:
             entry = self.entry(name)
             return Resolution(entry, "resolved", (entry,))
         return self._table.snapshot.find(name)

@@ -166,7 +166,7 @@ def test_the_same_distribution_twice_on_the_path_is_one(site, monkeypatch):
 
 
 def test_one_distribution_may_not_declare_a_name_twice(site):
-    """The error says what its author can do."""
+    """The error names the remedy of its author."""
     site.distribution("acme", losses={"focal": "acme.a:Focal", "focal ": "acme.b:Focal"})
     (failure,) = [each for each in discover().failures if each.distribution == "acme"]
     assert "by acme (acme.a:Focal) and by acme (acme.b:Focal)" in str(failure.error)

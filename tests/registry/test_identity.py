@@ -189,7 +189,7 @@ def test_a_re_export_may_be_registered_in_code_under_the_name_of_its_decorator(s
 
 
 def test_a_target_in_code_is_not_taken_for_another_class_of_its_package(reexporting):
-    """The name is refused, and the error says how to get both."""
+    """The name is refused, and the error has the remedies."""
     registry = reexporting("margin")
     registry.register_lazy("margin", "acme_losses.other:Margin")
     with pytest.raises(ConflictError, match="Choose another name, unregister the other first, or replace it with"):

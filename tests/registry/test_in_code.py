@@ -170,7 +170,7 @@ def test_a_class_in_an_entry_made_by_hand_is_checked():
 
 
 def test_a_name_of_a_provider_in_code_is_freed_by_what_the_error_says():
-    """A class cannot override what is no loss of the user's own."""
+    """An override would not help: it takes names of classes in code alone."""
     registry = lossreg.Registry(object)
     registry.add(Entry("x", "m:X", provider="acme"))
     with pytest.raises(ConflictError, match=r"Choose another name, or unregister 'acme/x' first$"):

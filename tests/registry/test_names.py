@@ -126,8 +126,9 @@ def test_discovery_runs_once():
 def test_a_name_is_text(name):
     """Any other object is an error that shows its type."""
     registry = registry_of(entry("a/x"))
-    with pytest.raises(InvalidNameError, match=f"a name is a string, got {type(name).__name__}"):
-        registry.get(name)
+    for look_up in (registry.get, registry.entry, registry.explain, registry.unregister):
+        with pytest.raises(InvalidNameError, match=f"a name is a string, got {type(name).__name__}"):
+            look_up(name)
 
 
 def test_a_mistyped_name_gets_suggestions():

@@ -129,6 +129,12 @@ class Kind:
         types = JSON_TYPES.get(type(value), set())
         return not types.isdisjoint(self.json_types())
 
+    def checked(self, value: Any) -> Any:
+        """Return a value with integers converted where floats are meant. One that is not valid stays as it is."""
+        if self.has_slots or value is None or isinstance(value, (bool, float, str)) or not self.takes(value):
+            return value
+        return self._compiled.validate_python(value)
+
     def map(self, value: Any, path: str, change: Change) -> Any:
         """Replace each nested loss, part, tensor and function in a value by `change(its kind, value, path)`."""
         return value

@@ -22,8 +22,17 @@ class Record:
         properties = schema.get("properties", {})
         self.fields: dict[str, Kind] = {name: kind_of(part) for name, part in properties.items()}
         self.required: tuple[str, ...] = tuple(schema.get("required", ()))
-        self._defaults = {name: part["default"] for name, part in properties.items() if "default" in part}
         self.slots = {name: kind for name, kind in self.fields.items() if kind.has_slots}
+
+    @cached_property
+    def _defaults(self) -> dict[str, Any]:
+        """Return the defaults as the check would return them: `float = 1` is 1.0 at each build."""
+        properties = self.schema.get("properties", {})
+        return {
+            name: kind.checked(properties[name]["default"])
+            for name, kind in self.fields.items()
+            if "default" in properties[name]
+        }
 
     def defaults(self) -> dict[str, Any]:
         """Copy the defaults, so that changing a result never changes the default."""

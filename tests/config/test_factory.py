@@ -4,6 +4,7 @@ import copy
 import io
 import json
 import pickle
+from collections.abc import Sequence
 from typing import Annotated
 
 import pytest
@@ -248,3 +249,21 @@ def test_public_names_load_on_first_use():
         assert name in dir(lossreg)
     with pytest.raises(AttributeError, match="module 'lossreg' has no attribute 'nothing'"):
         _ = lossreg.nothing
+
+
+def test_a_whole_number_as_default_of_a_float_is_a_float_at_each_build(scope):
+    """By the default, by the complete config, and within lists; an integer stays where one is meant."""
+
+    @scope.register("whole")
+    class Whole(nn.Module):
+        def __init__(
+            self, *, g: float = 1, each: Sequence[float] = (1, 2), n: int = 3, odd: float = -1, few: int | float = 4
+        ):
+            super().__init__()
+            self.given = repr((g, each, n, odd, few))
+
+    first = lossreg.build("whole")
+    again = lossreg.build(lossreg.config_of(first))
+    assert first.given == again.given == "(1.0, [1.0, 2.0], 3, 4)"
+    assert repr(lossreg.config_of(first)) == repr(lossreg.config_of(again))
+    assert repr(lossreg.validate("dice").params["smooth"]) == "1.0"

@@ -264,6 +264,6 @@ def test_a_whole_number_as_default_of_a_float_is_a_float_at_each_build(scope):
 
     first = lossreg.build("whole")
     again = lossreg.build(lossreg.config_of(first))
-    assert first.given == again.given == "(1.0, [1.0, 2.0], 3, 4)"
+    assert first.given == again.given == "(1.0, [1.0, 2.0], 3, -1.0, 4)"
     assert repr(lossreg.config_of(first)) == repr(lossreg.config_of(again))
     assert repr(lossreg.validate("dice").params["smooth"]) == "1.0"

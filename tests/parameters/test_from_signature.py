@@ -100,7 +100,7 @@ def test_manifest_and_class_give_one_verdict_on_any_signature(kinds, data):
     """Verdicts are equal for valid, invalid and random values, with and without defaults."""
     parameters = {}
     for name, (hint, _, accepted, _) in kinds.items():
-        plain = [value for value in accepted if "dice" not in json.dumps(value)]
+        plain = [value for value in accepted if "dice" not in json.dumps(value) and not hasattr(hint, "_fields")]
         defaults = [inspect.Parameter.empty, None, *plain]
         parameters[name] = (hint, data.draw(st.sampled_from(defaults), label=f"default of {name}"))
     params = {}

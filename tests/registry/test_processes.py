@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 import lossreg
 from lossreg import LossregError, NotFoundError
 
-from ..fakes import transplant
+from ..fakes import like_new
 
 # A user's module: a spawned process imports it by name, from the same sys.path.
 WORK = """
@@ -75,6 +75,10 @@ WORK = """
 LOSSES = """
     from torch import nn
 
+    from lossreg import losses
+    from lossreg.authoring import contract
+
+    @losses.register("acme_loss", contract=contract(input="logits", target="mask", tasks=["binary"]))
     class Acme(nn.Module):
         def forward(self, input, target):
             return (input - target).abs().mean()
@@ -92,9 +96,8 @@ def work(site, monkeypatch):
     needs = {"package": "acme_lib", "distribution": "acme-lib"}
     site.package("acme_m", {"schema": 1, "library": needs, "losses": {"missing_loss": {"target": "acme_lib:X"}}})
     site.distribution("acme-m", manifests={"acme_m": "acme_m"})
-    fresh = site.registry()
-    fresh.list()
-    transplant(monkeypatch, lossreg.losses, fresh)
+    like_new(monkeypatch, lossreg.losses)
+    lossreg.losses.list()
     return __import__("acme_work")
 
 

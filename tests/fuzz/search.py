@@ -18,6 +18,7 @@ from .target import Target
 
 MAX_SECONDS = 1.0  # of the processor, for one input
 MAX_GROWTH = 300 * 2**20  # bytes, of one input
+TOO_LONG, TOO_LARGE = f"took more than {MAX_SECONDS:g} s", f"took more than {MAX_GROWTH >> 20} MiB"
 HANGS = 20.0  # seconds of the processor after which an input is interrupted
 MAX_LENGTH = 4096
 DIFFERENT = 20  # violations that are kept
@@ -58,6 +59,16 @@ class Search:
     def try_one(self, data: bytes) -> None:
         """Give the target one input, and keep it if it breaks a limit."""
         self.inputs += 1
+        what = self._tried(data)
+        if what in (TOO_LONG, TOO_LARGE):
+            what = self._tried(data)  # the first one may have imported a library
+        if what and what not in self.violations:
+            path = self.folder / f"{self.name}-{len(self.violations)}"
+            path.write_bytes(data)
+            self.violations[what] = Violation(what, path)
+
+    def _tried(self, data: bytes) -> str:
+        """Return the limit that an input broke; empty if there is none."""
         before, began = _memory(), time.process_time()
         signal.setitimer(signal.ITIMER_VIRTUAL, HANGS)
         try:
@@ -65,13 +76,10 @@ class Search:
         finally:
             signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         if not what and time.process_time() - began > MAX_SECONDS:
-            what = f"took more than {MAX_SECONDS:g} s"
+            what = TOO_LONG
         if not what and _memory() - before > MAX_GROWTH:
-            what = f"took more than {MAX_GROWTH >> 20} MiB"
-        if what and what not in self.violations:
-            path = self.folder / f"{self.name}-{len(self.violations)}"
-            path.write_bytes(data)
-            self.violations[what] = Violation(what, path)
+            what = TOO_LARGE
+        return what
 
     def _outcome(self, data: bytes) -> str:
         """Return the exception of an input and its place; empty for a success or a LossregError."""

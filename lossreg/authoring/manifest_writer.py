@@ -55,13 +55,11 @@ class _Generated(NamedTuple):
     exclude: list[str]
 
 
-def _generated(
-    package: str, beside: Mapping[str, Any] | None, exclude: Collection[str], *, whole: bool = False
-) -> _Generated:
+def _generated(package: str, beside: Mapping[str, Any] | None, exclude: Collection[str]) -> _Generated:
     excluded = _excluded(package, beside, exclude)
     need_torch(package)
     sections, problems, errors = declared_entries.declared(package, excluded)
-    failed = {name: error for name, error in errors.items() if whole or not _is_optional(name, error, package, beside)}
+    failed = {name: error for name, error in errors.items() if not _is_optional(name, error, package, beside)}
     described = {section: _described(package, entries) for section, entries in sections.items()}
     head: dict[str, Any] = {"schema": manifest.SCHEMA_VERSION} | ({"exclude": excluded} if excluded else {})
     library = _library(package)
@@ -161,18 +159,14 @@ def unchecked(package: str, exclude: Collection[str] = ()) -> list[str]:
     return [line for entry in entries if entry.cls is not None for line in unchecked_of(entry.target, entry.cls)]
 
 
-def check(package: str, *, whole: bool = False) -> None:
+def check(package: str) -> None:
     """Check that the manifest equals the code.
 
-    Args:
-        package: the import name.
-        whole: require that every module can be imported, as `build` does. Otherwise one without any of the manifest's
-            losses may need a package that is not installed, such as that of an extra.
     Raises:
         ManifestError: they differ, or a module cannot be imported; the message lists both.
     """
     written = manifest.read(package, manifest.FILE_NAME, str(source_folder(package).parent))
-    found = _generated(package, written, (), whole=whole)
+    found = _generated(package, written, ())
     lines = _problems(package, found)
     if not found.failed.keys() & {package, f"{package}.overlay"}:
         lines += _drift(package, without(written, found.failed), found)

@@ -217,10 +217,8 @@ def _put(draft: Draft, restrict: Restrict, parts: Parts, known: Entry | None = N
     merged = restrict(reduce(Entry.merge_declaration, parts))
     if merged.disabled_reason:
         merged = merged._replace(cls=None)
-    elif merged.cls is None and known is not None and known.cls is not lost:
+    elif merged.cls is None and known is not None and (known.cls is None or known.cls is not lost):
         merged = merged._replace(state=known.state, cls=known.cls, error=known.error, reason=known.reason)
-    elif merged.cls is None and known is not None and known.cls is None:
-        merged = merged._replace(state=known.state, error=known.error, reason=known.reason)
     if known is not None and known.full_name != merged.full_name:
         draft.drop(known.full_name)
     draft.put(merged, parts)

@@ -77,36 +77,41 @@ def test_undoing_an_addition_to_a_package_restores_its_entry(base):
     assert "mine" not in registry
 
 
-def test_unregister_removes_what_the_name_leads_to_at_that_moment(registry, base, monkeypatch):
-    """Another thread replaces the entry between look-up and removal: nothing of it is left behind."""
-    registry.register("x")(type("First", (base,), {}))
+@pytest.fixture
+def meanwhile(registry, monkeypatch):
+    """Return a function that lets another thread act once, between the look-up of a name and what follows."""
     entry = type(registry).entry
 
-    def raced(self, name):
-        found = entry(self, name)
-        monkeypatch.setattr(type(registry), "entry", entry)
+    def race(act):
+        def raced(self, name):
+            found = entry(self, name)
+            monkeypatch.setattr(type(registry), "entry", entry)
+            act()
+            return found
+
+        monkeypatch.setattr(type(registry), "entry", raced)
+
+    return race
+
+
+def test_unregister_removes_what_the_name_leads_to_at_that_moment(registry, base, meanwhile):
+    """Another thread replaces the entry between look-up and removal: nothing of it is left behind."""
+    registry.register("x")(type("First", (base,), {}))
+
+    def replace():
         registry.unregister("x")
         registry.register("y", aliases=["x"])(type("Second", (base,), {}))
-        return found
 
-    monkeypatch.setattr(type(registry), "entry", raced)
+    meanwhile(replace)
     registry.unregister("x")
     assert registry.list() == []
     assert registry.declarations == ()
 
 
-def test_unregister_after_another_thread_did_is_an_unknown_name(registry, base, monkeypatch):
+def test_unregister_after_another_thread_did_is_an_unknown_name(registry, base, meanwhile):
     """The error is that of the look-up."""
     registry.register("x")(type("First", (base,), {}))
-    entry = type(registry).entry
-
-    def raced(self, name):
-        found = entry(self, name)
-        monkeypatch.setattr(type(registry), "entry", entry)
-        registry.unregister("x")
-        return found
-
-    monkeypatch.setattr(type(registry), "entry", raced)
+    meanwhile(lambda: registry.unregister("x"))
     with pytest.raises(NotFoundError, match="unknown name 'x'"):
         registry.unregister("x")
 

@@ -1,14 +1,10 @@
 """Every code block of the documentation runs, and prints the text block that follows it."""
 
-import contextlib
-import io
-import re
 from pathlib import Path
 
 import pytest
 
-import lossreg
-from lossreg.hooks import manager as hooks
+from .pages import run_blocks
 
 pytestmark = pytest.mark.tools
 
@@ -19,7 +15,6 @@ PAGES = sorted(
     for path in ROOT.glob(pattern)
     if "```python" in path.read_text()
 )
-BLOCK = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
 
 
 @pytest.mark.skipif(not PAGES, reason="the documentation lies in the checkout, and only the tests are here")
@@ -32,19 +27,4 @@ def test_there_is_documentation():
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_the_blocks_of_a_page_run(page, tmp_path, monkeypatch):
     """Python blocks run in order in one namespace; a text block equals the output of the block before it."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(hooks, "_complete", None)  # a page may register hooks
-    namespace: dict = {"__name__": "acme_losses"}
-    printed = ""
-    with lossreg.losses.scope():
-        for language, code in BLOCK.findall(page.read_text()):
-            name = re.match(r"# (\S+)\n", code)
-            if language == "python":
-                output = io.StringIO()
-                with contextlib.redirect_stdout(output):
-                    exec(compile(code, f"{page.name} block", "exec"), namespace)
-                printed = output.getvalue()
-            elif language == "text":
-                assert printed == code
-            elif language == "yaml" and name:
-                Path(name[1]).write_text(code)
+    run_blocks(page, tmp_path, monkeypatch)

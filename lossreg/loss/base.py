@@ -106,8 +106,8 @@ def evaluate(loss: nn.Module, *inputs: Any, **options: Any) -> LossOutput:
     """Evaluate any module as a loss.
 
     A module that is not a `Loss` has one component, its output, named by the config that built it or by its class.
-    Its values per example are unknown. A `Loss` in a wrapper of torch is evaluated as it is without the wrapper: not
-    compiled, on one device.
+    Its values per example are unknown. A `Loss` in a wrapper, of torch or of lossreg, is evaluated as it is without the
+    wrapper: not compiled, on one device.
 
     Raises:
         ShapeError: the module returned anything but a 0-dim tensor.
@@ -131,8 +131,8 @@ def _refuse_exchange(wrapper: nn.Module, loss: Loss, outside: Collection[str]) -
     if needed and any(parameter.requires_grad for parameter in loss.parameters()):
         raise InputError(
             f"evaluate cannot call a {type(loss).__name__} through {type(wrapper).__name__}, which exchanges"
-            f" {' and '.join(sorted(filter(None, outside)))} with other processes only when it is called; make a module"
-            " whose forward returns lossreg.evaluate(self.loss, ...), and wrap that module"
+            f" {' and '.join(sorted(filter(None, outside)))} with other processes only when it is called; wrap"
+            " tracked = lossreg.integrations.Tracked(loss) instead, call the wrapper, and read tracked.last"
         )
 
 

@@ -1,4 +1,4 @@
-"""Wrappers of torch: the module that each holds, and those that exchange gradients or parameters between processes."""
+"""Wrappers of a loss: the module that each holds, and those that exchange gradients or parameters between processes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 _SHARDED = "torch.distributed.fsdp.fully_sharded_data_parallel.FullyShardedDataParallel"
 _PARALLEL = "torch.nn.parallel.distributed.DistributedDataParallel"
 
-# The name that each wrapper of torch has for its module. By names: none of them is imported.
+# The name that each wrapper has for its module. By names: none of them is imported.
 _HELD = {
     "torch._dynamo.eval_frame.OptimizedModule": "_orig_mod",
     "torch.nn.parallel.data_parallel.DataParallel": "module",
@@ -18,15 +18,16 @@ _HELD = {
     _SHARDED: "_fsdp_wrapped_module",
     "torch.distributed.algorithms._checkpoint.checkpoint_wrapper.CheckpointWrapper": "_checkpoint_wrapped_module",
     "torch.optim.swa_utils.AveragedModel": "module",
+    "lossreg.integrations.tracked.Tracked": "loss",
 }
 _EXCHANGED = {_PARALLEL: "gradients", _SHARDED: "parameters", "torch.distributed.fsdp.FSDPModule": "parameters"}
 
 
 def wrapped(module: nn.Module) -> nn.Module | None:
-    """Return the module within a wrapper of torch; None for any other module, which decides itself what it computes."""
+    """Return the module within a wrapper; None for any other module, which decides itself what it computes."""
     for name in _bases(module):
         if name in _HELD:
-            return module._modules.get(_HELD[name])
+            return module._modules.get(_HELD[name], vars(module).get(_HELD[name]))
     return None
 
 

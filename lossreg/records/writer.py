@@ -44,7 +44,8 @@ class RecordWriter:
     Args:
         directory: the directory of the shards; created if it is missing.
         run: name of the job.
-        rank: number of this process in the job, >= 0; None for that of torch.distributed or of RANK, otherwise 0.
+        rank: number of this process in the job, >= 0; None for that of torch.distributed or of RANK, otherwise 0, when
+            rows are written.
         config: which rows are recorded, and when they are written.
     Raises:
         RecordsError: the directory cannot be created.
@@ -61,8 +62,8 @@ class RecordWriter:
         if not isinstance(run, str):
             raise InputError(f"run must be text, the name of the job, got {shown(run)}")
         self.run = run
-        self.rank = _rank() if rank is None else rank
-        if type(self.rank) is not int or not 0 <= self.rank < 2**31:
+        self._rank = rank
+        if rank is not None and (type(rank) is not int or not 0 <= rank < 2**31):
             raise InputError(f"rank must be an integer >= 0, got {shown(rank)}")
         self.config = config or RecordConfig()
         self.directory = Path(directory)
@@ -79,6 +80,11 @@ class RecordWriter:
         self._checked: set[tuple[str, ...]] = set()
         self._names: dict[str, None] = {}
         _open.add(self)
+
+    @property
+    def rank(self) -> int:
+        """Return the number of this process. A writer may be made before torch.distributed is initialised."""
+        return _rank() if self._rank is None else self._rank
 
     @property
     def directory(self) -> Path:
@@ -163,9 +169,10 @@ class RecordWriter:
             return
         chunk = to_chunk(self._buffer)
         chunk["run"] = np.full(self._rows, single("run", self.run), dtype=object)
-        chunk["rank"] = np.full(self._rows, self.rank)
+        rank = self.rank
+        chunk["rank"] = np.full(self._rows, rank)
         # If it is interrupted after this line, the next flush writes the same file again, with these rows.
-        write_shard(self._directory, shard_name(self.run, self.rank, self._session, self._number), chunk)
+        write_shard(self._directory, shard_name(self.run, rank, self._session, self._number), chunk)
         self._number += 1
         self._buffer = []
         self._rows = 0
@@ -184,7 +191,7 @@ class RecordWriter:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the arguments: a copy is a writer of its own."""
-        return {"run": self.run, "rank": self.rank, "config": self.config, "_directory": self._directory}
+        return {"run": self.run, "_rank": self._rank, "config": self.config, "_directory": self._directory}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

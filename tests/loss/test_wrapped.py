@@ -12,6 +12,7 @@ from torch.optim.swa_utils import AveragedModel
 
 import lossreg
 from lossreg import InputError, ShapeError
+from lossreg.integrations import Tracked
 
 X = torch.tensor([[[[0.5, -2.0], [1.0, 0.0]]], [[[3.0, -1.0], [0.25, 2.0]]]])
 Y = torch.tensor([[[[1.0, 0.0], [1.0, 0.0]]], [[[0.0, 0.0], [1.0, 1.0]]]])
@@ -71,7 +72,7 @@ def test_a_learned_loss_in_parallel_processes_is_refused_with_the_cure(group):
     sharded = fully_shard(deepcopy(loss), mesh=init_device_mesh("cpu", (1,)))
     for outer in (parallel, compiled(parallel), nn.parallel.DistributedDataParallel(compiled(deepcopy(loss))), sharded):
         what = "parameters" if outer is sharded else "gradients"
-        cure = r"make a module whose forward returns lossreg.evaluate\(self.loss, ...\), and wrap that module"
+        cure = r"wrap tracked = lossreg.integrations.Tracked\(loss\) instead, call the wrapper, and read tracked.last"
         with pytest.raises(InputError, match=f"which exchanges {what} with other processes .*; {cure}"):
             lossreg.evaluate(outer, X, Y)
 
@@ -91,20 +92,12 @@ def test_without_gradients_a_learned_loss_is_evaluated_in_each_process(group):
 def test_the_cure_trains_a_learned_loss_in_parallel_processes(group):
     """As the message describes it: the gradient of its weights is that of one process."""
 
-    class Evaluated(nn.Module):
-        def __init__(self, loss):
-            super().__init__()
-            self.loss = loss
-
-        def forward(self, *inputs):
-            return lossreg.evaluate(self.loss, *inputs)
-
     loss = lossreg.build(LEARNED)
     alone = deepcopy(loss)
     lossreg.evaluate(alone, X, Y).total.backward()
-    output = nn.parallel.DistributedDataParallel(Evaluated(loss))(X, Y)
-    output.total.backward()
-    assert {"dice", "bce"} <= output.components.keys()
+    tracked = Tracked(loss)
+    nn.parallel.DistributedDataParallel(tracked)(X, Y).backward()
+    assert {"dice", "bce"} <= tracked.last.components.keys()
     for found, expected in zip(loss.parameters(), alone.parameters(), strict=True):
         torch.testing.assert_close(found.grad, expected.grad)
 

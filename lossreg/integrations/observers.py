@@ -1,0 +1,180 @@
+"""The observers of a Tracked loss: its monitor and its records, from the short forms of their arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, compiler, nn
+
+from lossreg import health
+from lossreg.config.factory import config_of
+from lossreg.errors import InputError, LossregError
+from lossreg.health import HealthEvent, HealthWarning, LossMonitor, Rule
+from lossreg.integrations.context import Context
+from lossreg.loss import LossOutput
+from lossreg.messages import did_you_mean, require, warn_once
+from lossreg.registries import losses
+
+if TYPE_CHECKING:
+    from lossreg.records import RecordWriter
+
+_ACTIONS = ("warn", "stop", "raise")
+_SEEN = ("logits", "probabilities", "")  # inputs of a loss that are predictions of classes or masks
+
+
+class Monitoring:
+    """The monitor of a loss, and the events that it reported.
+
+    Args:
+        given: the argument `monitor` of a Tracked loss.
+        loss: the module.
+    """
+
+    def __init__(self, given: Any, loss: nn.Module) -> None:
+        kind = input_kind(loss)
+        self.monitor = _monitor(given, kind, _ignored(loss))
+        self._sees = kind in _SEEN
+        self._events: list[HealthEvent] = []
+
+    @compiler.disable
+    def add(self, output: LossOutput, inputs: Sequence[Any], context: Context) -> None:
+        """Show a batch to the monitor."""
+        if self.monitor is None:
+            return
+        facts: dict[str, Any] = {"step": context.step, "sample_ids": context.sample_ids}
+        if self._sees and len(inputs) > 1 and all(isinstance(value, Tensor) for value in inputs[:2]):
+            try:
+                self._events += self.monitor.update(output, prediction=inputs[0], target=inputs[1], **facts)
+                return
+            except InputError as error:
+                self._sees = False
+                warn_once(
+                    ("monitored values", type(self.monitor)),
+                    f"the monitor sees the values of the loss alone, and no predictions: {error}",
+                    HealthWarning,
+                )
+        self._events += self.monitor.update(output, **facts)
+
+    def taken(self) -> list[HealthEvent]:
+        """Return the events since the last call of this method."""
+        events, self._events = self._events, []
+        return events
+
+    def close(self) -> None:
+        """Evaluate the last updates. Ranks that decide together must all call it."""
+        if self.monitor is not None:
+            self._events += self.monitor.close()
+
+
+class Recording:
+    """The records of a loss.
+
+    Args:
+        given: the argument `records` of a Tracked loss.
+    """
+
+    def __init__(self, given: RecordWriter | str | Path) -> None:
+        require("duckdb", "numpy", extra="records", use="records")
+        from lossreg.records import RecordWriter
+
+        if not isinstance(given, RecordWriter | str | Path):
+            raise InputError(
+                f"records must be a RecordWriter or a directory, such as 'runs/7/records', got {given!r:.80}"
+            )
+        self.writer = given if isinstance(given, RecordWriter) else RecordWriter(given)
+
+    @compiler.disable
+    def add(self, output: LossOutput, split: str, genuine: int, context: Context) -> None:
+        """Record the genuine examples of a batch, which come first."""
+        names = ("sample_ids", "dataset", "path", "caption")
+        facts = {name: getattr(context, name) for name in names}
+        if output.per_example is not None and genuine < len(output.per_example):
+            parts = {name: values[:genuine] for name, values in output.per_example_components.items()}
+            output = LossOutput(output.total, output.components, output.per_example[:genuine], parts)
+            facts = {name: value if _is_single(value) else value[:genuine] for name, value in facts.items()}
+        self.writer.add(output, split=split, step=context.step, epoch=context.epoch, **facts)
+
+    def export(self, path: Path) -> None:
+        """Write the report of all records so far as JSON."""
+        from lossreg.records.export import export_json
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        export_json(self.writer.directory, path)
+
+
+def _is_single(value: Any) -> bool:
+    return value is None or isinstance(value, str | Path)
+
+
+def _monitor(given: Any, kind: str, ignore_index: int | None) -> LossMonitor | None:
+    """Make the monitor of an argument; None for none."""
+    if given is None or isinstance(given, LossMonitor):
+        return given
+    defaults: dict[str, Any] = {
+        "activation": "none" if kind == "probabilities" else "auto",
+        "ignore_index": ignore_index,
+    }
+    if isinstance(given, str) and given in _ACTIONS:
+        return LossMonitor(action=given, **defaults)  # type: ignore[arg-type]
+    if isinstance(given, Mapping):
+        options = defaults | dict(given)
+        return LossMonitor(_rules(options.pop("rules", None)), **options)
+    if isinstance(given, str | Sequence):
+        return LossMonitor(_rules(given), **defaults)
+    raise InputError(
+        f"monitor must be a LossMonitor, {', '.join(map(repr, _ACTIONS))}, rules or their names, such as ['Collapse'],"
+        f" or a mapping of a monitor's arguments, got {given!r:.80}"
+    )
+
+
+def _rules(given: Any) -> list[Rule] | None:
+    """Return rules for rules and names of rules; None for None."""
+    if given is None:
+        return None
+    known = {name: value for name in health.__all__ if isinstance(value := getattr(health, name), type)}
+    rules = {name: value for name, value in known.items() if issubclass(value, Rule) and value is not Rule}
+    found = []
+    for rule in [given] if isinstance(given, str) else given:
+        if isinstance(rule, str) and rule not in rules:
+            allowed = f"allowed are {', '.join((*_ACTIONS, *rules))}"
+            raise InputError(f"monitor has no rule {rule!r}; {did_you_mean(rule, rules, otherwise=allowed)}")
+        found.append(rules[rule]() if isinstance(rule, str) else rule)
+    return found
+
+
+def input_kind(loss: nn.Module) -> str:
+    """Return the first word of a loss's contract on its input, such as "logits"; empty if it is not known."""
+    for config in _configs(loss):
+        name = f"{config.get('provider')}/{config['name']}"
+        contract = losses.entry(name).metadata.get("contract") if name in losses else None
+        words = str(contract.get("input", "")).split() if isinstance(contract, Mapping) else []
+        if words and words[0] not in ("as", "one"):  # a loss made of losses takes what they take
+            return words[0].rstrip(",")
+    return ""
+
+
+def _ignored(loss: nn.Module) -> int | None:
+    """Return the first ignore_index in the config of a loss."""
+    values = (config.get("params", {}).get("ignore_index") for config in _configs(loss))
+    return next((value for value in values if isinstance(value, int)), None)
+
+
+def _configs(loss: nn.Module) -> Iterator[Mapping[str, Any]]:
+    """Yield the config that built a loss and all nested ones; nothing for a loss from its constructor."""
+    try:
+        yield from _nested(config_of(loss))
+    except LossregError:
+        return
+
+
+def _nested(value: Any) -> Iterator[Mapping[str, Any]]:
+    if isinstance(value, Mapping):
+        if "name" in value and "provider" in value:
+            yield value
+        for part in value.values():
+            yield from _nested(part)
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _nested(part)

@@ -1,0 +1,221 @@
+"""The loss that every integration shares: it trains, and keeps what trainers, logs, records and monitors ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from lossreg.config.factory import build
+from lossreg.config.model import ConfigLike
+from lossreg.errors import DTypeError, InputError, LossregError, ShapeError
+from lossreg.health.rank_consensus import rank, world_size
+from lossreg.integrations.adapt import Adapt, adapter_of, plain
+from lossreg.integrations.advice import advice
+from lossreg.integrations.context import Context
+from lossreg.integrations.meter import TOTAL, Meter, component_key
+from lossreg.integrations.observers import Monitoring, Recording
+from lossreg.loss import Loss, LossOutput, evaluate, optional_parameters
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lossreg.health import HealthEvent, LossMonitor, Rule
+    from lossreg.records import RecordWriter
+
+
+class Tracked(nn.Module):
+    """A loss for any trainer. A call is the training scalar; its parts, means, health and records are kept.
+
+        loss = Tracked({"name": "dice"}, monitor="stop", records="runs/7/records")
+        loss(logits, masks).backward()
+        loss.read("train")                        # {"train/total_loss": 0.42, "train/loss_dice": 0.42}
+
+    It computes the loss once. It has the parameters and buffers of the loss under their own names, so that a
+    `state_dict` is the same with and without it. Copies, pickles, torch.compile, DistributedDataParallel and
+    fully_shard keep it whole: call the wrapper, and read this object. Calls with gradients count as "train", calls
+    without as "val".
+
+    Args:
+        loss: a config, the name of a loss, or a module.
+        adapt: what is done to the inputs: an `Adapt`, a mapping of its fields, or a function of the inputs that returns
+            those of the loss.
+        monitor: a `LossMonitor`; an action, "warn", "stop" or "raise", of the default rules; rules or their names, such
+            as ["Collapse", "NonFinite"]; or a mapping of a monitor's arguments. It sees the calls of "train".
+        records: a `RecordWriter`, or the directory of the records: the loss of each example, by `context`.
+    Attributes:
+        loss: the module.
+        last: the output of the last call, detached; None before the first.
+        context: the step, epoch and examples of the next calls, which trainers do not pass to a loss.
+    Raises:
+        InputError: an argument of another kind.
+        InvalidConfigError: as `build`.
+    """
+
+    loss: nn.Module
+
+    def __init__(
+        self,
+        loss: ConfigLike | nn.Module,
+        *,
+        adapt: Adapt | Mapping[str, Any] | Callable[..., Any] | None = None,
+        monitor: LossMonitor | str | Sequence[str | Rule] | Mapping[str, Any] | None = None,
+        records: RecordWriter | str | Path | None = None,
+    ) -> None:
+        super().__init__()
+        if isinstance(loss, Tracked):
+            raise InputError("the loss is Tracked already: pass it on as it is, or track its `loss`")
+        module = loss if isinstance(loss, nn.Module) else build(loss)
+        # The loss is no child: this module has its parameters and buffers itself, so that no name gets a prefix.
+        vars(self)["loss"] = module
+        for held in ("_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"):
+            vars(self)[held] = vars(module)[held]
+        self.adapt = adapter_of(adapt)
+        self.context = Context()
+        self.last: LossOutput | None = None
+        self._meters: dict[str, Meter] = {}
+        self._takes_step = "step" in _options(module)
+        self._is_mean = isinstance(module, Loss) and module.reduction != "sum"
+        self._monitoring = Monitoring(monitor, module)
+        self._recording = None if records is None else Recording(records)
+
+    if TYPE_CHECKING:
+
+        def __call__(self, *inputs: Any, **options: Any) -> Tensor: ...
+
+    @property
+    def monitor(self) -> LossMonitor | None:
+        """Return the monitor, or None."""
+        return self._monitoring.monitor
+
+    @property
+    def should_stop(self) -> bool:
+        """Return True once the monitor asks to stop."""
+        return self.monitor is not None and self.monitor.should_stop
+
+    def forward(self, *inputs: Any, **options: Any) -> Tensor:
+        """Compute the training scalar, 0-dim. It is a tensor of its own: trainers scale it in place."""
+        return self.evaluate(*inputs, **options).total.clone()
+
+    def evaluate(self, *inputs: Any, **options: Any) -> LossOutput:
+        """Compute the output of the loss, with the graph of its total, and count it as a call."""
+        if self._takes_step and self.context.step is not None:
+            options.setdefault("step", self.context.step)
+        given = self.adapt(*inputs) if self.adapt is not None else tuple(map(plain, inputs))
+        if torch.compiler.is_compiling():
+            output = evaluate(self.loss, *given, **options)
+        else:
+            try:
+                output = evaluate(self.loss, *given, **options)
+            except (InputError, ShapeError, DTypeError, TypeError) as error:
+                if not (text := advice(given)):
+                    raise
+                kind = type(error) if isinstance(error, LossregError) else InputError
+                raise kind(f"{error}; {text}") from error
+        self._observe(output, given)
+        return output
+
+    def _observe(self, output: LossOutput, inputs: tuple[Any, ...]) -> None:
+        """Keep, meter, watch and record the output of a call."""
+        parts = output.per_example_components
+        self.last = LossOutput(output.total.detach(), output.components, output.per_example, parts)
+        if not self.context.counts:
+            return
+        batch = _size(output, inputs)
+        genuine = batch if self.context.size is None else min(self.context.size, batch)
+        split = self.context.split or ("train" if torch.is_grad_enabled() else "val")
+        self._meter(split).add(self.last, genuine, splits=self._is_mean, padded=genuine < batch)
+        if split == "train" and self.monitor is not None:
+            self._monitoring.add(self.last, inputs, self.context)
+        if self._recording is not None and genuine:
+            self._recording.add(self.last, split, genuine, self.context)
+
+    def read(self, split: str = "train", prefix: str | None = None, *, reduce: bool = True) -> dict[str, float]:
+        """Return the means of total and components since the last read, weighted by examples, and begin again.
+
+        Example:
+            `{"train/total_loss": 0.42, "train/loss_dice": 0.42}`
+
+        Args:
+            split: "train", "val" or another of the context.
+            prefix: of the keys; None for the split and a slash.
+            reduce: over all ranks, which must all call it; False for this rank alone.
+        """
+        return self._meter(split).read(f"{split}/" if prefix is None else prefix, reduce=reduce)
+
+    def latest(self, split: str = "train", prefix: str | None = None) -> dict[str, Tensor]:
+        """Return total and components of the last call, under the keys of `read`, as tensors on their device."""
+        if self.last is None:
+            return {}
+        prefix = f"{split}/" if prefix is None else prefix
+        parts = {f"{prefix}{component_key(name)}": value for name, value in self.last.components.items()}
+        return {f"{prefix}{TOTAL}": self.last.total, **parts}
+
+    def reset(self) -> None:
+        """Forget the means so far, as after calls that count nowhere."""
+        self._meters.clear()
+
+    def events(self) -> list[HealthEvent]:
+        """Return the events of the monitor since the last call of this method."""
+        return self._monitoring.taken()
+
+    def flush(self) -> None:
+        """Write the buffered records."""
+        if self._recording is not None:
+            self._recording.writer.flush()
+
+    def close(self) -> None:
+        """Write the buffered records, and evaluate the monitor's last updates. Every rank must call it."""
+        self.flush()
+        self._monitoring.close()
+
+    def write_report(self, directory: str | Path, job: str, step: int) -> Path:
+        """Write the mean, least and greatest loss of every example so far, as `{job}_{step:09d}.json`.
+
+        Every rank must call it: each writes its records, and rank 0 the report.
+
+        Args:
+            directory: of the report; created if it is missing.
+            job: name of the job, which begins the file's name.
+            step: of the training.
+        Returns:
+            the file.
+        Raises:
+            InputError: there are no records.
+        """
+        if self._recording is None:
+            raise InputError("a report needs the loss of each example: give records=, such as 'runs/7/records'")
+        self.flush()
+        if world_size() > 1:
+            torch.distributed.barrier()
+        path = Path(directory) / f"{job}_{step:09d}.json"
+        if rank() == 0:
+            self._recording.export(path)
+        return path
+
+    def train(self, mode: bool = True) -> Tracked:
+        super().train(mode)
+        self.loss.train(mode)
+        return self
+
+    def extra_repr(self) -> str:
+        return type(self.loss).__name__
+
+    def _meter(self, split: str) -> Meter:
+        if split not in self._meters:
+            self._meters[split] = Meter()
+        return self._meters[split]
+
+
+def _options(module: nn.Module) -> frozenset[str]:
+    return module.option_names() if isinstance(module, Loss) else optional_parameters(type(module).forward)
+
+
+def _size(output: LossOutput, inputs: Sequence[Any]) -> int:
+    """Return the number of examples of a batch."""
+    if output.per_example is not None:
+        return len(output.per_example)
+    return next((len(value) for value in inputs if isinstance(value, Tensor) and value.ndim), 1)

@@ -125,7 +125,7 @@ def test_a_target_of_a_category_without_objects_has_a_finite_loss():
     ],
 )  # fmt: skip
 def test_bad_categories(categories, error, message):
-    """Each error tells how to write them."""
+    """Each error names the form that is allowed."""
     with pytest.raises(error, match=message):
         merge_objects(outputs(), categories)
 

@@ -26,7 +26,8 @@ class IoUPrediction(SamLoss):
         threshold: logit above which a pixel belongs to the predicted mask; 0 is p = 1/2.
         ignore_index: target value of the pixels left out of intersection and union; None for none.
         distributed: "global": the mean over the examples of all ranks, uneven and empty batches included; the ranks'
-            losses and gradients average to it. "local": each rank by itself.
+            losses and gradients average to it. With gradients off, as in validation, and with "local": each rank by
+            itself.
         reduction: over examples: "mean", "sum", or "none" for (N,).
     Shapes:
         input (N, M, H, W) logits; target (N, H, W) or (N, 1, H, W), shared by the M masks; predicted_iou (N, M).

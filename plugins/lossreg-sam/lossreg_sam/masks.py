@@ -32,7 +32,8 @@ class SamLoss(Loss):
     Args:
         ignore_index: target value of the pixels left out of the sums; None for none.
         distributed: "global": the mean over the examples of all ranks, uneven and empty batches included; the ranks'
-            losses and gradients average to it. "local": each rank by itself.
+            losses and gradients average to it. With gradients off, as in validation, and with "local": each rank by
+            itself.
         reduction: over examples: "mean", "sum", or "none" for (N,).
     """
 

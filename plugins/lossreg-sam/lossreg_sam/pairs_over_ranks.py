@@ -9,12 +9,12 @@ import torch.distributed as dist
 from torch import Tensor
 
 from lossreg_sam.alignment import Pairs
-from lossreg_segmentation.distributed import has_ranks
+from lossreg_segmentation.distributed import exchanging
 
 
 def first_number(*, shared: bool) -> int:
     """Return the first number of this rank's pairs, so that no two pairs have one number."""
-    return dist.get_rank() << 32 if shared and has_ranks() else 0
+    return dist.get_rank() << 32 if shared and exchanging() else 0
 
 
 def pairs_over_ranks(own: Pairs) -> Pairs:
@@ -22,7 +22,7 @@ def pairs_over_ranks(own: Pairs) -> Pairs:
 
     The host reads that size, which synchronises the device.
     """
-    if not has_ranks():
+    if not exchanging(whole="a contrast"):
         return own
     largest = torch.tensor(len(own.valid), device=own.valid.device)
     dist.all_reduce(largest, op=dist.ReduceOp.MAX)

@@ -97,7 +97,9 @@ class SAM2(Loss):
         ShapeError: frames, steps or sizes differ; nothing is broadcast but the target over steps and masks.
         InputError: a missing key, or an unknown weight.
     Numerics: float32 or wider; finite for any finite logit; the actual IoU has no gradient, and its union is at least
-        1. num_objects is the mean of N over the ranks, at least 1, by one collective; a rank may have no objects.
+        1. num_objects is the mean of N over the ranks, at least 1, by one collective; a rank may have no objects. With
+        gradients off, as in validation, it is the rank's own N, so that a rank may call the loss alone; SAM 2 takes
+        the mean there, too.
     Source: Ravi et al. 2024, appendix, "Losses and optimization"; MultiStepMultiMasksAndIous of the training code.
     """
 

@@ -49,7 +49,7 @@ class SpatialRelevance(Loss):
         absent: value of focal and Dice for a mask without target pixels. "score": the value of the formula.
             "ignore": the mask is left out of their mean over M. "zero": 0. "false_positives": the mean of p.
         distributed: "global": the mean over the examples of all ranks, and the contrast with all their pairs.
-            "local": each rank by itself.
+            With gradients off, as in validation, and with "local": each rank by itself.
         reduction: over examples: "mean", "sum", or "none" for (N,).
     Shapes:
         input (N, M, H, W) logits; target (N, H, W) or (N, 1, H, W), shared by the M masks; predicted_iou (N, M);

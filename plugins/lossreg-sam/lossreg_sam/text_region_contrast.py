@@ -36,7 +36,8 @@ class TextRegionContrast(Loss):
         learnable_temperature: train the temperature, from this value on, as logit_scale = -log temperature.
             Give the loss's parameters to the optimiser. Beyond the bound the gradient is kept, so that it can return.
         distributed: "global": the contrast with the pairs of all ranks, uneven and empty batches included; the ranks'
-            losses and gradients average to those of the whole batch. "local": each rank by itself.
+            losses and gradients average to those of the whole batch. With gradients off, as in validation, and with
+            "local": each rank by itself.
         reduction: over pairs: "mean", "sum", or "none" for (N,).
     Shapes:
         region (N, D), text (N, D); optional caption (N,) integer, equal for texts of one meaning (by default all

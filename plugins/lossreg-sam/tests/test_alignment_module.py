@@ -72,6 +72,26 @@ def test_ranks_contrast_with_each_other_as_one_process_does(tmp_path):
             torch.testing.assert_close(mean, whole, rtol=1e-6, atol=1e-12, msg=name)
 
 
+@pytest.mark.parametrize("name", losses())
+def test_with_gradients_off_a_rank_contrasts_its_own_pairs(name, monkeypatch):
+    """So that rank 0 may validate alone. A warning names the way to the contrast with all pairs."""
+    loss, caption = losses()[name]
+    expected, _ = gradients(loss, caption, slice(None))
+
+    def wait(*_, **__):
+        raise AssertionError("the other ranks call no loss")
+
+    monkeypatch.setattr(dist, "is_initialized", lambda: True)
+    monkeypatch.setattr(dist, "get_world_size", lambda: 4)
+    monkeypatch.setattr(dist, "get_rank", lambda: 2)
+    for exchange in ("all_reduce", "all_gather"):
+        monkeypatch.setattr(dist, exchange, wait)
+    inputs = scene() if isinstance(loss, SpatialRelevance) else scene()[3:]
+    with torch.no_grad(), pytest.warns(UserWarning, match=r"a contrast: gradients are off, .* torch\.enable_grad\(\)"):
+        found = loss(*inputs, *([] if caption is None else [caption]))
+    assert found.item() == pytest.approx(expected, rel=1e-12)
+
+
 def test_the_mean_of_local_contrasts_is_another():
     """So the test above would notice ranks that do not share their negatives."""
     region, text = pairs()

@@ -209,6 +209,22 @@ def test_ranks_share_the_number_of_objects(tmp_path):
     assert [each[2] for each in found] == [[1]] * ranks
 
 
+@pytest.mark.parametrize("objects", [0, 1, 3])
+def test_with_gradients_off_a_rank_divides_by_its_own_objects(objects, monkeypatch):
+    """So that rank 0 may validate alone: it does not wait for the number of the others."""
+    outs, targets = video(objects=objects)
+    expected = SAM2()(outs, targets).item()
+
+    def wait(*_, **__):
+        raise AssertionError("the other ranks call no loss")
+
+    monkeypatch.setattr(dist, "is_initialized", lambda: True)
+    monkeypatch.setattr(dist, "get_world_size", lambda: 4)
+    monkeypatch.setattr(dist, "all_reduce", wait)
+    with torch.no_grad():
+        assert SAM2()(outs, targets).item() == pytest.approx(expected, rel=1e-12)
+
+
 def test_fewer_objects_than_ranks_count_as_one_each(monkeypatch):
     """As in SAM 2: one object on four ranks is divided by 1, not by 1/4."""
     outs, targets = video(objects=1)

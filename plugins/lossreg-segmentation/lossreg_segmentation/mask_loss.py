@@ -46,8 +46,8 @@ class MaskLoss(SegmentationLoss):
         batch: sum over the batch before the formula, as if it were one large image.
         distributed: "global" treats the batches of all ranks as one batch: under DDP, which averages gradients, uneven
             and empty batches give the gradient of the whole batch. With batch=True every rank returns the loss of the
-            whole batch; otherwise the mean over ranks is that loss. One all-reduce of less than 4 KB. "local": each
-            rank by itself.
+            whole batch; otherwise the mean over ranks is that loss. One all-reduce of less than 4 KB. With gradients
+            off, as in validation, and with "local", each rank has the loss of its own batch.
         **options: the options of `SegmentationLoss`.
     """
 

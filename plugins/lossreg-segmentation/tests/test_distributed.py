@@ -1,6 +1,13 @@
-"""distributed="global": under DDP, uneven and empty batches train like one process with the whole batch."""
+"""distributed="global": under DDP, uneven and empty batches train like one process with the whole batch.
+
+With gradients off a rank computes alone.
+"""
 
 from __future__ import annotations
+
+import warnings
+from copy import deepcopy
+from datetime import timedelta
 
 import pytest
 import torch
@@ -126,13 +133,118 @@ def test_the_mean_of_local_losses_is_another_where_batches_are_uneven():
     assert abs(sum(parts) / 2 - whole) > 1e-4
 
 
+def local(config):
+    """Return the config of a rank by itself."""
+    made = deepcopy(config)
+    for part in (made, *made["params"].get("terms", ())):
+        part["params"].pop("distributed", None)
+    return made
+
+
+def validate_alone(rank, folder):
+    """Let rank 0 compute losses with gradients off, and rank 1 none of them; then train on both."""
+    dist.init_process_group(
+        "gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2, timeout=timedelta(seconds=30)
+    )
+    mine = slice(0, 4) if rank == 0 else slice(4, 5)
+    values, warned = {}, []
+    for name, config in CONFIGS.items():
+        images, target = batch(name)
+        wrapped, loss = DistributedDataParallel(model()), lossreg.build(config)
+        if rank == 0:
+            with torch.no_grad(), warnings.catch_warnings(record=True) as caught:
+                values[name] = loss(wrapped.module(images[mine]), target[mine]).item()
+            warned += [name] * bool(caught)
+        values[f"{name} in training"] = gradients(wrapped, loss, images[mine], target[mine])[0]
+    torch.save((values, warned), f"{folder}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.mark.tools
+def test_rank_0_may_validate_alone(tmp_path):
+    """It has the loss of its own batch. The ranks wait for nothing, and still train together afterwards."""
+    multiprocessing.spawn(validate_alone, (tmp_path,), nprocs=2)
+    (first, warned), (second, _) = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
+    for name, config in CONFIGS.items():
+        images, target = batch(name)
+        own = lossreg.build(local(config))(model()(images[:4]), target[:4]).item()
+        assert first[name] == pytest.approx(own, rel=1e-9), name
+        whole = lossreg.build(local(config))(model()(images), target).item()
+        assert (first[f"{name} in training"] + second[f"{name} in training"]) / 2 == pytest.approx(whole, rel=1e-9)
+    assert warned == ["dice of the batch", "focal of the batch", "weighted_sum"]
+
+
+@pytest.fixture
+def one_of_two_ranks(monkeypatch):
+    """One of two ranks, where any exchange would wait for the other for ever."""
+
+    def wait(*_, **__):
+        raise AssertionError("the other rank calls no loss")
+
+    monkeypatch.setattr(dist, "is_initialized", lambda: True)
+    monkeypatch.setattr(dist, "get_world_size", lambda: 2)
+    monkeypatch.setattr(dist, "all_reduce", wait)
+
+
+@pytest.mark.filterwarnings("ignore:distributed='global'")
+@pytest.mark.parametrize("off", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("name", CONFIGS)
+def test_with_gradients_off_a_rank_is_by_itself(name, off, one_of_two_ranks):
+    """In both modes of torch, called or evaluated."""
+    images, target = batch(name)
+    with off():
+        logits = model()(images)
+        expected = lossreg.build(local(CONFIGS[name])).evaluate(logits, target)
+        found = lossreg.build(CONFIGS[name]).evaluate(logits, target)
+        assert lossreg.build(CONFIGS[name])(logits, target).item() == pytest.approx(expected.total.item(), rel=1e-12)
+    assert found.total.item() == pytest.approx(expected.total.item(), rel=1e-12)
+    assert {key: value.item() for key, value in found.components.items()} == pytest.approx(
+        {key: value.item() for key, value in expected.components.items()}
+    )
+
+
+def test_a_rank_that_computes_the_loss_of_a_batch_alone_is_warned(one_of_two_ranks):
+    """The average over ranks is not the loss of the whole batch. Means over examples need no warning."""
+    images, target = batch("dice of the batch")
+    with torch.no_grad():
+        with pytest.warns(UserWarning, match=r"batch=True: gradients are off, .* within torch\.enable_grad\(\)"):
+            lossreg.build(CONFIGS["dice of the batch"])(model()(images), target)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            lossreg.build(CONFIGS["bce_dice_focal"])(model()(images), target)
+
+
+@pytest.mark.parametrize("off", [torch.no_grad, torch.inference_mode])
+def test_ranks_that_all_validate_have_the_loss_of_the_whole_batch_as_the_warning_advises(off, monkeypatch):
+    """The other rank has the same batch, so every sum over ranks doubles."""
+    images, target = batch("dice of the batch")
+    both = torch.cat([images, images]), torch.cat([target, target])
+    monkeypatch.setattr(dist, "is_initialized", lambda: True)
+    monkeypatch.setattr(dist, "get_world_size", lambda: 2)
+    monkeypatch.setattr(dist, "all_reduce", lambda summed: summed.mul_(2))
+    with off():
+        expected = lossreg.build(local(CONFIGS["dice of the batch"]))(model()(both[0]), both[1])
+        logits = model()(images)
+        with torch.enable_grad():
+            found = lossreg.build(CONFIGS["dice of the batch"])(logits, target)
+    assert found.item() == pytest.approx(expected.item(), rel=1e-9)
+
+
+def test_a_rank_without_examples_has_the_loss_0():
+    """In validation, and where no rank has any."""
+    loss = lossreg.build({"name": "dice", "params": {"task": "multilabel", "distributed": "global"}})
+    empty = torch.zeros(0, 3, 4, 4, requires_grad=True)
+    assert loss(empty, torch.zeros(0, 3, 4, 4)).item() == 0
+    with torch.no_grad():
+        assert loss(empty, torch.zeros(0, 3, 4, 4)).item() == 0
+
+
 def test_without_a_process_group_global_is_local():
     """The same config runs in one process."""
     images, target = batch("cross_entropy")
     config = CONFIGS["cross_entropy"]
-    local = {"name": "cross_entropy", "params": {"task": "multiclass"}}
     assert gradients(model(), lossreg.build(config), images, target)[0] == pytest.approx(
-        gradients(model(), lossreg.build(local), images, target)[0], rel=1e-12
+        gradients(model(), lossreg.build(local(config)), images, target)[0], rel=1e-12
     )
 
 

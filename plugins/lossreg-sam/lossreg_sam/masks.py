@@ -73,7 +73,7 @@ def check_step(input: Tensor, target: Tensor, predicted_iou: Tensor, *, empty_ba
     for role, given in (("input", input), ("target", target), ("predicted_iou", predicted_iou)):
         if not isinstance(given, Tensor):
             raise DTypeError(f"{role} must be a tensor, got {type(given).__name__}")
-    check_logits(input, empty_batch=empty_batch)
+    check_logits(input, target, empty_batch=empty_batch)
     if input.ndim != 4:
         raise ShapeError(f"input has shape {tuple(input.shape)}, expected (N, M, H, W) logits")
     n, _, *size = input.shape

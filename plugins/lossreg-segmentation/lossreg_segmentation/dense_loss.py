@@ -83,7 +83,7 @@ def read_pixels(input: Tensor, target: Tensor, task: str, ignore_index: int | No
     if not torch.compiler.is_compiling():
         debug = debugging()
         if debug or target.device.type == "cpu":  # where it costs no device sync
-            check_values(target, input.shape[1], target.ndim < input.ndim, ignore_index)
+            check_values(target, input.shape[1], target.ndim < input.ndim, ignore_index, input)
         if debug:
             check_counted(input, target, activation, ignore_index)
     x = input if input.dtype == torch.float64 else input.float()

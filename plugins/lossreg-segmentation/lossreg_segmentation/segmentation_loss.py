@@ -75,7 +75,7 @@ class SegmentationLoss(Loss):
 
     def task_of(self, input: Tensor, target: Tensor) -> str:
         """Return the task of these tensors; raise an error if they fit no task of this loss."""
-        check_logits(input, empty_batch=self.distributed == "global")  # other ranks may have examples
+        check_logits(input, target, empty_batch=self.distributed == "global")  # other ranks may have examples
         if not isinstance(target, Tensor):
             raise DTypeError(f"target must be a tensor, got {type(target).__name__}")
         return task_of(input, target, self.task, name=type(self).__name__, allowed=self.tasks)

@@ -8,6 +8,7 @@ from typing import Literal
 from torch import Tensor
 
 from lossreg.errors import InputError, ShapeError
+from lossreg_segmentation.statistics.checks import SWAPPED
 
 Task = Literal["auto", "binary", "multilabel", "multiclass"]
 
@@ -19,6 +20,12 @@ def task_of(input: Tensor, target: Tensor, task: str, *, name: str, allowed: Col
         name: name of the loss, for messages.
         allowed: tasks of the loss.
     """
+    if input.ndim < target.ndim and input.shape == (target.shape[0], *target.shape[2:]):
+        advice = f"use input.unsqueeze(1){SWAPPED}" if target.shape[1] == 1 else SWAPPED.removeprefix(", or ")
+        raise ShapeError(
+            f"input has shape {tuple(input.shape)} and target {tuple(target.shape)}, expected logits (N, C, *) and a"
+            f" target (N, C, *) or (N, *); {advice}"
+        )
     found = task if task != "auto" else _inferred(input, target, allowed)
     if found not in allowed:
         raise InputError(
@@ -58,7 +65,9 @@ def _inferred(input: Tensor, target: Tensor, allowed: Collection[str]) -> str:
     fitting = [task for task in ("multilabel", "multiclass") if task in allowed]
     if len(fitting) == 1:
         return fitting[0]
+    channels_last = input.ndim > 3 and input.shape[-1] < input.shape[1]
     raise InputError(
         f"a target of shape {tuple(target.shape)} may be independent masks or one-hot classes:"
         " set task='multilabel' (sigmoid) or task='multiclass' (softmax)"
+        + ("; if its last dimension has the channels, use .movedim(-1, 1) on input and target" if channels_last else "")
     )

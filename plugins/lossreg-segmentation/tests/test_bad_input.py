@@ -135,6 +135,57 @@ def test_mask_values_outside_zero_and_one_are_named(name, task, wrong, hint):
         build(name, task)(logits(task), t)
 
 
+SWAPPED = r", or are input and target swapped\?$"
+
+
+@pytest.mark.parametrize("name, task", [(name, "binary") for name in NAMES] + [("dice", "multiclass")])
+@pytest.mark.parametrize("kind", ["hard", "soft"])
+def test_swapped_masks_and_logits_are_noticed(name, task, kind):
+    """The target holds logits, and the input would be a mask. Some libraries call a loss with the target first."""
+    x, t = logits(task), logits(task).sigmoid()
+    t = t.round() if kind == "hard" else t
+    with pytest.raises(lossreg.InputError, match="masks must have values from 0 to 1; scale it" + SWAPPED):
+        build(name, task)(t, x)
+
+
+@pytest.mark.parametrize("name", ["dice", "boundary"])
+def test_targets_that_are_merely_wrong_are_not_called_swapped(name):
+    """Logits have other values than a mask; an integer mask of 0 and 255 is no output of a model."""
+    x, t = logits("binary"), hard_target("binary")
+    for given, wrong in ((x, t * 3.0), (x * 0, t * 255)):
+        with pytest.raises(lossreg.InputError, match="masks must have values from 0 to 1") as caught:
+            build(name)(given, wrong)
+        assert "swapped" not in str(caught.value)
+
+
+@each_name
+def test_a_target_of_another_type_or_shape_in_the_place_of_logits_is_noticed(name):
+    """Class indices, masks of integers or bool, and masks without a channel."""
+    x, t = logits("binary"), hard_target("binary")
+    for mask in (t.long(), t.bool(), t.byte()):
+        with pytest.raises(lossreg.DTypeError, match=r"use input\.float\(\)" + SWAPPED):
+            build(name)(mask, x)
+    with pytest.raises(
+        lossreg.ShapeError, match=r"\(4, 3, 5\) and target \(4, 1, 3, 5\).*; use input.unsq.*" + SWAPPED
+    ):
+        build(name)(t[:, 0].double(), x)
+    with pytest.raises(lossreg.ShapeError, match=r"target \(4, 3, 3, 5\).*; are input and target swapped\?$"):
+        build(name)(t[:, 0].double(), logits("multilabel"))
+    with pytest.raises(lossreg.ShapeError, match="add the missing dimensions" + SWAPPED):
+        build(name)(torch.zeros(4), torch.zeros(4, 3))
+    assert build(name)(x[:, 0].unsqueeze(1), t) == build(name)(x, t)  # the other advice
+
+
+def test_channels_in_the_last_dimension_are_named_before_a_task():
+    """As Keras has them. The advice gives the loss of channels in the second dimension."""
+    x, t = logits("binary"), hard_target("binary")
+    message = r"set task=.*; if its last dimension has the channels, use \.movedim\(-1, 1\) on input and target$"
+    with pytest.raises(lossreg.InputError, match=message):
+        build("dice")(x.movedim(1, -1), t.movedim(1, -1))
+    with pytest.raises(lossreg.InputError, match=r"task='multiclass' \(softmax\)$"):
+        build("dice")(logits("multiclass"), hard_target("multilabel"))
+
+
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.int64])
 @pytest.mark.parametrize("name", MULTICLASS)
 def test_masks_with_one_channel_per_class_need_a_task(name, dtype):

@@ -199,7 +199,11 @@ def test_a_compiled_loss_follows_the_choice(name):
             "sigmoid",
             "target contains 255, masks must have values from 0 to 1",
         ),
-        (torch.tensor([[[0.5, 1.5, 0.0]]]), "sigmoid", "target contains 1.5, masks must have values from 0 to 1"),
+        (
+            torch.tensor([[[0.5, 1.5, 0.0]]]),
+            "sigmoid",
+            r"target contains 1.5, masks must have values from 0 to 1; scale it, or are input and target swapped\?$",
+        ),
         (torch.tensor([[[0.5, torch.nan, 0.0]]]), "sigmoid", "target contains nan"),
         (torch.tensor([[0, 1, 2]]), "softmax", "target contains class index 2, input has 2 classes"),
         (torch.tensor([[0, -1, 1]]), "softmax", "target contains class index -1, input has 2 classes"),

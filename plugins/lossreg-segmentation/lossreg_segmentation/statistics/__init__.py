@@ -103,7 +103,7 @@ def mask_statistics(
         debug = debugging()
         # For the reference on CPU, where it needs no device sync. The other CPU implementations check during the pass.
         if debug or (name == "reference" and target.device.type == "cpu"):
-            check_values(target, input.shape[1], target.ndim < input.ndim, ignore_index)
+            check_values(target, input.shape[1], target.ndim < input.ndim, ignore_index, input)
         if debug:
             check_counted(input, target, activation, ignore_index)
     if name == "reference":

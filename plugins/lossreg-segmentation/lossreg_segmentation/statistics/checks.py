@@ -9,10 +9,12 @@ from torch import Tensor
 
 from lossreg.errors import DTypeError, InputError, ShapeError
 
+SWAPPED = ", or are input and target swapped?"
+
 
 def check_tensors(input: Tensor, target: Tensor, activation: str) -> None:
     """Check that `mask_statistics` supports the types, devices and shapes of these tensors."""
-    check_logits(input, empty_batch=True)
+    check_logits(input, target, empty_batch=True)
     if not isinstance(target, Tensor):
         raise DTypeError(f"target must be a tensor, got {type(target).__name__}")
     if target.is_complex():
@@ -37,20 +39,34 @@ def check_tensors(input: Tensor, target: Tensor, activation: str) -> None:
     )
 
 
-def check_logits(input: Tensor, *, empty_batch: bool = False) -> None:
-    """Check that logits are a (B, C, *) floating tensor, with at least one example unless an empty batch is allowed."""
+def check_logits(input: Tensor, target: Tensor, *, empty_batch: bool = False) -> None:
+    """Check that logits are a (B, C, *) floating tensor, with at least one example unless an empty batch is allowed.
+
+    Args:
+        target: only for the question whether the two are swapped. It is not checked.
+    """
     if not isinstance(input, Tensor):
         raise DTypeError(f"input must be a tensor of logits, got {type(input).__name__}")
     if not input.is_floating_point():
-        raise DTypeError(f"input must be a floating tensor of logits, got {input.dtype}; use input.float()")
+        question = SWAPPED if isinstance(target, Tensor) and target.is_floating_point() else ""
+        raise DTypeError(f"input must be a floating tensor of logits, got {input.dtype}; use input.float(){question}")
     if input.ndim < 2:
-        raise ShapeError(f"input has shape {tuple(input.shape)}, expected (N, C, *): add the missing dimensions")
+        question = SWAPPED if isinstance(target, Tensor) and target.ndim > input.ndim else ""
+        raise ShapeError(
+            f"input has shape {tuple(input.shape)}, expected (N, C, *): add the missing dimensions{question}"
+        )
     if 0 in (input.shape[1:] if empty_batch else input.shape):
         raise ShapeError(f"input has shape {tuple(input.shape)}: the batch is empty; skip empty batches in the loader")
 
 
-def check_values(target: Tensor, classes: int, is_index: bool, ignore_index: int | None) -> None:
-    """Check class indices for 0..classes-1, mask values for [0, 1]. Reading the values synchronises with a device."""
+def check_values(
+    target: Tensor, classes: int, is_index: bool, ignore_index: int | None, input: Tensor | None = None
+) -> None:
+    """Check class indices for 0..classes-1, mask values for [0, 1]. Reading the values synchronises with a device.
+
+    Args:
+        input: the logits, if there are any. It is only read for the message of an error.
+    """
     if target.dtype == torch.bool or target.numel() == 0:
         return
     target = counting(target)
@@ -67,7 +83,13 @@ def check_values(target: Tensor, classes: int, is_index: bool, ignore_index: int
         )
     hint = "divide by 255" if wrong == 255 else "scale it"
     mark = f", or set ignore_index={int(wrong)} if it marks pixels to ignore" if float(wrong).is_integer() else ""
-    raise InputError(f"target contains {wrong}, masks must have values from 0 to 1; {hint}{mark}")
+    question = SWAPPED if target.is_floating_point() and input is not None and _is_mask(input) else ""
+    raise InputError(f"target contains {wrong}, masks must have values from 0 to 1; {hint}{mark}{question}")
+
+
+def _is_mask(input: Tensor) -> bool:
+    """Return True if all values are from 0 to 1, as those of a target are, and of logits seldom."""
+    return bool(((input >= 0) & (input <= 1)).all())
 
 
 def counting(target: Tensor) -> Tensor:

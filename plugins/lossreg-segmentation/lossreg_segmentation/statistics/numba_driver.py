@@ -54,7 +54,7 @@ def forward(x: Tensor, t: Tensor, request: Request) -> Tensor:
         lambda low, high: plan.kernel(*arguments, low, high, *plan.numbers),
     )
     if any(wrong):
-        check_values(t, classes, is_index(x, t), request.ignore_index)
+        check_values(t, classes, is_index(x, t), request.ignore_index, x)
     sums = (part[:, 0] if chunks == 1 else part.sum(1, dtype=np.float64)).reshape(batch * classes, len(FIELDS))
     return torch.from_numpy(sums.T[plan.columns].astype(plan.real, copy=False)).view(len(plan.columns), batch, classes)
 

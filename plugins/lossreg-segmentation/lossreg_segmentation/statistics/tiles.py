@@ -84,7 +84,7 @@ def read_tile(x: Tensor, t: Tensor, rows: Tensor, columns: slice, request: Reque
     if check and counted.dtype != torch.bool:
         low, high = torch.aminmax(counted)
         if not (low >= 0 and high <= (classes - 1 if index else 1)):  # written so that NaN fails
-            check_values(target, classes, index, request.ignore_index)
+            check_values(target, classes, index, request.ignore_index, x)
     if index:
         ones = torch.ones_like(counted, dtype=dtype) if valid is None else valid
         return Tile(logits, ones, valid, counted.long(), False)

@@ -72,7 +72,11 @@ class Scheduled(LossSum):
         self, results: Iterator[Any], *inputs: Any, step: int | Tensor | None = None, **options: Any
     ) -> dict[str, Term]:
         if step is None:
-            raise InputError(f"{type(self).__name__} needs the training step: loss(input, target, step=step)")
+            raise InputError(
+                f"{type(self).__name__} needs the training step: loss(input, target, step=step); where a trainer calls"
+                " the loss, give it tracked = lossreg.integrations.Tracked(loss), and set tracked.context.step = step"
+                " before each step"
+            )
         return self.weighted(self.weights_at(step), results, inputs, self._with_step(options, step))
 
     def _with_step(self, options: dict[str, Any], step: int | Tensor | None) -> dict[str, Any]:

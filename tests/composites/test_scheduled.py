@@ -23,6 +23,7 @@ from lossreg import (
 )
 from lossreg.composites.deep_supervision import DeepSupervision
 from lossreg.composites.scheduled import Scheduled, weight_at
+from lossreg.integrations import Tracked
 
 INPUTS = torch.tensor([1.0, 3.0]), torch.tensor([0.0, 1.0])  # differences 1 and 2
 POINTS = [(10, 1.0), (20, 0.3), (24, 0.0), (1000, 0.1)]
@@ -182,8 +183,24 @@ def test_what_is_no_step(step, error, message):
 
 
 def test_without_a_step():
-    with pytest.raises(InputError, match=r"Scheduled needs the training step: loss\(input, target, step=step\)"):
+    """The message has both ways to give one."""
+    message = (
+        r"Scheduled needs the training step: loss\(input, target, step=step\);"
+        r" .* Tracked\(loss\), and set tracked\.context\.step = step before"
+    )
+    with pytest.raises(InputError, match=message):
         scheduled(FADE)(*INPUTS)
+
+
+@pytest.mark.parametrize("step", [0, 2, 10])
+def test_a_trainer_that_passes_no_step_calls_a_tracked_loss(step):
+    """As the message advises, for a schedule inside another sum as well."""
+    config = {"name": "scheduled", "params": {"terms": [FADE]}}
+    expected = build(config)(*INPUTS, step=step).item()
+    for each in (config, {"name": "weighted_sum", "params": {"terms": [config]}}):
+        tracked = Tracked(each)
+        tracked.context.step = step
+        assert tracked(*INPUTS).item() == pytest.approx(expected)
 
 
 def test_inside_another_sum_it_gets_the_step():

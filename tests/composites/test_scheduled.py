@@ -186,7 +186,7 @@ def test_without_a_step():
     """The message has both ways to give one."""
     message = (
         r"Scheduled needs the training step: loss\(input, target, step=step\);"
-        r" .* Tracked\(loss\), and set tracked\.context\.step = step before"
+        r" .* lossreg\.integrations\.Tracked\(loss\), and set tracked\.context\.step = step before"
     )
     with pytest.raises(InputError, match=message):
         scheduled(FADE)(*INPUTS)

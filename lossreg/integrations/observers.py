@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -119,6 +120,10 @@ def _monitor(given: Any, kind: str, ignore_index: int | None) -> LossMonitor | N
     if isinstance(given, str) and given in _ACTIONS:
         return LossMonitor(action=given, **defaults)  # type: ignore[arg-type]
     if isinstance(given, Mapping):
+        known = signature(LossMonitor).parameters
+        if unknown := sorted(set(given) - set(known)):
+            advice = did_you_mean(unknown[0], known, otherwise=f"allowed are {', '.join(known)}")
+            raise InputError(f"monitor has no argument {unknown[0]!r}; {advice}")
         options = defaults | dict(given)
         return LossMonitor(_rules(options.pop("rules", None)), **options)
     if isinstance(given, str | Sequence):

@@ -1,0 +1,198 @@
+"""The monitor and the records of a Tracked loss, from the short forms of their arguments."""
+
+import json
+import warnings
+
+import pytest
+import torch
+
+from lossreg import HealthError, InputError
+from lossreg.health import Collapse, HealthWarning, LossMonitor, NonFinite
+from lossreg.integrations import Tracked
+from lossreg.integrations.observers import input_kind
+
+from ..trainers.data import MIX, mix
+
+pytest.importorskip("duckdb", reason="records need the extra")
+
+from lossreg.records import RecordConfig, RecordWriter, aggregate_by_dataset
+
+X = torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(0)).requires_grad_()
+Y = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(1)) > 0.5
+NAN = torch.full((4, 1, 8, 8), float("nan"), requires_grad=True)
+
+
+def rules(tracked):
+    return [type(rule).__name__ for rule in tracked.monitor.rules]
+
+
+def train(tracked, logits, steps=50):
+    for _ in range(steps):
+        tracked(logits, Y)
+
+
+def test_a_monitor_by_action():
+    """The default rules; after NaN one stops, one raises, one warns."""
+    stopping = Tracked("dice", monitor="stop")
+    assert len(rules(stopping)) > 5
+    train(stopping, NAN)
+    assert stopping.should_stop
+    assert "NonFinite" in {event.rule for event in stopping.events()}
+    assert stopping.events() == []
+    with pytest.raises(HealthError):
+        train(Tracked("dice", monitor="raise"), NAN)
+    warning = Tracked("dice", monitor="warn")
+    with pytest.warns(HealthWarning):
+        train(warning, NAN)
+    assert not warning.should_stop
+
+
+def test_a_monitor_by_rules():
+    """By name, by object, one or several; and by the arguments of a monitor, as a config has them."""
+    assert rules(Tracked("dice", monitor="Collapse")) == ["Collapse"]
+    assert rules(Tracked("dice", monitor=["Collapse", NonFinite()])) == ["Collapse", "NonFinite"]
+    made = Tracked("dice", monitor={"rules": ["NonFinite"], "every": 3, "action": "stop"})
+    assert (rules(made), made.monitor.every, made.monitor.action) == (["NonFinite"], 3, "stop")
+    mine = LossMonitor([Collapse()])
+    assert Tracked("dice", monitor=mine).monitor is mine
+    assert Tracked("dice").monitor is None
+
+
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        ("Colapse", "did you mean 'Collapse'"),
+        ("zzz", "allowed are warn, stop, raise, .*NonFinite"),
+        (["stop"], "monitor has no rule 'stop'"),
+        (3, r"monitor must be a LossMonitor, 'warn', 'stop', 'raise', rules or their names"),
+        ({"evry": 3}, "did you mean 'every'"),
+    ],
+)
+def test_wrong_monitors_are_refused(given, message):
+    """When the loss is made."""
+    with pytest.raises(InputError, match=message):
+        Tracked("dice", monitor=given)
+
+
+def test_the_monitor_sees_training_alone():
+    """Predictions and targets with it, and the ids of the context; validation is no update."""
+    tracked = Tracked("dice", monitor={"every": 1, "rules": ["NonFinite"], "action": lambda event: None})
+    tracked.context.begin(step=7, sample_ids=list("abcd"))
+    with torch.no_grad():
+        tracked(NAN, Y)
+    assert tracked.events() == []
+    tracked(NAN, Y)
+    (event,) = tracked.events()
+    assert (event.rule, event.step) == ("NonFinite", 7)
+    assert event.sample_ids == ("a", "b", "c", "d")
+
+
+def test_a_collapsed_prediction_is_noticed():
+    """The monitor sees the logits that the loss got, after the adapter."""
+    tracked = Tracked("dice", adapt={"key": "logits"}, monitor={"every": 2, "action": lambda event: None})
+    for _ in range(20):
+        tracked({"logits": torch.full((4, 1, 8, 8), -30.0, requires_grad=True)}, Y)
+    assert {event.rule for event in tracked.events()} & {"Collapse", "ConstantPrediction", "Saturation"}
+
+
+def test_ignored_pixels_are_ignored_by_the_monitor_too():
+    """With the loss's own ignore_index: 255 is no class to it."""
+    config = {"name": "cross_entropy", "params": {"ignore_index": 255}}
+    logits = torch.randn(2, 3, 4, 4, requires_grad=True)
+    target = torch.full((2, 4, 4), 255)
+    target[:, :2] = 1
+    tracked = Tracked(config, monitor={"every": 1})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tracked(logits, target)
+
+
+def test_the_input_of_a_loss_is_known_by_its_contract():
+    """Of the first loss that says it, at any depth; nothing of a module that no config built."""
+    assert input_kind(Tracked(MIX).loss) == "logits"
+    assert input_kind(torch.nn.BCELoss()) == ""
+
+
+def test_inputs_that_the_monitor_cannot_read():
+    """It goes on with the values of the loss, and says so once."""
+
+    class Distance(torch.nn.Module):
+        def forward(self, left, right):
+            return (left - right[: len(left)]).square().mean()
+
+    tracked = Tracked(Distance(), monitor={"every": 1, "rules": ["NonFinite"], "action": lambda event: None})
+    left = torch.full((2, 3), float("nan"), requires_grad=True)
+    with pytest.warns(HealthWarning, match="sees the values of the loss alone, and no predictions"):
+        tracked(left, torch.zeros(3, 3))
+    tracked(left, torch.zeros(3, 3))
+    assert [event.rule for event in tracked.events()]
+
+
+def test_records_by_directory(tmp_path):
+    """Each example with its facts, components and split; the mean is that of the formula."""
+    tracked = Tracked(MIX, records=tmp_path / "records")
+    tracked.context.begin(step=1, epoch=0, sample_ids=list("abcd"), dataset="coco", caption="cat")
+    tracked(X, Y)
+    with torch.no_grad():
+        tracked.context.begin(sample_ids=list("efgh"), path=[f"{name}.png" for name in "efgh"])
+        tracked(X, Y)
+    tracked.close()
+    found = aggregate_by_dataset(tmp_path / "records")
+    assert found["datasets"]["coco"]["count"] == 4
+    assert found["overall"]["items"] == 8
+    expected = mix(X.detach(), Y)
+    assert found["overall"]["mean"] == pytest.approx(expected["total_loss"].mean().item(), rel=1e-6)
+    parts = {name: expected[f"loss_{name}"].mean().item() for name in ("focal", "dice")}
+    assert found["overall"]["components"] == pytest.approx(parts, rel=1e-6)
+
+
+def test_records_by_a_writer(tmp_path):
+    """With its own settings."""
+    writer = RecordWriter(tmp_path, run="mine", config=RecordConfig(every=2))
+    tracked = Tracked("dice", records=writer)
+    for step in range(4):
+        tracked.context.begin(step=step, sample_ids=list("abcd"))
+        tracked(X, Y)
+    assert writer.waiting == 8
+    tracked.flush()
+    assert writer.waiting == 0
+    with pytest.raises(InputError, match="records must be a RecordWriter or a directory, such as 'runs/7/records'"):
+        Tracked("dice", records=3)
+
+
+def test_padding_is_not_recorded(tmp_path):
+    """The genuine examples come first, and so do their facts."""
+    tracked = Tracked("dice", records=tmp_path)
+    tracked.context.begin(step=0, sample_ids=list("abcd"), dataset="coco", size=3)
+    tracked(X, Y)
+    tracked.context.begin(step=1, sample_ids=list("abcd"), size=0)
+    tracked(X, Y)
+    tracked.close()
+    found = aggregate_by_dataset(tmp_path)
+    assert [example["sample_id"] for example in found["overall"]["lowest"]] != ["d"]
+    assert found["overall"]["items"] == found["overall"]["count"] == 3
+
+
+def test_a_loss_that_does_not_split_cannot_be_recorded(tmp_path):
+    """The first call says so, and what to record instead."""
+    tracked = Tracked({"name": "dice", "params": {"batch": True}}, records=tmp_path)
+    with pytest.raises(InputError, match="record a loss that splits"):
+        tracked(X, Y)
+
+
+def test_a_report_has_every_example(tmp_path):
+    """Its mean, least and greatest loss so far; the name has the step in nine digits."""
+    tracked = Tracked("dice", records=tmp_path / "records")
+    for step, factor in enumerate((1.0, 2.0)):
+        tracked.context.begin(step=step, sample_ids=list("abcd"))
+        tracked(X * factor, Y)
+    path = tracked.write_report(tmp_path / "reports", "job", 123)
+    assert path.name == "job_000000123.json"
+    items = {item["sample_id"]: item for item in json.loads(path.read_text())["items"]}
+    one, two = (mix(X.detach() * factor, Y)["loss_dice"].tolist() for factor in (1, 2))
+    assert list(items) == list("abcd")
+    for name, low, high in zip("abcd", map(min, one, two), map(max, one, two), strict=True):
+        assert items[name]["minimum"] == pytest.approx(low, rel=1e-6)
+        assert items[name]["maximum"] == pytest.approx(high, rel=1e-6)
+        assert items[name]["mean"] == pytest.approx((low + high) / 2, rel=1e-6)
+    tracked.close()

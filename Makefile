@@ -1,5 +1,5 @@
-# make setup | demo | check | test | test-all | test-wheels | test-pythons | mutants | fuzz | bench | manifests | gpu-kit | release-check
-# Everything happens in .venv; setup does nothing when nothing changed.
+# make setup | demo | check | test | test-all | test-wheels | test-pythons | test-trainers | mutants | fuzz | bench | manifests | gpu-kit | release-check
+# Everything happens in .venv, and tests of trainers in .venv-trainers; setup does nothing when nothing changed.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
@@ -16,11 +16,17 @@ PEERS := monai kornia kornia_rs torchvision timm segmentation_models_pytorch pyt
 PACKAGES := lossreg lossreg_segmentation lossreg_sam $(LIBRARIES:%=lossreg_%)
 PROJECT_FILES := $(OURS:=/pyproject.toml)
 
+# The environment of tests/trainers: the trainers, and the packages of ours that their tests use.
+TRAINERS := .venv-trainers
+TRAINED := . plugins/lossreg-segmentation plugins/lossreg-sam plugins/lossreg-torch
+
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+TRAINERS_PIP := $(TRAINERS)/bin/python -m pip --disable-pip-version-check install --quiet \
+	--constraint constraints.txt --constraint tests/trainers/constraints.txt
 # Two workers of one thread each: torch would start two threads in both.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
-.PHONY: setup demo test test-all test-wheels test-pythons check bench gpu-kit manifests build release-check mutants fuzz clean
+.PHONY: setup trainers demo test test-all test-wheels test-pythons test-trainers check bench gpu-kit manifests build release-check mutants fuzz clean
 
 setup: $(STAMP)
 
@@ -53,6 +59,21 @@ test-wheels: build
 # The tests that need no torch, on every supported Python of this machine, each in its own environment.
 test-pythons:
 	$(PYTHON) tests/pythons.py $(PYTHONS)
+
+trainers: $(TRAINERS)/.setup-done
+
+$(TRAINERS)/.setup-done: constraints.txt $(wildcard tests/trainers/*.txt) Makefile $(TRAINED:=/pyproject.toml)
+	@test -x $(TRAINERS)/bin/python || $(PYTHON) -m venv $(TRAINERS)
+	$(TRAINERS_PIP) hatchling editables
+	$(TRAINERS_PIP) --no-build-isolation --no-deps $(TRAINED:%=--editable %)
+	$(TRAINERS_PIP) --requirement tests/trainers/requirements.txt
+	# SAM 2 is built from source: without its kernel for CUDA.
+	SAM2_BUILD_CUDA=0 $(TRAINERS_PIP) --no-build-isolation --no-deps --requirement tests/trainers/alone.txt
+	@touch $@
+
+# lossreg inside the trainers that it works with: real trainings of seconds, in processes of their own where ranks matter.
+test-trainers: trainers
+	OMP_NUM_THREADS=1 $(TRAINERS)/bin/python -m pytest -n 2 --dist worksteal tests/trainers $(ARGS)
 
 # Mutation tests: the tests must notice deliberate mistakes. Writes the table of docs/testing.md.
 mutants: setup
@@ -92,4 +113,4 @@ release-check: setup
 	$(BIN)/python -m release.check $(ARGS)
 
 clean:
-	rm -rf $(VENV) dist runs .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(TRAINERS) dist runs .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -32,6 +32,7 @@ NEED_TORCH = {
     "loss/",
     "packages/",
     "testing/",
+    "trainers/",
     "annotations",
     "architecture_page",
     "calls",

@@ -58,7 +58,14 @@ def test_every_command_is_a_target_of_the_makefile(name):
 def test_ci_calls_every_target_that_checks():
     """On one Python; the tests without torch on all Pythons of the classifiers."""
     assert commands("ci") == {
-        "make": ["make setup", "make check", "make test-all", "make test-wheels", "make release-check"],
+        "make": [
+            "make setup",
+            "make check",
+            "make test-all",
+            "make test-wheels",
+            "make test-trainers",
+            "make release-check",
+        ],
         "pythons": [f"make test-pythons PYTHONS={version}" for version in ("3.11", "3.12", "3.13")],
     }
 

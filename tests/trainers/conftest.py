@@ -1,15 +1,22 @@
 """Settings that the tests of every trainer share. The tools of these tests are in data.py."""
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
+from tempfile import gettempdir
 
 import pytest
+
+from .data import define_torchvision_operators
 
 # Read when a trainer is imported. No test reaches the network.
 os.environ.setdefault("KERAS_BACKEND", "torch")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("YOLO_OFFLINE", "true")
+os.environ.setdefault("YOLO_CONFIG_DIR", str(Path(gettempdir(), "lossreg-tests")))  # not the user's home
+if find_spec("torchvision"):  # which several trainers import
+    define_torchvision_operators()
 
 HERE = Path(__file__).parent
 

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from importlib.util import module_from_spec, spec_from_file_location
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -80,6 +80,10 @@ def main(file: str, name: str, output: str, arguments: str) -> None:
     sys.path[0] = str(ROOT)  # instead of this folder, whose files have the names of trainers
     tests = sys.modules["tests"] = ModuleType("tests")  # site-packages may hold another one
     tests.__path__ = [str(ROOT / "tests")]
+    if find_spec("torchvision"):
+        from tests.trainers.data import define_torchvision_operators
+
+        define_torchvision_operators()
     spec = spec_from_file_location(".".join(Path(file).relative_to(ROOT).with_suffix("").parts), file)
     module = sys.modules[spec.name] = module_from_spec(spec)
     spec.loader.exec_module(module)

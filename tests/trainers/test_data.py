@@ -10,7 +10,7 @@ from torch import distributed
 
 import lossreg
 
-from .data import MIX, Pictures, loader, mix, net, plain_loop
+from .data import MIX, Pictures, loader, mix, mmseg_heads, net, plain_loop, trainer
 from .ranks import spawn
 
 
@@ -90,3 +90,16 @@ def test_warnings_of_others_are_ignored():
     warnings.warn_explicit("old", DeprecationWarning, "there.py", 1, module="lightning.pytorch")
     with pytest.raises(DeprecationWarning, match="old"):
         warnings.warn("old", DeprecationWarning, stacklevel=1)
+
+
+def test_a_file_of_a_missing_trainer_is_skipped_with_the_command_that_runs_it():
+    """As all are in the environment of development."""
+    with pytest.raises(pytest.skip.Exception, match="make test-trainers"):
+        trainer("no_such_trainer")
+
+
+def test_heads_of_mmsegmentation_compute_without_compiled_operators():
+    """Their losses come from a config, which is a place for those of lossreg."""
+    trainer("mmseg")
+    head = mmseg_heads().FCNHead(in_channels=4, channels=4, num_classes=2, num_convs=0, concat_input=False)
+    assert head([torch.ones(2, 4, 8, 8)]).shape == (2, 2, 8, 8)

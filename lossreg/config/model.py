@@ -106,6 +106,10 @@ def config_from(config: Any, keywords: Mapping[str, Any], parameters: Mapping[st
         TypeError: a mapping or a second name together with keywords.
     """
     given = {key: value for key, value in keywords.items() if value is not None}
+    if config is None and "name" not in given and "config" in parameters:
+        # The keyword of frameworks that call by the names of a signature. With a name it is a parameter of the loss.
+        parameters = dict(parameters)
+        config = parameters.pop("config")
     if not given and not parameters:
         return config
     if isinstance(config, str):

@@ -72,8 +72,19 @@ def test_a_call_that_is_ambiguous_is_a_type_error(call):
         call("focal", name="dice")
 
 
+@pytest.mark.parametrize("call", [build, validate])
+def test_a_config_by_its_name_in_the_signature(call):
+    """As jsonargparse calls: `class_path: lossreg.build`, `init_args: {config: ...}`."""
+    expected = validate(FOCAL)
+    for config, more in ((FOCAL, {}), (expected, {}), ("focal", {"params": {"gamma": 3}}), ("focal", {"gamma": 3})):
+        made = call(config=config, provider=None, **more)
+        assert (config_of(made) if call is build else made.model_dump(exclude_none=True)) == config_of(build(FOCAL))
+    with pytest.raises(TypeError, match="a mapping takes no keywords beside it, got gamma; put them into the mapping"):
+        call(config=FOCAL, gamma=2)
+
+
 def test_a_parameter_may_have_the_name_of_a_keyword():
-    """It is given in params; `config` and `self` are no keywords."""
+    """It is given in params. `self`, and with a name `config` too, are no keywords."""
     with losses.scope():
 
         @losses.register("named")

@@ -54,7 +54,7 @@ def keep_equal(loss: nn.Module) -> None:
 
 def _average(parameter: Tensor) -> None:
     if parameter.grad is not None:
-        # What was accumulated before is equal on all ranks already, and its average is itself.
+        # A gradient accumulated before is equal on all ranks already, so that its average is itself.
         distributed.all_reduce(parameter.grad)
         parameter.grad /= world_size()
 

@@ -41,7 +41,7 @@ class Tracked(nn.Module):
 
     Args:
         loss: a config, the name of a loss, or a module.
-        adapt: what is done to the inputs: an `Adapt`, a mapping of its fields, or a function of the inputs that returns
+        adapt: a change of the inputs: an `Adapt`, a mapping of its fields, or a function of the inputs that returns
             those of the loss.
         monitor: a `LossMonitor`; an action, "warn", "stop" or "raise", of the default rules; rules or their names, such
             as ["Collapse", "NonFinite"]; or a mapping of a monitor's arguments. It sees the calls of "train".
@@ -81,6 +81,8 @@ class Tracked(nn.Module):
         self._is_mean = isinstance(module, Loss) and module.reduction != "sum"
         self._monitoring = Monitoring(monitor, module)
         self._recording = None if records is None else Recording(records)
+        # On CPUs Accelerate wraps what it has not prepared yet, and DDP refuses a module that has nothing to exchange.
+        self._is_accelerate_prepared = not [*module.parameters(), *module.buffers()]
 
     if TYPE_CHECKING:
 
@@ -93,7 +95,7 @@ class Tracked(nn.Module):
 
     @property
     def should_stop(self) -> bool:
-        """Return True once the monitor asks to stop."""
+        """Return True once the monitor stops the training."""
         return self.monitor is not None and self.monitor.should_stop
 
     def forward(self, *inputs: Any, **options: Any) -> Tensor:

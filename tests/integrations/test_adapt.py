@@ -211,7 +211,7 @@ UNFIT = {
 
 @pytest.mark.parametrize("kind", UNFIT)
 def test_inputs_that_do_not_fit_an_adapter(kind):
-    """Each message says which step refused them."""
+    """Each message names the step that refused them."""
     adapt, inputs, message = UNFIT[kind]
     with pytest.raises(LossregError, match=message):
         adapt(*inputs)

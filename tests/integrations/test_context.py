@@ -61,6 +61,6 @@ def test_facts_are_found_where_they_are_said_to_be():
     ],
 )
 def test_a_missing_key_is_refused(batch, keys, message):
-    """The message says what the batch has."""
+    """The message lists the keys of the batch."""
     with pytest.raises(InputError, match=message):
         facts_of(batch, keys)

@@ -108,13 +108,13 @@ def test_ignored_pixels_are_ignored_by_the_monitor_too():
 
 
 def test_the_input_of_a_loss_is_known_by_its_contract():
-    """Of the first loss that says it, at any depth; nothing of a module that no config built."""
+    """Of the first loss that has one, at any depth; nothing of a module that no config built."""
     assert input_kind(Tracked(MIX).loss) == "logits"
     assert input_kind(torch.nn.BCELoss()) == ""
 
 
 def test_inputs_that_the_monitor_cannot_read():
-    """It goes on with the values of the loss, and says so once."""
+    """It goes on with the values of the loss, and warns once."""
 
     class Distance(torch.nn.Module):
         def forward(self, left, right):
@@ -174,7 +174,7 @@ def test_padding_is_not_recorded(tmp_path):
 
 
 def test_a_loss_that_does_not_split_cannot_be_recorded(tmp_path):
-    """The first call says so, and what to record instead."""
+    """The first call is refused, with the remedy."""
     tracked = Tracked({"name": "dice", "params": {"batch": True}}, records=tmp_path)
     with pytest.raises(InputError, match="record a loss that splits"):
         tracked(X, Y)

@@ -137,7 +137,7 @@ def test_calls_that_count_nowhere():
 
 
 def test_padding_counts_nowhere():
-    """A sampler repeats examples at the end of the last batch: the context says how many are genuine."""
+    """A sampler repeats examples at the end of the last batch: the context has the number of genuine ones."""
     x, y = batch(4)
     tracked = Tracked(MIX)
     tracked.context.begin(size=3)
@@ -211,7 +211,7 @@ def test_the_state_dict_is_that_of_the_loss():
 
 
 def test_parameters_are_those_of_the_loss():
-    """Whatever replaces or changes them: a move, an optimiser, a functional call."""
+    """After each change: a move, an optimiser, a functional call."""
     tracked = Tracked(LEARNED)
     optimizer = torch.optim.SGD(tracked.parameters(), lr=1.0)
     tracked(*batch()).backward()
@@ -339,7 +339,7 @@ class Reads(TorchDispatchMode):
 
 
 def test_a_step_waits_for_no_device(tmp_path):
-    """Meters, monitor and records read nothing beyond what the loss itself reads, until they are asked."""
+    """Meters, monitor and records read nothing beyond what the loss itself reads, until the means are read."""
     x, y = batch()
     loss = lossreg.build(MIX)
     lossreg.evaluate(loss, x, y).total.backward()
@@ -369,7 +369,7 @@ def test_half_precision_is_metered_in_float64():
 
 
 def test_wrong_arguments_name_what_is_allowed(tmp_path):
-    """Each message says what to write."""
+    """Each message gives the remedy."""
     with pytest.raises(InputError, match="Tracked already"):
         Tracked(Tracked("dice"))
     with pytest.raises(InvalidConfigError, match="did you mean 'dice'"):

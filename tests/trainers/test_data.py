@@ -13,6 +13,8 @@ import lossreg
 from .data import MIX, Pictures, loader, mix, mmseg_heads, net, plain_loop, trainer
 from .ranks import spawn
 
+trainer("torch")
+
 
 def test_the_formulas_are_those_of_the_losses():
     """Of focal and dice: the plain loop is an oracle for MIX."""

@@ -65,6 +65,10 @@ class Problems:
         place = place_of(self.config, path)
         return None if place is None else place.written
 
+    def in_file(self, path: str) -> bool:
+        """Return whether the value at a path is from a file that `read_config` read."""
+        return place_of(self.config, path) is not None
+
     def sorted(self) -> list[Problem]:
         """Return the problems: of each node together, outer nodes first."""
         return [problem for _, problem in sorted(self.found, key=lambda pair: pair[0])]

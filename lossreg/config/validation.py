@@ -15,7 +15,7 @@ from lossreg.config.input_kinds import compare_inputs
 from lossreg.config.places import with_places
 from lossreg.config.plain_data import plain
 from lossreg.config.resolution import Node, Problems, Resolver, Values, near
-from lossreg.config.yaml_words import hint
+from lossreg.config.yaml_words import command_line_hint, hint
 from lossreg.errors import InvalidConfigError, InvalidNameError
 from lossreg.messages import invalid, join
 from lossreg.registries import warn_unknown_providers
@@ -83,7 +83,8 @@ def _worded(error: ValidationError, node: Node, values: Values, problems: Proble
         if place is not None and place[0] not in seen:  # a union reports each of its members
             path, kind, value = place
             seen.add(path)
-            yield path, f"{kind.refusal(value)}{hint(kind, value, problems.written(path))}"
+            why = "" if problems.in_file(path) else command_line_hint(kind, value)
+            yield path, f"{kind.refusal(value)}{hint(kind, value, problems.written(path))}{why}"
 
 
 def _unsettable(node: Node, name: str) -> str:

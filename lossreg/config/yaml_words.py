@@ -1,7 +1,11 @@
-"""What YAML 1.1 makes of words and numbers, for messages: no is false, 010 is 8, 1e-6 is text."""
+"""What YAML 1.1 makes of words and numbers, for messages: no is false, 010 is 8, 1e-6 is text.
+
+And what a command line makes of all values: text.
+"""
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
@@ -68,3 +72,18 @@ def _number_hint(kind: Kind, value: str) -> str:
     mantissa = repr(float(digits.rstrip("0")))
     written = f"{mantissa}e{int(exponent):+d}"
     return f"; YAML takes {value} for text, as it wants a dot and a signed exponent: write {written}"
+
+
+def command_line_hint(kind: Kind, value: Any) -> str:
+    """Explain text that is a number, or an allowed value in the notation of JSON, as a command line gives it."""
+    if not isinstance(value, str) or not (_number_hint(kind, value) or kind.takes(_from_json(value))):
+        return ""
+    return "; on a command line, annotate the argument as lossreg.LossConfig (jsonargparse) or convert it"
+
+
+def _from_json(text: str) -> Any:
+    """Read JSON; return the text itself if it is none."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):  # also for a number that is too long, and a list that is too deep
+        return text

@@ -124,6 +124,24 @@ def test_hydra_instantiates_a_loss():
     assert config_of(focal) == config_of(build("focal", gamma=3))
 
 
+@pytest.mark.parametrize("convert", ["none", "partial", "object", "all"])
+@pytest.mark.parametrize("place", ["root", "below"])
+def test_hydra_converts_containers_as_it_is_told(convert, place):
+    """With DictConfig and ListConfig, or with dicts and lists: nested losses, and a list of class weights."""
+    hydra = pytest.importorskip("hydra")
+    omegaconf = pytest.importorskip("omegaconf")
+
+    def mixture(weight):
+        inner = {"weight": 3, "name": "weighted_sum", "params": {"terms": [{"name": "bce", "weight": weight}]}}
+        dice = {"name": "dice", "params": {"class_weight": [1, 2]}}
+        return {"name": "weighted_sum", "params": {"terms": [dice, inner], "reduction": "sum"}}
+
+    target = {"_target_": "lossreg.build", **mixture("${weight}")}
+    outer = {"_convert_": convert, **(target if place == "root" else {"_target_": "builtins.dict", "loss": target})}
+    made = hydra.utils.instantiate(omegaconf.OmegaConf.create({"weight": 0.5, "outer": outer}).outer)
+    assert config_of(made if place == "root" else made["loss"]) == config_of(build(mixture(0.5)))
+
+
 def test_a_bundle_of_monai_builds_a_loss():
     """ConfigParser instantiates `_target_` with the other keys."""
     bundle = pytest.importorskip("monai.bundle")

@@ -197,7 +197,11 @@ def test_a_number_that_yaml_reads_as_text_is_explained(text):
     message = problems({"name": "weighted_sum", "params": {"terms": [{"name": "dice", "weight": text}]}})
     (found,) = message.values()
     assert f"got the text {text!r}; " in found
-    written = found.rpartition(": ")[2].rpartition("write ")[2]
+    advice = found.removesuffix(
+        "; on a command line, annotate the argument as lossreg.LossConfig (jsonargparse) or convert it"
+    )
+    assert advice != found
+    written = advice.rpartition(": ")[2].rpartition("write ")[2]
     assert isinstance(yaml.safe_load(written), float)
     assert yaml.safe_load(written) == float(text)
 

@@ -144,3 +144,37 @@ def test_dates_of_toml_are_refused_too(tmp_path):
     assert read_config(path)["params"]["task"] == datetime.time(7, 32)
     with pytest.raises(InvalidConfigError, match=r"a.toml:2: params.task: .* write it in quotes: '07:32:00'"):
         validate(read_config(path))
+
+
+COMMAND_LINE = "; on a command line, annotate the argument as lossreg.LossConfig (jsonargparse) or convert it"
+
+
+@pytest.mark.parametrize(
+    "parameter, text, message",
+    [
+        ("smooth", "0.5", "expected a number >= 0, got the text '0.5'; write the number without quotes: 0.5"),
+        (
+            "smooth",
+            "08",
+            "expected a number >= 0, got the text '08'; YAML takes 08 for text, as it begins with 0: write 8.0",
+        ),
+        ("batch", "true", "expected true or false, got the text 'true'"),
+        ("ignore_index", "null", "expected an integer or null, got the text 'null'"),
+        ("ignore_index", "255", "expected an integer or null, got the text '255'"),
+        ("class_weight", "[1, 2]", "expected a list of at least 2, each a number >= 0 or null, got the text '[1, 2]'"),
+    ],
+)
+def test_text_of_a_command_line(tmp_path, parameter, text, message):
+    """There were no quotes. A value of a file has no such advice."""
+    with pytest.raises(InvalidConfigError) as caught:
+        validate("dice", params={parameter: text})
+    assert dict(caught.value.problems) == {f"params.{parameter}": message + COMMAND_LINE}
+    assert problems(tmp_path, f"name: dice\nparams: {{{parameter}: '{text}'}}") == {f"params.{parameter}": message}
+
+
+@pytest.mark.parametrize("text", ["-1", "much", "NaN", "", "[" * 9000, "9" * 9000, '"0.5"'])
+def test_text_that_is_no_allowed_value_in_any_notation(text):
+    """Nothing is advised, and no depth or length breaks the message."""
+    with pytest.raises(InvalidConfigError) as caught:
+        validate("dice", smooth=text)
+    assert "command line" not in str(caught.value)

@@ -187,6 +187,8 @@ def _no_plain_data(value: object) -> str:
         name = value.__name__
         return f"{name} is a class; call it, or register it to build it by name: losses.register('my_name')({name})"
     kind = type(value).__name__
+    if is_module(type(value)) and "_lossreg_config" in vars(value):  # set by lossreg.build
+        return f"this {kind} is built already; use it as it is, or write name and params in its place, without _target_"
     if is_module(type(value)):
         return f"this {kind} is a module already; use it as it is, or register its class to build it by name"
     if isinstance(value, UserString):

@@ -204,6 +204,8 @@ class Resolver:
                 continue
             if node.entry is not None and described is not None and key in described.fields:
                 message = f"{key!r} is a parameter of {node.entry.name}: put it under params"
+            elif key == "_target_":
+                message = "a config names a registered loss; leave it out, and build the rest by lossreg.build(config)"
             else:
                 message = near(key, ["name", "params", *siblings])
             self.problems.add(node, join(path, key), f"unknown key; {message}")

@@ -21,7 +21,8 @@ def register_hydra_configs(
     """Store an option for each loss in Hydra's ConfigStore: {name, params}, with defaults, and ??? for required values.
 
     Call it before Hydra composes. Select a loss with `loss=dice` or `loss=monai/dice`, and build it with
-    `lossreg.build(cfg.loss)`. Another call replaces the options.
+    `lossreg.build(cfg.loss)`: an option has no `_target_`, so that `hydra.utils.instantiate(cfg.loss)` returns it
+    unchanged. Another call replaces the options.
 
     Args:
         group: the config group of the options, such as "loss" or "training/loss".

@@ -142,6 +142,24 @@ def test_hydra_converts_containers_as_it_is_told(convert, place):
     assert config_of(made if place == "root" else made["loss"]) == config_of(build(mixture(0.5)))
 
 
+@pytest.mark.parametrize("target", ["lossreg.build", "os.system", 5])
+def test_a_target_is_no_key_of_a_config(target):
+    """It is left out where lossreg reads the config itself. Nothing is imported."""
+    message = "unknown key; a config names a registered loss; leave it out, and build the rest by lossreg.build(config)"
+    assert problems({"_target_": target, "name": "dice"}) == {"_target_": message}
+    terms = [{"_target_": target, "name": "dice"}]
+    assert problems("weighted_sum", terms=terms) == {"params.terms[0]._target_": message}
+
+
+def test_a_nested_target_is_told():
+    """Hydra builds the inner loss first, which is then no config."""
+    hydra = pytest.importorskip("hydra")
+    terms = [{"_target_": "lossreg.build", "name": "dice"}]
+    message = r"params\.terms\[0\]: this Dice is built already; .* write name and params in its place, without _target_"
+    with pytest.raises(hydra.errors.InstantiationException, match=message):
+        hydra.utils.instantiate({"_target_": "lossreg.build", "name": "weighted_sum", "params": {"terms": terms}})
+
+
 def test_a_bundle_of_monai_builds_a_loss():
     """ConfigParser instantiates `_target_` with the other keys."""
     bundle = pytest.importorskip("monai.bundle")

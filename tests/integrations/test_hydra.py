@@ -14,6 +14,7 @@ from lossreg.integrations.hydra import register_hydra_configs
 if find_spec("hydra") is None:
     pytest.skip("Hydra is not installed; pip install 'lossreg[hydra]'", allow_module_level=True)
 
+import hydra
 from hydra import compose, initialize
 from hydra.core.config_store import ConfigStore
 from hydra.errors import ConfigCompositionException, MissingConfigException
@@ -95,6 +96,22 @@ def test_required_parameters_must_be_given(config):
     assert isinstance(caught.value.__cause__, MissingMandatoryValue)
     loss = config("loss=weighted_sum", "loss.params.terms=[dice,{name:bce,weight:2}]").loss
     assert lossreg.validate(loss).params["terms"][1]["weight"] == 2
+
+
+def test_instantiate_returns_an_option_unchanged(config):
+    """It has no target. With one beside it, Hydra calls build."""
+    loss = config("loss=dice").loss
+    assert hydra.utils.instantiate(loss) == loss
+    with_target = config("loss=dice", "+loss._target_=lossreg.build", "loss.params.smooth=0.5").loss
+    assert hydra.utils.instantiate(with_target).smooth == 0.5
+
+
+def test_every_problem_of_required_values_is_told(config):
+    """The name as well, if it is required."""
+    loss = config("loss=weighted_sum", "loss.name=???").loss
+    with pytest.raises(InvalidConfigError) as caught:
+        lossreg.build(loss)
+    assert [problem.path for problem in caught.value.problems] == ["name", "params.terms"]
 
 
 def test_a_mistyped_parameter_is_an_error_of_hydra(config):

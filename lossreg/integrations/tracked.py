@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from lossreg.config.factory import build
 from lossreg.config.model import ConfigLike
-from lossreg.errors import DTypeError, InputError, LossregError, ShapeError
+from lossreg.errors import InputError, LossregError
 from lossreg.health.rank_consensus import rank, world_size
 from lossreg.integrations.adapt import Adapt, adapter_of, plain
 from lossreg.integrations.advice import advice
@@ -56,6 +56,7 @@ class Tracked(nn.Module):
     """
 
     loss: nn.Module
+    adapt: Callable[..., Any] | None
 
     def __init__(
         self,
@@ -69,11 +70,11 @@ class Tracked(nn.Module):
         if isinstance(loss, Tracked):
             raise InputError("the loss is Tracked already: pass it on as it is, or track its `loss`")
         module = loss if isinstance(loss, nn.Module) else build(loss)
-        # The loss is no child: this module has its parameters and buffers itself, so that no name gets a prefix.
+        # Neither is a child: this module has the parameters of the loss itself, so that no name gets a prefix.
         vars(self)["loss"] = module
         for held in ("_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"):
             vars(self)[held] = vars(module)[held]
-        self.adapt = adapter_of(adapt)
+        vars(self)["adapt"] = adapter_of(adapt)
         self.context = Context()
         self.last: LossOutput | None = None
         self._meters: dict[str, Meter] = {}
@@ -107,18 +108,23 @@ class Tracked(nn.Module):
         if self._takes_step and self.context.step is not None:
             options.setdefault("step", self.context.step)
         given = self.adapt(*inputs) if self.adapt is not None else tuple(map(plain, inputs))
-        if torch.compiler.is_compiling():
-            output = evaluate(self.loss, *given, **options)
-        else:
-            try:
-                output = evaluate(self.loss, *given, **options)
-            except (InputError, ShapeError, DTypeError, TypeError) as error:
-                if not (text := advice(given)):
-                    raise
-                kind = type(error) if isinstance(error, LossregError) else InputError
-                raise kind(f"{error}; {text}") from error
+        output = self._evaluated(given, options)
         self._observe(output, given)
         return output
+
+    def _evaluated(self, inputs: tuple[Any, ...], options: dict[str, Any]) -> LossOutput:
+        """Evaluate the loss. Its refusal of inputs gets the adapter that they need."""
+        if torch.compiler.is_compiling():
+            return evaluate(self.loss, *inputs, **options)
+        try:
+            return evaluate(self.loss, *inputs, **options)
+        except torch.OutOfMemoryError:
+            raise
+        except (TypeError, ValueError, AttributeError, RuntimeError) as error:  # as other libraries refuse inputs
+            if not (text := advice(inputs)):
+                raise
+            kind = type(error) if isinstance(error, LossregError) else InputError
+            raise kind(f"{error}; {text}", **vars(error)) from error
 
     def _observe(self, output: LossOutput, inputs: tuple[Any, ...]) -> None:
         """Keep, meter, watch and record the output of a call."""

@@ -166,6 +166,30 @@ def test_a_refusal_names_the_adapter(kind):
     assert Tracked("dice", adapt=adapt)(output, target).isfinite()
 
 
+@pytest.mark.parametrize("loss", [torch.nn.CrossEntropyLoss(), "torch/cross_entropy"])
+def test_refusals_of_other_libraries_name_the_adapter(loss):
+    """torch raises a RuntimeError for sizes, a TypeError for a dict; the original error is the cause."""
+    logits, classes = torch.randn(2, 3, 4, 4), torch.randint(0, 3, (2, 8, 8))
+    with pytest.raises(InputError, match=r"write Tracked.*'resize': 'bilinear'") as refused:
+        Tracked(loss)(logits, classes)
+    assert type(refused.value.__cause__) is RuntimeError
+    assert Tracked(loss, adapt={"resize": "bilinear"})(logits, classes).isfinite()
+    with pytest.raises(InputError, match="'key': 'logits'"):
+        Tracked(loss)({"logits": logits}, classes)
+
+
+def test_an_adapter_that_is_a_module_adds_no_parameters():
+    """The loss keeps its own state_dict, strictly."""
+
+    class Projection(torch.nn.Linear):
+        def forward(self, input, target):
+            return super().forward(input), target
+
+    tracked = Tracked("dice", adapt=Projection(8, 8))
+    assert tracked(X, Y).isfinite()
+    assert tracked.state_dict() == {}
+
+
 def test_classes_refused_name_the_adapter():
     """Class indices beside channels last."""
     logits = torch.randn(2, 8, 8, 3)

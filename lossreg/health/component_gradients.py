@@ -5,7 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
+
+
+def with_terms(loss: nn.Module | None) -> nn.Module | None:
+    """Return the module with terms that a wrapper of torch holds, such as DistributedDataParallel; else the module.
+
+    Its terms are differentiated with respect to a prediction alone, so that no wrapper has anything to exchange.
+    """
+    from lossreg.loss.wrappers import wrapped
+
+    inner = loss
+    while inner is not None and not callable(getattr(inner, "terms", None)):
+        inner = wrapped(inner)
+    return loss if inner is None else inner
 
 
 def weights_and_gradients(loss: Any, prediction: Tensor, target: Tensor, step: int) -> tuple[list[str], Tensor]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from lossreg.errors import HealthError, InputError
 from lossreg.health.batch_inputs import check_step
+from lossreg.health.component_gradients import with_terms
 from lossreg.health.debounce import Debounce
 from lossreg.health.device_statistics import Reader, UpdateStatistics, to_window
 from lossreg.health.event import Action, Finding, HealthEvent, HealthWarning
@@ -69,6 +70,7 @@ class LossMonitor:
         loss: nn.Module | None = None,
         group: ProcessGroup | None = None,
     ) -> None:
+        loss = with_terms(loss)
         _check(rules, every, action, activation, loss)
         self.rules = tuple(default_rules() if rules is None else rules)
         self.every = every

@@ -20,6 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import lossreg
 from lossreg.health import (
     Collapse,
+    ComponentDominance,
     HealthError,
     HealthEvent,
     HealthWarning,
@@ -409,6 +410,29 @@ def test_components_are_differentiated_once_per_window():
     for step in range(10, 17):
         monitor.update(LOSS, prediction=logits, target=target, step=step)
     assert steps == [12, 15]
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        torch.nn.DataParallel,
+        lambda loss: torch.compile(loss, backend="eager"),
+        lambda loss: torch.optim.swa_utils.AveragedModel(torch.nn.DataParallel(loss)),
+    ],
+    ids=["parallel", "compiled", "averaged"],
+)
+def test_a_wrapper_of_the_loss_is_looked_through(wrap):
+    """The terms of the loss in it are differentiated: trainers wrap the losses that they prepare."""
+    rule = ComponentDominance(needed=1, of=1)
+    config = {"name": "weighted_sum", "params": {"terms": [{"name": "bce", "weight": 1e6}, "dice"]}}
+    logits, target = torch.randn(4, 1, 8, 8), torch.ones(4, 1, 8, 8)
+    found = []
+    for loss in (lossreg.build(config), wrap(lossreg.build(config))):
+        monitor = quiet(every=1, rules=[rule], loss=loss)
+        (event,) = monitor.update(lossreg.evaluate(loss, logits, target), prediction=logits, target=target)
+        found.append(event.evidence)
+    assert found[0]["component"] == "bce"
+    assert found[1] == pytest.approx(found[0])
 
 
 def test_the_counters_count():

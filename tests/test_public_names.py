@@ -23,6 +23,7 @@ PUBLIC = {
         Flag Mask TargetFinding TargetReport Unreadable draw_targets examine read_targets
     """,
     "lossreg.integrations.hydra": "register_hydra_configs",
+    "lossreg.integrations.sam2": "merge_objects merge_targets",
     "lossreg.loss": "Loss LossOutput Per Reduction Term evaluate",
     "lossreg.records": """
         CaptionRules RankError RayExecutor RecordConfig RecordWriter aggregate_by_dataset compute_per_example_loss

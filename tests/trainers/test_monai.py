@@ -139,7 +139,7 @@ def test_statistics_see_the_metrics_in_any_order(capsys):
 
 @pytest.mark.parametrize("name", ["val/total_loss", "val/loss_dice", "val_loss"])
 def test_the_least_key_metric_is_the_best(name, folder):
-    """Of three epochs, of which the second is the best; the saver keeps it by the negative sign."""
+    """The second of three epochs; the saver keeps it by the negative sign."""
     loss, model = Tracked(MIX), net()
     handler = LossHandler(loss)
     saver = CheckpointSaver("kept", {"model": model}, save_key_metric=True, key_metric_negative_sign=True)

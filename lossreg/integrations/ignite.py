@@ -94,7 +94,8 @@ class LossHandler:
             engine.add_event_handler(Events.STARTED, self._start)
             self._watch(engine, "train")
             engine.add_event_handler(Events.ITERATION_COMPLETED, self._follow)
-            engine.add_event_handler(Events.COMPLETED, self._end)
+            # A run that is terminated may skip the second event.
+            engine.add_event_handler(Events.TERMINATE | Events.COMPLETED, self._end)
         if evaluator is not None:
             self.attach_evaluator(evaluator)
 

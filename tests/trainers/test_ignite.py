@@ -284,6 +284,15 @@ def test_a_resumed_training_has_each_row_once_and_the_loss_of_the_checkpoint(fol
     }
 
 
+@pytest.mark.parametrize("skip", [False, True])
+def test_a_terminated_run_writes_its_records(skip, folder):
+    """Also where it skips Events.COMPLETED."""
+    job = Job(Tracked("dice", records="records"))
+    job.trainer.add_event_handler(Events.ITERATION_COMPLETED(once=2), lambda: job.trainer.terminate(skip))
+    job.run()
+    assert aggregate_by_dataset("records")["overall"]["count"] == 8
+
+
 def test_a_checkpoint_of_a_loss_from_its_constructor_has_no_config():
     """Its state is there."""
     module = lossreg.losses.get("dice")()

@@ -117,16 +117,17 @@ def test_the_loss_is_computed_once_for_each_batch(monkeypatch):
     assert len(calls) == 8
 
 
-def test_statistics_see_the_metrics_in_any_order(capsys):
+def test_statistics_see_the_metrics_in_any_order(caplog):
     """StatsHandler and TensorBoardStatsHandler before the handler; `latest` for each batch."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+    caplog.set_level("INFO")
     loss = Tracked(MIX)
-    stats = StatsHandler(name="train", output_transform=lambda _: loss.latest())
+    stats = StatsHandler(name=None, output_transform=lambda _: loss.latest())
     board = TensorBoardStatsHandler(log_dir="board", output_transform=lambda _: None)
-    Job(loss, lr=0.0, train=[stats, board], val=[StatsHandler(name="val", iteration_log=False)]).run()
+    Job(loss, lr=0.0, train=[stats, board], val=[StatsHandler(name=None, iteration_log=False)]).run()
     board.close()
-    lines = capsys.readouterr().out.splitlines()
+    lines = [record.getMessage() for record in caplog.records]
     (train,) = [line for line in lines if "Metrics" in line and "train/" in line]
     assert "train/loss_dice: 0.6761" in train
     assert "train/total_loss: 2.7606" in train

@@ -43,7 +43,7 @@ BUNDLE = {
         "prepare_batch": "@pair",
         "key_val_metric": {"val/total_loss": "@handler"},
         "val_handlers": [
-            {"_target_": "StatsHandler", "iteration_log": False},
+            {"_target_": "StatsHandler", "name": None, "iteration_log": False},
             {
                 "_target_": "CheckpointSaver",
                 "save_dir": "kept",
@@ -66,7 +66,7 @@ BUNDLE = {
         "prepare_batch": "@pair",
         "train_handlers": [
             {"_target_": "ValidationHandler", "interval": 1, "validator": "@evaluator"},
-            {"_target_": "StatsHandler", "output_transform": "$lambda _: @loss.latest()"},
+            {"_target_": "StatsHandler", "name": None, "output_transform": "$lambda _: @loss.latest()"},
             "@handler",
         ],
     },
@@ -83,11 +83,10 @@ def test_a_bundle_trains_as_a_plain_loop(suffix, caplog, folder):
     path = Path(f"train.{suffix}")
     path.write_text(json.dumps(BUNDLE) if suffix == "json" else yaml.safe_dump(BUNDLE))
     bundle.run(config_file=str(path), run_id="run", **{"trainer#max_epochs": 3})
-    printed = caplog.text
     plain = plain_loop(lr=0.1, epochs=3)
     last = {name: sum(step[name] for step in plain.steps[-4:]) / 4 for name in plain.means}
-    assert f"train/loss_dice: {last['loss_dice']:.4f} train/loss_focal: {last['loss_focal']:.4f}" in printed
-    assert "Iter: 1/4 -- train/loss_dice:" in printed
+    assert f"train/loss_dice: {last['loss_dice']:.4f} train/loss_focal: {last['loss_focal']:.4f}" in caplog.text
+    assert "Iter: 1/4 -- train/loss_dice:" in caplog.text
     best = torch.load("kept/best.pt", weights_only=True)
     for name, value in plain.model.state_dict().items():
         torch.testing.assert_close(best["model"][name], value)

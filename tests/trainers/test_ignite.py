@@ -13,6 +13,7 @@ import lossreg
 from lossreg.integrations import Tracked
 from lossreg.records import aggregate_by_dataset
 
+from ..pages import run_blocks
 from .data import MIX, Pictures, loader, net, plain_loop, trainer
 from .ranks import spawn
 
@@ -25,6 +26,7 @@ from ignite.metrics import Loss  # noqa: E402
 
 from lossreg.integrations.ignite import LossHandler  # noqa: E402
 
+PAGE = Path(__file__).parents[2] / "docs/trainers/ignite.md"
 IDS = {"sample_ids": "id"}
 LEARNED = {"name": "uncertainty_weighting", "params": {"terms": ["focal", "dice"]}}
 FADING = {"name": "scheduled", "params": {"terms": [{"name": "dice", "points": [[0, 0.0], [4, 1.0]]}]}}
@@ -431,3 +433,8 @@ def test_two_ranks_agree(folder):
     assert (found["count"], found["items"]) == (2 * 2 * 9, 9)
     assert sorted(path.name for path in Path().glob("*.json")) == ["train_000000003.json", "train_000000006.json"]
     assert json.loads(Path("train_000000006.json").read_text())["overall"]["count"] == 36
+
+
+def test_the_page(folder, monkeypatch):
+    """Its blocks run, and print what they show."""
+    run_blocks(PAGE, folder, monkeypatch)

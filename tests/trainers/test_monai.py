@@ -11,6 +11,7 @@ import lossreg
 from lossreg.integrations import Tracked
 from lossreg.records import aggregate_by_dataset
 
+from ..pages import run_blocks
 from .data import MIX, Pictures, loader, net, plain_loop, trainer
 from .ranks import spawn
 
@@ -32,6 +33,7 @@ from monai.transforms import Activationsd, AsDiscreted, Compose  # noqa: E402
 
 from lossreg.integrations.monai import LossHandler, class_indices  # noqa: E402
 
+PAGE = Path(__file__).parents[2] / "docs/trainers/monai.md"
 IDS = {"sample_ids": "id"}
 LEARNED = {"name": "uncertainty_weighting", "params": {"terms": ["focal", "dice"]}}
 FADING = {"name": "scheduled", "params": {"terms": [{"name": "dice", "points": [[0, 0.0], [4, 1.0]]}]}}
@@ -383,3 +385,8 @@ def test_two_ranks_agree(folder):
     assert one[3] == one[4] == named("val", means)
     found = aggregate_by_dataset("True")["overall"]
     assert (found["count"], found["items"]) == (2 * 2 * 9, 9)
+
+
+def test_the_page(folder, monkeypatch):
+    """Its blocks run, and print what they show."""
+    run_blocks(PAGE, folder, monkeypatch)

@@ -1,4 +1,4 @@
-# make setup | demo | check | test | test-all | test-wheels | test-pythons | test-trainers | mutants | fuzz | bench | manifests | gpu-kit | release-check
+# make setup | demo | demo-trainers | check | test | test-all | test-wheels | test-pythons | test-trainers | mutants | fuzz | bench | manifests | gpu-kit | release-check
 # Everything happens in .venv, and tests of trainers in .venv-trainers; setup does nothing when nothing changed.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -26,7 +26,7 @@ TRAINERS_PIP := $(TRAINERS)/bin/python -m pip --disable-pip-version-check instal
 # Two workers of one thread each: torch would start two threads in both.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
-.PHONY: setup trainers demo test test-all test-wheels test-pythons test-trainers check bench gpu-kit manifests build release-check mutants fuzz clean
+.PHONY: setup trainers demo demo-trainers test test-all test-wheels test-pythons test-trainers check bench gpu-kit manifests build release-check mutants fuzz clean
 
 setup: $(STAMP)
 
@@ -43,6 +43,11 @@ $(STAMP): constraints.txt Makefile $(PROJECT_FILES)
 
 demo: setup
 	$(BIN)/python examples/train.py
+
+# The demo's U-Net trained by three trainers from one YAML file. The wheel of torchvision lacks operators on CPUs.
+demo-trainers: trainers
+	PYTHONPATH=tests/trainers $(TRAINERS)/bin/python -c "import data, runpy; data.define_torchvision_operators(); \
+		runpy.run_path('examples/trainers/compare.py', run_name='__main__')"
 
 # The tests of computed values: minutes, without processes, compilers and clusters.
 test: setup

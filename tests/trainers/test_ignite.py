@@ -380,6 +380,32 @@ def test_outputs_of_models_and_evaluators_are_adapted():
     assert alone.state.metrics == named("val", plain_loop().means)
 
 
+def test_mixed_precision_trains_and_validates():
+    """In bfloat16, by a step under autocast and outputs of the evaluator: the metrics are near those of float32."""
+    loss, model = Tracked(MIX), net()
+    optimizer = torch.optim.SGD(model.parameters(), 0.0)
+
+    def step(engine, batch):
+        with torch.autocast("cpu", torch.bfloat16):
+            total = loss(model(batch["image"]), batch["mask"])
+        total.backward()
+        optimizer.step()
+
+    def evaluate(engine, batch):
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            return model(batch["image"]), batch["mask"]
+
+    engine, evaluator = Engine(step), Engine(evaluate)
+    LossHandler(loss, batch_keys=IDS).attach(engine, evaluator)
+    engine.run(loader())
+    evaluator.run(loader())
+    means = plain_loop().means
+    for split, state in (("train", engine.state), ("val", evaluator.state)):
+        expected = {f"{split}/{name}": pytest.approx(value, rel=0.01) for name, value in means.items()}
+        assert state.metrics == expected
+    assert loss.last.total.dtype == torch.float32
+
+
 def test_an_evaluator_without_a_trainer_counts_too(folder):
     """A test after the training: its split is "test", and its rows have no step."""
     loss = Tracked(MIX, records="records")

@@ -355,6 +355,17 @@ def test_an_evaluator_with_other_outputs_has_an_output_transform():
     assert mean == named("val", plain_loop().means)
 
 
+def test_a_trainer_without_one_optimizer_is_given_it():
+    """Such as a GanTrainer: several optimisers are searched for the weights of the loss."""
+    loss = Tracked(LEARNED)
+    optimizers = [torch.optim.SGD(net().parameters(), 0.1), torch.optim.SGD(loss.parameters(), 0.1)]
+    for job in (known := Job(loss, optimizer=optimizers), unknown := Job(Tracked(LEARNED))):
+        job.trainer.optimizer = None
+    known.trainer.fire_event(Events.STARTED)
+    with pytest.raises(lossreg.InputError, match=r"LossHandler\(\.\.\., optimizer=optimizer\)"):
+        unknown.trainer.fire_event(Events.STARTED)
+
+
 def two_ranks(folder):
     """Train on two ranks whose samplers pad 9 examples to 10, or do not."""
     torch.distributed.init_process_group("gloo")

@@ -1,0 +1,22 @@
+"""The page that leads to those of the trainers."""
+
+import re
+from pathlib import Path
+
+from ..pages import run_blocks
+
+PAGES = Path(__file__).parents[2] / "docs" / "trainers"
+
+
+def test_the_page_runs(folder, monkeypatch):
+    """In order, as a user would paste it."""
+    run_blocks(PAGES / "index.md", folder, monkeypatch)
+
+
+def test_each_page_is_in_the_table_and_each_link_leads_to_a_file():
+    """Of every page of a trainer."""
+    for page in PAGES.glob("*.md"):
+        for link in re.findall(r"\]\((?!http)([^)#]+)", page.read_text()):
+            assert (PAGES / link).exists(), f"{page.name}: {link}"
+    table = re.findall(r"^\| \[.*?\]\((\w+\.md)\)", (PAGES / "index.md").read_text(), re.MULTILINE)
+    assert set(table) == {page.name for page in PAGES.glob("*.md")} - {"index.md"}

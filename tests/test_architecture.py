@@ -68,6 +68,7 @@ OUTSIDE = {
     "integrations.lightning": {"lightning"},
     "integrations.mmengine": {"mmengine"},
     "integrations.monai": {"monai", "ignite"},
+    "integrations.sam2.trainer": {"training"},
     "integrations.transformers": {"transformers"},
     "cli": {"typer", "rich"},
     "testing": {"torch", "pytest"},

@@ -1,4 +1,4 @@
-"""Losses in SAM 2's trainer, for models that merge the objects of a video into categories."""
+"""Objects of SAM 2 that are merged into categories."""
 
 from __future__ import annotations
 

@@ -8,15 +8,17 @@ import duckdb
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import IterableDataset
 
 import lossreg
 from lossreg.errors import InputError
 from lossreg.integrations import Tracked
 from lossreg.records import aggregate_by_dataset
 
-from .data import MIX, Pictures, mix, net, plain_loop, trainer
+from .data import MIX, Pictures, define_torchvision_operators, mix, net, plain_loop, trainer
 from .ranks import spawn
 
+define_torchvision_operators()
 transformers = trainer("transformers")
 
 from transformers import Trainer, TrainerCallback, TrainingArguments  # noqa: E402
@@ -24,6 +26,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments  # noqa: E4
 from lossreg.integrations.transformers import attach  # noqa: E402
 from lossreg.integrations.transformers.outputs import logits_of  # noqa: E402
 
+IDS = {"sample_ids": "id"}
 PAGE = Path(__file__).parents[2] / "docs" / "trainers" / "transformers.md"
 LEARNED = {"name": "uncertainty_weighting", "params": {"terms": ["focal", "dice"]}}
 PARTS = ("total_loss", "loss_focal", "loss_dice")
@@ -127,6 +130,36 @@ def test_examples_of_a_smaller_micro_batch_count_as_others():
     assert logged(trainer, "grad_norm") == pytest.approx([norm(expected.gradients)], rel=1e-4)
 
 
+class Sums(nn.BCEWithLogitsLoss):
+    """A loss of torch that takes masks."""
+
+    def forward(self, input, target):
+        return super().forward(input, target.float())
+
+
+def sums(size):
+    """Return the sum over each batch of the pictures, and the norm of its gradients."""
+    found = []
+    for batch in batches(16, size):
+        model = net()
+        loss = nn.functional.binary_cross_entropy_with_logits(
+            model(batch["image"]), batch["mask"].float(), reduction="sum"
+        )
+        loss.backward()
+        found.append((loss.item(), norm([value.grad for value in model.parameters()])))
+    return list(zip(*found, strict=True))
+
+
+class Stream(IterableDataset):
+    """The first eight pictures, as a stream."""
+
+    def __iter__(self):
+        return (Data(8)[number] for number in range(8))
+
+    def __len__(self):
+        return 8
+
+
 def two_processes(folder):
     """Train in several ways, and return the logs, the evaluations and the parameters."""
     torch.set_num_threads(1)
@@ -145,7 +178,7 @@ def two_processes(folder):
         number=18,
         learning_rate=0,
         tracked={"records": f"{folder}/records"},
-        attached={"batch_keys": {"sample_ids": "id"}, "reports": f"{folder}/reports", "job": "night"},
+        attached={"batch_keys": IDS, "reports": f"{folder}/reports", "job": "night"},
         gradient_accumulation_steps=3,
         save_strategy="epoch",
     )
@@ -159,10 +192,21 @@ def two_processes(folder):
         trainer.train_dataset.images[16:] = float("nan")
     trainer.train()
     results["stopped at"] = trainer.state.global_step
+    trainer = make(Tracked(Sums(reduction="sum")), learning_rate=0, num_train_epochs=1)
+    trainer.train()
+    results["sums"] = [logged(trainer), logged(trainer, "grad_norm")]
+    with pytest.raises(InputError) as refused:
+        attach(Trainer(Model(), settings(max_steps=1), train_dataset=Stream()), Tracked(MIX), batch_keys=IDS)
+    results["refused"] = str(refused.value)
+    arguments = settings(max_steps=1, accelerator_config={"dispatch_batches": False})
+    loss = Tracked(MIX, records=f"{folder}/stream")
+    attach(Trainer(Model(), arguments, train_dataset=Stream()), loss, batch_keys=IDS).train()
+    loss.flush()
     return results
 
 
 def shown(trainer):
+    """Return what a training gave."""
     return {
         "log": [row for row in trainer.state.log_history if "loss" in row],
         "evaluated": trainer.evaluate(),
@@ -192,6 +236,9 @@ def test_two_processes_train_as_one(folder):
             assert result["padded"]["log"][-1][key] == pytest.approx(means[key], rel=1e-5)
             assert result["padded"]["evaluated"][f"eval_{key}"] == pytest.approx(means[key], rel=1e-5)
         assert result["stopped at"] == 3
+        assert result["sums"] == [pytest.approx(each, rel=1e-5) for each in sums(8)]
+        assert "write TrainingArguments(..., accelerator_config={'dispatch_batches': False})" in result["refused"]
+    assert sorted(row[0] for row in rows(folder / "stream")) == [f"s{number}" for number in range(8)]
     names = sorted(f"s{number}" for number in range(18))
     assert sorted(row[0] for row in rows(folder / "records", "split = 'train'")) == names
     assert sorted(row[0] for row in rows(folder / "records", "split = 'val'")) == names
@@ -260,7 +307,7 @@ def test_the_greatest_loss_is_not_taken_for_the_best():
 
 def test_several_evaluations_have_their_names(folder):
     """In the metrics and as the dataset of the records."""
-    trainer = make(tracked={"records": "records"}, attached={"batch_keys": {"sample_ids": "id"}})
+    trainer = make(tracked={"records": "records"}, attached={"batch_keys": IDS})
     trainer.evaluate({"day": Data(4), "night": Data(6)})
     metrics = trainer.state.log_history[-1]
     assert metrics["eval_night_total_loss"] == pytest.approx(plain_loop(batches(6, 6)).means["total_loss"], rel=1e-5)
@@ -282,7 +329,7 @@ def test_records_hold_each_example_with_its_step_and_epoch(removes, form):
     loss = Tracked(MIX, records="records")
     arguments = settings(num_train_epochs=2, eval_strategy="epoch", remove_unused_columns=removes)
     trainer = Trainer(Model(), arguments, train_dataset=data, eval_dataset=data)
-    attach(trainer, loss, batch_keys={"sample_ids": "id"}).train()
+    attach(trainer, loss, batch_keys=IDS).train()
     trained = rows("records", "split = 'train'")
     assert [row[0] for row in trained] == ["s0", "s1", "s2", "s3", "s4", "s5"] * 2
     assert [row[2:4] for row in trained] == [(0, 0)] * 4 + [(1, 0)] * 2 + [(2, 1)] * 4 + [(3, 1)] * 2
@@ -295,18 +342,30 @@ def test_a_wrong_column_is_named():
         make(attached={"batch_keys": {"sample_ids": "name"}}, dataloader_num_workers=0).train()
 
 
+class Killed(TrainerCallback):
+    """An end within the sixth step."""
+
+    def on_step_end(self, args, state, control, **others):
+        if state.global_step == 5:
+            raise KeyboardInterrupt
+
+
+def test_the_rows_of_a_checkpoint_are_written_with_it():
+    """Those of later steps may be lost, as these are done again."""
+    trainer = make(tracked={"records": "records"}, num_train_epochs=2, save_strategy="steps", save_steps=3)
+    trainer.add_callback(Killed())
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train()
+    assert {row[2] for row in rows("records")} == {0, 1, 2}
+
+
 def test_resuming_goes_on_with_the_same_records_and_reports(folder):
     """A step that was done again counts once; the report of a save has all rows so far."""
     tracked = {"records": "records"}
-    attached = {"batch_keys": {"sample_ids": "id"}, "reports": "reports", "job": "night"}
+    attached = {"batch_keys": IDS, "reports": "reports", "job": "night"}
     options = {"num_train_epochs": 2, "save_strategy": "steps", "save_steps": 3, "seed": 5, "data_seed": 5}
     options["train_sampling_strategy"] = "random"
     first = make(tracked=tracked, attached=attached, **options)
-
-    class Killed(TrainerCallback):
-        def on_step_end(self, args, state, control, **others):
-            if state.global_step == 5:
-                raise KeyboardInterrupt
 
     first.add_callback(Killed())
     with pytest.raises(KeyboardInterrupt):
@@ -447,19 +506,55 @@ def test_half_precision_keeps_the_loss_in_float32():
 
 def test_a_sum_over_examples_stays_a_sum():
     """Also of several micro-batches."""
-    data = Pictures(8)
-    expected = nn.functional.binary_cross_entropy_with_logits(net()(data.images), data.masks.float(), reduction="sum")
     loss = Tracked(Sums(reduction="sum"))
-    trainer = make(loss, number=8, per_device_train_batch_size=2, gradient_accumulation_steps=4, learning_rate=0)
+    trainer = make(loss, per_device_train_batch_size=2, gradient_accumulation_steps=4, learning_rate=0)
     trainer.train()
-    assert logged(trainer) == pytest.approx([expected.item()], rel=1e-5)
+    assert [logged(trainer), logged(trainer, "grad_norm")] == [pytest.approx(each, rel=1e-5) for each in sums(8)]
 
 
-class Sums(nn.BCEWithLogitsLoss):
-    """A loss of torch that takes masks."""
+def test_the_loss_knows_of_an_evaluation():
+    """As the model does, and goes back."""
 
-    def forward(self, input, target):
-        return super().forward(input, target.float())
+    class Seen(nn.Module):
+        def forward(self, input, target):
+            modes.append(self.training)
+            return input.mean()
+
+    modes = []
+    make(Tracked(Seen()), number=4, eval_strategy="epoch", num_train_epochs=2).train()
+    assert modes == [True, False, True, False]
+
+
+def test_the_monitor_is_read_at_the_end():
+    """Updates of a window that is not complete are evaluated, too."""
+    trainer = make(tracked={"monitor": {"rules": ["NonFinite"], "action": "stop", "every": 100}}, number=8)
+    trainer.train_dataset.images[6] = float("nan")
+    trainer.train()
+    assert trainer.state.log_history[-1]["health/NonFinite"] == 1
+
+
+def test_means_of_a_training_that_broke_off_are_forgotten():
+    """And those of an evaluation."""
+    expected = plain_loop(batches(8, 4)).means["total_loss"]
+    trainer = make(number=8, learning_rate=0, logging_steps=2)
+    whole = trainer.train_dataset
+    trainer.train_dataset = trainer.eval_dataset = Broken()
+    for broken in (trainer.train, trainer.evaluate):
+        with pytest.raises(ZeroDivisionError):
+            broken()
+    trainer.train_dataset = trainer.eval_dataset = whole
+    trainer.train()
+    assert logged(trainer, "total_loss") == [trainer.evaluate()["eval_total_loss"]] == [pytest.approx(expected)]
+
+
+class Broken(Data):
+    """Pictures that are worse, and end in an error."""
+
+    def __getitem__(self, index):
+        if index == 12:
+            raise ZeroDivisionError
+        item = super().__getitem__(index)
+        return item | {"labels": ~item["labels"]}
 
 
 def test_training_goes_on_after_its_end():

@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import Tensor
+from torch.utils.data import IterableDataset
 from transformers import Trainer
 
+from lossreg.errors import InputError
 from lossreg.integrations.context import BatchKeys, facts_of
 
 FACTS = "lossreg"  # the key of the facts in a batch
@@ -15,6 +17,14 @@ FACTS = "lossreg"  # the key of the facts in a batch
 
 def carry(trainer: Trainer, keys: BatchKeys) -> None:
     """Let the batches of a Trainer carry facts, also where it removes the columns that the model does not take."""
+    dispatches = trainer.accelerator.dispatch_batches
+    if dispatches is None:
+        dispatches = any(isinstance(data, IterableDataset) for data in (trainer.train_dataset, trainer.eval_dataset))
+    if dispatches and trainer.accelerator.num_processes > 1:
+        raise InputError(
+            "the batches of an IterableDataset are dispatched, which brings tensors alone, and no facts by batch_keys;"
+            " write TrainingArguments(..., accelerator_config={'dispatch_batches': False})"
+        )
     trainer._set_signature_columns_if_needed()  # there is no public way past remove_unused_columns
     hidden = [key for key in keys.values() if key not in trainer._signature_columns]
     trainer._signature_columns += hidden

@@ -12,6 +12,7 @@ import lossreg
 from lossreg import InputError
 from lossreg.records.reader import connect
 
+from ..pages import run_blocks
 from .data import MIX, Pictures, loader, mix, net, plain_loop, trainer
 from .ranks import spawn
 
@@ -25,6 +26,7 @@ from mmengine.runner import Runner  # noqa: E402
 
 from lossreg.integrations.mmengine import LossHook  # noqa: E402
 
+PAGE = Path(__file__).parents[2] / "docs" / "trainers" / "mmengine.md"
 LOSS = {"type": "lossreg", **MIX}
 LEARNS = {"type": "lossreg", "name": "uncertainty_weighting", "params": {"terms": ["focal", "dice"]}}
 _number = count()
@@ -346,9 +348,12 @@ def test_the_loss_from_a_config_file(folder):
     """With custom_imports, as MMEngine's users write it; errors name the mistake."""
     (folder / "config.py").write_text(
         "custom_imports = dict(imports=['lossreg.integrations.mmengine'])\n"
-        "loss = dict(type='lossreg', name='dice', params=dict(smooth=0.5), loss_weight=0.4)\n"
+        "loss = dict(type='lossreg', name='dice', smooth=0.5, loss_weight=0.4)\n"
+        f"mix = dict(type='lossreg', **{MIX!r})\n"
     )
-    loss = MODELS.build(Config.fromfile("config.py").loss)
+    config = Config.fromfile("config.py")
+    assert lossreg.config_of(MODELS.build(config.mix)) == lossreg.config_of(lossreg.build(MIX))
+    loss = MODELS.build(config.loss)
     logits, mask = torch.tensor([[[[8.0, -8.0]]]]), torch.tensor([[[[1, 1]]]])
     expected = 0.4 * lossreg.build("dice", smooth=0.5)(logits, mask)
     torch.testing.assert_close(loss(logits, mask), expected)
@@ -357,3 +362,8 @@ def test_the_loss_from_a_config_file(folder):
         MODELS.build({"type": "lossreg", "name": "dise"})
     with pytest.raises(InputError, match="loss_weight must be >= 0, got -1"):
         MODELS.build({"type": "lossreg", "name": "dice", "loss_weight": -1})
+
+
+def test_the_page_runs(folder, monkeypatch):
+    """In order, as a user would paste it."""
+    run_blocks(PAGE, folder, monkeypatch)

@@ -23,6 +23,7 @@ trainer("mmseg.models")
 del sys.modules["mmcv._ext"]
 from mmengine.config import ConfigDict  # noqa: E402
 from mmengine.evaluator import Evaluator  # noqa: E402
+from mmengine.registry import DefaultScope  # noqa: E402
 from mmengine.runner import Runner  # noqa: E402
 from mmengine.structures import PixelData  # noqa: E402
 from mmseg.models.decode_heads import FCNHead  # noqa: E402
@@ -61,6 +62,13 @@ class Backbone(nn.Module):
 
     def forward(self, x):
         return (self.conv(x),)
+
+
+@pytest.fixture(autouse=True)
+def scope():
+    """The registries of mmsegmentation, whichever runner was before."""
+    with DefaultScope.overwrite_default_scope("mmseg"):
+        yield
 
 
 def head_config(loss, kind="FCNHead", **options):
@@ -118,7 +126,7 @@ def test_a_binary_head():
             {"name": "dice"},
             "ignores label 255, and the ignore_index of dice is None; write ignore_index=255 in the params of the loss",
         ),
-        ({"name": "dice", "params": {"ignore_index": 0}}, "and the ignore_index of dice is 0; write ignore_index=255"),
+        ({"name": "dice", "ignore_index": 0}, "and the ignore_index of dice is 0; write ignore_index=255"),
         (
             {"name": "weighted_sum", "params": {"terms": [{"name": "dice", "params": IGNORED}, "focal"]}},
             "and the ignore_index of focal is None",
@@ -163,7 +171,7 @@ def test_a_factor_for_the_average():
     torch.testing.assert_close(loss(logits, mask, avg_factor=8), each.sum() / 8)
     torch.testing.assert_close(loss(logits, mask, avg_factor=torch.tensor(2.0)), each.sum() / 2)
     torch.testing.assert_close(loss(logits, mask, weight=None, avg_factor=None), each.mean())
-    with pytest.raises(InputError, match="reduction_override='sum' is not applied"):
+    with pytest.raises(InputError, match="reduction_override= is not applied; write reduction='mean' or 'sum'"):
         loss(logits, mask, reduction_override="sum")
     whole = MODELS.build({"type": "lossreg", "name": "dice", "params": {"batch": True}})
     with pytest.raises(InputError, match="this loss is no mean of values per example"):

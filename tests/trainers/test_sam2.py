@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -12,6 +13,7 @@ import lossreg
 from lossreg import InputError, ShapeError
 from lossreg.records.reader import connect
 
+from ..pages import run_blocks
 from .data import trainer
 from .ranks import spawn
 
@@ -26,6 +28,7 @@ from training.utils.train_utils import AverageMeter  # noqa: E402
 from lossreg.integrations.sam2 import IOUS, MASKS, SCORES, Sam2Loss, predicted_masks  # noqa: E402
 from lossreg.integrations.sam2.trainer import Sam2Trainer  # noqa: E402
 
+PAGE = Path(__file__).parents[2] / "docs" / "trainers" / "sam2.md"
 THEIRS = {
     "_target_": "training.loss_fns.MultiStepMultiMasksAndIous",
     "weight_dict": {"loss_mask": 20, "loss_dice": 1, "loss_iou": 1, "loss_class": 1},
@@ -223,6 +226,14 @@ def test_nan_reaches_the_monitor():
     with pytest.warns(lossreg.health.HealthWarning, match="NonFinite"), pytest.raises(FloatingPointError):
         steps.run()
     assert [event.rule for event in steps.trainer.loss["all"].events()] == ["NonFinite"]
+
+
+def test_the_page_runs(folder, monkeypatch):
+    """Its example of Python, and its losses by Hydra."""
+    run_blocks(PAGE, folder, monkeypatch)
+    for name in ("sam2.yaml", "dice.yaml"):
+        steps = Steps(OmegaConf.load(folder / name).trainer.loss.all).run()
+        assert steps.means["Losses/train_all_loss"] > 0
 
 
 # Whole trainings

@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.registry import MODELS
 from torch import Tensor
 
-from lossreg.config.factory import config_of
+from lossreg.config.factory import build, config_of
 from lossreg.errors import InputError
 from lossreg.integrations.meter import component_key
 from lossreg.integrations.tracked import Tracked
@@ -20,7 +20,7 @@ class HeadLoss(Tracked):
     """A `Tracked` loss in the config of a model: `dict(type="lossreg", name="dice")`. Importing this file registers it.
 
         custom_imports = dict(imports=["lossreg.integrations.mmengine"])
-        loss_decode = dict(type="lossreg", name="dice", params=dict(ignore_index=255))
+        loss_decode = dict(type="lossreg", name="dice", ignore_index=255)
 
     MMEngine trains the sum of all values whose key contains "loss": return the total alone. It is called as the losses
     of heads are, too. A head's ignore_index must be that of the loss. Weights of pixels or examples are refused.
@@ -30,6 +30,7 @@ class HeadLoss(Tracked):
         loss_name: key of the total in the dict of a head, which must contain "loss"; None for loss_<name>.
         loss_weight: factor of the total, >= 0. Means, records and the monitor have the values before it.
         adapt, monitor, records: as for `Tracked`.
+        parameters: of the loss, as for `build`.
     Raises:
         InputError: a loss_name that MMEngine would not train; a negative loss_weight; by a call, what it refuses.
     """
@@ -44,8 +45,10 @@ class HeadLoss(Tracked):
         adapt: Any = None,
         monitor: Any = None,
         records: Any = None,
+        **parameters: Any,
     ) -> None:
-        super().__init__({"name": name, "params": params or {}}, adapt=adapt, monitor=monitor, records=records)
+        module = build(name, params=params, **parameters)
+        super().__init__(module, adapt=adapt, monitor=monitor, records=records)
         self.loss_name = component_key(config_of(self)["name"]) if loss_name is None else loss_name
         self.loss_weight = loss_weight
         if "loss" not in self.loss_name:
@@ -73,7 +76,7 @@ class HeadLoss(Tracked):
             )
         if reduction_override is not None:
             raise InputError(
-                f"reduction_override={reduction_override!r} is not applied; write params=dict(reduction=...)"
+                "reduction_override= is not applied; write reduction='mean' or 'sum' in the config of the loss"
             )
         if ignore_index not in self._agreed:
             _check_ignored(config_of(self), ignore_index)
@@ -85,7 +88,7 @@ class HeadLoss(Tracked):
         if output.per_example is None or not self._is_mean:
             raise InputError(
                 "avg_factor divides a sum over examples, and this loss is no mean of values per example; choose one"
-                " that is, with params=dict(reduction='mean')"
+                " that is, with reduction='mean'"
             )
         return total * len(output.per_example) / avg_factor
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lossreg.config.factory import config_of
+from lossreg.config.factory import build, config_of
 from lossreg.errors import InputError, ShapeError
 from lossreg.integrations.learnable import parameters_of
 from lossreg.integrations.meter import component_key
@@ -36,6 +36,7 @@ class Sam2Loss(Tracked):
         name, params: the config of the loss.
         adapt: as for `Tracked`; None for the inputs above.
         monitor, records: as for `Tracked`.
+        parameters: of the loss, as for `build`.
     Raises:
         InvalidConfigError: as `build`.
         InputError: by a call in training, if the optimiser does not have the parameters of the loss.
@@ -49,8 +50,10 @@ class Sam2Loss(Tracked):
         adapt: Any = None,
         monitor: Any = None,
         records: Any = None,
+        **parameters: Any,
     ) -> None:
-        super().__init__({"name": name, "params": params or {}}, adapt=adapt, monitor=monitor, records=records)
+        module = build(name, params=params, **parameters)
+        super().__init__(module, adapt=adapt, monitor=monitor, records=records)
         takes = _input(self)
         self.by_frame = adapt is None and not takes.startswith("outputs of SAM 2")
         if self.by_frame:

@@ -10,6 +10,7 @@ import torch
 
 import lossreg
 from lossreg import InputError
+from lossreg.integrations import Tracked
 from lossreg.records.reader import connect
 
 from ..pages import run_blocks
@@ -21,6 +22,7 @@ from mmengine.config import Config  # noqa: E402
 from mmengine.evaluator import Evaluator  # noqa: E402
 from mmengine.hooks import Hook  # noqa: E402
 from mmengine.model import BaseModel, MMDistributedDataParallel  # noqa: E402
+from mmengine.optim import OptimWrapper, OptimWrapperDict  # noqa: E402
 from mmengine.registry import MODELS  # noqa: E402
 from mmengine.runner import Runner  # noqa: E402
 
@@ -231,9 +233,12 @@ def test_resuming_goes_on_with_the_same_records(monkeypatch):
 
 def test_two_losses_have_their_places():
     """In all keys, and in the config of a checkpoint."""
-    model = Net(LOSS, first={"type": "lossreg", "name": "dice"})
-    run = runner(model, val=batches(8), default_hooks={"checkpoint": {"type": "CheckpointHook"}})
+    model = Net(LOSS | {"records": "records"}, first={"type": "lossreg", "name": "focal"})
+    model.others["first"] = Tracked("dice")  # by hand
+    hooks = [LossHook(reports="reports", job="two")]
+    run = runner(model, val=batches(8), hooks=hooks, default_hooks={"checkpoint": {"type": "CheckpointHook"}})
     run.train()
+    assert [path.name for path in Path("reports").iterdir()] == ["two-loss_000000004.json"]
     values = {name: value for row in scalars() for name, value in row.items() if name.startswith("val/")}
     means = plain_loop(loader(8)).means
     assert values["val/loss/total_loss"] == pytest.approx(means["total_loss"])
@@ -301,6 +306,20 @@ def test_a_loss_that_learns_is_trained_with_the_model():
     optimizer = {"optimizer": torch.optim.SGD(model.net.parameters(), lr=0.1)}
     with pytest.raises(InputError, match=r"the loss learns .*; give the optimiser model\.parameters\(\)"):
         runner(model, optim_wrapper=optimizer).train()
+
+
+def test_several_optimisers():
+    """One of them must have the parameters of a loss."""
+    model, hook = Net(LEARNS), LossHook()
+    parts = {"net": model.net, "loss": model.loss}
+    wrappers = {name: OptimWrapper(torch.optim.SGD(part.parameters(), lr=0.1)) for name, part in parts.items()}
+    run = runner(model, hooks=[hook])
+    run.optim_wrapper = OptimWrapperDict(**wrappers)
+    hook.before_run(run)
+    hook.before_train(run)
+    run.optim_wrapper = OptimWrapperDict(net=wrappers["net"])
+    with pytest.raises(InputError, match="the loss learns"):
+        hook.before_train(run)
 
 
 def two_ranks(folder):

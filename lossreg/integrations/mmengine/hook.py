@@ -73,8 +73,8 @@ class LossHook(Hook):
         optimizers = list(wrapper.values()) if isinstance(wrapper, OptimWrapperDict) else [wrapper]
         for loss in self._losses.values():
             check_trained(loss, [each.optimizer for each in optimizers], "give the optimiser model.parameters()")
-            if self.reports is not None and loss._recording is None:
-                raise InputError("reports need records: write dict(type='lossreg', ..., records='runs/7/records')")
+        if self.reports is not None and all(loss._recording is None for loss in self._losses.values()):
+            raise InputError("reports need records: write dict(type='lossreg', ..., records='runs/7/records')")
 
     def _before_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, mode: str = "train") -> None:
         facts = _facts(data_batch, self.batch_keys)
@@ -163,7 +163,7 @@ class LossHook(Hook):
         job = self.job or runner.experiment_name
         for key, loss in self._losses.items():
             loss.flush()
-            if self.reports is not None:
+            if self.reports is not None and loss._recording is not None:
                 loss.write_report(self.reports, f"{job}-{key.rstrip('/')}" if key else job, runner.iter)
 
 

@@ -55,8 +55,10 @@ class Sam2Loss(Tracked):
         module = build(name, params=params, **parameters)
         super().__init__(module, adapt=adapt, monitor=monitor, records=records)
         takes = _input(self)
-        self.by_frame = adapt is None and not takes.startswith("outputs of SAM 2")
-        if self.by_frame:
+        self.examples = "objects" if takes.startswith("outputs of SAM 2") else "frames of objects"
+        if adapt is not None:
+            self.examples = ""  # unknown
+        elif self.examples == "frames of objects":
             self.adapt = predicted_masks if takes == "logits of M masks" else _without_ious
         self._calls: int | None = None
 

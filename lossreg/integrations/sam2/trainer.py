@@ -21,9 +21,9 @@ class Sam2Trainer(Trainer):
 
     The statistics of an epoch get `train/total_loss`, `train/loss_<component>` and `val/...`: means over all examples
     and ranks. With several losses their keys are in between, as in `val/sav/total_loss`. Records get the step, the
-    epoch, and "video/object" as the id, with "/frame" for losses of single frames. Parameters of a loss are trained
-    with the learning rate of the first group, without weight decay. A monitor that stops, ends the training after the
-    epoch; its events are logged. A checkpoint has the configs at "loss_config".
+    epoch, and "video/object" as the id, with "/frame" for losses of single frames; without an id where the loss has
+    `adapt`. Parameters of a loss are trained with the learning rate of the first group, without weight decay. A monitor
+    that stops, ends the training after the epoch; its events are logged. A checkpoint has the configs at "loss_config".
 
     Args:
         reports: a directory for `{job}_{step:09d}.json` with every checkpoint: the loss of each recorded example.
@@ -69,7 +69,7 @@ class Sam2Trainer(Trainer):
     def _step(self, batch: Any, model: Any, phase: str) -> Any:
         loss = self.loss[batch.dict_key]
         if isinstance(loss, Sam2Loss):
-            ids = _ids(batch, by_frame=loss.by_frame) if loss._recording is not None else None
+            ids = None if loss._recording is None else _ids(batch, loss.examples)
             step, dataset = self.steps["train"], batch.dict_key
             loss.context.begin(step=step, epoch=int(self.epoch), split=phase, sample_ids=ids, dataset=dataset)
         found = super()._step(batch, model, phase)
@@ -127,14 +127,16 @@ class Sam2Trainer(Trainer):
 
     def _tracked(self) -> Iterator[tuple[str, Sam2Loss]]:
         """Yield each loss with its part of a key; "" for the only one."""
-        found = [(name, loss) for name, loss in self.loss.items() if isinstance(loss, Sam2Loss)]
+        found = [(name, loss) for name, loss in (self.loss or {}).items() if isinstance(loss, Sam2Loss)]
         for name, loss in found:
             yield ("" if len(found) == 1 else f"{name}/"), loss
 
 
-def _ids(batch: Any, *, by_frame: bool) -> list[str]:
+def _ids(batch: Any, examples: str) -> list[str] | None:
     """Return the name of each example. The host reads them, which waits for the device."""
+    if not examples:
+        return None
     names = batch.metadata.unique_objects_identifier.tolist()  # (T, N, 3): video, object, frame
-    if by_frame:
-        return ["/".join(map(str, name)) for frame in names for name in frame]
-    return ["/".join(map(str, name[:2])) for name in names[0]]
+    if examples == "objects":
+        return ["/".join(map(str, name[:2])) for name in names[0]]
+    return ["/".join(map(str, name)) for frame in names for name in frame]

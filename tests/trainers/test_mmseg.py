@@ -66,7 +66,7 @@ class Backbone(nn.Module):
 
 @pytest.fixture(autouse=True)
 def scope():
-    """The registries of mmsegmentation, whichever runner was before."""
+    """The registries of mmsegmentation, after any runner of another test."""
     with DefaultScope.overwrite_default_scope("mmseg"):
         yield
 

@@ -119,6 +119,17 @@ def test_the_loss_is_computed_once_for_each_batch(monkeypatch):
     assert metric.state.metrics["loss"] == pytest.approx(metric.state.metrics["val/total_loss"])
 
 
+def test_the_loss_of_an_evaluator_has_no_gradients(monkeypatch):
+    """Nor the memory of their graph, where the step of the evaluator leaves gradients on."""
+    loss, model, graphs = Tracked("dice"), net(), []
+    evaluate = loss.evaluate
+    monkeypatch.setattr(loss, "evaluate", lambda *inputs: graphs.append(torch.is_grad_enabled()) or evaluate(*inputs))
+    evaluator = Engine(lambda engine, batch: (model(batch["image"]), batch["mask"]))
+    LossHandler(loss).attach_evaluator(evaluator)
+    evaluator.run(loader())
+    assert graphs == [False] * 4
+
+
 def test_loggers_see_the_metrics_in_any_order(folder):
     """A logger that was attached before the handler writes both splits, and each batch if it is given `latest`."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -421,8 +432,10 @@ def test_attaching_again_changes_nothing():
     """The means count each batch once."""
     job = Job(Tracked(MIX, monitor={"every": 2}), lr=0.0)
     job.handler.attach(job.trainer, job.evaluator)
+    job.handler.attach_evaluator(job.evaluator, split="test")
     job.run()
     assert job.trainer.state.metrics == named("train", plain_loop().means)
+    assert job.evaluator.state.metrics == named("val", plain_loop().means)
 
 
 def test_another_loss_is_refused_with_the_remedy():

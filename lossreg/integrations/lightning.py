@@ -183,7 +183,7 @@ def _genuine(loop: Any, index: int, batch: int) -> int | None:
         return None
     loader = loaders.flattened[index]
     sampler: Any = getattr(loader, "sampler", None)
-    if not isinstance(sampler, DistributedSampler) or sampler.drop_last or not loader.batch_size:
+    if not isinstance(sampler, DistributedSampler) or not loader.batch_size:
         return None
     own = len(range(sampler.rank, len(sampler.dataset), sampler.num_replicas))  # type: ignore[arg-type]
     return max(0, own - int(batch * loader.batch_size))

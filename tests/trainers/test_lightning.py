@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, DistributedSampler
 
 import lossreg
 from lossreg import InputError
@@ -27,6 +27,7 @@ from lightning.pytorch import LightningModule, Trainer  # noqa: E402
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint  # noqa: E402
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger  # noqa: E402
 from lightning.pytorch.tuner import Tuner  # noqa: E402
+from lightning.pytorch.utilities import CombinedLoader  # noqa: E402
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # noqa: E402
 
 from lossreg.integrations.lightning import LossCallback  # noqa: E402
@@ -230,6 +231,18 @@ def test_several_validation_sets_have_one_mean():
     close(found["val/total_loss"], plain_loop([*loader(6), *loader(10)]).means["total_loss"])
 
 
+def test_calls_before_the_training_are_in_no_mean():
+    """Of the training nor of the validation."""
+    module = Module(lr=0.0)
+    module.loss(torch.zeros(2, 1, 4, 4, requires_grad=True), torch.ones(2, 1, 4, 4))
+    with torch.no_grad():
+        module.loss(torch.zeros(2, 1, 4, 4), torch.ones(2, 1, 4, 4))
+    fitter = make()
+    fitter.fit(module, loader(), loader())
+    for key in ("train/total_loss_epoch", "val/total_loss"):
+        close(fitter.callback_metrics[key].item(), plain_loop().means["total_loss"])
+
+
 def test_the_sanity_check_counts_nowhere():
     """Neither in the records nor in the means: 16 + 2 * 10 rows."""
     module = Module(lr=0.0, records="records")
@@ -238,6 +251,37 @@ def test_the_sanity_check_counts_nowhere():
     assert (count(split="train"), count(split="val")) == (32, 20)
     assert aggregate_by_dataset("records")["overall"]["count"] == 52
     close(fitter.callback_metrics["val/total_loss"].item(), plain_loop(loader(10)).means["total_loss"])
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("drop_last", [False, True])
+@pytest.mark.parametrize("mode", ["sequential", "min_size"])
+def test_the_padding_of_a_sampler_counts_nowhere(rank, drop_last, mode):
+    """Of 17 examples on two ranks, rank 1 has the first again at its end. Loaders that are combined are not judged."""
+
+    class Combined(Module):
+        def validation_step(self, batch, index, dataloader_idx=0):
+            super().validation_step(batch[0] if isinstance(batch, list) else batch, index)
+
+    data = Pictures(17)
+    sampler = DistributedSampler(data, 2, rank, shuffle=False, drop_last=drop_last)
+    loaders = CombinedLoader([DataLoader(data, 4, sampler=sampler)], mode)
+    make(callback=LossCallback()).validate(Combined(records="records"), loaders, verbose=False)
+    genuine = [9, 8][rank] if mode == "sequential" else 9
+    assert count() == (8 if drop_last else genuine)
+
+
+def test_rows_are_written_with_each_checkpoint():
+    """The process may be killed after it."""
+
+    class Looks(Callback):
+        rows = 0
+
+        def on_train_epoch_start(self, trainer, *_):
+            Looks.rows = count() if trainer.current_epoch else 0
+
+    make(ModelCheckpoint("kept"), Looks(), epochs=2).fit(Module(records="records"), loader(), loader(6))
+    assert Looks.rows == 22
 
 
 def test_records_have_step_epoch_and_examples():
@@ -346,6 +390,15 @@ def test_rows_are_written_when_the_training_fails():
     with pytest.raises(RuntimeError, match="power cut"):
         make(Fails(3)).fit(Module(records="records"), loader())
     assert count() == 12
+
+
+def test_a_checkpoint_of_a_failed_training_has_no_report():
+    """The rank that failed saves it alone, and a report waits for all ranks."""
+    kept = ModelCheckpoint("kept", save_on_exception=True)
+    with pytest.raises(RuntimeError, match="power cut"):
+        make(kept, Fails(3), callback=LossCallback(IDS, "reports")).fit(Module(records="records"), loader())
+    assert [*Path("kept").iterdir()]
+    assert not Path("reports").exists()
 
 
 def test_checkpoints_by_the_least_validation_loss():
@@ -472,6 +525,17 @@ def test_learned_weights_that_no_optimiser_has_are_refused():
     make().validate(Forgets(LEARNED), loader(), verbose=False)
 
 
+def test_optimisers_of_copies_are_not_judged():
+    """Some strategies train flat copies of all parameters, in which none is found."""
+
+    class Flat(Module):
+        def configure_optimizers(self):
+            values = torch.cat([value.detach().flatten() for value in self.parameters()])
+            return torch.optim.SGD([torch.nn.Parameter(values)], 0.1)
+
+    make().fit(Flat(LEARNED), loader())
+
+
 def test_a_schedule_follows_the_optimiser_steps():
     """Over two batches each. The factor of dice rises from 0 by 1 a step."""
     config = {"name": "scheduled", "params": {"terms": [{"name": "dice", "points": [[0, 0.0], [10, 10.0]]}]}}
@@ -506,10 +570,9 @@ class Two(LightningModule):
 
 
 def test_several_losses_have_their_names_in_the_keys():
-    """A loss that a batch does not call has no new value there."""
-    fitter = make(
-        ModelCheckpoint("kept"), callback=LossCallback(IDS, "reports"), logger=CSVLogger("log", "", ""), epochs=2
-    )
+    """A loss that a batch does not call has no new value there, although the validation before it does."""
+    logger, callback = CSVLogger("log", "", ""), LossCallback(IDS, "reports")
+    fitter = make(ModelCheckpoint("kept"), callback=callback, logger=logger, epochs=2, val_check_interval=1)
     fitter.fit(Two(), loader(), loader())
     found = rows("log")
     assert list(found["train/heads.mask/loss_focal"]) == list(range(8))

@@ -54,7 +54,7 @@ class LossHandler:
         job: name of the job, which begins the name of a report.
         report_at: event of the trainer for a report, such as `Events.ITERATION_COMPLETED(every=1000)`.
     Raises:
-        InputError: the loss is no Tracked.
+        InputError: the loss is no Tracked, or has no records and shall have reports.
     """
 
     # The event at which the output of an evaluator holds prediction and target, and the function that finds them.
@@ -77,6 +77,8 @@ class LossHandler:
                 f"LossHandler takes the loss of the trainer as a Tracked, got {type(tracked).__name__}; write"
                 " loss = Tracked(...), and give it to both"
             )
+        if reports is not None and tracked._recording is None:
+            raise InputError("reports need the loss of each example: write Tracked(..., records='runs/7/records')")
         self.tracked = tracked
         self.batch_keys = batch_keys
         self.optimizers = [optimizer] if isinstance(optimizer, Optimizer) else optimizer

@@ -444,6 +444,12 @@ def test_another_loss_is_refused_with_the_remedy():
         LossHandler(lossreg.build("dice"))
 
 
+def test_reports_without_records_are_refused_before_the_training():
+    """By the remedy."""
+    with pytest.raises(lossreg.InputError, match=r"Tracked\(\.\.\., records='runs/7/records'\)"):
+        LossHandler(Tracked("dice"), reports="reports")
+
+
 def two_ranks(folder):
     """Train on two ranks whose samplers pad 9 examples to 10, by MIX and with learned weights."""
     idist.initialize("gloo")

@@ -246,6 +246,8 @@ def test_files_of_the_old_metadata_are_paths(folder):
     image = MetaTensor(torch.zeros(1, 1, 4, 4), meta={"filename_or_obj": ["b.nii"]})
     assert handler._facts([image, torch.zeros(1)])["path"] == ["b.nii"]
     assert handler._facts([torch.zeros(1), torch.zeros(1)]) == {}
+    named_by_the_user = LossHandler(loss, batch_keys={"path": 1})
+    assert named_by_the_user._facts([image, ["c.nii"]]) == {"path": ["c.nii"], "sample_ids": ["c.nii"]}
     assert handler._facts(torch.zeros(1)) == {}
 
 

@@ -95,6 +95,11 @@ class Tracked(nn.Module):
         return self._monitoring.monitor
 
     @property
+    def records(self) -> RecordWriter | None:
+        """Return the writer of the records, or None."""
+        return None if self._recording is None else self._recording.writer
+
+    @property
     def should_stop(self) -> bool:
         """Return True once the monitor stops the training."""
         return self.monitor is not None and self.monitor.should_stop
@@ -172,8 +177,8 @@ class Tracked(nn.Module):
 
     def flush(self) -> None:
         """Write the buffered records."""
-        if self._recording is not None:
-            self._recording.writer.flush()
+        if self.records is not None:
+            self.records.flush()
 
     def close(self) -> None:
         """Write the buffered records, and evaluate the monitor's last updates. Every rank must call it."""

@@ -153,6 +153,8 @@ def test_records_by_a_writer(tmp_path):
     for step in range(4):
         tracked.context.begin(step=step, sample_ids=list("abcd"))
         tracked(X, Y)
+    assert tracked.records is writer
+    assert Tracked("dice").records is None
     assert writer.waiting == 8
     tracked.flush()
     assert writer.waiting == 0

@@ -143,7 +143,7 @@ def _record(folder):
     path = tracked.write_report(f"{folder}/reports", "job", 1)
     distributed.barrier()
     tracked.close()
-    return [str(path), tracked._recording.writer.rank]
+    return [str(path), tracked.records.rank]
 
 
 @pytest.mark.tools

@@ -168,8 +168,8 @@ def _definition(role: str, described: _Described) -> Schema:
         "properties": {
             "name": {"enum": [*short, *full], "description": f"of the {role}: name, alias or provider/name"},
             "params": {"type": ["object", "null"], "description": f"what the {role} takes"},
-            "provider": {"type": "string", "description": "picks among those that share a name"},
-            "version": {"type": "string", "description": "what a saved config was built with; not checked"},
+            "provider": {"type": ["string", "null"], "description": "picks among those that share a name"},
+            "version": {"type": ["string", "null"], "description": "what a saved config was built with; not checked"},
         },
         "required": ["name"],
         "allOf": [*_ties(tied, variants), *(_rule(each, tied) for each in variants)],
@@ -198,7 +198,7 @@ def _ties(tied: dict[str, list[str]], variants: list[_Variant]) -> Iterator[Sche
     owners = {name: each.entry.provider for each in variants for name in each.names.short}
     for name, sharing in sorted(tied.items()):
         owned = [owners[name]] if name in owners else []
-        named = {"provider": {"enum": sorted({*owned, *sharing})}}
+        named = {"provider": {"enum": [*sorted({*owned, *sharing}), *([None] if owned else [])]}}
         yield {"if": _when([name]), "then": {"properties": named} | ({} if owned else {"required": ["provider"]})}
 
 
@@ -206,13 +206,14 @@ def _rule(variant: _Variant, tied: Collection[str]) -> Schema:
     """Return a rule: if the name is the entry's, then the parameters are."""
     entry, record, names = variant
     written = record.standard_schema()
-    own = {"provider": {"const": entry.provider}}
+    own = {"provider": {"enum": [entry.provider, None]}}
     contested = [name for name in names.short if name in tied]
     conditions = [_when([name for name in names.free if name not in contested])]
     if contested:
         conditions.append(_when(contested, **own))
     if names.tied:
-        conditions.append(_when(names.tied, **own) | {"required": ["name", "provider"]})
+        chosen = {"provider": {"const": entry.provider}}
+        conditions.append(_when(names.tied, **chosen) | {"required": ["name", "provider"]})
     return {
         "if": conditions[0] if len(conditions) == 1 else {"anyOf": conditions},
         "then": {

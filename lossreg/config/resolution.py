@@ -124,6 +124,9 @@ class Resolver:
 
     def _fill(self, node: Node, value: dict[str, Any], path: str, slot: Slot, depth: int) -> None:
         registry = registry_of(slot.role)
+        for key in ("provider", "version"):
+            if key in value and value[key] is None:  # as jsonargparse and dataclasses write a key that is not given
+                del value[key]
         _transform(value, registry, path)
         node.entry = self._entry(node, value, path, slot.role)
         described = record_of(parameters(node.entry, registry)) if node.entry else None

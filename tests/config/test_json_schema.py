@@ -86,6 +86,8 @@ def test_the_intended_differences(validator):
         ({"name": "dice", "params": {"smooth": "1e-6"}}, False),
         ({"name": "dice", "params": {"smoth": 1}}, False),
         ({"name": "dice", "provider": "segmentation"}, True),
+        ({"name": "dice", "provider": None, "version": None}, True),
+        ({"name": "weighted_sum", "params": {"terms": [{"name": "bce", "provider": None}]}}, True),
         ({"name": "dice", "provider": "sam"}, False),
         ({"name": "segmentation/dice", "provider": "sam"}, False),
         ({"name": "weighted_sum", "params": {"terms": ["dice", {"name": "bce", "weight": 2}]}}, True),
@@ -154,8 +156,10 @@ def test_a_tied_name_needs_its_provider():
             ({"name": "tied"}, False),
             ({"name": "tied", "provider": "a"}, True),
             ({"name": "tied", "provider": "c"}, False),
+            ({"name": "tied", "provider": None}, False),
             ({"name": "dice"}, True),
             ({"name": "dice", "provider": "b"}, True),
+            ({"name": "dice", "provider": None}, True),
         ):
             assert validator.is_valid(config) is expected, config
             assert is_valid(config) is expected, config

@@ -157,6 +157,14 @@ def test_each_message(config, path, message):
     assert len(problems(config)) == (2 if "nam" in (config if isinstance(config, dict) else ()) else 1)
 
 
+def test_a_key_that_is_null_is_not_given():
+    """jsonargparse and dataclasses write provider and version so, at any depth; params may be null as well."""
+    nulls = {"provider": None, "version": None, "params": None}
+    assert validate({"name": "dice"} | nulls) == validate("dice")
+    nested = {"name": "weighted_sum", "params": {"terms": [{"name": "dice", "weight": 2} | nulls]}}
+    assert validate(nested).params["terms"][0]["provider"] == "segmentation"
+
+
 def test_nested_messages_carry_the_path():
     """The path leads through lists of losses to the parameter."""
     terms = ["dice", {"name": "dice", "params": {"smoth": 1}, "weigth": 2}, 5, {"name": "bce", "weight": "1e-6"}]

@@ -77,7 +77,7 @@ class LossHandler:
                 f"LossHandler takes the loss of the trainer as a Tracked, got {type(tracked).__name__}; write"
                 " loss = Tracked(...), and give it to both"
             )
-        if reports is not None and tracked._recording is None:
+        if reports is not None and tracked.records is None:
             raise InputError("reports need the loss of each example: write Tracked(..., records='runs/7/records')")
         self.tracked = tracked
         self.batch_keys = batch_keys

@@ -80,7 +80,7 @@ class LossCallback(_Callback):
         for loss in self._losses.values():
             if any(id(value) in held for value in pl_module.parameters()):  # some strategies keep flat copies instead
                 check_trained(loss, trainer.optimizers, "make the optimiser of self.parameters(), which has them")
-        if self.reports is not None and not any(loss._recording for loss in self._losses.values()):
+        if self.reports is not None and not any(loss.records for loss in self._losses.values()):
             raise InputError("reports need records: write self.loss = Tracked(..., records='runs/7/records')")
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
@@ -128,7 +128,7 @@ class LossCallback(_Callback):
         for key, loss in self._losses.items():
             loss.flush()
             # A rank that failed saves alone. Before the first step, there is nothing to report.
-            is_due = loss._recording is not None and not trainer.interrupted and trainer.global_step > 0
+            is_due = loss.records is not None and not trainer.interrupted and trainer.global_step > 0
             if self.reports is not None and is_due:
                 job = "_".join([self.job, *key.split("/")[:-1]])
                 loss.write_report(self.reports, job, trainer.global_step)

@@ -10,6 +10,7 @@ import torch
 
 import lossreg
 from lossreg import InputError
+from lossreg.health import HealthWarning
 from lossreg.integrations import Tracked
 from lossreg.records.reader import connect
 
@@ -187,6 +188,17 @@ def test_a_monitor_stops_the_training():
     assert "NonFinite" in logged()
 
 
+def test_the_last_events_and_rows_are_written_at_the_end():
+    """Of a monitor that evaluates more rarely than the training has batches, and without a checkpoint."""
+    model = Net(LOSS | {"monitor": {"rules": ["NonFinite"], "every": 50}, "records": "records"})
+    torch.nn.init.constant_(model.net[2].bias, math.nan)
+    run = runner(model)
+    with pytest.warns(HealthWarning, match="NonFinite"):
+        run.train()
+    assert "NonFinite" in logged()
+    assert len(rows("train")) == 16
+
+
 def test_records_have_each_example_once():
     """Two epochs and their validations, with ids of the batch, and a report with each checkpoint."""
     hooks = [{"type": "LossHook", "batch_keys": {"sample_ids": "id"}, "reports": "reports", "job": "seg"}]
@@ -206,6 +218,8 @@ class Interrupt(Hook):
     """Ends a training in its third epoch, when the rows of two of its batches are written."""
 
     def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if runner.iter == 9:  # those before the checkpoint are
+            assert len(rows("train", "parts")) == 32
         if runner.iter == 10:
             runner.model.loss.flush()
             raise KeyboardInterrupt

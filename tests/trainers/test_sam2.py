@@ -426,14 +426,14 @@ def stopped(folder):
     """A training with a monitor that stops it."""
     rule = {"_target_": "lossreg.health.Plateau", "span": 4, "action": "stop"}
     monitor = {"rules": [rule], "every": 1}
-    found = fit(folder, OURS | {"monitor": monitor}, epochs=9, lr=0.0)
-    return found["epoch"]
+    return fit(folder, OURS | {"monitor": monitor}, epochs=9, lr=0.0)["epoch"]
 
 
 def test_a_monitor_stops_the_training(folder):
-    """After an epoch, with a checkpoint and a last validation."""
+    """After an epoch, with a checkpoint and a last validation; the event is in the trainer's log."""
     (epoch,) = spawn(stopped, folder, processes=1)
     assert 0 < epoch < 8
+    assert "Plateau" in (folder / "logs" / "log.txt").read_text()
     assert len(lines(folder, "train")) == epoch + 1
     assert (folder / "checkpoints" / f"checkpoint_{epoch + 1}.pt").exists()
 

@@ -95,8 +95,7 @@ class LossHook(Hook):
             if latest := loss.latest("train", f"train/{key}"):
                 values = torch.stack([value.float() for value in latest.values()]).tolist()
                 runner.message_hub.update_scalars(dict(zip(latest, values, strict=True)))
-            for event in loss.events():
-                runner.logger.warning(str(event))
+            _log_events(runner, loss)
             if loss.should_stop:
                 runner.train_loop.stop_training = True
 
@@ -130,6 +129,7 @@ class LossHook(Hook):
     def after_run(self, runner: Runner) -> None:
         for loss in self._losses.values():
             loss.close()
+            _log_events(runner, loss)
 
     def _log_means(self, runner: Runner) -> None:
         """Log the means of training since the last ones. A validation without training has none."""
@@ -165,6 +165,11 @@ class LossHook(Hook):
             loss.flush()
             if self.reports is not None and loss._recording is not None:
                 loss.write_report(self.reports, f"{job}-{key.rstrip('/')}" if key else job, runner.iter)
+
+
+def _log_events(runner: Runner, loss: Tracked) -> None:
+    for event in loss.events():
+        runner.logger.warning(str(event))
 
 
 def _model(runner: Runner) -> Any:

@@ -73,8 +73,8 @@ class Sam2Trainer(Trainer):
             step, dataset = self.steps["train"], batch.dict_key
             loss.context.begin(step=step, epoch=int(self.epoch), split=phase, sample_ids=ids, dataset=dataset)
         found = super()._step(batch, model, phase)
-        for event in loss.events() if isinstance(loss, Sam2Loss) else ():
-            logging.warning(str(event))
+        if isinstance(loss, Sam2Loss):
+            _log_events(loss)
         return found
 
     def train_epoch(self, train_loader: Any) -> dict[str, float]:
@@ -110,14 +110,11 @@ class Sam2Trainer(Trainer):
         super()._save_checkpoint(checkpoint, checkpoint_path)
 
     def run(self) -> None:
-        """Run, and write all records at the end."""
-        try:
-            super().run()
-        finally:  # no rank waits for another one, which may have failed
-            for _, loss in self._tracked():
-                loss.flush()
+        """Run, and write the last records and events at the end."""
+        super().run()
         for _, loss in self._tracked():
             loss.close()
+            _log_events(loss)
 
     def _means(self, split: str) -> dict[str, float]:
         means: dict[str, float] = {}
@@ -130,6 +127,11 @@ class Sam2Trainer(Trainer):
         found = [(name, loss) for name, loss in (self.loss or {}).items() if isinstance(loss, Sam2Loss)]
         for name, loss in found:
             yield ("" if len(found) == 1 else f"{name}/"), loss
+
+
+def _log_events(loss: Sam2Loss) -> None:
+    for event in loss.events():
+        logging.warning(str(event))
 
 
 def _ids(batch: Any, examples: str) -> list[str] | None:

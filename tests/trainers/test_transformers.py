@@ -336,6 +336,22 @@ def test_records_hold_each_example_with_its_step_and_epoch(removes, form):
     assert [row[2:4] for row in rows("records", "split = 'val'")] == [(2, 0)] * 6 + [(4, 1)] * 6
 
 
+@pytest.mark.parametrize("removes", [True, False])
+def test_identifiers_may_be_numbers(removes):
+    """In tensors, which the default collator would give to the model."""
+
+    class Numbered(Data):
+        def __getitem__(self, index):
+            return super().__getitem__(index) | {"id": torch.tensor(index)}
+
+    loss = Tracked(MIX, records="records")
+    trainer = Trainer(Model(), settings(remove_unused_columns=removes), train_dataset=Numbered(6))
+    attach(trainer, loss, batch_keys=IDS).train()
+    carried = trainer.data_collator([trainer.train_dataset[1]])["lossreg"]["sample_ids"]
+    assert [type(value) for value in carried] == [int]  # a tensor would go to the device
+    assert [row[0] for row in rows("records")] == ["0", "1", "2", "3", "4", "5"]
+
+
 def test_a_wrong_column_is_named():
     """With those that the data have."""
     with pytest.raises(InputError, match="sample_ids at 'name' of the batch, which has the keys pixel_values, labels"):
@@ -350,9 +366,9 @@ class Killed(TrainerCallback):
             raise KeyboardInterrupt
 
 
-def test_the_rows_of_a_checkpoint_are_written_with_it():
+def test_the_rows_of_a_checkpoint_are_written_with_it(folder):
     """Those of later steps may be lost, as these are done again."""
-    trainer = make(tracked={"records": "records"}, num_train_epochs=2, save_strategy="steps", save_steps=3)
+    trainer = make(tracked={"records": folder / "records"}, num_train_epochs=2, save_strategy="steps", save_steps=3)
     trainer.add_callback(Killed())
     with pytest.raises(KeyboardInterrupt):
         trainer.train()
@@ -543,15 +559,16 @@ def test_means_of_a_training_that_broke_off_are_forgotten():
         with pytest.raises(ZeroDivisionError):
             broken()
     trainer.train_dataset = trainer.eval_dataset = whole
+    assert trainer.evaluate()["eval_total_loss"] == pytest.approx(expected)
     trainer.train()
-    assert logged(trainer, "total_loss") == [trainer.evaluate()["eval_total_loss"]] == [pytest.approx(expected)]
+    assert logged(trainer, "total_loss") == [pytest.approx(expected)]
 
 
 class Broken(Data):
     """Pictures that are worse, and end in an error."""
 
     def __getitem__(self, index):
-        if index == 12:
+        if index == 8:
             raise ZeroDivisionError
         item = super().__getitem__(index)
         return item | {"labels": ~item["labels"]}
@@ -601,6 +618,28 @@ def test_an_adapter_of_the_user_is_kept():
     loss = Tracked("dice", adapt=lambda output, labels: (output["logits"] * 0, labels))
     expected = 1 - (Pictures(4).masks.flatten(1).sum(1) + 1) / (Pictures(4).masks.flatten(1).sum(1) + 129)
     assert make(loss, number=4).evaluate()["eval_total_loss"] == pytest.approx(expected.mean().item(), rel=1e-5)
+
+
+class Divided(Trainer):
+    """A Trainer that would divide a loss by the accumulation."""
+
+    loss_is_scaled_for_ga = False
+
+
+def test_a_trainer_that_divides_the_loss_does_not_divide_this_one():
+    """It has its scale already."""
+    expected = plain_loop(batches(16, 8), lr=0.1)
+    trainer = make(cls=Divided, gradient_accumulation_steps=2)
+    trainer.train()
+    assert logged(trainer) == pytest.approx([step["total_loss"] for step in expected.steps], rel=1e-5)
+
+
+def test_the_loss_goes_to_the_device_of_the_trainer(monkeypatch):
+    """Its weights of classes lie beside the logits."""
+    devices = []
+    monkeypatch.setattr(Tracked, "to", lambda self, device: devices.append(device))
+    trainer = make()
+    assert devices == [trainer.args.device]
 
 
 class Masked(Model):

@@ -281,7 +281,8 @@ def stop(folder):
         logged |= log(accelerator, loss, step=step)
         if tracked.should_stop:
             break
-    accelerator.end_training()
+    for tracker in accelerator.trackers:  # end_training would end the group before the model that holds it
+        tracker.finish()
     return step, sorted(logged)
 
 

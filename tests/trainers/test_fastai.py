@@ -18,7 +18,7 @@ from .data import MIX, Pictures, loader, mix, net, plain_loop, trainer
 from .ranks import spawn
 
 trainer("fastai.vision.all"), trainer("fastai.distributed")  # their imports warn
-from fastai.callback.core import Callback  # noqa: E402
+from fastai.callback.core import Callback, FetchPredsCallback  # noqa: E402
 from fastai.callback.fp16 import AMPMode, MixedPrecision  # noqa: E402
 from fastai.callback.progress import CSVLogger  # noqa: E402
 from fastai.callback.schedule import lr_find  # noqa: E402, F401
@@ -109,11 +109,12 @@ def test_the_recorder_has_total_and_components():
     """Means over the examples, with uneven last batches; valid_loss of fastai agrees; the columns come once."""
     learn = learner(dls=data(10, 7))
     learn.fit(1)
+    learn.loss_func(torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 4, 4))  # no part of the next fit
     learn.fit(2)
     expected = {f"train/{k}": v for k, v in plain_loop(loader(10)).means.items()}
     expected |= {f"val/{k}": v for k, v in plain_loop(loader(7)).means.items()}
     found = columns(learn)
-    assert list(found) == ["train_loss", "valid_loss", *expected]
+    assert list(learn.recorder.metric_names) == ["epoch", "train_loss", "valid_loss", *expected, "time"]
     for name, value in expected.items():
         assert found[name] == pytest.approx([value] * 2, rel=1e-5), name
     assert found["valid_loss"] == pytest.approx(found["val/total_loss"], rel=1e-5)
@@ -197,8 +198,6 @@ def test_what_is_no_training_counts_nowhere(folder):
 
 def test_predictions_within_a_fit_count_nowhere():
     """As of callbacks that fetch predictions after the validation: its means stay those of the validation."""
-    from fastai.callback.core import FetchPredsCallback
-
     learn = learner(dls=data(16, 7), cbs=[FetchPredsCallback(dl=TfmdDL(Pairs(3), bs=3))])
     learn.fit(1)
     assert columns(learn)["val/total_loss"] == pytest.approx([plain_loop(loader(7)).means["total_loss"]], rel=1e-5)
@@ -213,6 +212,8 @@ def test_predictions_have_an_activation():
     assert torch.equal(decoded.as_subclass(torch.Tensor), logits > 0)
     torch.testing.assert_close(losses.as_subclass(torch.Tensor), mix(logits, Pictures(8).masks)["total_loss"])
     assert len(masks) == 8
+    learn.loss_func(logits, Pictures(8).masks)  # calls of a user's own count again
+    assert learn.loss_func.read("train", "")["total_loss"] == pytest.approx(losses.mean().item())
     assert FastaiLoss("dice", ends="softmax").decodes(torch.tensor([[0.2, 0.8]])).tolist() == [1]
     torch.testing.assert_close(FastaiLoss("dice", ends="softmax").activation(logits), logits.softmax(1))
     assert FastaiLoss("dice").decodes(FastaiLoss("dice").activation(logits)) is logits
@@ -293,17 +294,24 @@ def test_a_monitor_stops_the_fit(way):
 
 
 def test_events_have_a_column():
-    """Their number in each epoch; the last updates are evaluated as a fit ends, and the next one goes on."""
+    """Their number in each epoch, also where other callbacks predict in it. The next fit goes on with the monitor."""
     dls, callback = data(), LossCallback()
-    dls.train.dataset.images[5] = torch.nan
     loss = Tracked(MIX, monitor={"every": 3, "action": lambda event: None, "rules": ["NonFinite"]})
-    learn = learner(loss, callback, dls=dls)
+    learn = learner(loss, callback, dls=dls, cbs=[FetchPredsCallback(dl=TfmdDL(Pairs(3), bs=3))])
+    learn.fit(1)
+    assert columns(learn)["health_events"] == [0]
+    dls.train.dataset.images[5] = torch.nan
     learn.fit(1)
     assert columns(learn)["health_events"] == [1]
-    dls.train.dataset.images[:] = 0
-    dls.train.dataset.images[15] = torch.nan
-    learn.fit(1)
     assert "updates=8" in repr(loss.monitor)
+
+
+def test_the_last_updates_are_evaluated():
+    """As a fit ends: 4 batches, with an evaluation of 3."""
+    dls, callback = data(), LossCallback()
+    dls.train.dataset.images[15] = torch.nan
+    learner(Tracked(MIX, monitor={"every": 3, "action": lambda event: None}), callback, dls=dls).fit(1)
+    assert [event.rule for event in callback.events] == ["NonFinite"]
 
 
 def test_a_schedule_and_records_go_on_over_fits():
@@ -372,13 +380,16 @@ def test_loaders_of_torch_have_no_names():
 
 
 def test_reports_need_records():
-    """The message names the argument."""
+    """The message names the argument. A validation writes no report."""
+    learn = learner(callback=LossCallback(reports="reports"))
+    learn.validate()
     with pytest.raises(InputError, match="a report needs the loss of each example: give records="):
-        learner(callback=LossCallback(reports="reports")).fit(1)
+        learn.fit(1)
 
 
 def test_a_restart_goes_on_with_the_records(folder):
     """Cut in the second epoch, and begun again there from the saved model: each example is read once per epoch."""
+    first = []
 
     class Cut(Callback):
         order = 60
@@ -392,6 +403,7 @@ def test_a_restart_goes_on_with_the_records(folder):
         learn = learner(loss, lr=0.1, path=folder, dls=data(16, 4, [f"s{n}" for n in range(16)]))
         if options:
             learn.load("model_0", with_opt=True)
+            learn.add_cb(Callback(after_pred=lambda self: self.learn.training and first.append(loss.context.step)))
         try:
             learn.fit(3, cbs=[SaveModelCallback(every_epoch=True, with_opt=True), *cbs], **options)
         finally:
@@ -400,6 +412,7 @@ def test_a_restart_goes_on_with_the_records(folder):
     with pytest.raises(KeyboardInterrupt):
         run(Cut())
     run(start_epoch=1)
+    assert first == list(range(4, 12))
     found = aggregate_by_dataset("records")["overall"]
     assert (found["count"], found["items"]) == (3 * 16 + 3 * 4, 16)
 

@@ -175,14 +175,12 @@ class LossCallback(Callback):
         dls, model = self.learn.dls, self.learn.model
         loader = next(dl for dl in reversed(list(dls)) if len(dl))
         loader = vars(loader).get("dl", loader)  # within a DistributedDL
-        is_training = model.training
         with loss.context.paused(), torch.no_grad(), torch.random.fork_rng(devices=[]):
             batch = loader.one_batch() if hasattr(loader, "one_batch") else next(iter(loader))
             batch = list(map(plain, to_device(batch, next(model.parameters()).device)))
             inputs = getattr(dls, "n_inp", max(len(batch) - 1, 1))
             if len(batch) > inputs:
                 loss(model.eval()(*batch[:inputs]), *batch[inputs:])
-        model.train(is_training)
 
 
 def _with_loss(model: nn.Module, given: Callable[[nn.Module], Any], loss: Tracked) -> list[Any]:

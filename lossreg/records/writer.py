@@ -100,7 +100,7 @@ class RecordWriter:
             raise RecordsError(
                 f"{path}: the directory of the records cannot be created: {error.strerror or error}", directory=path
             ) from error
-        self._directory = path
+        self._directory = path.absolute()  # shards may be written after the process has changed its directory
 
     @property
     def waiting(self) -> int:

@@ -231,6 +231,27 @@ def test_the_rank_of_a_process_that_torchrun_started(tmp_path, monkeypatch):
     assert RecordWriter(tmp_path, rank=1).rank == 1
 
 
+def test_the_rank_is_that_of_the_time_of_writing(tmp_path, monkeypatch):
+    """A writer may be made before the launcher or torch.distributed has numbered the processes."""
+    monkeypatch.delenv("RANK", raising=False)
+    writer = RecordWriter(tmp_path)
+    writer.add([0.5], sample_ids=["a"])
+    monkeypatch.setenv("RANK", "3")
+    writer.close()
+    assert ".rank00003." in next(tmp_path.iterdir()).name
+
+
+def test_the_directory_is_that_of_the_time_of_making(tmp_path, monkeypatch):
+    """A program that changes its directory, as trainers do, finds the rows where it wanted them."""
+    monkeypatch.chdir(tmp_path)
+    writer = RecordWriter("records")
+    writer.add([0.5])
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    writer.close()
+    assert len(list((tmp_path / "records").iterdir())) == 1
+
+
 def test_every_nth_step(tmp_path):
     """Steps that are divisible; without steps the calls are counted."""
     with RecordWriter(tmp_path / "a", config=RecordConfig(every=3)) as writer:

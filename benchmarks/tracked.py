@@ -95,7 +95,8 @@ class Training:
         """Return how many operations of a step wait for the device; the monitor reads in another step."""
         self._begin()
         logits = self.model(self.images)
-        with Waits() as counted:
+        counted = Waits()
+        with counted:
             loss(logits, self.target).backward()
         return counted.number
 
@@ -109,8 +110,8 @@ class Waits(TorchDispatchMode):
     """Count the operations that would wait for a GPU: reads of a value, shapes from values, copies to the host."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.number = 0
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.number: int = 0
 
     def __torch_dispatch__(
         self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None

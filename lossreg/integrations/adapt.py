@@ -97,7 +97,7 @@ def _at(output: Any, key: str | int) -> Any:
     """Return the part of a model's output at a key, an index or an attribute."""
     try:
         is_container = isinstance(output, Mapping | Sequence)
-        return output[key] if is_container else getattr(output, str(key))  # type: ignore[index]
+        return output[key] if is_container else getattr(output, str(key))
     except (KeyError, IndexError, TypeError, AttributeError):
         raise InputError(f"adapt: key={key!r} is not in the output of the model, {described(output)}") from None
 

@@ -12,7 +12,6 @@ from torch.utils.data import DistributedSampler
 
 from lossreg.config.model import LossConfig
 from lossreg.errors import InputError
-from lossreg.health.event import SEVERITIES
 from lossreg.integrations.context import BatchKeys, facts_of
 from lossreg.integrations.learnable import check_trained
 from lossreg.integrations.tracked import Tracked
@@ -37,9 +36,9 @@ class LossCallback(_Callback):
 
     Logs `train/total_loss` and `train/loss_<component>` of each batch, the means of an epoch with the suffix `_epoch`,
     and the means over validation and test sets as `val/...` and `test/...`. Several losses have their attributes in
-    between, as in `val/mask_loss/total_loss`. An event of a monitor is `health/<rule>`: 1 for "info", 2 for "warning",
-    3 for "error". A monitor that stops, stops the training. Records get the step, the epoch and the examples; the
-    sanity check, and the padding of a DistributedSampler in an evaluation, count nowhere.
+    between, as in `val/mask_loss/total_loss`. A finding of a monitor is `health/<rule>`, 1 at its step. A monitor that
+    stops, stops the training. Records get the step, the epoch and the examples; the sanity check, and the padding of a
+    DistributedSampler in an evaluation, count nowhere.
 
     Args:
         batch_keys: where a batch has sample_ids, dataset, path and caption, such as {"sample_ids": "id"}, or
@@ -171,9 +170,8 @@ def _losses_of(module: LightningModule) -> dict[str, Tracked]:
 def _log_events(trainer: Trainer, key: str, events: Sequence[HealthEvent]) -> None:
     """Log events at once: the Trainer would log those of some steps alone."""
     for event in events:
-        severity = SEVERITIES.index(event.severity) + 1
         for logger in trainer.loggers:
-            logger.log_metrics({f"health/{key}{event.rule}": float(severity)}, step=event.step)
+            logger.log_metrics({f"health/{key}{event.rule}": 1.0}, step=event.step)
 
 
 def _genuine(loop: Any, index: int, batch: int) -> int | None:

@@ -412,7 +412,7 @@ def test_resuming_goes_on_with_the_same_records(folder):
 
 def learned(folder):
     """A loss that learns, on this rank's videos."""
-    return fit(folder, LEARNS, number=3, val=False)["loss"]
+    return fit(folder, LEARNS, number=6, val=False)["loss"]
 
 
 def test_a_loss_that_learns_is_trained_and_equal_on_all_ranks(folder):

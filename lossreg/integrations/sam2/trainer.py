@@ -64,7 +64,6 @@ class Sam2Trainer(Trainer):
                 if self.optim.schedulers is not None:
                     options = self.optim.schedulers[0].items()
                     self.optim.schedulers.append({name: value for name, value in options if name != "weight_decay"})
-                    self.optim.step_schedulers(0.0, 0)
 
     def _step(self, batch: Any, model: Any, phase: str) -> Any:
         loss = self.loss[batch.dict_key]

@@ -2,6 +2,7 @@
 
 import random
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -31,6 +32,7 @@ from fastai.optimizer import SGD, OptimWrapper  # noqa: E402
 from fastai.vision.core import TensorImage, TensorMask  # noqa: E402
 
 from lossreg.integrations.fastai import FastaiLoss, LossCallback  # noqa: E402
+from lossreg.integrations.fastai.examples import facts_of_batch  # noqa: E402
 
 PAGE = Path(__file__).parents[2] / "docs/trainers/fastai.md"
 LEARNED = {"name": "uncertainty_weighting", "params": {"terms": ["focal", "dice"]}}
@@ -290,6 +292,7 @@ def test_a_monitor_stops_the_fit(way):
         return
     learn.fit(3)
     assert [event.rule for event in callback.events] == ["NonFinite"]
+    assert learn.loss_callback is callback  # and learn.loss is the loss of the batch
     assert "updates=2" in repr(loss.monitor)
 
 
@@ -368,6 +371,20 @@ def test_records_name_each_example(folder, items, workers):
     key = "path" if items == "paths" else "sample_id"
     assert {row[key]: row["mean"] for row in rows["highest"]} == pytest.approx(expected, rel=1e-5)
     assert sorted(path.name for path in (folder / "reports").iterdir()) == ["seg_000000003.json", "seg_000000006.json"]
+
+
+def test_data_whose_items_have_no_names():
+    """The rows of a table are numbered; a data set of whole batches names none."""
+    import pandas
+
+    def of_loader(bs, items=None):
+        data = SimpleNamespace(items=items)
+        loader = SimpleNamespace(dataset=data, bs=bs, _DataLoader__idxs=[3, 1, 2])
+        return facts_of_batch(loader, number=1, size=1, split="val", name_of=None)
+
+    assert of_loader(2, pandas.DataFrame({"a": [1, 2, 3, 4]})) == {"sample_ids": ["val/2"]}
+    assert of_loader(2, [0.5] * 4) == {"sample_ids": ["val/2"]}
+    assert of_loader(None) == {}
 
 
 def test_loaders_of_torch_have_no_names():
@@ -485,6 +502,8 @@ def test_two_processes():
                 (loss(model(images[rows]), masks[rows]) / 2).backward()
             optimizer.step()
     np.testing.assert_allclose(first["learned"], loss.log_variances.tolist(), rtol=1e-4)
+    total = loss(model(images[:3]), masks[:3]).item()  # of validation: 3 examples and 1 of padding
+    assert first["columns"]["val/total_loss"][-1] == pytest.approx(total, rel=1e-4)
 
 
 def test_the_page(folder, monkeypatch):

@@ -22,8 +22,9 @@ PUBLIC = {
     "lossreg.health.targets": """
         Flag Mask TargetFinding TargetReport Unreadable draw_targets examine read_targets
     """,
+    "lossreg.integrations": "Adapt Context Tracked",
     "lossreg.integrations.hydra": "register_hydra_configs",
-    "lossreg.integrations.sam2": "merge_objects merge_targets",
+    "lossreg.integrations.sam2": "Sam2Loss merge_objects merge_targets predicted_masks",
     "lossreg.loss": "Loss LossOutput Per Reduction Term evaluate",
     "lossreg.records": """
         CaptionRules RankError RayExecutor RecordConfig RecordWriter aggregate_by_dataset compute_per_example_loss

@@ -30,7 +30,7 @@ def run_blocks(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Non
             if language == "python":
                 output = io.StringIO()
                 with contextlib.redirect_stdout(output):
-                    exec(compile(code, f"{page.name} block", "exec"), namespace)
+                    exec(compile(code, f"{page.name} block", "exec", dont_inherit=True), namespace)
                 printed = output.getvalue()
             elif language == "text":
                 assert printed == code

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 from accelerate import Accelerator
 from accelerate.data_loader import BatchSamplerShard, DataLoaderDispatcher, IterableDatasetShard
@@ -16,11 +16,17 @@ from lossreg.integrations.tracked import Tracked
 from lossreg.loss.wrappers import wrapped
 from lossreg.messages import warn_once
 
-_checked: WeakSet[Tracked] = WeakSet()
+_checked: WeakKeyDictionary[Tracked, list[int]] = WeakKeyDictionary()  # with which optimisers
 
 
 def begin(
-    accelerator: Accelerator, loss: nn.Module, batch: Any, *, batch_keys: BatchKeys | None = None, **facts: Any
+    accelerator: Accelerator,
+    loss: nn.Module,
+    batch: Any,
+    *,
+    batch_keys: BatchKeys | None = None,
+    loader: Any = None,
+    **facts: Any,
 ) -> None:
     """Begin a batch of a prepared loader: the loss gets its step and ids, and ignores examples that pad the last batch.
 
@@ -38,17 +44,19 @@ def begin(
         batch: of the loader.
         batch_keys: where the batch has sample_ids, dataset, path and caption, such as {"sample_ids": "id"}. None for
             the keys of these names.
+        loader: of the batch, where several are read at once; None for the one that was begun last.
         facts: step, epoch and other fields of `Context`.
     Raises:
         InputError: a loss that is not Tracked, or learns parameters that no prepared optimiser has; a wrong key.
     """
     tracked = tracked_of(loss)
-    if tracked not in _checked:
+    optimizers = [id(optimizer) for optimizer in accelerator._optimizers]
+    if _checked.get(tracked) != optimizers:
         _check(accelerator, tracked)
-        _checked.add(tracked)
+        _checked[tracked] = optimizers
     found = facts_of(batch, batch_keys)
     found |= {name: value.tolist() for name, value in found.items() if isinstance(value, Tensor)}
-    tracked.context.begin(**{"size": genuine(accelerator), **found, **facts})
+    tracked.context.begin(**{"size": genuine(accelerator, loader), **found, **facts})
 
 
 def log(accelerator: Accelerator, loss: nn.Module, split: str = "train", step: int | None = None) -> dict[str, float]:
@@ -93,14 +101,14 @@ def _check(accelerator: Accelerator, tracked: Tracked) -> None:
     keep_equal(tracked)
 
 
-def genuine(accelerator: Accelerator) -> int | None:
-    """Return how many examples of the current batch are this process's own; None for all.
+def genuine(accelerator: Accelerator, loader: Any = None) -> int | None:
+    """Return how many examples of the current batch of a loader are this process's own; None for all.
 
     Accelerate fills up the last batches with the first examples. `gradient_state.remainder` knows the length of the
     data, and not that of a sampler, nor anything after `skip_first_batches`: so the batch sampler is read.
     """
-    loader = accelerator.gradient_state.active_dataloader
-    if loader is None or not loader.end_of_dataloader:
+    loader = accelerator.gradient_state.active_dataloader if loader is None else loader
+    if not getattr(loader, "end_of_dataloader", False):
         return None
     if isinstance(loader, DataLoaderDispatcher):
         share = -(-loader.remainder // accelerator.num_processes)

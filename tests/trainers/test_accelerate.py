@@ -249,6 +249,46 @@ def test_a_loss_that_nobody_trains_is_refused():
         begin(accelerator, tracked, {})
 
 
+def test_each_optimizer_is_asked_for_the_parameters_of_the_loss():
+    """Also one that is prepared after the first batch, or by another Accelerator, as in a notebook."""
+    tracked, model = Tracked(LEARNED), net()
+    for _ in range(2):
+        accelerator = Accelerator(cpu=True)
+        begin(accelerator, tracked, {})
+        accelerator.prepare(torch.optim.SGD(model.parameters(), 0.1))
+        with pytest.raises(InputError, match="learns log_variances"):
+            begin(accelerator, tracked, {})
+        forget()
+    accelerator = Accelerator(cpu=True)
+    accelerator.prepare(torch.optim.SGD([*model.parameters(), *tracked.parameters()], 0.1))
+    begin(accelerator, tracked, {})
+    forget()
+    accelerator = Accelerator(cpu=True)
+    accelerator.prepare(torch.optim.SGD(model.parameters(), 0.1))
+    with pytest.raises(InputError, match="learns log_variances"):
+        begin(accelerator, tracked, {})
+
+
+def read_together():
+    """Return how many examples of each batch of 18 count beside a loader of 5, and after one of 3 was left."""
+    accelerator, tracked, found = Accelerator(cpu=True), Tracked(MIX), []
+    many, few, left = accelerator.prepare(loader(18), loader(5), loader(3))
+    for first, second in zip(many, few, strict=False):
+        for batches, batch in ((many, first), (few, second)):
+            begin(accelerator, tracked, batch, loader=batches)
+            found.append(tracked.context.size)
+    next(iter(left))
+    for batch in many:
+        begin(accelerator, tracked, batch, loader=many)
+        found.append(tracked.context.size)
+    return found
+
+
+def test_of_several_loaders_the_one_of_the_batch_is_told():
+    """Accelerate knows the one that was begun last, and not of one that was left."""
+    assert spawn(read_together) == [[None, 4, None, None, 2], [None, 1, None, None, 0]]
+
+
 def test_only_a_tracked_loss_is_taken():
     """With what to prepare."""
     with pytest.raises(InputError, match=r"a Dice keeps no means: prepare Tracked\(loss\)"):

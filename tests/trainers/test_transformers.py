@@ -303,6 +303,9 @@ def test_the_greatest_loss_is_not_taken_for_the_best():
     with pytest.raises(InputError, match=r"the best loss_dice is the least: .* greater_is_better=False"):
         make(metric_for_best_model="eval_loss_dice")
     make(metric_for_best_model="eval_total_loss")
+    named = settings(metric_for_best_model="eval_day_loss_dice")
+    with pytest.raises(InputError, match=r"the best loss_dice is the least"):
+        attach(Trainer(Model(), named, train_dataset=Data(), eval_dataset={"day": Data(4)}), Tracked(MIX))
 
 
 def test_several_evaluations_have_their_names(folder):
@@ -315,6 +318,84 @@ def test_several_evaluations_have_their_names(folder):
     assert {row[1] for row in rows("records")} == {"val"}
     trainer.train()
     assert {row[4] for row in rows("records", "split = 'train'")} == {None}
+
+
+class Within(TrainerCallback):
+    """An evaluation of the training's data after its second step."""
+
+    def on_step_end(self, args, state, control, **_):
+        if state.global_step == 2:
+            self.metrics = self.trainer.evaluate(Data(), metric_key_prefix="train")
+
+
+def test_an_evaluation_of_the_training_data_is_no_training(folder):
+    """Neither in the means of the log, nor in the rows, nor for the monitor."""
+    options = {"learning_rate": 0, "logging_steps": 4, "num_train_epochs": 1}
+    monitor = {"rules": ["NonFinite"], "every": 1}
+    trainer = make(tracked={"records": "records", "monitor": monitor}, attached={"batch_keys": IDS}, **options)
+    within = Within()
+    within.trainer = trainer
+    trainer.add_callback(within)
+    trainer.train()
+    means = plain_loop().means
+    assert logged(trainer, "total_loss") == pytest.approx([means["total_loss"]], rel=1e-5)
+    assert within.metrics["train_total_loss"] == pytest.approx(means["total_loss"], rel=1e-5)
+    assert len(rows("records", "split = 'train'")) == 16
+    assert {row[4] for row in rows("records", "split = 'val'")} == {"train"}
+
+
+class Outputs(Model):
+    """A model whose output is a tuple, or a tensor."""
+
+    def __init__(self, form):
+        super().__init__()
+        self.form = form
+
+    def forward(self, pixel_values):
+        return self.form(self.net(pixel_values))
+
+
+@pytest.mark.parametrize("form", [tuple, list, torch.Tensor])
+def test_predictions_hold_each_example(form):
+    """The Trainer takes what follows the first of an output, as if that were a loss."""
+    model = Outputs((lambda logits: logits) if form is torch.Tensor else (lambda logits: form([logits])))
+    trainer = make(model=model)
+    predictions = trainer.predict(Data(6)).predictions
+    expected = net()(Pictures(6).images)
+    torch.testing.assert_close(torch.tensor(predictions), expected.detach())
+
+
+class Pairs(Pictures):
+    """Examples that are tuples."""
+
+    def __getitem__(self, index):
+        return tuple(super().__getitem__(index).values())
+
+
+def stacked(examples):
+    return {"pixel_values": torch.stack([e[0] for e in examples]), "labels": torch.stack([e[1] for e in examples])}
+
+
+def test_examples_may_be_tuples(folder):
+    """Which a collator of the user's own takes. A key is then a number."""
+    loss = Tracked(MIX, records="records")
+    trainer = Trainer(Model(), settings(), train_dataset=Pairs(4), data_collator=stacked)
+    attach(trainer, loss, batch_keys={"sample_ids": 2}).train()
+    assert [row[0] for row in rows("records")] == ["s0", "s1", "s2", "s3"]
+
+
+def named(examples):
+    batch = stacked([(e["pixel_values"], e["labels"]) for e in examples])
+    return batch | {"labels": {"mask": batch["labels"]}}
+
+
+def test_examples_count_where_labels_are_a_mapping():
+    """Ten examples in micro-batches of 4, 4 and 2 are one step, as with labels that are a tensor."""
+    loss = Tracked(MIX, adapt=lambda output, labels: (output["logits"], labels["mask"]))
+    arguments = settings(gradient_accumulation_steps=3, num_train_epochs=1)
+    trainer = Trainer(Model(), arguments, train_dataset=Data(10), data_collator=named)
+    attach(trainer, loss).train()
+    assert logged(trainer) == pytest.approx([plain_loop(batches(10, 10)).means["total_loss"]], rel=1e-5)
 
 
 @pytest.mark.parametrize("removes", [True, False])
@@ -411,6 +492,31 @@ def test_a_checkpoint_holds_the_loss(folder):
     make(other, **options).train(resume_from_checkpoint="out/checkpoint-3")
     torch.testing.assert_close(other.loss.log_variances, whole.loss.log_variances)
     assert torch.load("out/checkpoint-8/loss.pt")["log_variances"].tolist() == whole.loss.log_variances.tolist()
+
+
+def test_the_best_checkpoint_brings_its_loss():
+    """What it learned fits the model that the Trainer loads at the end."""
+    options = {
+        "eval_strategy": "steps",
+        "eval_steps": 1,
+        "save_strategy": "steps",
+        "save_steps": 1,
+        "num_train_epochs": 2,
+    }
+    trainer = make(LEARNED, learning_rate=5, load_best_model_at_end=True, metric_for_best_model="total_loss", **options)
+    trainer.train()
+    assert trainer.state.best_global_step < trainer.state.global_step
+    assert trainer.evaluate()["eval_total_loss"] == pytest.approx(trainer.state.best_metric, rel=1e-5)
+
+
+def test_a_checkpoint_has_no_state_of_an_earlier_loss():
+    """In the same directory."""
+    options = {"save_strategy": "epoch", "num_train_epochs": 1}
+    make(LEARNED, **options).train()
+    make("dice", **options).train()
+    assert not Path("out/checkpoint-4/loss.pt").exists()
+    assert json.loads(Path("out/checkpoint-4/loss.json").read_text())["name"] == "dice"
+    make("dice", **options).train(resume_from_checkpoint=True)
 
 
 def test_a_loss_that_learns_is_trained():
@@ -602,6 +708,49 @@ def test_inputs_of_other_forms_are_adapted():
     classes = torch.zeros(2, dtype=torch.long)
     assert torch.equal(logits_of({"logits": logits[..., 0, 0]}, classes)[0], logits[..., 0, 0])
     assert logits_of(logits, masks)[0].shape == logits.shape
+
+
+def test_logits_of_tokens_have_their_classes_in_the_last_axis():
+    """Of as many tokens as classes, too. Other models may have them in the second."""
+    logits, labels = torch.randn(2, 3, 3), torch.tensor([[0, 1, 2], [1, 1, 0]])
+    expected = nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten())
+    loss = Tracked("cross_entropy", adapt=logits_of)
+    torch.testing.assert_close(loss({"logits": logits}, labels), expected)
+    torch.testing.assert_close(loss((logits,), labels), expected)
+    torch.testing.assert_close(loss(logits.movedim(-1, 1), labels), expected)
+    lines = torch.randn(2, 4, 3)
+    expected = nn.functional.cross_entropy(lines, labels)
+    torch.testing.assert_close(loss({"logits": lines}, labels), expected)
+
+
+def test_a_model_of_the_next_token_needs_an_adapter():
+    """The labels are the inputs, which the model itself would shift. The advice, followed, gives its own loss."""
+    config = transformers.GPT2Config(vocab_size=9, n_positions=8, n_embd=8, n_layer=1, n_head=2)
+    model = transformers.GPT2LMHeadModel(config).eval()
+    tokens = torch.randint(0, 9, (4, 6))
+    data = [{"input_ids": row, "labels": row} for row in tokens]
+    for adapt in (None, {"key": "logits", "channels_last": True}):
+        with pytest.raises(InputError, match="predicts the next token") as refused:
+            attach(Trainer(model, settings(), eval_dataset=data), Tracked("cross_entropy", adapt=adapt))
+    adapt = eval(str(refused.value).partition("adapt=")[2].removesuffix(")"))
+    trainer = attach(Trainer(model, settings(), eval_dataset=data), Tracked("cross_entropy", adapt=adapt))
+    own = model(input_ids=tokens, labels=tokens).loss.item()
+    assert trainer.evaluate()["eval_total_loss"] == pytest.approx(own, rel=1e-5)
+
+
+def test_smoothing_of_labels_belongs_to_the_loss():
+    """That of the Trainer would do nothing."""
+    sizes = {"vocab_size": 8, "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1}
+    config = transformers.BertConfig(**sizes, num_attention_heads=2, num_labels=3)
+    model = transformers.BertForSequenceClassification(config)
+    data = [{"input_ids": torch.tensor([n, 1]), "labels": n % 3} for n in range(4)]
+    with pytest.raises(InputError, match=r"leave it at 0.*Tracked\(torch.nn.CrossEntropyLoss\(label_smoothing=0.1\)"):
+        attach(Trainer(model, settings(label_smoothing_factor=0.1)), Tracked("cross_entropy"))
+    loss = nn.CrossEntropyLoss(label_smoothing=0.1)
+    trainer = attach(Trainer(model, settings(), eval_dataset=data), Tracked(loss))
+    logits = model.eval()(input_ids=torch.tensor([[n, 1] for n in range(4)])).logits
+    expected = loss(logits, torch.tensor([0, 1, 2, 0])).item()
+    assert trainer.evaluate()["eval_total_loss"] == pytest.approx(expected, rel=1e-5)
 
 
 def test_logits_of_tokens_are_told_by_name():

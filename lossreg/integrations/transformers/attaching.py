@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from transformers import Trainer
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from lossreg.errors import InputError
+from lossreg.integrations.adapt import Adapt
 from lossreg.integrations.context import BatchKeys
 from lossreg.integrations.tracked import Tracked
 from lossreg.integrations.transformers.collator import carry
@@ -40,7 +42,8 @@ def attach(
     Args:
         trainer: without a `compute_loss_func`.
         loss: which is called with the output of the model and the labels. Unless it adapts its inputs itself, it gets
-            the `logits` of an output, or the first of a tuple, and pictures of them at the size of the labels.
+            the `logits` of an output, or the first of a tuple, and pictures of them at the size of the labels, or
+            tokens with the classes second.
         batch_keys: the columns of the data with sample_ids, dataset, path and caption, such as {"sample_ids": "id"},
             for records. They need not be inputs of the model.
         reports: a directory for `{job}_{step:09d}.json` with every checkpoint: the loss of each recorded example.
@@ -51,7 +54,7 @@ def attach(
     _check(trainer, loss, reports)
     attached = TrainerLoss(trainer, loss, reports, job)
     if loss.adapt is None:
-        loss.adapt = logits_of
+        vars(loss)["adapt"] = logits_of
     loss.to(trainer.args.device)
     # Without names, the Trainer drops the labels of a model whose forward does not take them.
     trainer.label_names = trainer.label_names or ["labels"]
@@ -79,6 +82,20 @@ def _check(trainer: Trainer, loss: Tracked, reports: str | Path | None) -> None:
         )
     if reports is not None and loss._recording is None:
         raise InputError("reports need records: write Tracked(..., records='runs/7/records')")
+    if trainer.args.label_smoothing_factor:
+        raise InputError(
+            "label_smoothing_factor changes the Trainer's own loss alone: leave it at 0, and take a loss that smooths,"
+            " such as Tracked(torch.nn.CrossEntropyLoss(label_smoothing=0.1))"
+        )
+    model = trainer.accelerator.unwrap_model(trainer.model, keep_torch_compile=False)
+    is_causal = type(model).__name__ in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()
+    if is_causal and (loss.adapt is None or isinstance(loss.adapt, Adapt)):
+        raise InputError(
+            f"{type(model).__name__} predicts the next token, and no loss shifts the labels: write Tracked(...,"
+            " adapt=lambda output, labels: (output['logits'][:, :-1].movedim(-1, 1), labels[:, 1:]))"
+        )
     metric = str(trainer.args.metric_for_best_model).removeprefix("eval_")
+    for name in trainer.eval_dataset if isinstance(trainer.eval_dataset, dict) else ():
+        metric = metric.removeprefix(f"{name}_")
     if trainer.args.greater_is_better and metric.startswith(("loss_", "total_loss")):
         raise InputError(f"the best {metric} is the least: write TrainingArguments(..., greater_is_better=False)")

@@ -50,7 +50,7 @@ class Collator:
     def __call__(self, examples: Sequence[Any]) -> Any:
         facts_of(examples[0], self.keys)  # refuses wrong keys
         facts = {name: [_value(example[key]) for example in examples] for name, key in self.keys.items()}
-        if self.drops:
+        if self.drops and isinstance(examples[0], dict):  # as the Trainer does
             examples = [{key: example[key] for key in example if key not in self.hidden} for example in examples]
         batch = self.inner(examples)
         for key in self.hidden:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from lossreg.integrations.accelerate import genuine
 from lossreg.integrations.learnable import add_to_optimizer, check_trained, keep_equal, parameters_of
 from lossreg.integrations.tracked import Tracked
 from lossreg.integrations.transformers.collator import FACTS
+from lossreg.integrations.transformers.outputs import with_loss
 from lossreg.records.atomic_write import write_text
 
 CONFIG, STATE = "loss.json", "loss.pt"  # files in a checkpoint
@@ -73,13 +74,14 @@ class TrainerLoss(TrainerCallback):
         return total * share
 
     def compute_loss(self, inner: Callable[..., Any], *args: Any, **options: Any) -> Any:
-        """Keep the Trainer from multiplying the loss by the number of processes."""
+        """Keep the Trainer from multiplying the loss by the number of processes, and from losing predictions."""
         settings = self.trainer.args
         given, settings.average_tokens_across_devices = settings.average_tokens_across_devices, False
         try:
-            return inner(*args, **options)
+            found = inner(*args, **options)
         finally:
             settings.average_tokens_across_devices = given
+        return (found[0], with_loss(*found)) if isinstance(found, tuple) else found
 
     def get_batch_samples(self, inner: Callable[..., Any], *args: Any, **options: Any) -> tuple[list[Any], Any]:
         """Count the examples of a step in all processes, where the Trainer counts labels."""
@@ -115,6 +117,8 @@ class TrainerLoss(TrainerCallback):
     ) -> Any:
         """Add the means of the loss to the metrics: before they are logged, and the best model is chosen by them."""
         kind, _, name = metric_key_prefix.partition("_")
+        if kind == "train":  # the data of the training, whose own means and rows these are not
+            kind, name = "eval", metric_key_prefix
         split, self._dataset = ("val" if kind == "eval" else kind), name or None
         self.tracked.read(split, reduce=False)  # of an evaluation that broke off
         self.tracked.context.split, was = split, self.tracked.training
@@ -151,6 +155,8 @@ class TrainerLoss(TrainerCallback):
         if self.trainer.args.should_save:
             folder = Path(output_dir or self.trainer.args.output_dir)
             folder.mkdir(parents=True, exist_ok=True)
+            for file in (CONFIG, STATE):  # of an earlier training
+                (folder / file).unlink(missing_ok=True)
             with suppress(LossregError):  # of a loss that was made by its constructor
                 write_text(folder / CONFIG, json.dumps(config_of(self.tracked), indent=2) + "\n")
             if state := self.tracked.state_dict():
@@ -164,8 +170,8 @@ class TrainerLoss(TrainerCallback):
         folder = resume_from_checkpoint
         if folder is True:
             folder = get_last_checkpoint(self.trainer.args.output_dir)
-        if folder and (path := Path(folder) / STATE).is_file():
-            self.tracked.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        if folder:
+            self._load(Path(folder) / STATE)
         return inner(resume_from_checkpoint, *args, **options)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -187,7 +193,13 @@ class TrainerLoss(TrainerCallback):
             self.tracked.write_report(self.reports, self.job, state.global_step)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if args.load_best_model_at_end and state.best_model_checkpoint is not None:
+            self._load(Path(state.best_model_checkpoint) / STATE)
         self.tracked.flush()
+
+    def _load(self, path: Path) -> None:
+        if path.is_file():
+            self.tracked.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
 
     def _clear(self) -> None:
         """Clear the gradients of the loss: the Trainer clears those of the model alone."""
@@ -201,4 +213,4 @@ class TrainerLoss(TrainerCallback):
 
 def _examples_of(inputs: Any) -> int:
     labels = inputs.get("labels")
-    return int(find_batch_size(inputs) or 1) if labels is None else len(labels)
+    return int(find_batch_size(inputs) or 1) if labels is None or isinstance(labels, Mapping) else len(labels)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,7 @@ class LossHandler:
         self.job = job
         self.report_at = report_at
         self._trainer: Engine | None = None
+        self._outer = copy(tracked.context)  # as an evaluator began
         self._before: Any = None  # the output of the loss before the batch
 
     def attach(self, engine: Engine, evaluator: Engine | None = None) -> None:
@@ -106,11 +108,20 @@ class LossHandler:
 
         Args:
             engine: the evaluator.
-            split: of its examples, which begins the names of its metrics.
+            split: of its examples, which begins the names of its metrics; another one than the trainer's.
+        Raises:
+            InputError: the split is "train".
         """
+        if split == "train":
+            raise InputError(
+                "split='train' is that of the trainer, whose means, records and monitor would have these examples, too;"
+                " write another name, such as split='train_set'"
+            )
         if not engine.has_event_handler(self._begin, Events.ITERATION_STARTED):
+            engine.add_event_handler(Events.STARTED, self._enter)
             engine.add_event_handler(self.computed, self._compute)
             self._watch(engine, split)
+            engine.add_event_handler(Events.TERMINATE | Events.COMPLETED, self._leave)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the config and the state of the loss. The records up to here are written."""
@@ -164,6 +175,13 @@ class LossHandler:
             prediction, target = self.output_transform(engine.state.output)
             with torch.no_grad():
                 self.tracked(prediction, target)
+
+    def _enter(self, engine: Engine) -> None:
+        """Keep the context: the evaluator may run within an iteration of the trainer, before its step."""
+        self._outer = copy(self.tracked.context)
+
+    def _leave(self, engine: Engine) -> None:
+        vars(self.tracked.context).update(vars(self._outer))
 
     def _publish(self, engine: Engine, *_: Any, split: str, **__: Any) -> None:  # with the event's own arguments
         engine.state.metrics.update(self.tracked.read(split))

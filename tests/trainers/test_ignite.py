@@ -428,6 +428,27 @@ def test_an_evaluator_without_a_trainer_counts_too(folder):
     assert aggregate_by_dataset("records")["overall"]["count"] == 16
 
 
+def test_an_evaluation_before_the_step_of_an_iteration_leaves_the_batch_as_it_is(folder):
+    """Its training batch is one of training, with its own examples, also where the evaluator has smaller batches."""
+    job = Job(Tracked(MIX, records="records"), lr=0.0)
+    job.trainer.add_event_handler(Events.ITERATION_STARTED, lambda: job.evaluator.run(loader(6)))
+    job.run()
+    assert job.trainer.state.metrics == named("train", plain_loop().means)
+    import duckdb
+
+    rows = duckdb.sql("SELECT sample_id FROM 'records/*.parquet' WHERE split = 'train' ORDER BY step, sample_id")
+    assert [name for (name,) in rows.fetchall()] == sorted(
+        (f"s{n}" for n in range(16)), key=lambda name: (int(name[1:]) // 4, name)
+    )
+
+
+def test_an_evaluator_has_not_the_split_of_the_trainer():
+    """Its examples would be in the means and the records of training, and the monitor would see them."""
+    job = Job(Tracked(MIX))
+    with pytest.raises(lossreg.InputError, match="write another name, such as split='train_set'"):
+        job.handler.attach_evaluator(create_supervised_evaluator(job.model, prepare_batch=pair), split="train")
+
+
 def test_attaching_again_changes_nothing():
     """The means count each batch once."""
     job = Job(Tracked(MIX, monitor={"every": 2}), lr=0.0)

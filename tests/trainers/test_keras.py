@@ -292,6 +292,28 @@ def test_several_outputs_have_their_names():
     assert {"a_total_loss", "val_a_loss_dice"} <= set(history)
 
 
+class Unnamed(keras.Model):
+    """A model of a class of its own, whose outputs Keras does not know before the first batch."""
+
+    def __init__(self):
+        super().__init__()
+        self.mask, self.edge = keras.layers.Conv2D(1, 1), keras.layers.Conv2D(1, 1)
+
+    def call(self, inputs):
+        return [self.mask(inputs), self.edge(inputs)]
+
+
+def test_outputs_without_names_have_those_of_their_losses():
+    """As in Keras's own logs; none is left out."""
+    built = Unnamed()
+    built.compile("sgd", loss=[KerasLoss("dice", name="mask"), KerasLoss("focal", name="edge")])
+    x, y = arrays(4)
+    history = built.fit(x, [y, y], verbose=0, callbacks=[LossCallback()]).history
+    assert history["mask_total_loss"] == pytest.approx(history["mask_loss"])
+    assert history["edge_total_loss"] == pytest.approx(history["edge_loss"])
+    assert {"mask_loss_dice", "edge_loss_focal"} <= set(history)
+
+
 def test_each_output_is_checked_against_its_layer():
     """By the key of a dict, although Keras sorts these."""
     inputs = keras.Input((16, 16, 3))

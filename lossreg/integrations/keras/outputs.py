@@ -18,7 +18,9 @@ def losses_of(model: keras.Model) -> dict[str, Tracked]:
     outputs = _output_layers(model)
     given: Any = model.loss
     if isinstance(given, list | tuple):
-        given = dict(zip(outputs, given, strict=False))
+        # A model of a class of its own does not tell its outputs: Keras names their logs by the losses.
+        names = outputs if None not in outputs.values() else [getattr(loss, "name", n) for n, loss in enumerate(given)]
+        given = dict(zip(names, given, strict=False))
     losses = given if isinstance(given, Mapping) else dict.fromkeys(outputs, given)
     found = {name: loss for name, loss in losses.items() if isinstance(loss, KerasLoss)}
     if not found:

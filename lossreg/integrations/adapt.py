@@ -16,6 +16,7 @@ from lossreg.messages import did_you_mean
 Mode = Literal["nearest", "nearest-exact", "bilinear", "bicubic", "trilinear", "area"]
 Activation = Literal["sigmoid", "softmax"]
 
+_AXES = {"bilinear": 2, "bicubic": 2, "trilinear": 3}  # that these modes take; the others take any number
 EPSILON = 1e-7  # probabilities nearer to 0 or 1 have no finite logit in float32
 
 
@@ -51,7 +52,7 @@ class Adapt:
     def __call__(self, *inputs: Any) -> tuple[Any, ...]:
         """Return the inputs as the loss takes them. Others than the first two stay as they are."""
         if len(inputs) < 2:
-            raise InputError(f"adapt takes the input and the target of a loss, got {len(inputs)} arguments")
+            raise InputError(f"adapt takes the input and the target of a loss, got {len(inputs)} arguments by position")
         output, target, *others = inputs
         if self.target_first:
             output, target = target, output
@@ -137,6 +138,9 @@ def _resized(output: Tensor, target: Tensor, mode: Mode) -> Tensor:
         )
     if output.shape[2:] == size:
         return output
+    if axes != _AXES.get(mode, axes):
+        fits = {2: "'bilinear'", 3: "'trilinear'"}.get(axes, "'nearest'")
+        raise ShapeError(f"adapt: resize={mode!r} does not take logits of shape {tuple(output.shape)}; write {fits}")
     corners = False if mode in ("bilinear", "bicubic", "trilinear") else None
     with torch.autocast(output.device.type, enabled=False):
         return functional.interpolate(_wide(output), size=size, mode=mode, align_corners=corners)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from operator import index
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,18 @@ class Context:
             setattr(self, name, facts.pop(name, None))
         for name, value in facts.items():
             setattr(self, name, value)
+
+    def genuine(self, batch: int) -> int:
+        """Return the number of genuine examples of a batch of this size."""
+        if self.size is None:
+            return batch
+        try:
+            size = index(self.size)
+        except TypeError:
+            size = -1
+        if size < 0:
+            raise InputError(f"size must be the number of genuine examples, an integer >= 0, got {self.size!r:.80}")
+        return min(size, batch)
 
     @contextmanager
     def paused(self) -> Iterator[None]:

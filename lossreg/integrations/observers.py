@@ -98,11 +98,15 @@ class Recording:
         self.writer.add(output, split=split, step=context.step, epoch=context.epoch, **facts)
 
     def export(self, path: Path) -> None:
-        """Write the report of all records so far as JSON."""
+        """Write the report of all records so far as JSON; before the first row, of none."""
         from lossreg.records.export import export_json
 
-        path.parent.mkdir(parents=True, exist_ok=True)
-        export_json(self.writer.directory, path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{path}: the directory of the report cannot be created: {error.strerror}") from error
+        has_rows = any(self.writer.directory.glob("*.parquet"))
+        export_json(self.writer.directory if has_rows else [], path)
 
 
 def _is_single(value: Any) -> bool:
@@ -126,7 +130,7 @@ def _monitor(given: Any, kind: str, ignore_index: int | None) -> LossMonitor | N
             raise InputError(f"monitor has no argument {unknown[0]!r}; {advice}")
         options = defaults | dict(given)
         return LossMonitor(_rules(options.pop("rules", None)), **options)
-    if isinstance(given, str | Sequence):
+    if isinstance(given, str | Sequence | Rule):
         return LossMonitor(_rules(given), **defaults)
     raise InputError(
         f"monitor must be a LossMonitor, {', '.join(map(repr, _ACTIONS))}, rules or their names, such as ['Collapse'],"
@@ -141,7 +145,7 @@ def _rules(given: Any) -> list[Rule] | None:
     known = {name: value for name in health.__all__ if isinstance(value := getattr(health, name), type)}
     rules = {name: value for name, value in known.items() if issubclass(value, Rule) and value is not Rule}
     found = []
-    for rule in [given] if isinstance(given, str) else given:
+    for rule in [given] if isinstance(given, str | Rule) else given:
         if isinstance(rule, str) and rule not in rules:
             allowed = f"allowed are {', '.join((*_ACTIONS, *rules))}"
             raise InputError(f"monitor has no rule {rule!r}; {did_you_mean(rule, rules, otherwise=allowed)}")

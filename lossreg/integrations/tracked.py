@@ -89,6 +89,11 @@ class Tracked(nn.Module):
 
         def __call__(self, *inputs: Any, **options: Any) -> Tensor: ...
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in ("loss", "adapt"):  # torch would put a module beside the parts of the loss
+            raise InputError(f"{name} of a Tracked loss stays as it is: put another Tracked(...) in its place")
+        super().__setattr__(name, value)
+
     @property
     def monitor(self) -> LossMonitor | None:
         """Return the monitor, or None."""
@@ -112,12 +117,14 @@ class Tracked(nn.Module):
         """Compute the output of the loss, with the graph of its total, and count it as a call."""
         if self._takes_step and self.context.step is not None:
             options.setdefault("step", self.context.step)
-        given = self.adapt(*inputs) if self.adapt is not None else tuple(map(plain, inputs))
+        given = tuple(map(plain, inputs)) if self.adapt is None else self.adapt(*inputs)
+        if not isinstance(given, tuple | list):
+            raise InputError(f"adapt must return the inputs of the loss, such as (input, target), got {type(given)}")
         output = self._evaluated(given, options)
-        self._observe(output, given)
+        self._observe(output, (*given, *options.values()))
         return output
 
-    def _evaluated(self, inputs: tuple[Any, ...], options: dict[str, Any]) -> LossOutput:
+    def _evaluated(self, inputs: Sequence[Any], options: dict[str, Any]) -> LossOutput:
         """Evaluate the loss. Its refusal of inputs gets the adapter that they need."""
         if torch.compiler.is_compiling():
             return evaluate(self.loss, *inputs, **options)
@@ -126,7 +133,7 @@ class Tracked(nn.Module):
         except torch.OutOfMemoryError:
             raise
         except (TypeError, ValueError, AttributeError, RuntimeError) as error:  # as other libraries refuse inputs
-            if not (text := advice(inputs)):
+            if not (text := advice(inputs, self.adapt)):
                 raise
             kind = type(error) if isinstance(error, LossregError) else InputError
             raise kind(f"{error}; {text}", **vars(error)) from error
@@ -138,7 +145,7 @@ class Tracked(nn.Module):
         if not self.context.counts:
             return
         batch = _size(output, inputs)
-        genuine = batch if self.context.size is None else min(self.context.size, batch)
+        genuine = self.context.genuine(batch)
         split = self.context.split or ("train" if torch.is_grad_enabled() else "val")
         self._meter(split).add(self.last, genuine, splits=self._is_mean, padded=genuine < batch)
         if split == "train" and self.monitor is not None:

@@ -1,5 +1,7 @@
 """Adapters of what trainers pass, and the advice in a refusal."""
 
+import re
+from ast import literal_eval
 from collections import OrderedDict
 from types import SimpleNamespace
 
@@ -152,6 +154,10 @@ REFUSED = {
     "the target first": (Y, X, {"target_first": True}),
     "a float target first": (Y.float(), X, {"target_first": True}),
     "channels last": (X.movedim(1, -1), Y.movedim(1, -1), {"channels_last": True}),
+    "logits that are None": ({"logits": None, "masks": X}, Y, {"key": "masks"}),
+    "a loss before the logits": ((torch.tensor(1.0), X), Y, {"key": 1}),
+    "features before the logits": ({"features": torch.randn(2, 9, 4, 4), "masks": X}, Y, {"key": "masks"}),
+    "an object with another name": (SimpleNamespace(logits=None, masks=X), Y, {"key": "masks"}),
 }
 
 
@@ -166,6 +172,53 @@ def test_a_refusal_names_the_adapter(kind):
     assert Tracked("dice", adapt=adapt)(output, target).isfinite()
 
 
+STEPS = {
+    "the target first, smaller logits": ("dice", (Y, X[:, :, ::2, ::2]), {"target_first": True, "resize": "bilinear"}),
+    "channels last, smaller logits": (
+        "cross_entropy",
+        (torch.randn(2, 4, 4, 3), torch.ones(2, 8, 8).long()),
+        {"channels_last": True, "resize": "bilinear"},
+    ),
+    "masks and smaller logits, channels last": (
+        "dice",
+        (X[:, :, ::2, ::2].movedim(1, -1), Y.movedim(1, -1)),
+        {"channels_last": True, "resize": "bilinear"},
+    ),
+    "an output with smaller logits": ("dice", ({"p": X[:, :, ::2, ::2]}, Y), {"key": "p", "resize": "bilinear"}),
+}
+
+
+@pytest.mark.parametrize("kind", STEPS)
+def test_advice_goes_on_from_the_adapter(kind):
+    """The second refusal repeats what the first one advised: each can be copied as it is."""
+    loss, inputs, expected = STEPS[kind]
+    adapt = None
+    for _ in expected:
+        with pytest.raises(LossregError) as refused:
+            Tracked(loss, adapt=adapt)(*inputs)
+        adapt = literal_eval(re.search(r"adapt=(\{.*?\})\)", str(refused.value))[1])
+    assert adapt == expected
+    assert Tracked(loss, adapt=adapt)(*inputs).isfinite()
+
+
+NO_ADVICE = {
+    "masks (N, H, W, 1)": ((X, Y.movedim(1, -1)), None),
+    "other channels and sizes": ((torch.randn(2, 2, 4, 4), torch.ones(2, 3, 8, 8)), None),
+    "an output per example": (([X[0], X[1]], Y), None),
+    "an output without tensors": (({"logits": None}, Y), None),
+    "what a function returned": ((X[:, :, ::2, ::2], Y), lambda x, y: (x, y)),
+}
+
+
+@pytest.mark.parametrize("kind", NO_ADVICE)
+def test_no_adapter_is_advised_that_would_not_help(kind):
+    """The refusal of the loss stays as it is."""
+    inputs, adapt = NO_ADVICE[kind]
+    with pytest.raises(LossregError) as refused:
+        Tracked("dice", adapt=adapt)(*inputs)
+    assert "adapt=" not in str(refused.value)
+
+
 @pytest.mark.parametrize("loss", [torch.nn.CrossEntropyLoss(), "torch/cross_entropy"])
 def test_refusals_of_other_libraries_name_the_adapter(loss):
     """torch raises a RuntimeError for sizes, a TypeError for a dict; the original error is the cause."""
@@ -176,6 +229,13 @@ def test_refusals_of_other_libraries_name_the_adapter(loss):
     assert Tracked(loss, adapt={"resize": "bilinear"})(logits, classes).isfinite()
     with pytest.raises(InputError, match="'key': 'logits'"):
         Tracked(loss)({"logits": logits}, classes)
+
+
+@pytest.mark.parametrize("returned", [None, X, {"input": X, "target": Y}], ids=["nothing", "a tensor", "a dict"])
+def test_a_function_returns_all_inputs(returned):
+    """A tensor alone would be taken apart into its examples."""
+    with pytest.raises(InputError, match=r"adapt must return the inputs of the loss, such as \(input, target\), got"):
+        Tracked(torch.nn.MSELoss(), adapt=lambda x, y: returned)(X, Y)
 
 
 def test_an_adapter_that_is_a_module_adds_no_parameters():
@@ -222,7 +282,10 @@ def test_wrong_adapters_are_refused_at_once(kind):
 
 
 UNFIT = {
-    "one argument": (Adapt(), (X,), "takes the input and the target of a loss, got 1 arguments"),
+    "one argument": (Adapt(), (X,), "takes the input and the target of a loss, got 1 arguments by position"),
+    "a volume": (Adapt(resize="bilinear"), (X[..., None], Y[..., None].repeat(1, 1, 1, 1, 2)), "write 'trilinear'"),
+    "a picture": (Adapt(resize="trilinear"), (X, Y.repeat(1, 1, 2, 2)), "write 'bilinear'"),
+    "a signal": (Adapt(resize="bilinear"), (X[..., 0], Y.flatten(2)), "write 'nearest'"),
     "no tensor": (
         Adapt(resize="bilinear"),
         ({"logits": X}, Y),

@@ -50,6 +50,7 @@ def test_a_monitor_by_action():
 def test_a_monitor_by_rules():
     """By name, by object, one or several; and by the arguments of a monitor, as a config has them."""
     assert rules(Tracked("dice", monitor="Collapse")) == ["Collapse"]
+    assert rules(Tracked("dice", monitor=Collapse())) == ["Collapse"]
     assert rules(Tracked("dice", monitor=["Collapse", NonFinite()])) == ["Collapse", "NonFinite"]
     made = Tracked("dice", monitor={"rules": ["NonFinite"], "every": 3, "action": "stop"})
     assert (rules(made), made.monitor.every, made.monitor.action) == (["NonFinite"], 3, "stop")
@@ -198,3 +199,15 @@ def test_a_report_has_every_example(tmp_path):
         assert items[name]["maximum"] == pytest.approx(high, rel=1e-6)
         assert items[name]["mean"] == pytest.approx((low + high) / 2, rel=1e-6)
     tracked.close()
+
+
+def test_a_report_before_the_first_row_is_empty(tmp_path):
+    """A trainer may save before a step is recorded, which must not end the training."""
+    tracked = Tracked("dice", records=RecordWriter(tmp_path / "records", config=RecordConfig(every=100)))
+    tracked.context.begin(step=1, sample_ids=list("abcd"))
+    tracked(X, Y)
+    found = json.loads(tracked.write_report(tmp_path, "job", 1).read_text())
+    assert (found["overall"]["count"], found["items"]) == (0, [])
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="the directory of the report cannot be created: Not a directory"):
+        tracked.write_report(tmp_path / "file" / "reports", "job", 1)

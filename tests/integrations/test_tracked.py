@@ -149,6 +149,15 @@ def test_padding_counts_nowhere():
     assert tracked.read() == {}
 
 
+@pytest.mark.parametrize("size", [-1, 2.5, "3"])
+def test_a_size_that_counts_no_examples_is_refused(size):
+    """A negative one would leave out examples and weigh the batch by less than nothing."""
+    tracked = Tracked("dice")
+    tracked.context.begin(size=size)
+    with pytest.raises(InputError, match="size must be the number of genuine examples, an integer >= 0, got"):
+        tracked(*batch())
+
+
 def test_a_sum_keeps_its_total():
     """Under reduction "sum" the total is the sum over a batch; the mean of totals weighs them by examples."""
     tracked = Tracked("dice")
@@ -158,12 +167,14 @@ def test_a_sum_keeps_its_total():
 
 
 def test_a_loss_of_the_whole_batch_and_any_module_are_metered():
-    """Their totals are weighted by the number of examples in the inputs."""
-    for loss in (Tracked({"name": "dice", "params": {"batch": True}}), Tracked(nn.BCEWithLogitsLoss())):
+    """Their totals are weighted by the number of examples in the inputs, which may be passed by name."""
+    named = Tracked(nn.BCEWithLogitsLoss())
+    for loss in (Tracked({"name": "dice", "params": {"batch": True}}), Tracked(nn.BCEWithLogitsLoss()), named):
         values = []
         for size in (4, 2):
             x, y = batch(size, seed=size)
-            values.append(loss(x, y.float()).item())
+            total = loss(input=x, target=y.float()) if loss is named else loss(x, y.float())
+            values.append(total.item())
         assert loss.read()["train/total_loss"] == pytest.approx((4 * values[0] + 2 * values[1]) / 6)
 
 
@@ -374,6 +385,9 @@ def test_wrong_arguments_name_what_is_allowed(tmp_path):
         Tracked(Tracked("dice"))
     with pytest.raises(InvalidConfigError, match="did you mean 'dice'"):
         Tracked("dicee")
+    for name in ("loss", "adapt"):
+        with pytest.raises(InputError, match=rf"{name} of a Tracked loss stays .*: put another Tracked\(...\)"):
+            setattr(Tracked("dice"), name, nn.Dropout())
     with pytest.raises(InputError, match=r"a report needs .* give records=, such as 'runs/7/records'"):
         Tracked("dice").write_report(tmp_path, "job", 1)
 

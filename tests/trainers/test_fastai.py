@@ -21,6 +21,7 @@ from .ranks import spawn
 trainer("fastai.vision.all"), trainer("fastai.distributed")  # their imports warn
 from fastai.callback.core import Callback, FetchPredsCallback  # noqa: E402
 from fastai.callback.fp16 import AMPMode, MixedPrecision  # noqa: E402
+from fastai.callback.mixup import MixUp  # noqa: E402
 from fastai.callback.progress import CSVLogger  # noqa: E402
 from fastai.callback.schedule import lr_find  # noqa: E402, F401
 from fastai.callback.tracker import EarlyStoppingCallback, SaveModelCallback  # noqa: E402
@@ -28,6 +29,7 @@ from fastai.callback.training import GradientAccumulation  # noqa: E402
 from fastai.data.core import DataLoaders, Datasets, TfmdDL  # noqa: E402
 from fastai.distributed import DistributedDL, DistributedTrainer  # noqa: E402
 from fastai.learner import CastToTensor, Learner, load_learner  # noqa: E402
+from fastai.losses import CrossEntropyLossFlat  # noqa: E402
 from fastai.optimizer import SGD, OptimWrapper  # noqa: E402
 from fastai.vision.core import TensorImage, TensorMask  # noqa: E402
 
@@ -159,6 +161,22 @@ def test_the_names_of_the_columns_cost_no_random_number():
     for one, other in zip(*[each[0] for each in seen], strict=True):
         assert torch.equal(one, other)
     assert torch.equal(seen[0][1], seen[1][1])
+
+
+def test_mixed_targets():
+    """MixUp of one-hot classes trains as that of class indices with fastai's own loss."""
+    images, classes = torch.randn(16, 8), torch.arange(16) % 3
+    ours = Tracked({"name": "cross_entropy", "params": {"task": "multiclass"}})
+    found = []
+    for loss, targets in ((CrossEntropyLossFlat(), classes), (ours, nn.functional.one_hot(classes).float())):
+        dls = DataLoaders(*[TfmdDL(list(zip(images, targets, strict=True)), bs=4)] * 2, device="cpu")
+        torch.manual_seed(0)
+        cbs = [MixUp(), *[LossCallback()] * (loss is ours)]
+        learn = Learner(dls, nn.Linear(8, 3), loss_func=loss, cbs=cbs)
+        with learn.no_bar(), learn.no_logging():
+            learn.fit(2, 0.1)
+        found.append(learn.model.weight)
+    torch.testing.assert_close(*found)
 
 
 def test_a_batch_computes_the_loss_once(monkeypatch):

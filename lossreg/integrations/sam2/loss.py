@@ -7,7 +7,7 @@ from itertools import chain
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lossreg.config.factory import build, config_of
 from lossreg.errors import InputError, ShapeError
@@ -53,13 +53,14 @@ class Sam2Loss(Tracked):
         **parameters: Any,
     ) -> None:
         module = build(name, params=params, **parameters)
-        super().__init__(module, adapt=adapt, monitor=monitor, records=records)
-        takes = _input(self)
-        self.examples = "objects" if takes.startswith("outputs of SAM 2") else "frames of objects"
+        takes = _input(module)
+        examples = "objects" if takes.startswith("outputs of SAM 2") else "frames of objects"
         if adapt is not None:
-            self.examples = ""  # unknown
-        elif self.examples == "frames of objects":
-            self.adapt = predicted_masks if takes == "logits of M masks" else _without_ious
+            examples = ""  # unknown
+        elif examples == "frames of objects":
+            adapt = predicted_masks if takes == "logits of M masks" else _without_ious
+        super().__init__(module, adapt=adapt, monitor=monitor, records=records)
+        self.examples = examples
         self._calls: int | None = None
 
     def forward(self, outs_batch: Sequence[Mapping[str, Any]], targets_batch: Tensor) -> dict[str, Tensor]:  # type: ignore[override]
@@ -116,7 +117,7 @@ def _without_ious(outs_per_frame: Sequence[Mapping[str, Any]], masks: Tensor) ->
     return predicted_masks(outs_per_frame, masks)[:2]
 
 
-def _input(loss: Tracked) -> str:
+def _input(loss: nn.Module) -> str:
     """Return the input of a loss by its contract; for a loss made of losses, that of its first one."""
     return next(_inputs(config_of(loss)), "")
 

@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from operator import index
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+
+import torch
 
 from lossreg.errors import InputError
 from lossreg.messages import did_you_mean
@@ -43,6 +45,14 @@ class Context:
     caption: str | Sequence[str | None] | None = None
     size: int | None = None
     counts: bool = True
+
+    step_tensor: ClassVar[Any] = None  # of an object: its step as a tensor, on the CPU
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name == "step":
+            # A graph has a number as a constant: with the number, each step would be compiled.
+            super().__setattr__("step_tensor", torch.tensor(value, device="cpu") if isinstance(value, int) else value)
 
     def begin(self, **facts: Any) -> None:
         """Begin a batch: forget the examples of the last one, and set the given fields. The others stay."""

@@ -115,8 +115,8 @@ class Tracked(nn.Module):
 
     def evaluate(self, *inputs: Any, **options: Any) -> LossOutput:
         """Compute the output of the loss, with the graph of its total, and count it as a call."""
-        if self._takes_step and self.context.step is not None:
-            options.setdefault("step", self.context.step)
+        if self._takes_step and "step" not in options and self.context.step_tensor is not None:
+            options["step"] = self.context.step_tensor if torch.compiler.is_compiling() else self.context.step
         given = tuple(map(plain, inputs)) if self.adapt is None else self.adapt(*inputs)
         if not isinstance(given, tuple | list):
             raise InputError(f"adapt must return the inputs of the loss, such as (input, target), got {type(given)}")

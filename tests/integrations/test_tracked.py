@@ -332,6 +332,20 @@ def test_a_schedule_gets_the_step_of_the_context():
     assert Tracked("dice")(x, y).item() == pytest.approx(dice)
 
 
+@pytest.mark.tools
+def test_a_compiled_schedule_is_one_graph_for_all_steps():
+    """The step of the context is no constant of the graph: beyond the compiler's limit, a model would run slowly."""
+    from torch._dynamo.testing import CompileCounter
+
+    counter = CompileCounter()
+    tracked, plain = Tracked(SCHEDULED), Tracked(SCHEDULED)
+    compiled = torch.compile(tracked, backend=counter, fullgraph=True)
+    for step in range(1, 12):
+        tracked.context.begin(step=step), plain.context.begin(step=step)
+        torch.testing.assert_close(compiled(*batch()), plain(*batch()))
+    assert counter.frame_count <= 2  # the first call has no sums to add to
+
+
 class Reads(TorchDispatchMode):
     """Count the operations that wait for a device: reads of a value, copies between devices, shapes from values."""
 

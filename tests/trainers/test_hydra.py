@@ -20,6 +20,7 @@ from hydra.errors import InstantiationException  # noqa: E402
 from hydra.utils import instantiate  # noqa: E402
 from hydra_zen import builds  # noqa: E402
 from omegaconf import OmegaConf  # noqa: E402
+from omegaconf.errors import ConfigValueError  # noqa: E402
 
 PAGE = Path(__file__).parents[2] / "docs" / "trainers" / "hydra.md"
 TRACKED = {"_target_": "lossreg.integrations.Tracked"}
@@ -60,6 +61,16 @@ def test_arguments_with_targets_of_their_own(convert):
     assert tracked.adapt == Adapt(channels_last=True)
     assert isinstance(tracked.monitor, LossMonitor)
     assert tracked.monitor.every == 7
+
+
+def test_rules_with_arguments():
+    """Hydra refuses them by default; the page tells the remedy."""
+    rules = {"rules": [{"_target_": "lossreg.health.Plateau", "span": 5}, "NonFinite"]}
+    config = OmegaConf.create(TRACKED | {"loss": "dice", "monitor": rules})
+    with pytest.raises(ConfigValueError):
+        instantiate(config)
+    tracked = instantiate(config, _convert_="all")
+    assert [getattr(rule, "span", None) for rule in tracked.monitor.rules] == [5, None]
 
 
 def test_a_loss_from_another_place_of_the_config():

@@ -112,7 +112,7 @@ class LossMonitor:
             prediction: (B, C, *), logits unless `activation` is "none".
             target: (B, C, *) masks, hard or soft; (B, *) or (B, 1, *) for one mask, or for class indices.
             step: an integer; None counts the updates, from 1. A smaller step than the last, as after a restart, starts
-                again: earlier losses and reports no longer count.
+                again: earlier losses, reports and stops no longer count.
             sample_ids: of the B examples, on the host, because reading them from a device would block.
         Returns:
             The events of this update; empty unless the window is complete.
@@ -168,6 +168,7 @@ class LossMonitor:
         events: list[HealthEvent] = []
         if self._last_step is not None and step < self._last_step:
             events += self.flush()
+            self._should_stop = False
             self._history.clear()
             for _, debounce in self._debounced:
                 debounce.reset()

@@ -124,6 +124,16 @@ def test_a_step_that_goes_back_starts_again():
     assert [event.rule for event in monitor.update(NAN, step=59)] == ["NonFinite"]
 
 
+def test_a_stop_ends_with_its_training():
+    """A step that goes back begins another one."""
+    monitor = quiet(rules=[NonFinite()], every=1, action="stop")
+    monitor.update(NAN, step=5)
+    monitor.update(LOSS, step=6)
+    assert monitor.should_stop
+    monitor.update(LOSS, step=0)
+    assert not monitor.should_stop
+
+
 def test_a_spike_is_measured_by_the_windows_before():
     """Here of ten updates each."""
     monitor = quiet(rules=[Spike()], every=10)

@@ -688,6 +688,22 @@ def test_training_goes_on_after_its_end():
     assert trainer.evaluate()["eval_total_loss"] < 2
 
 
+def test_a_training_of_a_new_model_begins_with_a_new_loss():
+    """As in a search of hyperparameters: neither learned parameters nor a stop go on."""
+    loss = Tracked(LEARNED, monitor={"rules": ["NonFinite"], "every": 1, "action": "stop"})
+    data = Data()
+    trainer = attach(Trainer(None, settings(), model_init=Model, train_dataset=data), loss)
+    trainer.train()
+    learned = loss.loss.log_variances.tolist()
+    data.images[8:] = float("nan")
+    trainer.train()
+    assert trainer.state.global_step == 3
+    data.images = Pictures().images
+    trainer.train()
+    assert trainer.state.global_step == 4
+    assert loss.loss.log_variances.tolist() == learned
+
+
 def test_a_nan_is_seen_although_the_log_hides_it():
     """The monitor stops the training, and its finding is in the log."""
     trainer = make(tracked={"monitor": {"rules": ["NonFinite"], "action": "stop", "every": 1}}, number=32)

@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,7 @@ class TrainerLoss(TrainerCallback):
         self._last: Any = None  # the last micro-batch of a step, and how many of its examples are no padding
         self._genuine: int | None = None
         self._dataset: str | None = None  # in an evaluation of several
+        self._initial = deepcopy(tracked.state_dict())
 
     def compute(self, outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Tensor:
         """Compute the loss of a batch; in training, its share in the mean over the examples of the step."""
@@ -166,7 +168,9 @@ class TrainerLoss(TrainerCallback):
     def train(
         self, inner: Callable[..., Any], resume_from_checkpoint: str | bool | None = None, *args: Any, **options: Any
     ) -> Any:
-        """Load the state of the loss from the checkpoint."""
+        """Load the state of the loss from the checkpoint; the first one where each training makes a new model."""
+        if self.trainer.model_init is not None:
+            self.tracked.load_state_dict(self._initial)
         folder = resume_from_checkpoint
         if folder is True:
             folder = get_last_checkpoint(self.trainer.args.output_dir)

@@ -45,10 +45,7 @@ def task_of(input: Tensor, target: Tensor, task: str, *, name: str, allowed: Col
     if found == "multiclass" and classes == 1:
         raise ShapeError("task='multiclass' with one channel is constant 1 after softmax; use task='binary'")
     if target.shape != input.shape and target.shape != (input.shape[0], *input.shape[2:]):
-        raise ShapeError(
-            f"input has shape {tuple(input.shape)}, so target must have that shape or"
-            f" {(input.shape[0], *input.shape[2:])}, got {tuple(target.shape)}; nothing is broadcast"
-        )
+        raise _misfit(input, target)
     if found == "multilabel" and target.ndim < input.ndim and classes != 1:
         raise ShapeError(
             f"task='multilabel' takes one mask per channel, target {tuple(input.shape)}, got {tuple(target.shape)}"
@@ -65,9 +62,21 @@ def _inferred(input: Tensor, target: Tensor, allowed: Collection[str]) -> str:
     fitting = [task for task in ("multilabel", "multiclass") if task in allowed]
     if len(fitting) == 1:
         return fitting[0]
+    if target.shape == (input.shape[0], 1, *input.shape[2:]):
+        raise _misfit(input, target)  # under any task
     channels_last = input.ndim > 3 and input.shape[-1] < input.shape[1]
     raise InputError(
         f"a target of shape {tuple(target.shape)} may be independent masks or one-hot classes:"
         " set task='multilabel' (sigmoid) or task='multiclass' (softmax)"
         + ("; if its last dimension has the channels, use .movedim(-1, 1) on input and target" if channels_last else "")
+    )
+
+
+def _misfit(input: Tensor, target: Tensor) -> ShapeError:
+    """Return the error for a target of another shape."""
+    batch, _, *pixels = input.shape
+    indices = "; class indices have no channel: use target.squeeze(1)" if target.shape == (batch, 1, *pixels) else ""
+    return ShapeError(
+        f"input has shape {tuple(input.shape)}, so target must have that shape or {(batch, *pixels)}, got"
+        f" {tuple(target.shape)}; nothing is broadcast{indices}"
     )

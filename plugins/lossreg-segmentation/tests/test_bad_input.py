@@ -186,6 +186,16 @@ def test_channels_in_the_last_dimension_are_named_before_a_task():
         build("dice")(logits("multiclass"), hard_target("multilabel"))
 
 
+@pytest.mark.parametrize("task", ["auto", "multiclass"])
+@pytest.mark.parametrize("name", MULTICLASS)
+def test_class_indices_with_a_channel_are_told_to_drop_it(name, task):
+    """MONAI's labels are (N, 1, *). The advice gives the loss of class indices (N, *)."""
+    x, t = logits("multiclass"), hard_target("multiclass")
+    with pytest.raises(lossreg.ShapeError, match=r"class indices have no channel: use target\.squeeze\(1\)$"):
+        build(name, task)(x, t.unsqueeze(1))
+    assert build(name, task)(x, t.unsqueeze(1).squeeze(1)).isfinite()
+
+
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.int64])
 @pytest.mark.parametrize("name", MULTICLASS)
 def test_masks_with_one_channel_per_class_need_a_task(name, dtype):

@@ -15,7 +15,7 @@ from lossreg.errors import InputError
 from lossreg.integrations.context import BatchKeys, facts_of
 from lossreg.integrations.learnable import check_trained
 from lossreg.integrations.tracked import Tracked
-from lossreg.messages import is_installed
+from lossreg.messages import is_installed, require
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from lossreg.health import HealthEvent
 
 # The package has two names. A trainer of one takes callbacks of the other; its command line does not.
+if not is_installed("pytorch_lightning"):
+    require("lightning", extra="lightning", use="LossCallback")
 _is_old = "pytorch_lightning" in sys.modules and "lightning.pytorch" not in sys.modules
 _Callback: Any = import_module(
     "pytorch_lightning" if _is_old or not is_installed("lightning") else "lightning.pytorch"

@@ -64,7 +64,7 @@ def test_arguments_with_targets_of_their_own(convert):
 
 
 def test_rules_with_arguments():
-    """Hydra refuses them by default; the page tells the remedy."""
+    """Hydra refuses them by default; the page has the remedy."""
     rules = {"rules": [{"_target_": "lossreg.health.Plateau", "span": 5}, "NonFinite"]}
     config = OmegaConf.create(TRACKED | {"loss": "dice", "monitor": rules})
     with pytest.raises(ConfigValueError):

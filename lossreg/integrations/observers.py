@@ -40,11 +40,16 @@ class Monitoring:
         self._events: list[HealthEvent] = []
 
     @compiler.disable
-    def add(self, output: LossOutput, inputs: Sequence[Any], context: Context) -> None:
-        """Show a batch to the monitor."""
+    def add(self, output: LossOutput, inputs: Sequence[Any], genuine: int, context: Context) -> None:
+        """Show the genuine examples of a batch to the monitor. All ranks update equally often, so none is left out."""
         if self.monitor is None:
             return
-        facts: dict[str, Any] = {"step": context.step, "sample_ids": context.sample_ids}
+        ids = context.sample_ids
+        if output.per_example is not None and 0 < genuine < len(output.per_example):
+            size, output = len(output.per_example), _first(output, genuine)
+            inputs = [_cut(value, size, genuine) for value in inputs]
+            ids = None if ids is None else ids[:genuine]
+        facts: dict[str, Any] = {"step": context.step, "sample_ids": ids if genuine else None}
         if self._sees and len(inputs) > 1 and all(isinstance(value, Tensor) for value in inputs[:2]):
             try:
                 self._events += self.monitor.update(output, prediction=inputs[0], target=inputs[1], **facts)
@@ -92,8 +97,7 @@ class Recording:
         names = ("sample_ids", "dataset", "path", "caption")
         facts = {name: getattr(context, name) for name in names}
         if output.per_example is not None and genuine < len(output.per_example):
-            parts = {name: values[:genuine] for name, values in output.per_example_components.items()}
-            output = LossOutput(output.total, output.components, output.per_example[:genuine], parts)
+            output = _first(output, genuine)
             facts = {name: value if _is_single(value) else value[:genuine] for name, value in facts.items()}
         self.writer.add(output, split=split, step=context.step, epoch=context.epoch, **facts)
 
@@ -107,6 +111,17 @@ class Recording:
             raise InputError(f"{path}: the directory of the report cannot be created: {error.strerror}") from error
         has_rows = any(self.writer.directory.glob("*.parquet"))
         export_json(self.writer.directory if has_rows else [], path)
+
+
+def _first(output: LossOutput, genuine: int) -> LossOutput:
+    """Return an output with the values of its genuine examples."""
+    values = output.per_example
+    parts = {name: part[:genuine] for name, part in output.per_example_components.items()}
+    return LossOutput(output.total, output.components, None if values is None else values[:genuine], parts)
+
+
+def _cut(value: Any, size: int, genuine: int) -> Any:
+    return value[:genuine] if isinstance(value, Tensor) and value.ndim and len(value) == size else value
 
 
 def _is_single(value: Any) -> bool:

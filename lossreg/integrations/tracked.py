@@ -149,7 +149,7 @@ class Tracked(nn.Module):
         split = self.context.split or ("train" if torch.is_grad_enabled() else "val")
         self._meter(split).add(self.last, genuine, splits=self._is_mean, padded=genuine < batch)
         if split == "train" and self.monitor is not None:
-            self._monitoring.add(self.last, inputs, self.context)
+            self._monitoring.add(self.last, inputs, genuine, self.context)
         if self._recording is not None and genuine:
             self._recording.add(self.last, split, genuine, self.context)
 

@@ -176,6 +176,18 @@ def test_padding_is_not_recorded(tmp_path):
     assert found["overall"]["items"] == found["overall"]["count"] == 3
 
 
+@pytest.mark.parametrize("size, ids", [(3, "abc"), (3, "abcd"), (0, "")])
+def test_padding_is_not_monitored(size, ids):
+    """No finding names an example of it, and the ids may be those of the genuine examples alone."""
+    tracked = Tracked("dice", monitor={"every": 1, "rules": ["NonFinite"], "action": lambda event: None})
+    logits = torch.cat([X.detach()[:3], NAN.detach()[:1]]).requires_grad_()
+    tracked.context.begin(step=1, sample_ids=list(ids), size=size)
+    tracked(logits, Y)
+    assert "updates=1" in repr(tracked.monitor)
+    (event,) = tracked.events()  # the total of the batch is NaN
+    assert event.sample_ids == ()
+
+
 def test_a_loss_that_does_not_split_cannot_be_recorded(tmp_path):
     """The first call is refused, with the remedy."""
     tracked = Tracked({"name": "dice", "params": {"batch": True}}, records=tmp_path)

@@ -123,14 +123,13 @@ def environment(python: Path, folder: Path) -> Path:
 
 
 def selected(excluded: Set[str] = NEED_TORCH | NEED_EXTRAS) -> dict[str, Path]:
-    """Return the files to run, by name; exit if an excluded name matches no file, or only files of excluded folders."""
-    files = {path.stem.removeprefix("test_"): path for path in sorted((ROOT / "tests").rglob("test_*.py"))}
+    """Return the files to run, by place; exit if an exclusion matches no file, or only files of excluded folders."""
     unused, found = set(excluded), {}
-    for name, path in files.items():
-        folder = f"{path.parent.name}/"
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        folder, name = f"{path.parent.name}/", path.stem.removeprefix("test_")
         unused.discard(folder if folder in excluded else name)
         if not {folder, name} & excluded:
-            found[name] = path
+            found[path.relative_to(ROOT / "tests").with_suffix("").as_posix()] = path
     if unused:
         sys.exit(f"tests/pythons.py excludes {', '.join(sorted(unused))} without effect; remove it from the list")
     return found
@@ -156,14 +155,15 @@ def run_tests(python: Path, report: Path) -> Verdict:
 
 
 def tally(report: Path) -> tuple[Counter[str], Counter[str]]:
-    """Count the tests by outcome, and the passed tests by the name of their file."""
+    """Count the tests by outcome, and the passed tests by the place of their file."""
     outcomes, passed = Counter(passed=0), Counter[str]()
     for case in ElementTree.parse(report).iter("testcase"):
         outcome = next((child.tag for child in case if child.tag in ("skipped", "failure", "error")), "passed")
         outcomes[outcome] += 1
         if outcome == "passed":
-            module = next(part for part in case.get("classname", "").split(".") if part.startswith("test_"))
-            passed[module.removeprefix("test_")] += 1
+            parts = case.get("classname", "").split(".")  # such as tests.registry.test_names
+            file = next(number for number, part in enumerate(parts) if part.startswith("test_"))
+            passed["/".join(parts[1 : file + 1])] += 1
     return outcomes, passed
 
 

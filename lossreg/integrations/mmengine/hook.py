@@ -73,7 +73,7 @@ class LossHook(Hook):
         optimizers = list(wrapper.values()) if isinstance(wrapper, OptimWrapperDict) else [wrapper]
         for loss in self._losses.values():
             check_trained(loss, [each.optimizer for each in optimizers], "give the optimiser model.parameters()")
-        if self.reports is not None and all(loss._recording is None for loss in self._losses.values()):
+        if self.reports is not None and all(loss.records is None for loss in self._losses.values()):
             raise InputError("reports need records: write dict(type='lossreg', ..., records='runs/7/records')")
 
     def _before_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, mode: str = "train") -> None:
@@ -93,6 +93,7 @@ class LossHook(Hook):
             if batch_idx == 0:
                 _check_sum(loss, outputs or {})
             if latest := loss.latest("train", f"train/{key}"):
+                # MMEngine has read the total at this point, and waits for no more than these.
                 values = torch.stack([value.float() for value in latest.values()]).tolist()
                 runner.message_hub.update_scalars(dict(zip(latest, values, strict=True)))
             _log_events(runner, loss)
@@ -163,7 +164,7 @@ class LossHook(Hook):
         job = self.job or runner.experiment_name
         for key, loss in self._losses.items():
             loss.flush()
-            if self.reports is not None and loss._recording is not None:
+            if self.reports is not None and loss.records is not None:
                 loss.write_report(self.reports, f"{job}-{key.rstrip('/')}" if key else job, runner.iter)
 
 

@@ -49,7 +49,7 @@ class Sam2Trainer(Trainer):
         tracked = [loss for _, loss in self._tracked()]
         if not tracked:
             raise InputError("Sam2Trainer finds no loss; write loss.all._target_: lossreg.integrations.sam2.Sam2Loss")
-        if self.reports is not None and all(loss._recording is None for loss in tracked):
+        if self.reports is not None and all(loss.records is None for loss in tracked):
             raise InputError("reports need records: write loss.all.records: runs/7/records")
 
     def _move_to_device(self) -> None:
@@ -68,7 +68,7 @@ class Sam2Trainer(Trainer):
     def _step(self, batch: Any, model: Any, phase: str) -> Any:
         loss = self.loss[batch.dict_key]
         if isinstance(loss, Sam2Loss):
-            ids = None if loss._recording is None else _ids(batch, loss.examples)
+            ids = None if loss.records is None else _ids(batch, loss.examples)
             step, dataset = self.steps["train"], batch.dict_key
             loss.context.begin(step=step, epoch=int(self.epoch), split=phase, sample_ids=ids, dataset=dataset)
         found = super()._step(batch, model, phase)
@@ -98,7 +98,7 @@ class Sam2Trainer(Trainer):
         super().save_checkpoint(epoch, checkpoint_names)
         for key, loss in self._tracked():
             loss.flush()
-            if self.reports is not None and loss._recording is not None:
+            if self.reports is not None and loss.records is not None:
                 job = f"{self.job}-{key.rstrip('/')}" if key else self.job
                 loss.write_report(self.reports, job, self.steps["train"])
 

@@ -80,7 +80,7 @@ def _check(trainer: Trainer, loss: Tracked, reports: str | Path | None) -> None:
             f"{name} overrides compute_loss: say in the class loss_is_scaled_for_ga = False if it calls the loss"
             " itself, = True if it calls super().compute_loss, or remove the override"
         )
-    if reports is not None and loss._recording is None:
+    if reports is not None and loss.records is None:
         raise InputError("reports need records: write Tracked(..., records='runs/7/records')")
     if trainer.args.label_smoothing_factor:
         raise InputError(

@@ -11,10 +11,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from lossreg_segmentation.statistics import choice, implementation, mask_statistics, triton_driver, triton_tuning
+from lossreg_segmentation.statistics import (
+    choice,
+    implementation,
+    mask_statistics,
+    triton_driver,
+    triton_launch,
+    triton_tuning,
+)
 from lossreg_segmentation.statistics.choice import refusal
 from lossreg_segmentation.statistics.request import FIELDS, UNIFORM, Request
-from lossreg_segmentation.statistics.triton_driver import LEAST_BLOCK, MOST_CANDIDATES, MOST_WARPS
+from lossreg_segmentation.statistics.triton_driver import MOST_CANDIDATES, MOST_WARPS
+from lossreg_segmentation.statistics.triton_launch import LEAST_BLOCK
 from lossreg_segmentation.statistics.triton_tuning import LEAST_WORK, fastest
 
 CUDA = torch.device("cuda", 0)
@@ -120,7 +128,7 @@ def test_the_timer_takes_the_median_and_leaves_out_the_first_launch(monkeypatch)
 def test_candidates_are_few_and_cover_every_position(length, dtype):
     """The table's first; no block that is mostly empty, no duplicate."""
     x = torch.empty(2, 3, length, dtype=dtype, device="meta")
-    table = triton_driver._tiles(x, Request("sigmoid", FIELDS, 2.0, None, 0.0))
+    table = triton_launch.tiles_of(x, Request("sigmoid", FIELDS, 2.0, None, 0.0))
     candidates = triton_driver._candidates(table, length)
     assert candidates[0] == table
     assert len(set(candidates)) == len(candidates) <= MOST_CANDIDATES
@@ -138,8 +146,8 @@ def test_a_variant_tells_code_apart_and_not_numbers():
         t = torch.empty(1, 1, 9, dtype=target)
         x = torch.empty(1, 1, 9, dtype=dtype)
         request = Request("sigmoid", needs, gamma, ignore, 0.0)
-        candidates = triton_driver._candidates(triton_driver._tiles(x, request), 9)
-        return triton_driver._variant("kernel", candidates, triton_driver._constants(FIELDS, t, request), x, t)
+        candidates = triton_driver._candidates(triton_launch.tiles_of(x, request), 9)
+        return triton_driver._variant("kernel", candidates, triton_launch.constants_of(FIELDS, t, request), x, t)
 
     same = {variant(), variant(gamma=3.5), variant(ignore=7)}
     others = [{"gamma": 2.0}, {"ignore": None}, {"needs": FIELDS[:2]}, {"dtype": torch.float16}]

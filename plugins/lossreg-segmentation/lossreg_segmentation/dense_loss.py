@@ -11,6 +11,7 @@ from lossreg import Term
 from lossreg.authoring import contract, debugging
 from lossreg_segmentation.segmentation_loss import SegmentationLoss
 from lossreg_segmentation.statistics import MaskStatistics
+from lossreg_segmentation.statistics.autocast import outside_autocast
 from lossreg_segmentation.statistics.checks import check_counted, check_tensors, check_values
 from lossreg_segmentation.statistics.reference import read_target
 
@@ -61,7 +62,7 @@ class DenseLoss(SegmentationLoss):
         task = self.task_of(input, target)
         if input.ndim == 2 and not self.positional:  # each example is one pixel
             input, target = input.unsqueeze(2), target.unsqueeze(-1)
-        with torch.autocast(input.device.type, enabled=False):
+        with outside_autocast(input):
             return self.formula(read_pixels(input, target, task, self.ignore_index), task)
 
     def counted(self, pixels: Pixels) -> MaskStatistics:

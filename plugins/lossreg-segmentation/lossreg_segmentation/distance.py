@@ -17,6 +17,7 @@ from lossreg import Term
 from lossreg.errors import DTypeError, ImplementationError, InputError, ShapeError
 from lossreg_segmentation.dense_loss import DenseLoss, Pixels, read_pixels
 from lossreg_segmentation.segmentation_loss import SegmentationOptions
+from lossreg_segmentation.statistics.autocast import outside_autocast
 from lossreg_segmentation.statistics.checks import check_values, is_ignored
 
 Spacing = Annotated[Sequence[Annotated[float, Field(gt=0)]], Field(min_length=1)]
@@ -137,7 +138,7 @@ class DistanceLoss(DenseLoss):
     def terms(self, input: Tensor, target: Tensor, distance: Tensor | None = None) -> dict[str, Term]:
         """Compute the terms by the formula; `distance` is (N, C, *), from `signed_distance`."""
         task = self.task_of(input, target)
-        with torch.autocast(input.device.type, enabled=False):
+        with outside_autocast(input):
             pixels = read_pixels(input, target, task, self.ignore_index)
             sizes = pixel_sizes(pixels.target, self.spacing)
             if distance is None:

@@ -1,4 +1,4 @@
-"""The gate of the fast implementations: what is a plain tensor, and where."""
+"""The gate of the fast implementations: plain tensors, and the places where no tensor is plain."""
 
 from __future__ import annotations
 
@@ -69,8 +69,8 @@ def test_other_tensors_say_what_they_are(x, reason):
 @pytest.mark.parametrize(
     "transform, reason",
     [
-        (lambda seen: torch.func.grad(seen)(numbers()), "a transform of torch.func is active"),
-        (lambda seen: torch.vmap(seen)(numbers()), "a transform of torch.func is active"),
+        (lambda seen: torch.func.grad(seen)(numbers()), "a transform of torch.func or torch.vmap is active"),
+        (lambda seen: torch.vmap(seen)(numbers()), "a transform of torch.func or torch.vmap is active"),
         (lambda seen: make_fx(seen)(numbers()), "a TorchDispatchMode is active"),
         (lambda seen: torch.jit.trace(seen, numbers()), "torch.jit.trace is active"),
     ],

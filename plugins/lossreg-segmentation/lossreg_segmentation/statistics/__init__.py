@@ -5,6 +5,7 @@ A call of `mask_statistics` passes these files in this order:
     checks.py      types, devices, shapes and target values
     request.py     `Request`: everything about a pass except its tensors
     choice.py      the implementation: the first that supports the tensors, or the one set by `implementation(...)`
+    plain.py       whether kernels may read the tensors, or a transform of torch is active; then the reference computes
     op.py          the torch operator with its gradient; calls forward and backward of the implementation
 
 The implementations; each but the reference has forward(x, t, request) and backward(x, t, grads, request):
@@ -27,9 +28,11 @@ from torch import Tensor
 
 from lossreg.authoring import debugging
 from lossreg.errors import InputError
+from lossreg_segmentation.statistics.autocast import outside_autocast
 from lossreg_segmentation.statistics.checks import check_counted, check_tensors, check_values
 from lossreg_segmentation.statistics.choice import chosen, implementation
 from lossreg_segmentation.statistics.op import mask_sums
+from lossreg_segmentation.statistics.plain import without_notes
 from lossreg_segmentation.statistics.reference import reference
 from lossreg_segmentation.statistics.request import DIFFERENTIABLE, FIELDS, NEGATIVES, UNIFORM, Activation, Request
 
@@ -98,6 +101,7 @@ def mask_statistics(
     if activation == "sigmoid" and (undefined := wanted & UNIFORM):
         raise InputError(f"statistics {sorted(undefined)} need activation='softmax': independent masks have no classes")
     check_tensors(input, target, activation)
+    input, target = without_notes(input), without_notes(target)
     name = chosen(input, target, activation)
     if not torch.compiler.is_compiling():  # checked first: a compiler can trace neither the switch nor the checks
         debug = debugging()
@@ -107,7 +111,7 @@ def mask_statistics(
         if debug:
             check_counted(input, target, activation, ignore_index)
     if name == "reference":
-        with torch.autocast(input.device.type, enabled=False):
+        with outside_autocast(input):
             return MaskStatistics(**reference(input, target, activation, wanted, gamma, ignore_index, threshold))
     request = Request(activation, tuple(f for f in FIELDS if f in wanted), float(gamma), ignore_index, float(threshold))
     sums = zip(request.needs, mask_sums(input, target, request, name).unbind(), strict=True)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lossreg.errors import DTypeError, InputError, ShapeError
+from lossreg_segmentation.statistics.plain import has_values
 
 SWAPPED = ", or are input and target swapped?"
 
@@ -17,8 +18,10 @@ def check_tensors(input: Tensor, target: Tensor, activation: str) -> None:
     check_logits(input, target, empty_batch=True)
     if not isinstance(target, Tensor):
         raise DTypeError(f"target must be a tensor, got {type(target).__name__}")
-    if target.is_complex():
-        raise DTypeError(f"target must be bool, integer or float, got {target.dtype}")
+    if target.is_complex() or target.is_quantized:
+        fix = "; use target.dequantize()" if target.is_quantized else ""
+        raise DTypeError(f"target must be bool, integer or float, got {target.dtype}{fix}")
+    check_layout("target", target)
     if target.device != input.device:
         raise InputError(f"input is on {input.device} and target on {target.device}; move one with .to()")
     index_shape = (input.shape[0], *input.shape[2:])
@@ -47,6 +50,7 @@ def check_logits(input: Tensor, target: Tensor, *, empty_batch: bool = False) ->
     """
     if not isinstance(input, Tensor):
         raise DTypeError(f"input must be a tensor of logits, got {type(input).__name__}")
+    check_layout("input", input)
     if not input.is_floating_point():
         question = SWAPPED if isinstance(target, Tensor) and target.is_floating_point() else ""
         raise DTypeError(f"input must be a floating tensor of logits, got {input.dtype}; use input.float(){question}")
@@ -59,15 +63,25 @@ def check_logits(input: Tensor, target: Tensor, *, empty_batch: bool = False) ->
         raise ShapeError(f"input has shape {tuple(input.shape)}: the batch is empty; skip empty batches in the loader")
 
 
+def check_layout(name: str, x: Tensor) -> None:
+    """Check that a tensor is neither sparse nor nested."""
+    if x.is_nested:
+        raise InputError(f"{name} is a nested tensor; pad it with .to_padded_tensor(...) and set ignore_index")
+    if x.layout is not torch.strided:
+        raise InputError(f"{name} has the layout {x.layout}; use {name}.to_dense()")
+
+
 def check_values(
     target: Tensor, classes: int, is_index: bool, ignore_index: int | None, input: Tensor | None = None
 ) -> None:
     """Check class indices for 0..classes-1, mask values for [0, 1]. Reading the values synchronises with a device.
 
+    Values that cannot be read here, as those of a fake tensor or under vmap, are not checked.
+
     Args:
         input: the logits, if there are any. It is only read for the message of an error.
     """
-    if target.dtype == torch.bool or target.numel() == 0:
+    if target.dtype == torch.bool or target.numel() == 0 or not has_values(target):
         return
     target = counting(target)
     counted = target.masked_fill(is_ignored(target, ignore_index), 0)
@@ -116,6 +130,8 @@ def can_represent(dtype: torch.dtype, ignore_index: int | None) -> bool:
 
 def check_counted(input: Tensor, target: Tensor, activation: str, ignore_index: int | None) -> None:
     """Check, for lossreg.debug_checks(), that valid logits are finite; warn if no position is valid."""
+    if not (has_values(input) and has_values(target)):
+        return
     valid = ~is_ignored(target, ignore_index)
     if target.ndim < input.ndim:
         valid = valid.unsqueeze(1)

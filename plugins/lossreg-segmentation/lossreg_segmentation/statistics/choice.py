@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from lossreg.authoring import Implementation, is_installed
 from lossreg.errors import ImplementationError
+from lossreg_segmentation.statistics.plain import obstacle
 
 # In the order in which "auto" tries them.
 IMPLEMENTATIONS: dict[str, Implementation] = {
@@ -34,29 +36,40 @@ _MISSING = {
 }
 _INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 
-# A global instead of a ContextVar: a compiler cannot trace a ContextVar, but recompiles when a global changes.
-_selected = "auto"
+
+class Selected(threading.local):
+    """The name set by `implementation`, one per thread.
+
+    Not a ContextVar, which a compiler cannot trace. The name must be an attribute of the instance: a compiled graph
+    looks at it again on every call, but never at an attribute of the class.
+    """
+
+    def __init__(self) -> None:
+        self.name = "auto"
+
+
+selected = Selected()
 
 
 @contextmanager
 def implementation(name: str) -> Iterator[None]:
     """Use one implementation inside: "triton", "numba", "tiled", "reference", or "auto" for the first that can.
 
-    It applies to the whole process, like torch's own backend switches. "reference" is plain torch: it alone has second
-    derivatives, forward-mode derivatives and vmap.
+    It applies to the thread that enters it, like torch.no_grad(): not to other threads, nor to those started inside.
+    A gradient is computed by the implementation of its loss, in any thread. "reference" is plain torch: it alone has
+    second derivatives, works under torch.func, in forward mode, in exported programs and for every kind of tensor.
 
     Raises:
         ImplementationError: unknown implementation. A pass that it does not support raises it too, with the reason.
     """
-    global _selected
     if name not in ("auto", *IMPLEMENTATIONS):
         allowed = ", ".join(("auto", *IMPLEMENTATIONS))
         raise ImplementationError(f"implementation must be one of {allowed}, got {name!r}", implementation=name)
-    before, _selected = _selected, name
+    before, selected.name = selected.name, name
     try:
         yield
     finally:
-        _selected = before
+        selected.name = before
 
 
 def chosen(input: Tensor, target: Tensor, activation: str) -> str:
@@ -65,14 +78,15 @@ def chosen(input: Tensor, target: Tensor, activation: str) -> str:
     Raises:
         ImplementationError: the selected implementation does not support them.
     """
-    if _selected != "auto":
-        reason = refusal(_selected, input, target, activation)
+    name = selected.name
+    if name != "auto":
+        reason = refusal(name, input, target, activation)
         if reason:
             raise ImplementationError(
-                f"implementation {_selected!r} cannot compute this: {reason}; use 'auto' for the first that can",
-                implementation=_selected,
+                f"implementation {name!r} cannot compute this: {reason}; use 'auto' for the first that can",
+                implementation=name,
             )
-        return _selected
+        return name
     return next(name for name in IMPLEMENTATIONS if not refusal(name, input, target, activation))
 
 
@@ -84,10 +98,12 @@ def refusal(name: str, input: Tensor, target: Tensor, activation: str) -> str:
         return f"it supports logits in float32, bfloat16, float16 and float64, got {input.dtype}"
     device = input.device.type
     if name == "triton":
-        return _refusal_of_triton(device, input.shape[1], target.dtype, activation)
-    if device != "cpu":
-        return f"it is for CPU tensors, got {device}"
-    return unusable(name) if name == "numba" else ""
+        reason = _refusal_of_triton(device, input.shape[1], target.dtype, activation)
+    elif device != "cpu":
+        reason = f"it is for CPU tensors, got {device}"
+    else:
+        reason = unusable(name) if name == "numba" else ""
+    return reason or obstacle(input, target)
 
 
 def unusable(name: str) -> str:

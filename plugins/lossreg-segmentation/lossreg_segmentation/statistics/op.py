@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from importlib import import_module
 from typing import Any, NoReturn
@@ -12,7 +11,10 @@ import torch
 from torch import Tensor
 
 from lossreg.errors import ImplementationError
+from lossreg_segmentation.statistics.autocast import outside_autocast
 from lossreg_segmentation.statistics.checks import can_represent
+from lossreg_segmentation.statistics.plain import is_plain_gradient
+from lossreg_segmentation.statistics.reference import reference
 from lossreg_segmentation.statistics.request import Activation, Request, sums_dtype
 
 _REQUEST = "str activation, str[] needs, float gamma, int? ignore_index, float threshold, str implementation"
@@ -27,6 +29,8 @@ def mask_sums(input: Tensor, target: Tensor, request: Request, implementation: s
         return sums
     if not (input.requires_grad and torch.is_grad_enabled()):
         return _forward(input, target, request, implementation)
+    if target.is_inference():
+        target = target.clone()  # torch saves no tensor of inference mode
     # Without the dispatcher: its overhead for an operator written in Python is longer than a small mask takes.
     sums = _Sums.apply(input, target, request, implementation)  # type: ignore[no-untyped-call]
     return sums
@@ -41,8 +45,20 @@ class _Sums(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grads: Tensor) -> tuple[Tensor, None, None, None]:
+        if not is_plain_gradient(grads):
+            return _backward_in_steps(grads, *ctx.saved_tensors, ctx.request), None, None, None
         compute: Any = _Gradient.apply if torch.is_grad_enabled() else _backward  # enabled by create_graph=True
         return compute(grads, *ctx.saved_tensors, ctx.request, ctx.implementation), None, None, None
+
+
+def _backward_in_steps(grads: Tensor, input: Tensor, target: Tensor, request: Request) -> Tensor:
+    """Compute the gradient in torch's own operators, from gradients that are batched, fake or being traced."""
+    leaf = input.detach().requires_grad_()
+    with torch.enable_grad(), outside_autocast(input):
+        found = reference(leaf, target, request.activation, frozenset(request.needs), *request[2:])
+        sums = torch.stack([found[name] for name in request.needs])
+    (gradient,) = torch.autograd.grad(sums, leaf, grads)
+    return gradient
 
 
 class _Gradient(torch.autograd.Function):
@@ -57,23 +73,16 @@ class _Gradient(torch.autograd.Function):
 
 
 def _forward(input: Tensor, target: Tensor, request: Request, implementation: str) -> Tensor:
-    with _outside_autocast(input):
+    with outside_autocast(input):
         sums: Tensor = _module(implementation).forward(*_flat(input, target), _fitting(request, target))
     return sums
 
 
 def _backward(grads: Tensor, input: Tensor, target: Tensor, request: Request, implementation: str) -> Tensor:
     x, t = _flat(input, target)
-    with _outside_autocast(input):
+    with outside_autocast(input):
         gradient: Tensor = _module(implementation).backward(x, t, grads.contiguous(), _fitting(request, target))
     return gradient.view(input.shape)
-
-
-def _outside_autocast(input: Tensor) -> AbstractContextManager[object]:
-    """Disable autocast, so that products keep the pass's own type; backward, too, may be called under autocast."""
-    device = input.device.type
-    # Checked first, because the context alone takes microseconds.
-    return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()
 
 
 def _flat(input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
@@ -90,6 +99,38 @@ def _flat(input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 def _fitting(request: Request, target: Tensor) -> Request:
     """Drop an ignored value that the target's dtype cannot represent: a cast would turn it into another number."""
     return request if can_represent(target.dtype, request.ignore_index) else request._replace(ignore_index=None)
+
+
+def launch_of(
+    implementation: str,
+    shape: torch.Size,
+    logits: torch.dtype,
+    targets: torch.Size,
+    target: torch.dtype,
+    request: Request,
+) -> Any:
+    """Return the two passes over tensors of one shape and type, from and to arrays of sums (K, B, C)."""
+    if not can_represent(target, request.ignore_index):
+        request = request._replace(ignore_index=None)
+    if implementation == "numba":
+        return _module("numba").launch_for(shape, logits, targets, target, request)
+    return _Passes(targets, request, implementation)
+
+
+class _Passes:
+    """The passes of an implementation whose sums are tensors."""
+
+    def __init__(self, targets: torch.Size, request: Request, implementation: str) -> None:
+        self.targets, self.request, self.implementation = targets, request, implementation
+
+    def sums(self, input: Tensor, target: Tensor) -> Any:
+        """Compute the sums, (K, B, C)."""
+        return _forward(input, target.view(self.targets), self.request, self.implementation).numpy()
+
+    def gradient(self, input: Tensor, target: Tensor, slopes: Any) -> Tensor:
+        """Compute the gradient to the input from that to the sums."""
+        grads = torch.from_numpy(slopes).to(sums_dtype(input))
+        return _backward(grads, input, target.view(self.targets), self.request, self.implementation)
 
 
 @cache

@@ -4,37 +4,75 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch._C import _TorchDispatchModeKey as ModeKey
+from torch._C._functorch import (
+    get_unwrapped,
+    is_batchedtensor,
+    is_functorch_wrapped_tensor,
+    is_legacy_batchedtensor,
+)
 from torch.autograd import forward_ad
 
-# Subclasses that torch computes with as with a plain tensor: only a note or a name is added to their values.
-_PLAIN_TYPES: dict[type, bool] = {Tensor: True, torch.nn.Parameter: True}
+# Subclasses of these libraries that only carry notes beside their values, such as torchvision's Mask.
 _LIBRARIES = ("torch", "torchvision", "monai", "fastai")
+_TRACED = (Tensor, torch.nn.Parameter)  # that a compiled graph passes to operators
+_PLAIN_TYPES: dict[type, bool] = dict.fromkeys(_TRACED, True)
+_TRACERS = (ModeKey.FAKE, ModeKey.PROXY, ModeKey.FUNCTIONAL)
 
-# Read once: each step asks all of them.
+# Found once, because each step calls all of them.
 _is_compiling = torch.compiler.is_compiling
+_is_exporting = getattr(torch.compiler, "is_exporting", bool)  # since torch 2.7
 _transforms_are_active = torch._C._are_functorch_transforms_active
 _modes = torch._C._len_torch_dispatch_stack
 _is_tracing = torch._C._is_tracing
 _strided = torch.strided
 
+TRANSFORM = "a transform of torch.func or torch.vmap is active"
+FORWARD_MODE = "forward-mode differentiation is active"
+
 
 def plain(*tensors: Tensor) -> bool:
-    """Return True if a kernel may read the memory of these tensors; a gradient is then a usual backward pass."""
-    return not obstacle(*tensors)
+    """Return True if kernels may read these tensors at once. Takes 1 us; False inside torch.compile."""
+    return not (_is_compiling() or _obstacle(*tensors))
 
 
 def obstacle(*tensors: Tensor) -> str:
-    """Return the reason why no kernel may read these tensors here; empty if one may. Takes less than 1 us."""
-    if _is_compiling():
-        return "torch.compile or torch.export is active"
+    """Return the reason why no kernel may read these tensors, in a compiled graph neither; empty if one may."""
+    return _obstacle_in_graph(*tensors) if _is_compiling() else _obstacle(*tensors)
+
+
+def is_plain_gradient(grad: Tensor) -> bool:
+    """Return True if kernels may read the gradient given to a backward pass; False for is_grads_batched=True."""
+    return not (is_legacy_batchedtensor(grad) or _obstacle(grad))
+
+
+def without_notes(x: Tensor) -> Tensor:
+    """Return a plain tensor in place of one that only carries notes beside its values; any other as it is."""
+    return x if type(x) in _TRACED or not _is_plain(type(x)) else x.as_subclass(Tensor)
+
+
+def has_values(x: Tensor) -> bool:
+    """Return True if the values of a tensor can be read here; a program that is being traced would repeat them."""
+    if _is_compiling() or _is_tracing() or x.is_meta or not _is_plain(type(x)):
+        return False
+    if _modes() and any(torch._C._get_dispatch_mode(key) is not None for key in _TRACERS):
+        return False
+    while is_functorch_wrapped_tensor(x):
+        if is_batchedtensor(x):
+            return False
+        x = get_unwrapped(x)
+    return True
+
+
+def _obstacle(*tensors: Tensor) -> str:
     if _transforms_are_active():
-        return "a transform of torch.func is active"
+        return TRANSFORM
+    if forward_ad._current_level >= 0:
+        return FORWARD_MODE
     if _modes():
         return "a TorchDispatchMode is active, as in make_fx and under FakeTensorMode"
     if _is_tracing():
         return "torch.jit.trace is active"
-    if forward_ad._current_level >= 0:
-        return "forward-mode differentiation is active"
     for x in tensors:
         if not _PLAIN_TYPES.get(type(x)) and not _is_plain(type(x)):
             return f"{type(x).__name__} is a subclass of torch.Tensor with operators of its own"
@@ -45,6 +83,18 @@ def obstacle(*tensors: Tensor) -> str:
     return ""
 
 
+def _obstacle_in_graph(*tensors: Tensor) -> str:
+    """Do the same while torch.compile traces, which checks on later calls that nothing has changed."""
+    if _is_exporting():
+        return "torch.export is active, and its program must run where there are no such kernels"
+    if _transforms_are_active():
+        return TRANSFORM
+    if forward_ad._current_level >= 0:
+        return FORWARD_MODE
+    kinds = [type(x) for x in tensors]
+    return next((f"{kind.__name__} is a subclass of torch.Tensor" for kind in kinds if kind not in _TRACED), "")
+
+
 def _is_plain(kind: type) -> bool:
     """Find out, once per class, whether all of its operators are torch's own or those of a known library."""
     if kind not in _PLAIN_TYPES:
@@ -52,3 +102,6 @@ def _is_plain(kind: type) -> bool:
         known = owner.__module__.partition(".")[0] in _LIBRARIES
         _PLAIN_TYPES[kind] = known and kind.__torch_dispatch__ is Tensor.__torch_dispatch__
     return _PLAIN_TYPES[kind]
+
+
+_is_plain._dynamo_marked_constant = True  # type: ignore[attr-defined]  # a compiler cannot trace __mro__

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -39,6 +41,29 @@ def test_the_first_that_can_is_taken(installed):
     assert chosen(x, t, "sigmoid") == "tiled"
     assert chosen(x.to("meta"), t.to("meta"), "sigmoid") == "reference"
     assert chosen(x.to(torch.float8_e4m3fn), t, "sigmoid") == "reference"
+
+
+@pytest.mark.usefixtures("compiled")
+def test_threads_do_not_see_each_others_choice():
+    """Nor does a thread that is started inside of one. A gradient is computed by the implementation of its loss."""
+    x, t = logits("binary").requires_grad_(), hard_target("binary")
+    both, found = threading.Barrier(2), {}
+
+    def choose(name):
+        with implementation(name):
+            both.wait()
+            found[name] = chosen(x, t, "sigmoid")
+            both.wait()
+
+    with implementation("reference"), ThreadPoolExecutor(2) as threads:
+        list(threads.map(choose, ["tiled", "numba"]))
+        assert found == {"tiled": "tiled", "numba": "numba"}
+        assert chosen(x, t, "sigmoid") == "reference"
+        started = threads.submit(chosen, x, t, "sigmoid").result()
+        assert started == "numba"
+        (gradient,) = torch.autograd.grad(build("dice")(x, t), x, create_graph=True)
+        threads.submit(lambda: gradient.square().sum().backward()).result()
+    assert x.grad.abs().sum() > 0
 
 
 def test_a_choice_holds_inside_and_is_undone_after_an_error():
@@ -173,19 +198,21 @@ def test_a_second_derivative_names_the_implementation_that_has_one(name):
 
 @pytest.mark.tools
 @pytest.mark.usefixtures("compiled")
-@pytest.mark.parametrize("name", ["numba", "tiled", "reference"])
-def test_a_compiled_loss_follows_the_choice(name):
-    """And equals the loss that is not compiled, in value and gradient."""
+def test_a_compiled_loss_follows_the_choice_of_its_thread():
+    """It is compiled again for another choice, and equals the loss that is not compiled, in value and gradient."""
     x, t = logits("binary", dtype=torch.float32).requires_grad_(), hard_target("binary")
-    loss = build("bce_dice_focal")
-    compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
-    results = []
-    for call in (loss, compiled):
+    loss, graphs = build("bce_dice_focal"), []
+    compiled = torch.compile(loss, fullgraph=True, backend=lambda graph, inputs: graphs.append(graph.code) or graph)
+    names = ("numba", "tiled", "reference", "numba")
+    for name in names:
         with implementation(name):
-            value = call(x, t)
-        (gradient,) = torch.autograd.grad(value, x)
-        results.append((value.detach(), gradient))
-    torch.testing.assert_close(*results, rtol=1e-6, atol=1e-8)
+            expected, value = loss(x, t), compiled(x, t)
+        gradients = [torch.autograd.grad(each, x)[0] for each in (value, expected)]
+        torch.testing.assert_close([value, gradients[0]], [expected, gradients[1]], rtol=1e-6, atol=1e-8)
+    with implementation("tiled"), ThreadPoolExecutor(1) as threads:
+        threads.submit(compiled, x, t).result()  # whose choice is "auto"
+    assert [name for code in graphs for name in names[:2] if f"'{name}'" in code] == ["numba", "tiled", "numba"]
+    assert len(graphs) == 4
     torch._dynamo.reset()
 
 

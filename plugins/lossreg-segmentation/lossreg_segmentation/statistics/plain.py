@@ -33,17 +33,17 @@ FORWARD_MODE = "forward-mode differentiation is active"
 
 def plain(*tensors: Tensor) -> bool:
     """Return True if kernels may read these tensors at once. Takes 1 us; False inside torch.compile."""
-    return not (_is_compiling() or _obstacle(*tensors))
+    return not (_is_compiling() or eager_obstacle(*tensors))
 
 
 def obstacle(*tensors: Tensor) -> str:
     """Return the reason why no kernel may read these tensors, in a compiled graph neither; empty if one may."""
-    return _obstacle_in_graph(*tensors) if _is_compiling() else _obstacle(*tensors)
+    return _obstacle_in_graph(*tensors) if _is_compiling() else eager_obstacle(*tensors)
 
 
 def is_plain_gradient(grad: Tensor) -> bool:
     """Return True if kernels may read the gradient given to a backward pass; False for is_grads_batched=True."""
-    return not (is_legacy_batchedtensor(grad) or _obstacle(grad))
+    return not (is_legacy_batchedtensor(grad) or eager_obstacle(grad))
 
 
 def without_notes(x: Tensor) -> Tensor:
@@ -64,7 +64,8 @@ def has_values(x: Tensor) -> bool:
     return True
 
 
-def _obstacle(*tensors: Tensor) -> str:
+def eager_obstacle(*tensors: Tensor) -> str:
+    """Do the same outside of compilers, where each step comes by."""
     if _transforms_are_active():
         return TRANSFORM
     if forward_ad._current_level >= 0:
@@ -74,11 +75,11 @@ def _obstacle(*tensors: Tensor) -> str:
     if _is_tracing():
         return "torch.jit.trace is active"
     for x in tensors:
-        if not _PLAIN_TYPES.get(type(x)) and not _is_plain(type(x)):
+        if type(x) is not Tensor and not _is_plain(type(x)):
             return f"{type(x).__name__} is a subclass of torch.Tensor with operators of its own"
         if x.layout is not _strided:
             return f"a tensor has the layout {x.layout}"
-        if x.is_neg():
+        if x.is_cuda and x.is_neg():  # on a CPU, NumPy reads them right
             return "a tensor is a view of negated values, which .resolve_neg() computes"
     return ""
 
@@ -98,9 +99,9 @@ def _obstacle_in_graph(*tensors: Tensor) -> str:
 def _is_plain(kind: type) -> bool:
     """Find out, once per class, whether all of its operators are torch's own or those of a known library."""
     if kind not in _PLAIN_TYPES:
-        owner = next(base for base in kind.__mro__ if "__torch_function__" in vars(base))
+        owner = next((base for base in kind.__mro__ if "__torch_function__" in vars(base)), object)
         known = owner.__module__.partition(".")[0] in _LIBRARIES
-        _PLAIN_TYPES[kind] = known and kind.__torch_dispatch__ is Tensor.__torch_dispatch__
+        _PLAIN_TYPES[kind] = known and issubclass(kind, Tensor) and kind.__torch_dispatch__ is Tensor.__torch_dispatch__
     return _PLAIN_TYPES[kind]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import logsigmoid
 
 from lossreg_segmentation.statistics.checks import counting, is_ignored
 
@@ -50,27 +49,33 @@ def read_target(
     t = counting(target.detach()).reshape(target.shape[0], 1 if is_index else target.shape[1], -1)
     valid = ~is_ignored(t, ignore_index)
     if is_index:
-        t = t.long() == torch.arange(input.shape[1], device=t.device).view(1, -1, 1)
+        classes = t.new_ones(input.shape[1], dtype=torch.long).cumsum(0) - 1  # of the target's kind, as a DTensor is
+        t = t.long() == classes.view(1, -1, 1)
     return t.masked_fill(~valid, 0).to(dtype), valid, soft
 
 
 def _sigmoid(x: Tensor, t: Tensor, soft: bool, gamma: float, needs: frozenset[str]) -> dict[str, Tensor]:
     elements = {"p": torch.sigmoid(x)}
     if needs & {"cross_entropy_positive", "cross_entropy_negative"}:
-        elements |= {"cross_entropy_positive": -t * logsigmoid(x)}
-        elements |= {"cross_entropy_negative": (t - 1) * logsigmoid(-x)}
+        elements |= {"cross_entropy_positive": -t * _log_sigmoid(x)}
+        elements |= {"cross_entropy_negative": (t - 1) * _log_sigmoid(-x)}
     if needs & {"focal_positive", "focal_negative"}:
-        focal = -t * logsigmoid(x) + (t - 1) * logsigmoid(-x)
+        focal = -t * _log_sigmoid(x) + (t - 1) * _log_sigmoid(-x)
         if gamma > 0:  # gamma 0 is its own branch: 0 * -inf would be NaN
             # log(1 - p_t), never a power: (1 - p_t)^gamma has a NaN gradient at p_t = 1 for gamma < 1.
             rest = (
-                torch.logaddexp(logsigmoid(x) + torch.log1p(-t), logsigmoid(-x) + torch.log(t))
+                torch.logaddexp(_log_sigmoid(x) + torch.log1p(-t), _log_sigmoid(-x) + torch.log(t))
                 if soft
-                else logsigmoid(torch.where(t > 0, -x, x))
+                else _log_sigmoid(torch.where(t > 0, -x, x))
             )
             focal = focal * torch.exp(gamma * rest)
         elements |= {"focal_positive": t * focal, "focal_negative": (1 - t) * focal}
     return elements
+
+
+def _log_sigmoid(x: Tensor) -> Tensor:
+    """Return log(sigmoid(x)), by operators that DTensors have, too."""
+    return -torch.logaddexp(torch.zeros_like(x), -x)
 
 
 def _softmax(x: Tensor, t: Tensor, gamma: float, needs: frozenset[str]) -> dict[str, Tensor]:

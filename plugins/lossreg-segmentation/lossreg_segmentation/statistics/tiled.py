@@ -24,12 +24,12 @@ def forward(x: Tensor, t: Tensor, request: Request) -> Tensor:
     """Compute the sums of `request.needs`, (K, B, C), of logits (B, C, L). InputError for invalid target values."""
     logits, differentiable = rows_of(x, request), DIFFERENTIABLE.intersection(request.needs)
 
-    places = tiles(torch.arange(len(logits)), *logits.shape[1:])
+    places = tiles(torch.arange(len(logits), device=x.device), *logits.shape[1:])
 
     @torch.no_grad()  # threads do not inherit it
     def add(first: int, last: int) -> Tensor:
         # In float64: a large mask is many tiles.
-        sums = torch.zeros(len(request.needs), *logits.shape[:2], dtype=torch.float64)
+        sums = torch.zeros(len(request.needs), *logits.shape[:2], dtype=torch.float64, device=x.device)
         for rows, columns in places[first:last]:
             read = read_tile(x, t, rows, columns, request, check=True)
             found = _count_sums(read, request)

@@ -61,7 +61,7 @@ class Tile(NamedTuple):
         """Add up the values that `pick` returned, (R, W)."""
         if self.chosen is None:
             return picked.sum(2)
-        sums = torch.zeros(self.x.shape[:2], dtype=torch.float64)
+        sums = torch.zeros(self.x.shape[:2], dtype=torch.float64, device=self.x.device)
         return sums.scatter_add_(1, self.chosen.squeeze(1), picked.squeeze(1).double())
 
 

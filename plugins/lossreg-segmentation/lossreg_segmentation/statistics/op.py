@@ -46,7 +46,8 @@ class _Sums(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grads: Tensor) -> tuple[Tensor, None, None, None]:
         if not is_plain_gradient(grads):
-            return _backward_in_steps(grads, *ctx.saved_tensors, ctx.request), None, None, None
+            input, target = ctx.saved_tensors
+            return _backward_in_steps(grads, input, target, ctx.request), None, None, None
         compute: Any = _Gradient.apply if torch.is_grad_enabled() else _backward  # enabled by create_graph=True
         return compute(grads, *ctx.saved_tensors, ctx.request, ctx.implementation), None, None, None
 

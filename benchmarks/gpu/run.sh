@@ -76,7 +76,7 @@ segmentation=plugins/lossreg-segmentation/tests
 tests=(
     "$segmentation/test_implementations.py::test_an_implementation_equals_the_reference[triton]"
     "$segmentation/test_implementations.py::test_a_tie_of_prediction_and_soft_target_shares_the_gradient[triton]"
-    "$segmentation/test_triton_tuning.py"
+    "$segmentation/test_triton_sigmoid.py"
     "$segmentation/test_distance.py::test_the_map_of_a_target_on_a_gpu_is_there"
     "tests/health/test_monitor.py::test_nothing_blocks_on_cuda"
 )

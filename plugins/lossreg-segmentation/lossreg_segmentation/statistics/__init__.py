@@ -13,7 +13,7 @@ The implementations; each but the reference has forward(x, t, request) and backw
     reference.py   plain torch, the oracle for the others; differentiated by autograd, without op.py
     tiled*.py      torch over tiles that fit the cache, on CPU: tiles.py reads them, threads.py distributes them
     numba_*.py     compiled CPU kernels: the driver calls sigmoid or softmax, compiled per numba_variant.py
-    triton_*.py    GPU kernels: the driver cuts a pass into launches, triton_tuning.py chooses the fastest
+    triton_*.py    GPU kernels: the driver calls sigmoid or softmax, which plan a pass and launch its kernels
 
 The result is the sums, `MaskStatistics`.
 """

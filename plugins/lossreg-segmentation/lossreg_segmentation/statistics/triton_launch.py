@@ -57,8 +57,18 @@ def power_of_two(number: int) -> int:
 
 
 def launch(kernel: Any, tiles: Tiles, arguments: tuple[Any, ...], constants: dict[str, Any]) -> None:
+    """Launch a kernel in one dimension."""
+    start(kernel, (tiles.programs,), tiles.warps, arguments, constants | {"BLOCK": tiles.block})
+
+
+def start(
+    kernel: Any, grid: tuple[int, ...], warps: int, arguments: tuple[Any, ...], constants: dict[str, Any]
+) -> None:
     """Launch a kernel on the device of its first argument."""
-    with torch.cuda.device(arguments[0].get_device()):  # a launch uses the current device, not the tensors' device
-        # Fused multiply-adds are requested explicitly: Triton warns if its default, which is changing, decides.
-        options = {"num_warps": tiles.warps, "enable_fp_fusion": True}
-        kernel[(tiles.programs,)](*arguments, **constants, BLOCK=tiles.block, **options)
+    device = arguments[0].get_device()
+    # Fused multiply-adds are requested explicitly: Triton warns if its default, which is changing, decides.
+    if device < 0 or device == torch.cuda.current_device():
+        kernel[grid](*arguments, **constants, num_warps=warps, enable_fp_fusion=True)
+        return
+    with torch.cuda.device(device):  # a launch uses the current device, not the tensors' device
+        kernel[grid](*arguments, **constants, num_warps=warps, enable_fp_fusion=True)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lossreg.contract import Contract, Implementation, contract
     from lossreg.loss import Per, Reduction
     from lossreg.loss.debug import debugging
+    from lossreg.loss.plans import Plan, replaced_by_plan
     from lossreg.loss.shared_passes import Pass
     from lossreg.messages import is_installed
     from lossreg.parameters.types import Functions, Part
@@ -33,11 +34,13 @@ __getattr__, __dir__ = lazy(
         "Part": "lossreg.parameters.types",
         "Pass": "lossreg.loss.shared_passes",
         "Per": "lossreg.loss",
+        "Plan": "lossreg.loss.plans",
         "Reduction": "lossreg.loss",
         "contract": "lossreg.contract",
         "debugging": "lossreg.loss.debug",
         "hooks": "lossreg.registries",
         "is_installed": "lossreg.messages",
+        "replaced_by_plan": "lossreg.loss.plans",
     },
 )
 
@@ -49,9 +52,11 @@ __all__ = [
     "Part",
     "Pass",
     "Per",
+    "Plan",
     "Reduction",
     "contract",
     "debugging",
     "hooks",
     "is_installed",
+    "replaced_by_plan",
 ]

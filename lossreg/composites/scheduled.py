@@ -14,6 +14,7 @@ from lossreg.composites.base import CONTRACT
 from lossreg.composites.sums import LossSum
 from lossreg.errors import DTypeError, InputError, ShapeError
 from lossreg.loss import Reduction, Term
+from lossreg.loss.plans import Plan
 from lossreg.loss.shared_passes import Pass
 from lossreg.registries import losses
 
@@ -78,6 +79,11 @@ class Scheduled(LossSum):
                 " before each step"
             )
         return self.weighted(self.weights_at(step), results, inputs, self._with_step(options, step))
+
+    def plan(self, *inputs: Any, step: int | Tensor | None = None, **options: Any) -> Plan | None:
+        if not isinstance(step, int):
+            return None
+        return self.plan_of_sum(self.weights_at(step), inputs, self._with_step(options, step))
 
     def _with_step(self, options: dict[str, Any], step: int | Tensor | None) -> dict[str, Any]:
         """Return the options with the step if any part takes one, such as a schedule inside this one."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lossreg.composites.base import CONTRACT, EXAMPLE, Composite, normalized, terms_of, with_factor, with_prefix
 from lossreg.loss import Loss, Reduction, Term, scalar
+from lossreg.loss.plans import Plan, replaced_by_plan
 from lossreg.loss.shared_passes import Pass
 from lossreg.registries import losses
 
@@ -41,6 +42,24 @@ class LossSum(Composite):
             if isinstance(part, Loss) and shares_passes(part)
             for each in part.passes(*inputs, **own)
         ]
+
+    def plan_of_sum(
+        self, weights: Sequence[float | Tensor], inputs: Sequence[Any], options: Mapping[str, Any]
+    ) -> Plan | None:
+        """Return the sum as one function; None if a part has no plan, or a weight is a tensor."""
+        if not all(type(weight) is float for weight in weights):
+            return None
+        plans = []
+        for part, own in zip(self.parts, self.options_of_parts(options), strict=True):
+            plan = part.plan(*inputs, **own) if isinstance(part, Loss) else None
+            if plan is None:
+                return None
+            plans.append(plan)
+        key = (*plans, *weights)
+        if key not in self._plans:
+            parts = list(zip(self.names, weights, plans, strict=True))
+            self._plans[key] = plans[0].sum(parts) if replaced_by_plan(self) else None
+        return self._plans[key]
 
     def weighted(
         self,
@@ -106,6 +125,9 @@ class WeightedSum(LossSum):
 
     def terms_from(self, results: Iterator[Any], *inputs: Any, **options: Any) -> dict[str, Term]:
         return self.weighted(self.weights, results, inputs, options)
+
+    def plan(self, *inputs: Any, **options: Any) -> Plan | None:
+        return self.plan_of_sum(self.weights, inputs, options)
 
 
 @losses.register(

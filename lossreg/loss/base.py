@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lossreg.errors import InputError, ShapeError
 from lossreg.loss.output import LossOutput, Reduction, Term
+from lossreg.loss.plans import Plan, Plans
 from lossreg.loss.reduction import example_values, mean, per_example, total
 from lossreg.loss.shared_passes import Pass, computed
 from lossreg.loss.wrappers import exchanged, wrapped
@@ -31,6 +32,24 @@ class Loss(nn.Module):
         if reduction not in ("mean", "sum", "none"):
             raise InputError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}", reduction=reduction)
         self.reduction = reduction
+        self._plans = Plans()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name != "training":  # trainers set it in every step, and no loss depends on it
+            self.__dict__["_plans"] = Plans()
+
+    def __delattr__(self, name: str) -> None:
+        super().__delattr__(name)
+        self.__dict__["_plans"] = Plans()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self.__dict__["_plans"] = Plans()
+
+    def _apply(self, *arguments: Any, **options: Any) -> Any:
+        self.__dict__["_plans"] = Plans()
+        return super()._apply(*arguments, **options)
 
     if TYPE_CHECKING:
 
@@ -55,13 +74,36 @@ class Loss(nn.Module):
         """Return the names of the options of a call, by which a sum passes each option to the losses that have it."""
         return optional_parameters(type(self).terms) | optional_parameters(type(self).passes)
 
+    def plan(self, *inputs: Any, **options: Any) -> Plan | None:
+        """Return this loss over inputs like these as one function; None if its terms are computed step by step."""
+        return None
+
     def forward(self, *inputs: Any, **options: Any) -> Tensor:
         """Compute the training scalar, 0-dim, or (B,) under reduction="none", from the inputs of `terms`."""
+        plan = None if torch.compiler.is_dynamo_compiling() else self.plan(*inputs, **options)
+        if plan is not None and (plan.splits or self.reduction == "mean"):
+            value = plan.value(inputs, options, self.reduction, self._by_terms)
+            if value is not None:
+                return value
+        return self._by_terms(self.reduction, inputs, options)
+
+    def _by_terms(self, reduction: Reduction, inputs: Sequence[Any], options: Mapping[str, Any]) -> Tensor:
+        """Compute the training scalar step by step, which can be differentiated twice."""
         terms = self._checked(self.terms(*inputs, **options))
-        if self.reduction == "mean":
+        if reduction == "mean":
             return total({name: mean(name, term) for name, term in terms.items()}, terms)
         values = self._per_example(terms)
-        return values.sum() if self.reduction == "sum" else values
+        return values.sum() if reduction == "sum" else values
+
+    def per_example(self, *inputs: Any, **options: Any) -> Tensor:
+        """Compute the values per example, (B,), as differentiable as the training scalar.
+
+        Raises:
+            InputError: the loss does not split over examples.
+        """
+        plan = None if torch.compiler.is_dynamo_compiling() else self.plan(*inputs, **options)
+        value = plan.value(inputs, options, "none", self._by_terms) if plan is not None and plan.splits else None
+        return self._by_terms("none", inputs, options) if value is None else value
 
     def evaluate(self, *inputs: Any, **options: Any) -> LossOutput:
         """Compute total, components and values per example from the terms.
@@ -71,6 +113,11 @@ class Loss(nn.Module):
         Raises:
             InputError: the reduction is not "mean" and the loss does not split over examples.
         """
+        plan = None if torch.compiler.is_dynamo_compiling() else self.plan(*inputs, **options)
+        if plan is not None and (plan.splits or self.reduction == "mean"):
+            output = plan.evaluate(inputs, options, self.reduction, self._by_terms)
+            if output is not None:
+                return output
         terms = self._checked(self.terms(*inputs, **options))
         parts = {name: example_values(name, term) for name, term in terms.items() if term.per != "batch"}
         means = {name: mean(name, term, parts.get(name)) for name, term in terms.items()}

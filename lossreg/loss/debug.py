@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-_enabled: ContextVar[bool | None] = ContextVar("lossreg_debug", default=None)
+_enabled: ContextVar[bool] = ContextVar("lossreg_debug", default=os.environ.get("LOSSREG_DEBUG") == "1")
 
 
 @contextmanager
 def debug_checks(enabled: bool = True) -> Iterator[None]:
     """Check values inside the block: NaN and infinite logits, targets on a device, batches that are all ignored.
 
-    Each check reads the tensors, so a device is synchronised. LOSSREG_DEBUG=1 does the same for a whole process.
-    A new thread starts without the block's setting. No value is ever changed.
+    Each check reads the tensors, so a device is synchronised. LOSSREG_DEBUG=1, set before Python starts, does the same
+    for a whole process. A new thread starts without the block's setting. No value is ever changed.
     """
     token = _enabled.set(enabled)
     try:
@@ -24,7 +24,5 @@ def debug_checks(enabled: bool = True) -> Iterator[None]:
         _enabled.reset(token)
 
 
-def debugging() -> bool:
-    """Return whether the checks are enabled in this context."""
-    enabled = _enabled.get()
-    return os.environ.get("LOSSREG_DEBUG") == "1" if enabled is None else enabled
+# Return whether the checks are enabled in this context. Every loss asks in every step, hence no function around it.
+debugging = _enabled.get

@@ -31,20 +31,21 @@ def compute_per_example_loss(loss: nn.Module, *inputs: Any, **options: Any) -> T
     Raises:
         InputError: the loss does not split over examples; gives the reason and a remedy.
     """
-    from lossreg.loss import Loss, per_example
+    from lossreg.loss import Loss
 
     if not isinstance(loss, Loss):
         return _of_module(loss, inputs, options)
-    terms = loss.terms(*inputs, **options)
-    values = per_example(terms)
-    if values is None:
-        of_batch = [name for name, term in terms.items() if term.per == "batch"]
+    try:
+        return loss.per_example(*inputs, **options)
+    except InputError as error:
+        of_batch = getattr(error, "terms", None)
+        if not of_batch:
+            raise
         raise InputError(
             f"{type(loss).__name__} does not split over examples (terms of the whole batch: {', '.join(of_batch)}),"
             f" as with batch=True or a product of losses; {_INSTEAD}",
             terms=of_batch,
-        )
-    return values
+        ) from None
 
 
 def _of_module(loss: nn.Module, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> Tensor:

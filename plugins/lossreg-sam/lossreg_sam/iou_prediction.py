@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
-from lossreg import Term, losses
+from lossreg import losses
 from lossreg.authoring import Reduction
 from lossreg_sam.masks import CONTRACT, IOU_SUMS, SamLoss, iou_error
 from lossreg_segmentation.distributed import Distributed
-from lossreg_segmentation.statistics import MaskStatistics
+from lossreg_segmentation.ratios import Formula
 
 
 @losses.register(
@@ -51,7 +49,6 @@ class IoUPrediction(SamLoss):
         super().__init__(ignore_index=ignore_index, distributed=distributed, reduction=reduction)
         self.threshold = threshold
 
-    def formula(self, statistics: MaskStatistics, predicted_iou: Tensor) -> dict[str, Term]:
-        """Compute the squared error of each mask's predicted IoU."""
-        error, count = self.apply_policy(iou_error(statistics, predicted_iou), statistics, "score")
-        return {"iou": Term(error, count=count)}
+    def formulas(self) -> dict[str, Formula]:
+        """Return the squared error of each mask's predicted IoU."""
+        return {"iou": iou_error()}

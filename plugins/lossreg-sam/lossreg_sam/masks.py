@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 
 from lossreg import Loss, Term
-from lossreg.authoring import Reduction, contract
+from lossreg.authoring import Plan, Reduction, contract, replaced_by_plan
 from lossreg.errors import DTypeError, ShapeError
 from lossreg_segmentation.distributed import Distributed, check_distributed, means_over_ranks
 from lossreg_segmentation.mask_pass import MaskPass
-from lossreg_segmentation.segmentation_loss import Absent, apply_absent, required
+from lossreg_segmentation.one_function.plan import INPUTS, MaskPlan, call_of, found_plan, plan_of
+from lossreg_segmentation.one_function.tables import Table
+from lossreg_segmentation.ratios import Formula, PixelMean, PredictionError, Ratio
+from lossreg_segmentation.segmentation_loss import Absent, apply_absent
 from lossreg_segmentation.statistics import MaskStatistics
 from lossreg_segmentation.statistics.checks import check_logits
 from lossreg_segmentation.statistics.choice import IMPLEMENTATIONS
@@ -40,6 +43,7 @@ class SamLoss(Loss):
     needs: ClassVar[frozenset[str]]
     gamma: float = 2.0
     threshold: float = 0.0
+    absent: Absent = "score"
 
     def __init__(self, *, ignore_index: int | None, distributed: Distributed, reduction: Reduction) -> None:
         super().__init__(reduction=reduction)
@@ -59,13 +63,36 @@ class SamLoss(Loss):
         terms = self.formula(next(results), predicted_iou)
         return means_over_ranks(terms, input) if self.distributed == "global" else terms
 
+    def formulas(self) -> dict[str, Formula]:
+        """Return the terms as formulas of the sums."""
+        raise NotImplementedError(f"{type(self).__name__} must define formulas()")
+
     def formula(self, statistics: MaskStatistics, predicted_iou: Tensor) -> dict[str, Term]:
         """Turn the sums, (N, M) each, into terms."""
-        raise NotImplementedError(f"{type(self).__name__} must define formula(statistics, predicted_iou)")
+        return {name: self._term(one, statistics, predicted_iou) for name, one in self.formulas().items()}
 
-    def apply_policy(self, values: Tensor, statistics: MaskStatistics, absent: Absent) -> tuple[Tensor, Tensor | None]:
-        """Apply the policy for masks without target pixels to values (N, M); return them and the count of each."""
-        return apply_absent(values, statistics, absent, ignoring=self.ignore_index is not None)
+    def plan(self, *inputs: Any, **options: Any) -> Plan | None:
+        """Return the plan for a step like this one."""
+        if options or len(inputs) != 3:
+            inputs = call_of(inputs, options, INPUTS)
+        return found_plan(self, self._plan, inputs) if inputs else None
+
+    def _plan(self, input: Tensor, target: Tensor, predicted_iou: Tensor) -> MaskPlan | None:
+        if self.distributed == "global" or not replaced_by_plan(self):
+            return None
+        (one,) = self.passes(input, target, predicted_iou)
+        table = Table(self.formulas(), self.absent, ignoring=self.ignore_index is not None)
+        return plan_of(one, [table], self)
+
+    def _term(self, one: Formula, statistics: MaskStatistics, predicted_iou: Tensor) -> Term:
+        ignoring = self.ignore_index is not None
+        if isinstance(one, PredictionError):
+            # Also for an empty mask: its IoU is a label like any other.
+            values, count = apply_absent(one.values(statistics, predicted_iou), statistics, "score", ignoring=ignoring)
+        else:
+            ratio = one.of_masks() if isinstance(one, PixelMean) else one
+            values, count = apply_absent(ratio.values(statistics), statistics, self.absent, ignoring=ignoring)
+        return Term(values, weight=one.weight, count=count)
 
 
 def check_step(input: Tensor, target: Tensor, predicted_iou: Tensor, *, empty_batch: bool) -> None:
@@ -92,12 +119,6 @@ def check_step(input: Tensor, target: Tensor, predicted_iou: Tensor, *, empty_ba
         raise DTypeError(f"predicted_iou must be a floating tensor, got {predicted_iou.dtype}")
 
 
-def iou_error(statistics: MaskStatistics, predicted_iou: Tensor) -> Tensor:
-    """Return (predicted IoU - actual IoU)^2, (N, M)."""
-    return iou_difference(statistics, predicted_iou).square()
-
-
-def iou_difference(statistics: MaskStatistics, predicted_iou: Tensor) -> Tensor:
-    """Return predicted IoU - actual IoU, (N, M). The union is at least 1, so empty on empty has IoU 0."""
-    intersection, union = required(statistics, *IOU_SUMS)
-    return predicted_iou.to(union.dtype) - intersection / union.clamp_min(1)
+def iou_error(weight: float = 1.0, *, power: int = 2) -> PredictionError:
+    """Return |predicted IoU - actual IoU|^power. The union is at least 1, so empty on empty has IoU 0."""
+    return PredictionError(Ratio({"hard_intersection": 1.0}, {"hard_union": 1.0}), power, weight)

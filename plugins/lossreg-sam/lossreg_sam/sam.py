@@ -5,16 +5,14 @@ from __future__ import annotations
 from typing import Annotated
 
 from pydantic import Field
-from torch import Tensor
 
-from lossreg import Term, losses
+from lossreg import losses
 from lossreg.authoring import Reduction
 from lossreg_sam.masks import CONTRACT, IOU_SUMS, SamLoss, iou_error
 from lossreg_segmentation.distributed import Distributed
-from lossreg_segmentation.overlap import dice
-from lossreg_segmentation.pixelwise import Share, Weight, binary_focal, pixel_mean
+from lossreg_segmentation.pixelwise import Share, Weight
+from lossreg_segmentation.ratios import Formula, dice_loss, focal_loss
 from lossreg_segmentation.segmentation_loss import Absent
-from lossreg_segmentation.statistics import MaskStatistics
 
 FOCAL_SUMS = ("focal_positive", "focal_negative", "valid")
 DICE_SUMS = ("intersection", "predicted", "actual")
@@ -79,15 +77,10 @@ class SAM(SamLoss):
         self.smooth = smooth
         self.absent: Absent = absent
 
-    def formula(self, statistics: MaskStatistics, predicted_iou: Tensor) -> dict[str, Term]:
-        """Compute the three parts, each before its weight."""
-        focal = pixel_mean(binary_focal(statistics, self.alpha), statistics)
-        focal, count = self.apply_policy(focal, statistics, self.absent)
-        overlap, _ = self.apply_policy(dice(statistics, self.smooth), statistics, self.absent)
-        # Also for an empty mask: its IoU is a label like any other.
-        error, counted = self.apply_policy(iou_error(statistics, predicted_iou), statistics, "score")
+    def formulas(self) -> dict[str, Formula]:
+        """Return the three parts, each before its weight."""
         return {
-            "focal": Term(focal, weight=self.focal_weight, count=count),
-            "dice": Term(overlap, weight=self.dice_weight, count=count),
-            "iou": Term(error, weight=self.iou_weight, count=counted),
+            "focal": focal_loss(self.alpha, self.focal_weight),
+            "dice": dice_loss(self.smooth, self.dice_weight),
+            "iou": iou_error(self.iou_weight),
         }

@@ -13,13 +13,13 @@ from torch import Tensor
 from lossreg import Loss, Term, losses
 from lossreg.authoring import contract
 from lossreg.errors import InputError
-from lossreg_sam.masks import IOU_SUMS, iou_difference
+from lossreg_sam.masks import IOU_SUMS, iou_error
 from lossreg_sam.sam import DICE_SUMS, FOCAL_SUMS
 from lossreg_sam.sam2_outputs import Step, read_steps
 from lossreg_segmentation.distributed import means_over_ranks
 from lossreg_segmentation.mask_pass import MaskPass
-from lossreg_segmentation.overlap import dice
-from lossreg_segmentation.pixelwise import Weight, binary_focal, pixel_mean
+from lossreg_segmentation.pixelwise import Weight
+from lossreg_segmentation.ratios import dice_loss, focal_loss, linear
 from lossreg_segmentation.segmentation_loss import required
 from lossreg_segmentation.statistics import MaskStatistics, mask_statistics
 from lossreg_segmentation.statistics.choice import IMPLEMENTATIONS
@@ -175,10 +175,9 @@ class SAM2(Loss):
     def _chosen(self, statistics: MaskStatistics, ious: Tensor) -> Tensor:
         """Compute focal, Dice and IoU loss of each object's chosen mask, (N, 3)."""
         settings = self.settings
-        focal = pixel_mean(binary_focal(statistics, _alpha(settings.focal_alpha)), statistics)
-        overlap = dice(statistics, 1.0)
-        error = iou_difference(statistics, ious)
-        error = error.abs() if settings.iou_use_l1_loss else error.square()
+        focal = focal_loss(_alpha(settings.focal_alpha)).of_masks().values(statistics)
+        overlap = dice_loss(1.0).values(statistics)
+        error = iou_error(power=1 if settings.iou_use_l1_loss else 2).values(statistics, ious)
         cost = self.weights["loss_mask"] * focal + self.weights["loss_dice"] * overlap
         best = cost.detach().argmin(1, keepdim=True)  # the first of equals
         # Masks that are not gathered have a gradient of 0, and the pass does not read them again.
@@ -193,7 +192,7 @@ class SAM2(Loss):
             logits = torch.cat(scores, 1)
         # Each step is a mask of one pixel.
         found = mask_statistics(logits, present, activation="sigmoid", needs=needs, gamma=gamma)
-        return binary_focal(found, _alpha(self.settings.focal_alpha_obj_score)).sum(1)
+        return linear(focal_loss(_alpha(self.settings.focal_alpha_obj_score)).summed, found).sum(1)
 
 
 def _at_least_one(term: Term) -> Term:

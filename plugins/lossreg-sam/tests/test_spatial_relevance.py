@@ -29,7 +29,7 @@ def test_spatial_relevance_is_the_loss_of_the_masks_and_the_contrast(alignment_w
     assert tuple(output.components) == ("focal", "dice", "iou", "alignment")
     assert output.components["alignment"].item() == pytest.approx(expected.mean().item(), rel=1e-10)
     for name, value in masks.components.items():
-        assert output.components[name] == value
+        assert output.components[name].item() == pytest.approx(value.item(), rel=1e-12)
     per_example = masks.per_example + alignment_weight * expected
     torch.testing.assert_close(output.per_example, per_example, rtol=1e-10, atol=0)
     torch.testing.assert_close(output.total.detach(), per_example.mean(), rtol=1e-10, atol=0)

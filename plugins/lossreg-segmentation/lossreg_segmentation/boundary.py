@@ -9,7 +9,7 @@ from torch import Tensor
 from lossreg import Term, losses
 from lossreg_segmentation.dense_loss import POSITIONAL_CONTRACT, Pixels
 from lossreg_segmentation.distance import DistanceLoss, Spacing
-from lossreg_segmentation.pixelwise import pixel_mean
+from lossreg_segmentation.ratios import pixel_mean
 from lossreg_segmentation.segmentation_loss import SegmentationOptions
 
 TAGS = ("segmentation", "boundary", "binary", "multilabel", "multiclass", "logits", "imbalance")

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from lossreg import Term, losses
 from lossreg_segmentation.dense_loss import POSITIONAL_CONTRACT, DenseLoss, Pixels
-from lossreg_segmentation.overlap import ratio
+from lossreg_segmentation.ratios import ratio
 from lossreg_segmentation.segmentation_loss import SegmentationOptions
 from lossreg_segmentation.skeleton import MAX_ITERATIONS, soft_skeleton
 

@@ -6,12 +6,10 @@ from typing import Annotated, Unpack
 
 from pydantic import Field
 
-from lossreg import Term, losses
+from lossreg import losses
 from lossreg_segmentation.mask_loss import INDEPENDENT_CONTRACT, MaskLoss, MaskOptions
-from lossreg_segmentation.overlap import dice
-from lossreg_segmentation.pixelwise import Share, Weight, binary_focal, pixel_mean
-from lossreg_segmentation.segmentation_loss import required
-from lossreg_segmentation.statistics import MaskStatistics
+from lossreg_segmentation.pixelwise import Share, Weight
+from lossreg_segmentation.ratios import Formula, PixelMean, dice_loss, focal_loss
 
 
 @losses.register(
@@ -66,13 +64,11 @@ class BCEDiceFocal(MaskLoss):
         self.gamma = gamma
         self.smooth = smooth
 
-    def formula(self, statistics: MaskStatistics, task: str) -> dict[str, Term]:
+    def formulas(self, task: str, classes: int) -> dict[str, Formula]:
         """Return the three parts, each before its weight."""
-        positive, negative = required(statistics, "cross_entropy_positive", "cross_entropy_negative")
-        bce = pixel_mean(positive + negative, statistics)
-        focal = pixel_mean(binary_focal(statistics, self.alpha), statistics)
+        sides = {"cross_entropy_positive": 1.0, "cross_entropy_negative": 1.0}
         return {
-            "bce": self.class_term(bce, statistics, self.bce_weight),
-            "dice": self.class_term(dice(statistics, self.smooth), statistics, self.dice_weight),
-            "focal": self.class_term(focal, statistics, self.focal_weight),
+            "bce": PixelMean(sides, self.bce_weight),
+            "dice": dice_loss(self.smooth, self.dice_weight),
+            "focal": focal_loss(self.alpha, self.focal_weight),
         }

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from lossreg import Term, losses
 from lossreg_segmentation.mask_loss import CONTRACT, MaskLoss, MaskOptions
-from lossreg_segmentation.overlap import EPSILON, TAGS
+from lossreg_segmentation.overlap import TAGS
+from lossreg_segmentation.ratios import EPSILON
 from lossreg_segmentation.segmentation_loss import required
 from lossreg_segmentation.statistics import MaskStatistics
 

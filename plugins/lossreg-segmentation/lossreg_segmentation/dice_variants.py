@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Literal, Unpack, get_args
+from typing import Annotated, Any, Literal, Unpack, get_args
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from lossreg import Term, losses
+from lossreg.authoring import Plan
 from lossreg.errors import InputError
 from lossreg_segmentation.dense_loss import read_pixels
 from lossreg_segmentation.mask_loss import CONTRACT, MaskLoss, MaskOptions
-from lossreg_segmentation.overlap import TAGS, Dice, OverlapLoss, dice, ratio
+from lossreg_segmentation.overlap import TAGS, Dice, OverlapLoss
+from lossreg_segmentation.ratios import Formula, dice_loss, overlap_loss, ratio
 from lossreg_segmentation.segmentation_loss import required, weights_of_classes
 from lossreg_segmentation.statistics import MaskStatistics
+from lossreg_segmentation.statistics.autocast import outside_autocast
 
 Weighting = Literal["square", "simple", "uniform"]
 
@@ -51,15 +54,19 @@ class SquaredDice(MaskLoss):
             statistics = statistics._replace(intersection=self._product(input, target))
         return super().terms_from(iter([statistics]), input, target)
 
-    def formula(self, statistics: MaskStatistics, task: str) -> dict[str, Term]:
+    def formulas(self, task: str, classes: int) -> dict[str, Formula]:
         """Return one minus the score of each mask."""
-        overlap, predicted, actual = required(statistics, "intersection", "predicted_squared", "actual_squared")
-        score = ratio(2 * overlap + self.smooth, predicted + (actual + self.smooth), self.smooth)
-        return {"squared_dice": self.class_term(1 - score, statistics)}
+        squares = {"predicted_squared": 1.0, "actual_squared": 1.0}
+        return {"squared_dice": overlap_loss({"intersection": 2.0}, squares, self.smooth)}
+
+    def plan(self, *inputs: Any, **options: Any) -> Plan | None:
+        """Return the plan; None for a soft target, whose product is a second read."""
+        soft = any(isinstance(x, Tensor) and x.is_floating_point() for x in (*inputs[1:], options.get("target")))
+        return None if soft else super().plan(*inputs, **options)
 
     def _product(self, input: Tensor, target: Tensor) -> Tensor:
         task = self.task_of(input, target)
-        with torch.autocast(input.device.type, enabled=False):
+        with outside_autocast(input):
             if input.ndim == 2:
                 input, target = input.unsqueeze(2), target.unsqueeze(-1)
             pixels = read_pixels(input, target, task, self.ignore_index)
@@ -88,7 +95,7 @@ class LogCoshDice(Dice):
 
     def formula(self, statistics: MaskStatistics, task: str) -> dict[str, Term]:
         """Return the log-cosh of the Dice loss of each mask."""
-        values = torch.log1p(torch.sinh(dice(statistics, self.smooth)).square()) / 2
+        values = torch.log1p(torch.sinh(dice_loss(self.smooth).values(statistics)).square()) / 2
         return {"log_cosh_dice": self.class_term(values, statistics)}
 
 

@@ -12,7 +12,7 @@ from lossreg import Term, losses
 from lossreg.errors import ShapeError
 from lossreg_segmentation.dense_loss import POSITIONAL_CONTRACT, DenseLoss, Pixels
 from lossreg_segmentation.distance import DistanceLoss, Spacing, boundary_distance, pixel_sizes
-from lossreg_segmentation.pixelwise import pixel_mean
+from lossreg_segmentation.ratios import pixel_mean
 from lossreg_segmentation.segmentation_loss import SegmentationOptions
 from lossreg_segmentation.skeleton import shifted
 

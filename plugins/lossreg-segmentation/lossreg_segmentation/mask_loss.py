@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar, Unpack
+from typing import Any, ClassVar, Unpack
 
 import torch
 from torch import Tensor
 
 from lossreg import Term
-from lossreg.authoring import Per, contract
+from lossreg.authoring import Per, Plan, contract, replaced_by_plan
 from lossreg_segmentation.distributed import (
     Distributed,
     check_distributed,
@@ -17,6 +17,9 @@ from lossreg_segmentation.distributed import (
     sums_over_ranks,
 )
 from lossreg_segmentation.mask_pass import MaskPass
+from lossreg_segmentation.one_function.plan import MaskPlan, call_of, found_plan, plan_of
+from lossreg_segmentation.one_function.tables import Table
+from lossreg_segmentation.ratios import Formula, PixelMean, linear
 from lossreg_segmentation.segmentation_loss import SegmentationLoss, SegmentationOptions, required, weights_of_classes
 from lossreg_segmentation.statistics import NEGATIVES, Activation, MaskStatistics
 from lossreg_segmentation.statistics.choice import IMPLEMENTATIONS
@@ -86,9 +89,42 @@ class MaskLoss(SegmentationLoss):
         terms = self.formula(statistics, task)
         return means_over_ranks(terms, input) if shared else terms
 
+    def formulas(self, task: str, classes: int) -> dict[str, Formula]:
+        """Return the terms as formulas of the sums."""
+        raise NotImplementedError(
+            f"{type(self).__name__} must define formulas(task, classes) or formula(statistics, task)"
+        )
+
     def formula(self, statistics: MaskStatistics, task: str) -> dict[str, Term]:
-        """Turn the sums, (B, C) each, into terms."""
-        raise NotImplementedError(f"{type(self).__name__} must define formula(statistics, task)")
+        """Turn the sums, (B, C) each, into terms; for a subclass whose terms are not ratios."""
+        classes = next(field.shape[1] for field in statistics if field is not None)
+        return {name: self._term(one, statistics, task) for name, one in self.formulas(task, classes).items()}
+
+    def plan(self, *inputs: Any, **options: Any) -> Plan | None:
+        """Return the plan for logits and target like these."""
+        if options or len(inputs) != 2:
+            inputs = call_of(inputs, options, ("input", "target"))
+        return found_plan(self, self._plan, inputs) if inputs else None
+
+    def _plan(self, input: Tensor, target: Tensor) -> MaskPlan | None:
+        if self.distributed == "global" or len(input) == 0 or not replaced_by_plan(self):
+            return None
+        passes, task = self.passes(input, target), self.task_of(input, target)
+        formulas = self.formulas(task, input.shape[1])
+        softmax = task == "multiclass"
+        if softmax and self.absent != "score" and any(isinstance(one, PixelMean) for one in formulas.values()):
+            return None  # its error comes from the terms
+        if len(passes) > 1 or (self.class_weight is not None and len(self.class_weight) != input.shape[1]):
+            return None
+        table = Table(formulas, self.absent, self.ignore_index is not None, self.class_weight, self.batch)
+        return plan_of(passes[0], [table], self)
+
+    def _term(self, formula: Formula, statistics: MaskStatistics, task: str) -> Term:
+        if isinstance(formula, PixelMean):
+            if task == "multiclass":
+                return self.pixel_term(linear(formula.summed, statistics), statistics, formula.weight)
+            formula = formula.of_masks()
+        return self.class_term(formula.values(statistics), statistics, formula.weight)
 
     def pixel_term(self, summed: Tensor, statistics: MaskStatistics, weight: float = 1.0) -> Term:
         """Return sums (B, C) over the pixels of each softmax class as a term: the mean over pixels, class-weighted."""
@@ -100,4 +136,6 @@ class MaskLoss(SegmentationLoss):
         (actual,) = required(statistics, "actual")
         weights = weights_of_classes(self.class_weight, summed)
         pixels = (weights * actual).sum(1)
-        return Term((weights * summed).sum(1) / torch.where(pixels > 0, pixels, 1.0), per, weight)
+        # Smoothed labels have a loss at classes of any weight: without a pixel of a weight above 0, it is none.
+        values = torch.where(pixels > 0, (weights * summed).sum(1), 0.0) / torch.where(pixels > 0, pixels, 1.0)
+        return Term(values, per, weight)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from lossreg_segmentation.statistics import MaskStatistics, mask_statistics
-from lossreg_segmentation.statistics.request import FOCAL, HARD, Activation
+from lossreg_segmentation.statistics.request import FIELDS, Activation, Request
 
 
 @dataclass(eq=False, slots=True)
@@ -26,14 +26,15 @@ class MaskPass:
         """Return one pass for both, if they read the same tensors in the same way; otherwise None."""
         if not isinstance(other, MaskPass) or self.input is not other.input or self.target is not other.target:
             return None
-        if (self.activation, self.ignore_index) != (other.activation, other.ignore_index):
+        both = self.request().merged(other.request())
+        if both is None:
             return None
-        # A pass that does not use gamma or the threshold accepts the other's.
-        gamma = self._common(other, FOCAL, self.gamma, other.gamma)
-        threshold = self._common(other, HARD, self.threshold, other.threshold)
-        if gamma is None or threshold is None:
-            return None
-        return replace(self, needs=self.needs | other.needs, gamma=gamma, threshold=threshold)
+        return replace(self, needs=frozenset(both.needs), gamma=both.gamma, threshold=both.threshold)
+
+    def request(self) -> Request:
+        """Return everything about the pass except its tensors."""
+        needs = tuple(name for name in FIELDS if name in self.needs)
+        return Request(self.activation, needs, float(self.gamma), self.ignore_index, float(self.threshold))
 
     def compute(self) -> MaskStatistics:
         """Compute the sums."""
@@ -49,8 +50,3 @@ class MaskPass:
             ignore_index=self.ignore_index,
             threshold=self.threshold,
         )
-
-    def _common(self, other: MaskPass, fields: frozenset[str], mine: float, theirs: float) -> float | None:
-        if not self.needs & fields:
-            return theirs
-        return mine if mine == theirs or not other.needs & fields else None

@@ -6,30 +6,13 @@ from typing import Annotated, Unpack
 
 import torch
 from pydantic import Field
-from torch import Tensor
 
 from lossreg import Term, losses
 from lossreg_segmentation.mask_loss import CONTRACT, MaskLoss, MaskOptions
-from lossreg_segmentation.segmentation_loss import required
+from lossreg_segmentation.ratios import EPSILON, Formula, dice_loss, tversky_loss
 from lossreg_segmentation.statistics import MaskStatistics
 
-# Lower bound of denominators, so that 0 / 0 gives a finite score when smooth is 0. Also the lower bound under the power
-# of focal Tversky, whose slope at 0 is infinite.
-EPSILON = 1e-7
-
 TAGS = ("segmentation", "overlap", "binary", "multilabel", "multiclass", "logits", "imbalance")
-
-
-def tversky_score(statistics: MaskStatistics, alpha: float, beta: float, smooth: float) -> Tensor:
-    """Return (TP + smooth) / (TP + alpha FP + beta FN + smooth), (B, C)."""
-    overlap, predicted, actual = required(statistics, "intersection", "predicted", "actual")
-    wrong = alpha * (predicted - overlap) + beta * (actual - overlap)
-    return ratio(overlap + smooth, overlap + wrong + smooth, smooth)
-
-
-def ratio(numerator: Tensor, denominator: Tensor, smooth: float) -> Tensor:
-    """Divide, with a denominator >= EPSILON. It contains `smooth`, so a large enough `smooth` needs no clamp."""
-    return numerator / (denominator if smooth >= EPSILON else denominator.clamp_min(EPSILON))
 
 
 class OverlapLoss(MaskLoss):
@@ -59,16 +42,9 @@ class Dice(OverlapLoss):
         super().__init__(**options)
         self.smooth = smooth
 
-    def formula(self, statistics: MaskStatistics, task: str) -> dict[str, Term]:
+    def formulas(self, task: str, classes: int) -> dict[str, Formula]:
         """Return one minus the Dice score of each mask."""
-        return {"dice": self.class_term(dice(statistics, self.smooth), statistics)}
-
-
-def dice(statistics: MaskStatistics, smooth: float) -> Tensor:
-    """Return the Dice loss of each mask, (B, C)."""
-    overlap, predicted, actual = required(statistics, "intersection", "predicted", "actual")
-    # These steps dominate on the smallest masks: add the numbers without a gradient first, which saves a step.
-    return 1 - ratio(2 * overlap + smooth, predicted + (actual + smooth), smooth)
+        return {"dice": dice_loss(self.smooth)}
 
 
 @losses.register("jaccard", aliases=("jaccard_loss", "iou", "iou_loss"), tags=TAGS, contract=CONTRACT)
@@ -92,9 +68,9 @@ class Jaccard(OverlapLoss):
         super().__init__(**options)
         self.smooth = smooth
 
-    def formula(self, statistics: MaskStatistics, task: str) -> dict[str, Term]:
+    def formulas(self, task: str, classes: int) -> dict[str, Formula]:
         """Return one minus intersection over union of each mask."""
-        return {"jaccard": self.class_term(1 - tversky_score(statistics, 1.0, 1.0, self.smooth), statistics)}
+        return {"jaccard": tversky_loss(1.0, 1.0, self.smooth)}
 
 
 @losses.register("tversky", aliases=("tversky_loss",), tags=TAGS, contract=CONTRACT)
@@ -129,10 +105,9 @@ class Tversky(OverlapLoss):
         self.beta = beta
         self.smooth = smooth
 
-    def formula(self, statistics: MaskStatistics, task: str) -> dict[str, Term]:
+    def formulas(self, task: str, classes: int) -> dict[str, Formula]:
         """Return one minus the Tversky score of each mask."""
-        score = tversky_score(statistics, self.alpha, self.beta, self.smooth)
-        return {"tversky": self.class_term(1 - score, statistics)}
+        return {"tversky": tversky_loss(self.alpha, self.beta, self.smooth)}
 
 
 @losses.register("focal_tversky", aliases=("focal_tversky_loss",), tags=TAGS, contract=CONTRACT)
@@ -167,6 +142,6 @@ class FocalTversky(Tversky):
 
     def formula(self, statistics: MaskStatistics, task: str) -> dict[str, Term]:
         """Return the power of one minus the Tversky score of each mask."""
-        score = tversky_score(statistics, self.alpha, self.beta, self.smooth)
-        values = torch.pow((1 - score).clamp_min(EPSILON), self.gamma)
+        values = tversky_loss(self.alpha, self.beta, self.smooth).values(statistics)
+        values = torch.pow(values.clamp_min(EPSILON), self.gamma)
         return {"focal_tversky": self.class_term(values, statistics)}

@@ -14,7 +14,8 @@ from lossreg import Term, losses
 from lossreg.errors import InputError, ShapeError
 from lossreg_segmentation.mask_loss import CONTRACT, INDEPENDENT_CONTRACT, MaskLoss, MaskOptions
 from lossreg_segmentation.mask_pass import MaskPass
-from lossreg_segmentation.segmentation_loss import required, weights_of_classes
+from lossreg_segmentation.ratios import Factor, Formula, PixelMean, focal_loss
+from lossreg_segmentation.segmentation_loss import required
 from lossreg_segmentation.statistics import MaskStatistics
 from lossreg_segmentation.statistics.checks import is_ignored
 from lossreg_segmentation.statistics.request import sums_dtype
@@ -28,12 +29,6 @@ TAGS = (*BINARY_TAGS, "multiclass")
 
 # The two parts of binary cross-entropy: of pixels inside the mask and of pixels outside.
 SIDES = frozenset({"cross_entropy_positive", "cross_entropy_negative"})
-
-
-def pixel_mean(summed: Tensor, statistics: MaskStatistics) -> Tensor:
-    """Divide sums over pixels, (B, C), by the number of pixels that are not ignored."""
-    (valid,) = required(statistics, "valid")
-    return summed / valid.clamp_min(1)
 
 
 @losses.register("bce", aliases=("bce_loss", "binary_cross_entropy"), tags=BINARY_TAGS, contract=INDEPENDENT_CONTRACT)
@@ -66,12 +61,10 @@ class BCE(MaskLoss):
         super().__init__(**options)
         self.class_values("pos_weight", pos_weight)
 
-    def formula(self, statistics: MaskStatistics, task: str) -> dict[str, Term]:
+    def formulas(self, task: str, classes: int) -> dict[str, Formula]:
         """Return the mean over the pixels of each mask."""
-        positive, negative = required(statistics, "cross_entropy_positive", "cross_entropy_negative")
-        if self.pos_weight is not None:
-            positive = positive * per_class("pos_weight", self.pos_weight, positive)
-        return {"bce": self.class_term(pixel_mean(positive + negative, statistics), statistics)}
+        positive: Factor = 1.0 if self.pos_weight is None else per_class("pos_weight", self.pos_weight, classes)
+        return {"bce": PixelMean({"cross_entropy_positive": positive, "cross_entropy_negative": 1.0})}
 
 
 @losses.register("cross_entropy", aliases=("cross_entropy_loss", "ce"), tags=TAGS, contract=CONTRACT)
@@ -125,24 +118,13 @@ class CrossEntropy(MaskLoss):
             statistics = statistics._replace(cross_entropy_positive=positive, cross_entropy_negative=negative)
         return super().terms_from(iter([statistics]), input, target)
 
-    def formula(self, statistics: MaskStatistics, task: str) -> dict[str, Term]:
+    def formulas(self, task: str, classes: int) -> dict[str, Formula]:
         """Return the mean over the pixels of each example, or of each independent mask."""
-        if task == "multiclass":
-            (positive,) = required(statistics, "cross_entropy_positive")
-            if self.label_smoothing > 0:
-                positive = (1 - self.label_smoothing) * positive + self._uniform(statistics)
-            return {"cross_entropy": self.pixel_term(positive, statistics)}
-        positive, negative = required(statistics, "cross_entropy_positive", "cross_entropy_negative")
-        return {"cross_entropy": self.class_term(pixel_mean(positive + negative, statistics), statistics)}
-
-    def _uniform(self, statistics: MaskStatistics) -> Tensor:
-        """Return the evenly spread part, (B, C); 0 in examples where no pixel belongs to a class of weight > 0."""
-        (uniform,) = required(statistics, "cross_entropy_uniform")
-        if self.class_weight is not None:
-            (actual,) = required(statistics, "actual")
-            counts = (weights_of_classes(self.class_weight, actual) * actual).sum(1, keepdim=True) > 0
-            uniform = torch.where(counts, uniform, 0.0)
-        return uniform * (self.label_smoothing / uniform.shape[1])
+        if task != "multiclass":
+            return {"cross_entropy": PixelMean({"cross_entropy_positive": 1.0, "cross_entropy_negative": 1.0})}
+        share = self.label_smoothing
+        spread = {"cross_entropy_uniform": share / classes} if share > 0 else {}
+        return {"cross_entropy": PixelMean({"cross_entropy_positive": 1.0 - share} | spread)}
 
     def _smoothed(self, input: Tensor, target: Tensor) -> Tensor:
         """Return t (1 - s) + s / 2 for masks t; ignored values are unchanged."""
@@ -186,35 +168,27 @@ class Focal(MaskLoss):
         self.gamma = gamma
         self.class_values("alpha_per_class", alpha if isinstance(alpha, Sequence) else None)
 
-    def formula(self, statistics: MaskStatistics, task: str) -> dict[str, Term]:
+    def formulas(self, task: str, classes: int) -> dict[str, Formula]:
         """Return the mean over the pixels of each example, or of each independent mask."""
         if task == "multiclass":
-            (positive,) = required(statistics, "focal_positive")
-            return {"focal": self.pixel_term(self._weigh_classes(positive), statistics)}
+            return {"focal": PixelMean({"focal_positive": self._factor(classes)})}
         if isinstance(self.alpha, Sequence):
             raise InputError(f"alpha has one weight per class, but the task is {task}; give one number from 0 to 1")
-        values = pixel_mean(binary_focal(statistics, self.alpha), statistics)
-        return {"focal": self.class_term(values, statistics)}
+        return {"focal": focal_loss(self.alpha)}
 
-    def _weigh_classes(self, positive: Tensor) -> Tensor:
+    def _factor(self, classes: int) -> Factor:
         if self.alpha_per_class is not None:
-            return positive * per_class("alpha", self.alpha_per_class, positive)
+            return per_class("alpha", self.alpha_per_class, classes)
         if self.alpha not in (None, 0.25):
             raise InputError(
                 f"alpha={self.alpha} is the weight of positive against negative pixels, which softmax does not have;"
-                f" give alpha as a list of {positive.shape[1]} factors, one per class"
+                f" give alpha as a list of {classes} factors, one per class"
             )
-        return positive
+        return 1.0
 
 
-def binary_focal(statistics: MaskStatistics, alpha: float | None) -> Tensor:
-    """Return focal sums over pixels, (B, C), weighted by alpha."""
-    positive, negative = required(statistics, "focal_positive", "focal_negative")
-    return positive + negative if alpha is None else alpha * positive + (1 - alpha) * negative
-
-
-def per_class(name: str, values: Tensor, like: Tensor) -> Tensor:
-    """Check that there is one number, or one for each of the C classes of `like` (B, C); convert to its dtype."""
-    if values.ndim == 1 and len(values) != like.shape[1]:
-        raise ShapeError(f"{name} has {len(values)} values, input has {like.shape[1]} classes; give one per class")
-    return values.to(like)
+def per_class(name: str, values: Tensor, classes: int) -> Tensor:
+    """Check that there is one number, or one for each class."""
+    if values.ndim == 1 and len(values) != classes:
+        raise ShapeError(f"{name} has {len(values)} values, input has {classes} classes; give one per class")
+    return values

@@ -6,11 +6,10 @@ from typing import Annotated, Unpack
 
 from pydantic import Field
 
-from lossreg import Term, losses
+from lossreg import losses
 from lossreg_segmentation.mask_loss import CONTRACT, MaskLoss, MaskOptions
-from lossreg_segmentation.pixelwise import TAGS, pixel_mean
-from lossreg_segmentation.segmentation_loss import required
-from lossreg_segmentation.statistics import MaskStatistics
+from lossreg_segmentation.pixelwise import TAGS
+from lossreg_segmentation.ratios import Formula, PixelMean
 
 
 @losses.register("poly1", aliases=("poly1_loss", "poly1_cross_entropy"), tags=TAGS, contract=CONTRACT)
@@ -40,13 +39,12 @@ class Poly1(MaskLoss):
         super().__init__(**options)
         self.epsilon = epsilon
 
-    def formula(self, statistics: MaskStatistics, task: str) -> dict[str, Term]:
+    def formulas(self, task: str, classes: int) -> dict[str, Formula]:
         """Return the mean over the pixels of each example, or of each independent mask."""
-        overlap, actual, positive = required(statistics, "intersection", "actual", "cross_entropy_positive")
-        missed = actual - overlap  # sum of 1 - p_t over the pixels of a mask or class
+        # The sum of 1 - p_t over the pixels of a mask or class is actual - intersection.
+        missed = {"actual": self.epsilon, "intersection": -self.epsilon}
         if task == "multiclass":
-            return {"poly1": self.pixel_term(positive + self.epsilon * missed, statistics)}
-        predicted, negative = required(statistics, "predicted", "cross_entropy_negative")
-        distance = missed + (predicted - overlap)
-        values = pixel_mean(positive + negative + self.epsilon * distance, statistics)
-        return {"poly1": self.class_term(values, statistics)}
+            return {"poly1": PixelMean({"cross_entropy_positive": 1.0} | missed)}
+        sides = {"cross_entropy_positive": 1.0, "cross_entropy_negative": 1.0}
+        distance = {"actual": self.epsilon, "predicted": self.epsilon, "intersection": -2 * self.epsilon}
+        return {"poly1": PixelMean(sides | distance)}

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from lossreg_segmentation.segmentation_loss import required
 from lossreg_segmentation.statistics import MaskStatistics
 
 Factor = float | Tensor  # of a sum; a tensor has one number per class
@@ -142,3 +143,14 @@ def linear(factors: Linear, statistics: MaskStatistics) -> Tensor | float:
     for part in parts[1:]:
         total = total + part
     return total
+
+
+def ratio(numerator: Tensor, denominator: Tensor, smooth: float) -> Tensor:
+    """Divide, with a denominator >= EPSILON. It contains `smooth`, so a large enough `smooth` needs no clamp."""
+    return numerator / (denominator if smooth >= EPSILON else denominator.clamp_min(EPSILON))
+
+
+def pixel_mean(summed: Tensor, statistics: MaskStatistics) -> Tensor:
+    """Divide sums over pixels, (B, C), by the number of pixels that are not ignored."""
+    (valid,) = required(statistics, "valid")
+    return summed / valid.clamp_min(1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar, Literal, TypedDict
+from typing import Annotated, Any, ClassVar, Literal, TypedDict, get_args
 
 import torch
 from pydantic import Field
@@ -108,6 +108,12 @@ def weights_of_classes(class_weight: Tensor, like: Tensor) -> Tensor:
     return class_weight.to(like)
 
 
+def check_absent(absent: str) -> None:
+    """Raise InputError for a policy that does not exist."""
+    if absent not in get_args(Absent):
+        raise InputError(f"absent is 'score', 'ignore', 'zero' or 'false_positives', got {absent!r}")
+
+
 def apply_absent(
     values: Tensor, statistics: MaskStatistics, absent: Absent, *, ignoring: bool
 ) -> tuple[Tensor, Tensor | None]:
@@ -126,7 +132,7 @@ def apply_absent(
             predicted, valid = required(statistics, "predicted", "valid")
             values = torch.where(empty, predicted / valid.clamp_min(1), values)
         else:
-            raise InputError(f"absent is 'score', 'ignore', 'zero' or 'false_positives', got {absent!r}")
+            check_absent(absent)
     return values, None if count is None else count.to(values.dtype)
 
 

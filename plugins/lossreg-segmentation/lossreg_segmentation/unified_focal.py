@@ -10,10 +10,10 @@ from torch import Tensor
 
 from lossreg import Term, losses
 from lossreg_segmentation.mask_loss import CONTRACT, MaskLoss, MaskOptions
-from lossreg_segmentation.overlap import EPSILON, ratio
 from lossreg_segmentation.overlap import TAGS as OVERLAP_TAGS
 from lossreg_segmentation.pixelwise import TAGS as PIXELWISE_TAGS
-from lossreg_segmentation.pixelwise import Share, Weight, pixel_mean
+from lossreg_segmentation.pixelwise import Share, Weight
+from lossreg_segmentation.ratios import EPSILON, pixel_mean, ratio
 from lossreg_segmentation.segmentation_loss import required
 from lossreg_segmentation.statistics import MaskStatistics
 

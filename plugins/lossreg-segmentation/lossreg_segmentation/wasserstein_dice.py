@@ -12,7 +12,7 @@ from torch import Tensor
 from lossreg import Term, losses
 from lossreg.errors import InputError, ShapeError
 from lossreg_segmentation.dense_loss import CLASSES_CONTRACT, DenseLoss, Pixels
-from lossreg_segmentation.overlap import ratio
+from lossreg_segmentation.ratios import ratio
 from lossreg_segmentation.segmentation_loss import SegmentationOptions
 
 Row = Annotated[Sequence[Annotated[float, Field(ge=0)]], Field(min_length=2)]

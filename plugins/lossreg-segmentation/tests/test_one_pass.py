@@ -51,6 +51,21 @@ class Counting:
         self.calls["backward"] += 1
         return self.module.backward(*arguments)
 
+    def launch_for(self, *arguments):
+        return CountingLaunch(self.module.launch_for(*arguments), self.calls)
+
+
+class CountingLaunch:
+    """Both passes over tensors of one kind, counted."""
+
+    def __init__(self, launch, calls):
+        self.launch, self.calls = launch, calls
+
+    def __getattr__(self, name):
+        self.calls["forward"] += name in ("sums", "parts")
+        self.calls["backward"] += name in ("gradient", "gradient_by")
+        return getattr(self.launch, name)
+
 
 @pytest.fixture
 def calls(monkeypatch):

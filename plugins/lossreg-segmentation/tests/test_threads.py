@@ -51,12 +51,16 @@ def pool(request, monkeypatch, two_threads):
 def test_several_callers_at_once_get_what_each_gets_alone(pool, name):
     """Forward and backward in eight threads, bit for bit."""
     batches = [batch(seed) for seed in range(8)]
-    with implementation(name):
-        alone = [gradient(*each) for each in batches]
-        with ThreadPoolExecutor(8) as executor:
-            for _ in range(3):
-                together = list(executor.map(lambda each: gradient(*each), batches))
-                assert all(torch.equal(a, b) for a, b in zip(alone, together, strict=True))
+
+    def compute(each):
+        with implementation(name):
+            return gradient(*each)
+
+    alone = [compute(each) for each in batches]
+    with ThreadPoolExecutor(8) as executor:
+        for _ in range(3):
+            together = list(executor.map(compute, batches))
+            assert all(torch.equal(a, b) for a, b in zip(alone, together, strict=True))
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])

@@ -19,6 +19,7 @@ from lossreg_segmentation.statistics.threads import in_threads
 Array = npt.NDArray[Any]
 
 CHUNK = 2048  # positions per partial sum: over more equal values, float32 would round each addition the same way
+FIELD_COUNT = len(FIELDS)
 PER_THREAD = 65536  # logits below which another thread costs more than it saves
 
 # Numba has no numbers of these types; its kernels identify them by the integer type of their bits.
@@ -51,71 +52,86 @@ class Launch:
     def __init__(
         self, shape: torch.Size, logits: torch.dtype, targets: torch.Size, target: torch.dtype, request: Request
     ) -> None:
-        self.batch, self.classes = shape[:2]
-        self.size = shape[2:].numel()
-        self.request = request
-        self.logits, self.target = logits, target
+        self.request, self.logits, self.target = request, logits, target
+        batch, self.classes = shape[:2]
+        size, index = shape[2:].numel(), len(targets) < len(shape)
         self.softmax = request.activation == "softmax"
-        self.real = np.float64 if logits == torch.float64 else np.float32
         self.columns = [FIELDS.index(name) for name in request.needs]
-        self.chunks = -(-self.size // CHUNK)
-        self.rows = self.batch if self.softmax else self.batch * self.classes
-        index = len(targets) < len(shape)
-        self.shared = 1 if index else self.classes // targets[1]
-        self.x_shape = (self.batch, self.classes, self.size) if self.softmax else (self.rows, self.size)
-        self.t_shape = (self.batch, self.size) if index else self.x_shape
-        if self.shared > 1:
-            self.t_shape = (self.batch * targets[1], self.size)
-        self.kernels = tuple(_kernel(request, logits, target, index, gradient) for gradient in (False, True))
-        self.threads = self.batch * self.classes * self.size // PER_THREAD
+        self.chunks = -(-size // CHUNK)
+        rows = batch if self.softmax else batch * self.classes
+        self.tasks = rows * self.chunks
+        self.threads = batch * self.classes * size // PER_THREAD
 
+        self.bits, self.stored = _BITS.get(logits), _NUMPY[logits]
+        self.real = np.float64 if logits == torch.float64 else np.float32
+        self.forward, self.forward_numbers, self.read = _kernel(request, logits, target, index, False)
+        self.backward, self.backward_numbers, _ = _kernel(request, logits, target, index, True)
+
+        self.x_shape = (batch, self.classes, size) if self.softmax else (rows, size)
+        self.t_shape = (batch, size) if index else (batch, self.classes, size) if self.softmax else (batch * targets[1], size)
+        self.shared = self.classes // targets[1] if not self.softmax else 1  # masks that have one target
+        by_class = (self.classes,) if self.softmax else ()
+        self.part_shape = (rows, self.chunks, *by_class, FIELD_COUNT)
+        self.factors_shape = (rows, *by_class, FIELD_COUNT)
+        self.sums_shape = (len(self.columns), batch, self.classes)
+        self.masks = batch * self.classes
+
+    # Few Python calls: for a small mask they take longer than the kernels.
     def sums(self, input: Tensor, target: Tensor) -> Array:
         """Compute the sums (K, B, C), in float64 where partial sums are added. InputError for invalid target values."""
-        kernel, numbers, _ = self.kernels[0]
-        classes = (self.classes,) if self.softmax else ()
-        part = np.empty((self.rows, self.chunks, *classes, len(FIELDS)), self.real)
+        part = self.parts(input, target)
+        sums = part[:, 0] if self.chunks == 1 else np.add.reduce(part, 1, np.float64)
+        found: Array = sums.reshape(-1, FIELD_COUNT).T[self.columns]
+        return found.reshape(self.sums_shape)
+
+    def parts(self, input: Tensor, target: Tensor) -> Array:
+        """Compute the partial sums of each chunk, (R, chunks, 13) or, for classes, (B, chunks, C, 13)."""
+        part = np.empty(self.part_shape, self.real)
         arguments = (*self._read(input, target), part, CHUNK)
-        if self._run(kernel, arguments, numbers):
+        kernel, numbers = self.forward, self.forward_numbers
+        if self.threads < 2:
+            wrong = kernel(*arguments, 0, self.tasks, *numbers)
+        else:
+            wrong = any(in_threads(self.tasks, self.threads, lambda a, b: kernel(*arguments, a, b, *numbers)))
+        if wrong:
             target = target.detach()
             check_values(target, self.classes, is_index(input, target), self.request.ignore_index, input.detach())
-        sums = part[:, 0] if self.chunks == 1 else part.sum(1, dtype=np.float64)
-        found: Array = sums.reshape(-1, len(FIELDS)).T[self.columns]
-        return found.reshape(len(self.columns), self.batch, self.classes)
+        return part
 
     def gradient(self, input: Tensor, target: Tensor, slopes: Array) -> Tensor:
         """Compute the gradient to the input from that of each sum, (K, B, C)."""
-        kernel, numbers, _ = self.kernels[1]
-        factors = np.zeros((self.batch * self.classes, len(FIELDS)), self.real)
-        factors[:, self.columns] = slopes.reshape(len(self.columns), -1).T
+        factors = np.zeros((self.masks, FIELD_COUNT), self.real)
+        factors[:, self.columns] = slopes.reshape(-1, self.masks).T
+        return self.gradient_by(factors, input, target)
+
+    def gradient_by(self, factors: Array, input: Tensor, target: Tensor) -> Tensor:
+        """Compute the gradient to the input from the factors of all sums, (B C, 13)."""
         if self.softmax:
-            factors = factors.reshape(self.batch, self.classes, len(FIELDS))
+            factors = factors.reshape(self.factors_shape)
         # Allocated by NumPy, which requests huge pages: the page faults of small ones took half of the time.
-        gradient = np.empty(self.x_shape, _NUMPY[self.logits])
-        self._run(kernel, (*self._read(input, target), gradient, factors, CHUNK), numbers)
+        gradient = np.empty(self.x_shape, self.stored)
+        arguments = (*self._read(input, target), gradient, factors, CHUNK)
+        kernel, numbers = self.backward, self.backward_numbers
+        if self.threads < 2:
+            kernel(*arguments, 0, self.tasks, *numbers)
+        else:
+            in_threads(self.tasks, self.threads, lambda a, b: kernel(*arguments, a, b, *numbers))
         found = torch.from_numpy(gradient)
-        return (found.view(self.logits) if self.logits in _BITS else found).view(input.shape)
+        return (found.view(self.logits) if self.bits else found).view(input.shape)
 
     def _read(self, input: Tensor, target: Tensor) -> tuple[Any, ...]:
         """Return the first arguments of a kernel: logits, targets, and for masks how many share a target."""
-        x, t = input.detach(), target.detach()
-        if self.logits in _BITS:
-            x = x.contiguous().view(_BITS[self.logits])
-        elif not x.is_contiguous():
-            x = x.contiguous()
-        read = self.kernels[0][2]
-        if t.dtype != read:
-            t = t.contiguous().view(torch.uint8) if t.dtype == torch.bool else t.to(read)
-        if not t.is_contiguous():
-            t = t.contiguous()
-        arrays = x.numpy().reshape(self.x_shape), t.numpy().reshape(self.t_shape)
-        return arrays if self.softmax else (*arrays, self.shared)
-
-    def _run(self, kernel: Any, arguments: tuple[Any, ...], numbers: tuple[Any, ...]) -> bool:
-        """Run a kernel over all chunks; return True if it found an invalid target value."""
-        tasks = self.rows * self.chunks
-        if self.threads < 2:
-            return bool(kernel(*arguments, 0, tasks, *numbers))
-        return any(in_threads(tasks, self.threads, lambda low, high: kernel(*arguments, low, high, *numbers)))
+        if self.bits:
+            input = input.detach().contiguous().view(self.bits)
+        if self.read != self.target:
+            target = target.detach()
+            target = target.view(torch.uint8) if self.target == torch.bool else target.to(self.read)
+        x, t = input.numpy(force=True).reshape(self.x_shape), target.numpy(force=True).reshape(self.t_shape)
+        if not x.flags.c_contiguous:
+            x = np.ascontiguousarray(x)
+        if not t.flags.c_contiguous:
+            t = np.ascontiguousarray(t)
+        return (x, t) if self.softmax else (x, t, self.shared)
 
 
 @lru_cache(maxsize=256)

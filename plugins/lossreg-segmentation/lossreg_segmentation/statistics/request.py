@@ -50,6 +50,23 @@ class Request(NamedTuple):
     ignore_index: int | None
     threshold: float
 
+    def merged(self, other: Request) -> Request | None:
+        """Return one request for the sums of both; None if they read the tensors in different ways."""
+        if (self.activation, self.ignore_index) != (other.activation, other.ignore_index):
+            return None
+        # A pass that does not use gamma or the threshold accepts the other's.
+        gamma = self._common(other, FOCAL, self.gamma, other.gamma)
+        threshold = self._common(other, HARD, self.threshold, other.threshold)
+        if gamma is None or threshold is None:
+            return None
+        needs = {*self.needs, *other.needs}
+        return self._replace(needs=tuple(f for f in FIELDS if f in needs), gamma=gamma, threshold=threshold)
+
+    def _common(self, other: Request, fields: frozenset[str], mine: float, theirs: float) -> float | None:
+        if fields.isdisjoint(self.needs):
+            return theirs
+        return mine if mine == theirs or fields.isdisjoint(other.needs) else None
+
 
 def sums_dtype(input: Tensor) -> torch.dtype:
     """Return float32, or float64 for float64 input."""

@@ -1,0 +1,10 @@
+"""A whole loss over sums as one function of logits and target: two kernel calls, and a few steps on numbers.
+
+    tables.py    the formulas of a loss and their policy, as data
+    finish.py    from the sums to the terms and back, in NumPy
+    plan.py      a loss for tensors of one shape and type: request, kernels and tables, found again on the next call
+    function.py  the plan as one node of torch's graph
+
+The general way, step by step in torch, is `MaskLoss.terms`. It computes what has no plan: powers of ratios, sums over
+ranks, learned weights, second derivatives, and tensors that no kernel can read.
+"""

@@ -1,0 +1,120 @@
+"""The steps compiled, for ratios of masks and plain means, where NumPy takes longer than a small mask."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import isfinite
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from lossreg_segmentation.one_function.finish import Array, Finish, Ratios
+from lossreg_segmentation.one_function.steps import Steps
+from lossreg_segmentation.statistics.numba_cache import kept_on_disk
+from lossreg_segmentation.statistics.numba_driver import Launch
+from lossreg_segmentation.statistics.numba_math import EXACT
+from lossreg_segmentation.statistics.request import FIELDS
+
+
+def _finish(part: Array, matrix: Array, numbers: Array, kept: Array, values: Array) -> float:
+    """Compute values (T + 1, B), the last row the weighted sum, and kept (2, T, R): scale / denominator, and score.
+
+    Return the sum of the last row.
+
+    part (R, chunks, 13) are the partial sums. matrix (2, T, 13, 1 or C) are the factors of numerators and denominators.
+    numbers (6, T) are above, below, least, offset, scale and weight.
+    """
+    rows, chunks, fields = part.shape
+    terms, classes, by_class = matrix.shape[1], rows // values.shape[1], matrix.shape[3] > 1
+    sums = np.empty(fields)
+    values[:] = 0.0
+    for row in range(rows):
+        sums[:] = 0.0
+        for chunk in range(chunks):
+            for k in range(fields):
+                sums[k] += part[row, chunk, k]
+        example = row // classes
+        place = row % classes if by_class else 0
+        for t in range(terms):
+            above, below = numbers[0, t], numbers[1, t]
+            for k in range(fields):
+                if matrix[0, t, k, place] != 0:
+                    above += matrix[0, t, k, place] * sums[k]
+                if matrix[1, t, k, place] != 0:
+                    below += matrix[1, t, k, place] * sums[k]
+            bounded = below < numbers[2, t]
+            below = numbers[2, t] if bounded else below
+            score = above / below
+            kept[0, t, row] = numbers[4, t] / below
+            kept[1, t, row] = 0.0 if bounded else score  # a bounded denominator has no gradient
+            value = (numbers[3, t] + numbers[4, t] * score) / classes
+            values[t, example] += value
+            values[terms, example] += numbers[5, t] * value
+    total: float = values[terms].sum()
+    return total
+
+
+def _factors(matrix: Array, numbers: Array, kept: Array, factor: Array, batch: int, factors: Array) -> None:
+    """Compute the factors (R, 13) of the sums in the gradient, from that of each example's value, (B,) or (1,)."""
+    rows, fields = factors.shape
+    terms, classes, by_class = matrix.shape[1], rows // batch, matrix.shape[3] > 1
+    for row in range(rows):
+        place = row % classes if by_class else 0
+        for k in range(fields):
+            slope = 0.0
+            for t in range(terms):
+                above, below = matrix[0, t, k, place], matrix[1, t, k, place]
+                if above != 0 or below != 0:
+                    each = numbers[5, t] * kept[0, t, row] * factor[row // classes if len(factor) > 1 else 0] / classes
+                    slope += each * (above - below * kept[1, t, row])
+            factors[row, k] = slope
+
+
+_OPTIONS = EXACT | {"fastmath": False}
+_finish_compiled, _factors_compiled = kept_on_disk(_finish, _OPTIONS), kept_on_disk(_factors, _OPTIONS)
+
+
+class CompiledSteps(Steps):
+    """The steps for tables that are one group of ratios."""
+
+    launch: Launch
+
+    def __init__(self, launch: Launch, finish: Finish, shape: tuple[int, ...], fields: Sequence[str]) -> None:
+        super().__init__(launch, finish, shape)
+        (group,) = finish.counted
+        ratios: Ratios = group.terms
+        places = [FIELDS.index(name) for name in fields]
+        matrix = ratios.matrix if ratios.matrix.ndim == 3 else ratios.matrix[..., None]
+        self.matrix = np.zeros((2, ratios.count, len(FIELDS), matrix.shape[2]))
+        self.matrix[:, :, places] = matrix.reshape(2, ratios.count, len(fields), -1)
+        numbers = [*ratios.constants.reshape(2, -1), ratios.least[:, 0], ratios.offset[:, 0], ratios.scale[:, 0]]
+        self.numbers = np.array([*numbers, group.weights[:, 0]])
+        self.names = group.names
+        self.batch, self.masks = shape[1], shape[1] * shape[2]
+        self.kept_shape, self.values_shape = (2, ratios.count, self.masks), (ratios.count + 1, self.batch)
+        self.factors_shape = (self.masks, len(FIELDS))
+
+    @staticmethod
+    def suits(finish: Finish) -> bool:
+        """Return True for one group of ratios without a policy for absent masks and without class weights."""
+        return len(finish.counted) == 1 and not finish.logged and finish.splits and finish.counted[0].terms.simple
+
+    def forward(self, input: Tensor, target: Tensor, predicted: Array | None) -> tuple[Array, float, Any] | None:
+        """Return the value of each example, (B,), their sum, and a state; None if one is not finite."""
+        kept, values = np.empty(self.kept_shape), np.empty(self.values_shape)
+        total = _finish_compiled(self.launch.parts(input, target), self.matrix, self.numbers, kept, values)
+        return (values[-1], total, (kept, values)) if isfinite(total) else None
+
+    def terms(self, state: Any) -> tuple[Sequence[str], Sequence[Array]]:
+        """Return the names of the terms and their values, (B,)."""
+        return self.names, state[1][:-1]
+
+    def backward(
+        self, input: Tensor, target: Tensor, state: Any, factor: Array, mean: bool, logits: bool
+    ) -> tuple[Tensor | None, Array | None]:
+        """Return the gradient to the logits."""
+        factors = np.empty(self.factors_shape, self.launch.real)
+        each = factor / self.batch if mean else factor
+        _factors_compiled(self.matrix, self.numbers, state[0], each, self.batch, factors)
+        return self.launch.gradient_by(factors, input, target), None

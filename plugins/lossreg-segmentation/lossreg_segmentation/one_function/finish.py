@@ -1,0 +1,298 @@
+"""From the sums of masks to the terms of a loss and back, in NumPy: a few steps, whatever number of terms.
+
+    values (T, B)     of each term and example, from the sums (K, B, C)
+    slopes (K, B, C)  of the sums, from the factor of each term and example
+
+The formulas of a table that are computed alike form a group, with one row of factors for each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from lossreg_segmentation.one_function.tables import Table
+from lossreg_segmentation.ratios import Formula, Linear, PixelMean, PredictionError, Ratio
+from lossreg_segmentation.statistics.request import DIFFERENTIABLE
+
+Array = npt.NDArray[Any]
+
+
+class Terms(Protocol):
+    """Terms that are computed alike.
+
+    simple: True for ratios and a plain mean over the classes.
+    """
+
+    simple: bool
+
+    def values(self, sums: Array, predicted: Array | None) -> tuple[Array, Any]:
+        """Return the values (T, B) and all that `slopes` needs."""
+
+    def slopes(self, kept: Any, factors: Array) -> tuple[Array | None, Array | None]:
+        """Return the gradient to the sums and to the predicted numbers, (B, C), from the factors (T, B or 1)."""
+
+
+def _matrix(forms: Sequence[Linear], fields: Sequence[str], classes: int) -> Array:
+    """Return the factors of linear forms, (T, K), or (T, K, C) if some differ by class."""
+    by_class = any(isinstance(factor, Tensor) and factor.numel() > 1 for form in forms for factor in form.values())
+    matrix = np.zeros((len(forms), len(fields), *((classes,) if by_class else ())))
+    for row, form in enumerate(forms):
+        for name, factor in form.items():
+            matrix[row, fields.index(name)] = factor.numpy(force=True) if isinstance(factor, Tensor) else factor
+    return matrix
+
+
+def _times(matrix: Array, vectors: Array, classes: int) -> Array:
+    """Multiply a matrix (T, K) or (T, K, C) by vectors (K, R), R = B C; return (T, R)."""
+    if matrix.ndim == 2:
+        product: Array = matrix @ vectors
+        return product
+    found: Array = np.einsum("tkc,kbc->tbc", matrix, vectors.reshape(len(vectors), -1, classes))
+    return found.reshape(len(matrix), -1)
+
+
+class _Shares:
+    """The share of each mask in its example's value, (B, C): the mean over classes, under the policy of a table."""
+
+    def __init__(self, table: Table, fields: Sequence[str], absent: str) -> None:
+        self.absent = absent
+        places = {name: place for place, name in enumerate(fields)}
+        self.actual, self.valid, self.predicted = (places.get(name, -1) for name in ("actual", "valid", "predicted"))
+        self.ignoring = table.ignoring
+        self.weights = None if table.class_weight is None else table.class_weight.cpu().double().numpy()
+        self.plain = absent == "score" and not table.ignoring and self.weights is None
+
+    def of(self, sums: Array) -> tuple[Array | float, Array | None]:
+        """Return the shares, and the masks without target pixels whose value the policy replaces."""
+        count = sums[self.valid] > 0 if self.ignoring else np.ones(sums.shape[1:], bool)
+        empty = None if self.absent == "score" else sums[self.actual] == 0
+        if self.absent == "ignore" and empty is not None:
+            count, empty = count & ~empty, None
+        weights = count.astype(float) if self.weights is None else count * self.weights
+        total = weights.sum(1, keepdims=True)
+        return weights / np.where(total > 0, total, 1.0), empty
+
+
+class _KeptRatios(NamedTuple):
+    below: Array  # (T, R)
+    score: Array
+    bounded: Array | None  # where the denominator is at its lower bound
+    share: Array | float  # (B, C)
+    empty: Array | None
+    valid: Array | None
+
+
+class Ratios:
+    """Terms that are a ratio of each mask. R = B C."""
+
+    def __init__(self, ratios: Sequence[Ratio], table: Table, fields: Sequence[str], classes: int) -> None:
+        self.classes, self.count = classes, len(ratios)
+        forms = [*(ratio.numerator for ratio in ratios), *(ratio.denominator for ratio in ratios)]
+        self.matrix = _matrix(forms, fields, classes)
+        self.numerator, self.denominator = (
+            self.matrix[: self.count].swapaxes(0, 1),
+            self.matrix[self.count :].swapaxes(0, 1),
+        )
+        self.constants = np.array([[ratio.above] for ratio in ratios] + [[ratio.below] for ratio in ratios])
+        self.least, self.offset, self.scale = (
+            np.array([[getattr(ratio, name)] for ratio in ratios]) for name in ("least", "offset", "scale")
+        )
+        self.bounds = any(ratio.below < ratio.least for ratio in ratios)
+        self.shares = _Shares(table, fields, table.absent)
+        self.simple = self.shares.plain
+
+    def values(self, sums: Array, predicted: Array | None) -> tuple[Array, _KeptRatios]:
+        both = _times(self.matrix, sums.reshape(len(sums), -1), self.classes) + self.constants
+        above, below = both[: self.count], both[self.count :]
+        bounded = None
+        if self.bounds:
+            bounded = below < self.least
+            below = np.where(bounded, self.least, below)
+        score = above / below
+        values = self.offset + self.scale * score
+        if self.shares.plain:
+            kept = _KeptRatios(below, score, bounded, 1.0 / self.classes, None, None)
+            return values if self.classes == 1 else self._split(values).mean(2), kept
+        share, empty = self.shares.of(sums)
+        values, valid = self._split(values), None
+        if empty is not None:
+            if self.shares.absent == "false_positives":
+                valid = np.maximum(sums[self.shares.valid], 1.0)
+                values = np.where(empty, sums[self.shares.predicted] / valid, values)
+            else:
+                values = np.where(empty, 0.0, values)
+        return (values * share).sum(2), _KeptRatios(below, score, bounded, share, empty, valid)
+
+    def slopes(self, kept: _KeptRatios, factors: Array) -> tuple[Array, None]:
+        by_value: Array = factors * kept.share if self.shares.plain else factors[..., None] * kept.share
+        ratio = by_value if kept.empty is None else np.where(kept.empty, 0.0, by_value)
+        if ratio.ndim == 3:
+            ratio = ratio.reshape(self.count, -1)
+        elif ratio.shape[1] > 1:
+            ratio = ratio.repeat(self.classes, 1)
+        above = self.scale * ratio / kept.below
+        below = above * kept.score
+        if kept.bounded is not None:
+            below[kept.bounded] = 0.0
+        slopes = _times(self.numerator, above, self.classes) - _times(self.denominator, below, self.classes)
+        slopes = self._split(slopes)
+        if kept.valid is not None:
+            slopes[self.shares.predicted] += np.where(kept.empty, by_value.sum(0) / kept.valid, 0.0)
+        return slopes, None
+
+    def _split(self, flat: Array) -> Array:
+        return flat.reshape(len(flat), -1, self.classes)
+
+
+class _PixelMeans:
+    """Terms that are a mean over the pixels of all classes of an example, which may be weighted."""
+
+    simple = False
+
+    def __init__(self, means: Sequence[PixelMean], table: Table, fields: Sequence[str], classes: int) -> None:
+        self.matrix = _matrix([mean.summed for mean in means], fields, classes)
+        self.weights = None
+        if table.class_weight is not None:
+            self.weights = table.class_weight.numpy(force=True).astype(float)
+            self.matrix = (self.matrix if self.matrix.ndim == 3 else self.matrix[..., None]) * self.weights
+        self.pixels = fields.index("valid" if self.weights is None else "actual")
+
+    def values(self, sums: Array, predicted: Array | None) -> tuple[Array, Array]:
+        pixels = sums[self.pixels]
+        # All classes have the same number of valid pixels.
+        pixels = pixels[:, 0] if self.weights is None else pixels @ self.weights
+        inverse = np.divide(1.0, pixels, out=np.zeros_like(pixels), where=pixels > 0)
+        if self.matrix.ndim == 3:
+            return np.einsum("tkc,kbc->tb", self.matrix, sums) * inverse, inverse
+        return self.matrix @ sums.sum(2) * inverse, inverse
+
+    def slopes(self, kept: Array, factors: Array) -> tuple[Array, None]:
+        by_example = factors * kept  # (T, B)
+        if self.matrix.ndim == 3:
+            return np.einsum("tkc,tb->kbc", self.matrix, by_example), None
+        return (self.matrix.T @ by_example)[..., None], None
+
+
+class _Errors:
+    """A term that is the error of a predicted number of each mask; masks without target pixels count like others."""
+
+    simple = False
+
+    def __init__(self, errors: Sequence[PredictionError], table: Table, fields: Sequence[str], classes: int) -> None:
+        (error,) = errors
+        self.ratio = Ratios([error.ratio], table, fields, classes)
+        self.power = error.power
+        self.shares = _Shares(table, fields, "score")
+
+    def values(self, sums: Array, predicted: Array | None) -> tuple[Array, Any]:
+        _, kept = self.ratio.values(sums, None)
+        actual = self.ratio.offset + self.ratio.scale * kept.score
+        error = predicted - actual.reshape(sums.shape[1:])
+        share = 1.0 / sums.shape[2] if self.shares.plain else self.shares.of(sums)[0]
+        size = error * error if self.power == 2 else np.abs(error)
+        return (size * share).sum(1)[None], (error, share)
+
+    def slopes(self, kept: Any, factors: Array) -> tuple[None, Array]:
+        error, share = kept
+        return None, factors[0][:, None] * share * (2 * error if self.power == 2 else np.sign(error))
+
+
+class _Group(NamedTuple):
+    """Terms of one table that are computed alike, all with a weight or all only logged."""
+
+    names: list[str]
+    terms: Terms
+    weights: Array  # (T, 1)
+    batch: bool
+
+
+class Finish:
+    """The terms of all tables of a loss, for the sums `fields` of a pass."""
+
+    def __init__(self, tables: Sequence[Table], fields: Sequence[str], classes: int, softmax: bool) -> None:
+        self.names = [name for table in tables for name in table.formulas]
+        self.splits = not any(table.batch for table in tables)
+        weighted = any(formula.weight != 0 for table in tables for formula in table.formulas.values())
+        # False where only predicted numbers are trained, such as the IoU of masks.
+        self.differentiable = False
+        self.counted = list[_Group]()
+        self.logged = list[_Group]()  # terms of weight 0; if all are, they count, so that a total of 0 keeps its graph
+        for table in tables:
+            zero = {name: formula for name, formula in table.formulas.items() if weighted and formula.weight == 0}
+            rest = {name: formula for name, formula in table.formulas.items() if name not in zero}
+            for formula in rest.values():
+                differentiable = not isinstance(formula, PredictionError) and formula.sums & DIFFERENTIABLE
+                self.differentiable = self.differentiable or bool(differentiable)
+            self.counted += _groups(table, rest, fields, classes, softmax)
+            self.logged += _groups(table, zero, fields, classes, softmax)
+
+    def weighted(self, kept: Sequence[Any]) -> Array:
+        """Return the weighted sum of the terms of each example, (B,)."""
+        parts = [
+            np.add.reduce(group.weights * values, 0) for group, (values, _) in zip(self.counted, kept, strict=True)
+        ]
+        if not self.splits:
+            parts = [part.mean(keepdims=True) for part in parts]
+        total: Array = sum(parts[1:], parts[0])
+        return total
+
+    def total(self, sums: Array, predicted: Array | None) -> tuple[Array, list[Any]]:
+        """Return the weighted sum of the terms of each example, (B,), or of the batch, (1,), and all for `slopes`."""
+        kept = [
+            group.terms.values(sums.sum(1, keepdims=True) if group.batch else sums, predicted) for group in self.counted
+        ]
+        return self.weighted(kept), kept
+
+    def terms(self, sums: Array, predicted: Array | None, kept: Sequence[Any]) -> dict[str, Array]:
+        """Return the values of every term, (B,), or (1,) for one of the whole batch, in the order of the tables."""
+        found: dict[str, Array] = {}
+        for group, (values, _) in zip(self.counted, kept, strict=True):
+            found |= dict(zip(group.names, values, strict=True))
+        for group in self.logged:
+            values, _ = group.terms.values(sums.sum(1, keepdims=True) if group.batch else sums, predicted)
+            found |= dict(zip(group.names, values, strict=True))
+        return {name: found[name] for name in self.names}
+
+    def slopes(
+        self, kept: Sequence[Any], factor: Array, mean: bool, shape: tuple[int, ...]
+    ) -> tuple[Array, Array | None]:
+        """Return the gradient to the sums, of `shape` (K, B, C), and to the predicted numbers, (B, C).
+
+        Args:
+            factor: of each example's value, (B,), or one for all, (1,).
+            mean: True if it is the factor of the mean over examples, and of the value of the batch.
+        """
+        slopes = to_predicted = None
+        for group, (_, state) in zip(self.counted, kept, strict=True):
+            each = factor / shape[1] if mean and not group.batch else factor
+            more, errors = group.terms.slopes(state, group.weights * each)
+            if more is not None:
+                slopes = more if slopes is None else slopes + more
+            if errors is not None:
+                to_predicted = errors if to_predicted is None else to_predicted + errors
+        if slopes is None:
+            slopes = np.zeros(shape)
+        return slopes if slopes.shape == shape else slopes + np.zeros(shape), to_predicted
+
+
+def _groups(
+    table: Table, formulas: Mapping[str, Formula], fields: Sequence[str], classes: int, softmax: bool
+) -> Iterator[_Group]:
+    """Yield the groups of a table's formulas."""
+    alike: dict[Any, dict[str, Any]] = {}
+    for name, formula in formulas.items():
+        of_masks = isinstance(formula, PixelMean) and not softmax
+        one = formula.of_masks() if of_masks else formula
+        alike.setdefault(type(one) if not isinstance(one, PredictionError) else name, {})[name] = one
+    for members in alike.values():
+        ones = list(members.values())
+        weights = np.array([[float(one.weight)] for one in ones])
+        yield _Group(list(members), _KINDS[type(ones[0])](ones, table, fields, classes), weights, table.batch)
+
+
+_KINDS: dict[type, Any] = {Ratio: Ratios, PixelMean: _PixelMeans, PredictionError: _Errors}

@@ -1,0 +1,53 @@
+"""A value as one node of torch's graph."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch._C._functorch import is_legacy_batchedtensor
+from torch.autograd import Function
+
+
+class OneFunction(Function):
+    """Attach to a value its gradient, which its step computes."""
+
+    @staticmethod
+    def forward(ctx: Any, input: Tensor, target: Tensor, predicted: Tensor | None, pair: tuple[Tensor, Any]) -> Tensor:
+        """Return the value."""
+        ctx.save_for_backward(input, target, predicted)
+        value, ctx.step = pair
+        return value
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """Compute the gradients to the logits and to the predicted numbers."""
+        (input, target, predicted), wanted = ctx.saved_tensors, ctx.needs_input_grad
+        if torch.is_grad_enabled() or is_legacy_batchedtensor(grad):  # by create_graph=True, is_grads_batched=True
+            return _in_steps(ctx.step, input, predicted, grad, wanted)
+        step, mean = ctx.step, ctx.step.reduction == "mean"
+        factor = np.array([grad.item()]) if mean else grad.numpy(force=True).astype(float).reshape(-1)
+        to_logits, errors = step.plan.steps.backward(input, target, step.state, factor, mean, wanted[0])
+        to_predicted = None
+        if predicted is not None and errors is not None and wanted[2]:
+            to_predicted = torch.from_numpy(errors).to(predicted.dtype)
+        return to_logits, None, to_predicted, None
+
+
+# Function.apply itself only looks for the transforms of torch.func, under which no plan is used. That took as long as a
+# kernel takes for a small mask.
+attached: Any = super(Function, OneFunction).apply
+
+
+def _in_steps(
+    step: Any, input: Tensor, predicted: Tensor | None, grad: Tensor, wanted: tuple[bool, ...]
+) -> tuple[Tensor | None, ...]:
+    """Compute the gradients again, in steps that can be differentiated."""
+    leaves = [x for x, needed in ((input, wanted[0]), (predicted, wanted[2])) if needed and x is not None]
+    again = torch.is_grad_enabled()
+    with torch.enable_grad():
+        value = step.by_terms(step.reduction, step.inputs, step.options)
+    found = iter(torch.autograd.grad(value, leaves, grad, create_graph=again))
+    return next(found) if wanted[0] else None, None, next(found) if wanted[2] else None, None

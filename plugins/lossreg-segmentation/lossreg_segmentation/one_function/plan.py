@@ -1,0 +1,207 @@
+"""A loss over sums for tensors of one shape and type."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lossreg import Loss, LossOutput
+from lossreg.authoring import Reduction, debugging
+from lossreg_segmentation.mask_pass import MaskPass
+from lossreg_segmentation.one_function.finish import Array, Finish
+from lossreg_segmentation.one_function.function import attached
+from lossreg_segmentation.one_function.steps import Steps
+from lossreg_segmentation.one_function.tables import Table
+from lossreg_segmentation.statistics.checks import check_batch, check_tensors
+from lossreg_segmentation.statistics.choice import chosen, selected
+from lossreg_segmentation.statistics.op import launch_of
+from lossreg_segmentation.statistics.plain import eager_obstacle
+from lossreg_segmentation.statistics.request import Request
+
+ByTerms = Callable[[Reduction, Sequence[Any], Mapping[str, Any]], Tensor]
+
+INPUTS = ("input", "target", "predicted_iou")
+
+
+class Kind(NamedTuple):
+    """Shapes and types of logits and target, the target with a channel, and the implementation."""
+
+    input: torch.Size
+    dtype: torch.dtype
+    target: torch.Size
+    targets: torch.dtype
+    implementation: str
+
+
+@dataclass(slots=True)
+class Step:
+    """A forward pass of a plan, with all that its gradient needs except the tensors."""
+
+    plan: MaskPlan
+    totals: Array  # the value of each example, (B,), or of the batch, (1,)
+    state: Any
+    reduction: Reduction
+    by_terms: ByTerms
+    inputs: Sequence[Any]
+    options: Mapping[str, Any]
+
+
+class MaskPlan:
+    """A loss over the sums of one pass.
+
+    Args:
+        request: the sums.
+        kind: shapes and types of logits and target, and the implementation.
+        tables: the terms.
+        buffers: tensors of the loss that the tables contain, with their versions.
+    """
+
+    def __init__(
+        self, request: Request, kind: Kind, tables: Sequence[Table], buffers: Sequence[tuple[str, Tensor, int]] = ()
+    ) -> None:
+        self.request, self.kind, self.tables, self.buffers = request, kind, tables, buffers
+        launch = launch_of(kind.implementation, kind.input, kind.dtype, kind.target, kind.targets, request)
+        shape = (len(request.needs), *kind.input[:2])
+        finish = Finish(tables, request.needs, kind.input[1], request.activation == "softmax")
+        self.steps = _steps(launch, finish, shape, request, kind.implementation)
+        self.splits, self.differentiable = finish.splits, finish.differentiable
+        self.dtype = torch.float64 if kind.dtype == torch.float64 else torch.float32
+        self.real = np.float64 if kind.dtype == torch.float64 else np.float32
+
+    def value(
+        self, inputs: Sequence[Any], options: Mapping[str, Any], reduction: Reduction, by_terms: ByTerms
+    ) -> Tensor | None:
+        """Return the loss; None if it is not a finite number."""
+        step = self._step(inputs, options, reduction, by_terms)
+        return None if step is None else step[0]
+
+    def evaluate(
+        self, inputs: Sequence[Any], options: Mapping[str, Any], reduction: Reduction, by_terms: ByTerms
+    ) -> LossOutput | None:
+        """Return the loss, its terms and its values per example."""
+        found = self._step(inputs, options, "mean" if reduction == "none" else reduction, by_terms)
+        if found is None:
+            return None
+        value, step = found
+        names, values = self.steps.terms(step.state)
+        if not self.splits:
+            means = [np.add.reduce(each) / each.size for each in values]
+            return LossOutput(value, dict(zip(names, self._rows(np.array(means)), strict=True)))
+        rows = np.asarray(values)  # (T, B)
+        components = dict(zip(names, self._rows(np.add.reduce(rows, 1) / rows.shape[1]), strict=True))
+        (whole,) = self._rows(step.totals[None])
+        return LossOutput(value, components, whole, dict(zip(names, self._rows(rows), strict=True)))
+
+    def sum(self, parts: Sequence[tuple[str, float, Any]]) -> MaskPlan | None:
+        """Return the plan of a sum of losses; None if one pass does not serve them all."""
+        request, tables = self.request, []
+        for name, weight, plan in parts:
+            if not isinstance(plan, MaskPlan) or plan.kind != self.kind:
+                return None
+            merged = request.merged(plan.request)
+            if merged is None:
+                return None
+            request = merged
+            alone = sum(len(table.formulas) for table in plan.tables) == 1
+            tables += [table.within(name, weight, alone=alone) for table in plan.tables]
+        return MaskPlan(request, self.kind, tables)
+
+    def _step(
+        self, inputs: Sequence[Any], options: Mapping[str, Any], reduction: Reduction, by_terms: ByTerms
+    ) -> tuple[Tensor, Step] | None:
+        """Return the value, in torch's graph, and the step, which must not refer to it: a cycle is freed late."""
+        input, target, *others = self._named(inputs, options) if options else inputs
+        predicted = others[0] if others else None
+        if debugging():
+            check_batch(input, target.view(self.kind.target), self.request.activation, self.request.ignore_index)
+        found = self.steps.forward(input, target, None if predicted is None else _numbers(predicted))
+        if found is None:
+            return None
+        totals, number, state = found
+        if reduction == "mean":
+            number /= totals.size
+        value = torch.tensor(totals if reduction == "none" else number, dtype=self.dtype, device="cpu")
+        step = Step(self, totals, state, reduction, by_terms, inputs, options)
+        to_logits = self.differentiable and input.requires_grad
+        if torch.is_grad_enabled() and (to_logits or (predicted is not None and predicted.requires_grad)):
+            if target.is_inference():
+                target = target.clone()  # torch saves no tensor of inference mode
+            value = attached(input if to_logits else input.detach(), target, predicted, (value, step))
+        return value, step
+
+    def _named(self, inputs: Sequence[Any], options: Mapping[str, Any]) -> Sequence[Any]:
+        """Return the inputs that are given by place or by name, without other options."""
+        given = dict(zip(INPUTS, inputs, strict=False)) | options
+        return [given[name] for name in INPUTS if name in given]
+
+    def _rows(self, numbers: Array) -> tuple[Tensor, ...]:
+        """Return the rows of an array as tensors."""
+        return torch.from_numpy(numbers.astype(self.real)).unbind()
+
+
+def _steps(launch: Any, finish: Finish, shape: tuple[int, ...], request: Request, implementation: str) -> Steps:
+    """Return the compiled steps where they can compute the tables, and otherwise those in NumPy."""
+    if implementation == "numba" and request.activation == "sigmoid":
+        from lossreg_segmentation.one_function.compiled import CompiledSteps  # only where Numba is installed
+
+        if CompiledSteps.suits(finish):
+            return CompiledSteps(launch, finish, shape, request.needs)
+    return Steps(launch, finish, shape)
+
+
+def _numbers(predicted: Tensor) -> Array:
+    numbers: Array = predicted.detach().double().numpy()
+    return numbers
+
+
+def call_of(inputs: Sequence[Any], options: Mapping[str, Any], names: Sequence[str]) -> tuple[Any, ...]:
+    """Return the inputs of a call in the order of these names; none of them if the call has others."""
+    given = dict(zip(names, inputs, strict=False)) | options
+    if len(given) != len(inputs) + len(options) or given.keys() != set(names):
+        return ()
+    return tuple(given[name] for name in names)
+
+
+def plan_of(one: MaskPass, tables: Sequence[Table], loss: Loss) -> MaskPlan | None:
+    """Return the plan of a loss of one pass; None if no fast implementation computes it."""
+    input, target = one.input, one.target
+    if one.activation == "sigmoid" and target.ndim < input.ndim:
+        target = target.unsqueeze(1)
+    check_tensors(input, target, one.activation)
+    name = chosen(input, target, one.activation)
+    if name not in ("numba", "tiled"):
+        return None
+    buffers = [(key, buffer, _version(buffer)) for key, buffer in loss.named_buffers(recurse=False)]
+    return MaskPlan(one.request(), Kind(input.shape, input.dtype, target.shape, target.dtype, name), tables, buffers)
+
+
+_UNKNOWN: Any = object()
+
+
+def found_plan(loss: Loss, make: Callable[..., MaskPlan | None], tensors: Sequence[Any]) -> MaskPlan | None:
+    """Return the plan of a loss for tensors like these, made on the first call; None for the general way."""
+    if eager_obstacle(*tensors):
+        return None
+    key: tuple[Any, ...] = (selected.name,)
+    for x in tensors:
+        key += (x.shape, x.dtype, x.device)
+    plans: dict[Any, Any] = loss._plans
+    plan = plans.get(key, _UNKNOWN)
+    if plan is _UNKNOWN or (plan is not None and plan.buffers and _changed(loss, plan.buffers)):
+        plan = plans[key] = make(*tensors)
+    found: MaskPlan | None = plan
+    return found
+
+
+def _changed(loss: Loss, buffers: Sequence[tuple[str, Tensor, int]]) -> bool:
+    return any(loss._buffers.get(name) is not buffer or _version(buffer) != seen for name, buffer, seen in buffers)
+
+
+def _version(buffer: Tensor) -> int:
+    """Return the number of changes in place, which torch does not count in inference mode."""
+    return -1 if buffer.is_inference() else buffer._version

@@ -1,0 +1,57 @@
+"""The forward pass of a plan and its gradient on a CPU: two passes over the tensors, and the steps of `finish`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import isfinite
+from typing import Any, Protocol
+
+import numpy as np
+from torch import Tensor
+
+from lossreg_segmentation.one_function.finish import Array, Finish
+
+
+class Launch(Protocol):
+    """The two passes over tensors of one shape and type."""
+
+    def sums(self, input: Tensor, target: Tensor) -> Array:
+        """Compute the sums, (K, B, C)."""
+
+    def gradient(self, input: Tensor, target: Tensor, slopes: Array) -> Tensor:
+        """Compute the gradient to the input from that to the sums."""
+
+
+class Steps:
+    """The steps in NumPy, for every table."""
+
+    def __init__(self, launch: Launch, finish: Finish, shape: tuple[int, ...]) -> None:
+        self.launch, self.finish, self.shape = launch, finish, shape
+
+    def forward(self, input: Tensor, target: Tensor, predicted: Array | None) -> tuple[Array, float, Any] | None:
+        """Return the value of each example, (B,), or of the batch, (1,), their sum, and a state.
+
+        None if a sum is not finite: the terms say which of them is, where here 0 times infinity makes all NaN.
+        """
+        sums = self.launch.sums(input, target)
+        if not isfinite(np.add.reduce(sums, None)):
+            return None
+        total, kept = self.finish.total(sums, predicted)
+        return total, float(np.add.reduce(total)), (sums, predicted, kept)
+
+    def terms(self, state: Any) -> tuple[Sequence[str], Sequence[Array]]:
+        """Return the names of the terms and their values, (B,), or (1,) for a term of the batch."""
+        found = self.finish.terms(*state)
+        return list(found), list(found.values())
+
+    def backward(
+        self, input: Tensor, target: Tensor, state: Any, factor: Array, mean: bool, logits: bool
+    ) -> tuple[Tensor | None, Array | None]:
+        """Return the gradients to the logits, if wanted, and to the predicted numbers.
+
+        Args:
+            factor: of each example's value, (B,), or one for all, (1,).
+            mean: True if it is the factor of the mean over examples, and of the value of the batch.
+        """
+        slopes, errors = self.finish.slopes(state[2], factor, mean, self.shape)
+        return self.launch.gradient(input, target, slopes) if logits else None, errors

@@ -15,7 +15,7 @@ EDGES += [65504.0, 65519.0, 65520.0, 3.3895e38, 3.4e38, np.inf, -np.inf, np.nan]
 
 def test_halves_are_rounded_to_the_nearest_and_read_exactly():
     """Truncation would shrink every gradient a little; all 65,536 bit patterns are read."""
-    from lossreg_segmentation.statistics.numba_math import narrow, widen
+    from lossreg_segmentation.statistics.numba_halves import narrow, widen
 
     @numba.njit
     def written(values, bits):

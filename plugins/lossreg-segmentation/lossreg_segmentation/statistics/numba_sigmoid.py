@@ -6,6 +6,8 @@ from functools import cache
 
 from numba import njit
 
+from lossreg_segmentation.statistics.numba_cache import kept_on_disk
+from lossreg_segmentation.statistics.numba_halves import narrow, widen
 from lossreg_segmentation.statistics.numba_math import (
     ELEMENT,
     EXACT,
@@ -13,46 +15,55 @@ from lossreg_segmentation.statistics.numba_math import (
     ONE,
     SUMMING,
     ZERO,
-    any_wrong,
+    exp_bounded,
     exp_nonpositive,
-    kept_on_disk,
+    inverse_of,
     log1p_unit,
-    log_positive,
-    narrow,
+    log_parts,
     power_of,
+    power_slope,
     select,
     wide_vectors,
-    widen,
 )
+from lossreg_segmentation.statistics.numba_targets import count_targets
 from lossreg_segmentation.statistics.numba_variant import Variant
 
 
 @njit(**ELEMENT)
+def _chances(value):
+    """Return p and 1 - p."""
+    e = exp_bounded(-value)
+    p = inverse_of(ONE + e)
+    return p, e * p
+
+
+@njit(**ELEMENT)
 def _hard(value, positive, gamma, power):
-    """Return p, -log p_t, q = 1 - p_t, p_t, dp/dx and q^gamma of one position with a target of 0 or 1."""
+    """Return q = 1 - p_t, p_t, -log p_t and q^gamma of one position with a target of 0 or 1."""
     y = select(positive, -value, value)  # q = sigmoid(y)
     e = exp_nonpositive(-abs(value))
-    inverse = ONE / (ONE + e)
-    q = select(y >= ZERO, inverse, e * inverse)
-    kept = select(y >= ZERO, e * inverse, inverse)  # not 1 - q, which loses all digits near q = 1
+    large = inverse_of(ONE + e)
+    small = e * large
     log1p = log1p_unit(e)
-    loss = select(y > ZERO, y, ZERO) + log1p
-    focus = power_of(q, select(y < ZERO, y, ZERO) - log1p, gamma, power)
-    return select(value >= ZERO, inverse, e * inverse), loss, q, kept, e * inverse * inverse, focus
+    q = select(y >= ZERO, large, small)
+    kept = select(y >= ZERO, small, large)  # not 1 - q, which loses all digits near q = 1
+    focus = power_of(q, select(y < ZERO, y, ZERO), -log1p, gamma, power)
+    return q, kept, select(y > ZERO, y, ZERO) + log1p, focus
 
 
 @njit(**ELEMENT)
 def _soft(value, t, gamma, power):
-    """Return p, -log p, -log(1 - p), 1 - p, 1 - p_t and (1 - p_t)^gamma of one position with a target in [0, 1]."""
+    """Return p, 1 - p, -log p, -log(1 - p), 1 - p_t and (1 - p_t)^gamma of one position with a target in [0, 1]."""
     e = exp_nonpositive(-abs(value))
-    inverse = ONE / (ONE + e)
-    p = select(value >= ZERO, inverse, e * inverse)
-    rest = select(value >= ZERO, e * inverse, inverse)
+    large = inverse_of(ONE + e)
+    small = e * large
+    p, rest = select(value >= ZERO, large, small), select(value >= ZERO, small, large)
     log1p = log1p_unit(e)
     below = select(value > ZERO, ZERO, -value) + log1p
     above = select(value > ZERO, value, ZERO) + log1p
     q = p * (ONE - t) + rest * t
-    return p, below, above, rest, q, power_of(q, log_positive(q), gamma, power)
+    high, low = log_parts(q)
+    return p, rest, below, above, q, power_of(q, high, low, gamma, power)
 
 
 @cache
@@ -70,47 +81,62 @@ def sums_kernel(variant: Variant):
         for task in range(first, last):
             row, c = task // chunks, task % chunks
             xs, ts = x[row, c * chunk : (c + 1) * chunk], t[row // shared, c * chunk : (c + 1) * chunk]
-            wrong |= any_wrong(ts, ignored, soft, ignore)
-            intersection = predicted = actual = valid = ce_p = ce_n = focal_p = focal_n = hit = either = ZERO
+            invalid, positives, valid = count_targets(ts, ignored, soft, ignore)
+            wrong |= invalid
+            intersection = predicted = actual = ce_p = ce_n = focal_p = focal_n = hit = inside = ZERO
             p_squared = t_squared = ZERO
             for i in range(xs.size):
                 value, tt = widen(xs[i]), ts[i]
                 counts = tt != ignored if ignore else True
-                if ignore:
-                    value = select(counts, value, ZERO)
                 if soft:
-                    label = select(counts, tt, ZERO)
-                    p, below, above, _, _, focus = _soft(value, label, gamma, power)
+                    value, t1 = select(counts, value, ZERO), select(counts, tt, ZERO)
+                    t0 = ONE - t1
+                    actual += t1
+                    if squared:
+                        t_squared += t1 * t1
+                    if cross_entropy or focal:
+                        p, _, below, above, _, focus = _soft(value, t1, gamma, power)
+                        if cross_entropy:
+                            ce_p += t1 * below
+                            ce_n += select(counts, t0 * above, ZERO)
+                        if focal:
+                            loss = select(counts, focus * (t1 * below + t0 * above), ZERO)
+                            focal_p += t1 * loss
+                            focal_n += t0 * loss
+                    else:
+                        p, _ = _chances(value)
+                    if overlap:
+                        intersection += select(t1 < p, t1, p)
+                        predicted += select(counts, p, ZERO)
+                    positive = t1 > HALF
                 else:
                     positive = counts & (tt != 0)
-                    label = select(positive, ONE, ZERO)
-                    p, below, _, _, _, focus = _hard(value, positive, gamma, power)
-                    above = below
-                weight = select(counts, ONE, ZERO)
-                other = weight - label
-                actual += label
-                valid += weight
-                if overlap:
-                    predicted += weight * p
-                    intersection += select(label < p, label, p)
-                if cross_entropy:
-                    ce_p += label * below
-                    ce_n += other * above
-                if focal:
-                    loss = focus * (label * below + other * above)
-                    focal_p += label * loss
-                    focal_n += other * loss
+                    negative = counts & (tt == 0)
+                    if cross_entropy or focal:
+                        q, kept, loss, focus = _hard(value, positive, gamma, power)
+                        p = select(positive, kept, q)
+                        if cross_entropy:
+                            ce_p += select(positive, loss, ZERO)
+                            ce_n += select(negative, loss, ZERO)
+                        if focal:
+                            focal_p += select(positive, focus * loss, ZERO)
+                            focal_n += select(negative, focus * loss, ZERO)
+                    else:
+                        p, _ = _chances(value)
+                    if overlap:
+                        intersection += select(positive, p, ZERO)
+                        predicted += select(counts, p, ZERO)
                 if hard:
-                    inside, positive = value > threshold, label > HALF
-                    hit += select(inside & positive, ONE, ZERO)
-                    either += select(counts & (inside | positive), ONE, ZERO)
+                    hit += select((value > threshold) & positive, ONE, ZERO)
+                    inside += select((value > threshold) & counts, ONE, ZERO)
                 if squared:
-                    p_squared += weight * p * p
-                    t_squared += label * label
+                    p_squared += select(counts, p * p, ZERO)
             out = part[row, c]
             out[0], out[1], out[2], out[3], out[4] = intersection, predicted, actual, valid, ce_p
-            out[5], out[6], out[7], out[8], out[9] = ce_n, focal_p, focal_n, hit, either
+            out[5], out[6], out[7], out[8], out[9] = ce_n, focal_p, focal_n, hit, inside + positives - hit
             out[10], out[11], out[12] = p_squared, t_squared, ZERO
+            if not soft:
+                out[2] = out[11] = positives
         return wrong
 
     return kept_on_disk(sums, SUMMING)
@@ -134,42 +160,54 @@ def gradient_kernel(variant: Variant):
                 gs[:] = 0
                 continue
             xs, ts = x[row, c * chunk : (c + 1) * chunk], t[row // shared, c * chunk : (c + 1) * chunk]
-            k_intersection, k_predicted = k[row, 0], k[row, 1]
-            k_ce_p, k_ce_n, k_focal_p, k_focal_n = k[row, 4], k[row, 5], k[row, 6], k[row, 7]
-            k_squared = k[row, 10]
+            k_intersection, k_predicted, k_ce_p, k_ce_n = k[row, 0], k[row, 1], k[row, 4], k[row, 5]
+            k_focal_p, k_focal_n, k_squared = k[row, 6], k[row, 7], k[row, 10] + k[row, 10]
+            k_both = k_predicted + k_intersection
             for i in range(xs.size):
                 value, tt = widen(xs[i]), ts[i]
                 counts = tt != ignored if ignore else True
-                if ignore:
-                    value = select(counts, value, ZERO)
                 slope = ZERO
                 if soft:
-                    t1 = select(counts, tt, ZERO)
+                    value, t1 = select(counts, value, ZERO), select(counts, tt, ZERO)
                     t0 = ONE - t1
-                    p, below, above, rest, q, focus = _soft(value, t1, gamma, power)
+                    if cross_entropy or focal:
+                        p, rest, below, above, q, focus = _soft(value, t1, gamma, power)
+                        error = t0 * p - t1 * rest  # not p - t, which loses all digits near p = t = 1
+                        if cross_entropy:
+                            slope += t0 * k_ce_n * p - t1 * k_ce_p * rest
+                        if focal:
+                            growth = p * rest * (t0 - t1) * power_slope(q, focus, gamma, power)
+                            loss = t1 * below + t0 * above
+                            slope += (t1 * k_focal_p + t0 * k_focal_n) * (growth * loss + focus * error)
+                    else:
+                        p, rest = _chances(value)
+                    of_p = ZERO
                     if overlap:
-                        side = select(p < t1, ONE, select(p == t1, HALF, ZERO))  # as torch.minimum shares a tie
-                        slope += p * rest * (k_predicted + side * k_intersection)
+                        tie = (p == t1) | ((value == ZERO) & (t1 == HALF))  # an estimate of 1/2 may be a bit less
+                        side = select(p < t1, k_both, k_predicted)
+                        of_p += select(tie, k_predicted + HALF * k_intersection, side)  # as torch.minimum
                     if squared:
-                        slope += p * rest * (p + p) * k_squared
-                    if cross_entropy:
-                        slope += t0 * k_ce_n * p - t1 * k_ce_p * rest
-                    if focal:
-                        growth = gamma * p * rest * (t0 - t1) / select(q > ZERO, q, ONE)  # of (1 - p_t)^gamma
-                        loss = t1 * below + t0 * above
-                        slope += (t1 * k_focal_p + t0 * k_focal_n) * focus * (growth * loss + p - t1)
+                        of_p += p * k_squared
+                    slope += p * rest * of_p
                 else:
-                    positive = counts & (tt != 0)
-                    p, loss, q, kept, steep, focus = _hard(value, positive, gamma, power)
-                    if cross_entropy:
-                        slope += select(positive, k_ce_p, k_ce_n) * q
-                    if focal:
-                        slope += select(positive, k_focal_p, k_focal_n) * focus * (gamma * kept * loss + q)
-                    slope = select(positive, -slope, slope)
-                    if overlap:
-                        slope += steep * (k_predicted + select(positive, k_intersection, ZERO))
-                    if squared:
-                        slope += steep * (p + p) * k_squared
+                    positive = tt != 0
+                    of_p = select(positive, k_both, k_predicted) if overlap else ZERO
+                    if cross_entropy or focal:
+                        q, kept, loss, focus = _hard(value, positive, gamma, power)
+                        if squared:
+                            of_p += select(positive, kept, q) * k_squared
+                        if cross_entropy:
+                            slope += select(positive, k_ce_p, k_ce_n) * q
+                        if focal:
+                            slope += select(positive, k_focal_p, k_focal_n) * focus * (gamma * kept * loss + q)
+                        if overlap or squared:
+                            slope += q * kept * select(positive, -of_p, of_p)
+                        slope = select(positive, -slope, slope)
+                    else:
+                        p, rest = _chances(value)
+                        if squared:
+                            of_p += p * k_squared
+                        slope = p * rest * of_p
                 if ignore:
                     slope = select(counts, slope, ZERO)
                 gs[i] = narrow(slope, gs[i])

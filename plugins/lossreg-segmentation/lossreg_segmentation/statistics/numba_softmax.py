@@ -8,22 +8,39 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
+from numba import njit
 
+from lossreg_segmentation.statistics import numba_index
+from lossreg_segmentation.statistics.numba_cache import kept_on_disk
+from lossreg_segmentation.statistics.numba_halves import narrow
 from lossreg_segmentation.statistics.numba_math import (
     EXACT,
     HALF,
     ONE,
     SUMMING,
     ZERO,
-    any_wrong,
-    kept_on_disk,
-    narrow,
+    power_slope,
     select,
     wide_vectors,
-    widen,
 )
-from lossreg_segmentation.statistics.numba_pixels import TILE, normalise, one_class
+from lossreg_segmentation.statistics.numba_pixels import INVERSE, LABEL, MORE, OTHERS, TILE, TOP, normalise, one_class
+from lossreg_segmentation.statistics.numba_targets import count_targets
 from lossreg_segmentation.statistics.numba_variant import Variant
+
+I32 = np.int32
+MEAN_U, SUM_V = MORE, MORE + TILE
+
+
+@njit(**EXACT)  # compiled once for all variants
+def _counted(t, low, high, ignored, ignore, marks):
+    """Write 0 for pixels that count and -1 for those of which a class is ignored."""
+    wide_vectors()
+    marks[LABEL : LABEL + high - low] = 0
+    if ignore:
+        for c in range(len(t)):
+            ts = t[c, low:high]
+            for i in range(high - low):
+                marks[LABEL + i] = select(ts[i] != ignored, marks[LABEL + i], I32(-1))
 
 
 @cache
@@ -32,14 +49,15 @@ def sums_kernel(variant: Variant):
 
     x (B, C, L); t (B, L) class indices or (B, C, L); part (B, chunks, C, 13). Does tasks first..last of B * chunks.
     """
-    overlap, cross_entropy, focal, hard, squared, uniform, soft, index, ignore, power = variant
+    if variant.class_index:
+        return numba_index.sums_kernel(variant)
+    overlap, cross_entropy, focal, hard, squared, uniform, soft, _, ignore, power = variant
 
     def sums(x, t, part, chunk, first, last, gamma, ignored):
         wide_vectors()
         classes, size, chunks = x.shape[1], x.shape[2], part.shape[1]
-        e = np.empty((classes, TILE), part.dtype)
-        weight, highest, others = np.empty(TILE, part.dtype), np.empty(TILE, part.dtype), np.empty(TILE, part.dtype)
-        inverse, log_total, top = np.empty(TILE, part.dtype), np.empty(TILE, part.dtype), np.empty(TILE, np.int32)
+        logits, e = np.empty((classes, TILE), part.dtype), np.empty((classes, TILE), part.dtype)
+        pixels, marks = np.empty(MORE, part.dtype), np.empty(2 * TILE, I32)
         wrong = False
         for task in range(first, last):
             b, chunk_index = task // chunks, task % chunks
@@ -48,63 +66,41 @@ def sums_kernel(variant: Variant):
             for low in range(chunk_index * chunk, end, TILE):
                 high = min(end, low + TILE)
                 n = high - low
-                weight[:n] = ONE
-                if index:
-                    ts = t[b, low:high]
-                    for i in range(n):
-                        counts = ts[i] != ignored if ignore else True
-                        weight[i] = select(counts, ONE, ZERO)
-                        wrong |= ((ts[i] < 0) | (ts[i] >= classes)) & counts
-                else:
-                    for c in range(classes):
-                        ts = t[b, c, low:high]
-                        wrong |= any_wrong(ts, ignored, soft, ignore)
-                        if ignore:
-                            for i in range(n):
-                                weight[i] = select(ts[i] != ignored, weight[i], ZERO)
-                normalise(x[b], low, high, weight, ignore, e, top, highest, others, inverse, log_total)
+                _counted(t[b], low, high, ignored, ignore, marks)
+                normalise(x[b], low, high, ignore, logits, e, pixels, marks)
                 for c in range(classes):
-                    xs, es = x[b, c, low:high], e[c]
-                    if not index:
-                        ts = t[b, c, low:high]
+                    ts, xs, es = t[b, c, low:high], logits[c], e[c]
+                    wrong |= count_targets(ts, ignored, soft, ignore)[0]
                     intersection = predicted = actual = valid = ce = focal_sum = hit = either = ZERO
                     p_squared = t_squared = ce_uniform = ZERO
                     for i in range(n):
-                        w = weight[i] if ignore else ONE
-                        value = select(w > ZERO, widen(xs[i]), ZERO) if ignore else widen(xs[i])
-                        is_top = top[i] == c
-                        p, loss, _, focus = one_class(
-                            value, es[i], is_top, highest[i], others[i], inverse[i], log_total[i], gamma, power
-                        )
-                        if index:
-                            label = select((ts[i] == c) & (w > ZERO), ONE, ZERO)
-                        elif soft:
-                            label = select(w > ZERO, ts[i], ZERO)
-                        else:
-                            label = select((ts[i] != 0) & (w > ZERO), ONE, ZERO)
-                        actual += label
-                        valid += w
+                        counts = marks[LABEL + i] >= 0 if ignore else True
+                        p, loss, _, focus = one_class(xs[i], es[i], marks[TOP + i] == I32(c), pixels, i, gamma, power)
+                        target = select(counts, ts[i], ZERO) if soft else select(counts & (ts[i] != 0), ONE, ZERO)
+                        actual += target
+                        if ignore:
+                            valid += select(counts, ONE, ZERO)
                         if overlap:
-                            predicted += w * p
-                            intersection += select(label < p, label, p)
+                            predicted += p
+                            intersection += select(target < p, target, p)
                         if cross_entropy:
-                            ce += label * loss
+                            ce += target * loss
                         if focal:
-                            focal_sum += label * loss * focus
+                            focal_sum += target * (loss * focus)
                         if hard:
-                            positive = label > HALF
+                            is_top, positive = marks[TOP + i] == I32(c), target > HALF
                             hit += select(is_top & positive, ONE, ZERO)
-                            either += w * select(is_top | positive, ONE, ZERO)
+                            either += select(counts & (is_top | positive), ONE, ZERO)
                         if squared:
-                            p_squared += w * p * p
-                            t_squared += label * label
+                            p_squared += p * p
+                            t_squared += target * target
                         if uniform:
-                            ce_uniform += w * loss
+                            ce_uniform += select(counts, loss, ZERO)
                     out = part[b, chunk_index, c]
                     out[0] += intersection
                     out[1] += predicted
                     out[2] += actual
-                    out[3] += valid
+                    out[3] += valid if ignore else n
                     out[4] += ce
                     out[6] += focal_sum
                     out[8] += hit
@@ -124,20 +120,18 @@ def gradient_kernel(variant: Variant):
     With u = dL/dp and v = dL/dlog p of each class, g = p (u - sum p u) + v - p sum v. An example whose k are all zero
     is not read.
     """
-    overlap, cross_entropy, focal, _, squared, uniform, soft, index, ignore, power = variant
+    if variant.class_index:
+        return numba_index.gradient_kernel(variant)
+    overlap, cross_entropy, focal, _, squared, uniform, soft, _, ignore, power = variant
 
     def gradient(x, t, g, k, chunk, first, last, gamma, ignored):
         wide_vectors()
         classes, size = x.shape[1], x.shape[2]
         chunks = (size + chunk - 1) // chunk
-        e, u, v = (
-            np.empty((classes, TILE), k.dtype),
-            np.empty((classes, TILE), k.dtype),
-            np.empty((classes, TILE), k.dtype),
-        )
-        weight, highest, others = np.empty(TILE, k.dtype), np.empty(TILE, k.dtype), np.empty(TILE, k.dtype)
-        inverse, log_total, top = np.empty(TILE, k.dtype), np.empty(TILE, k.dtype), np.empty(TILE, np.int32)
-        mean_u, sum_v = np.empty(TILE, k.dtype), np.empty(TILE, k.dtype)
+        logits, e = np.empty((classes, TILE), k.dtype), np.empty((classes, TILE), k.dtype)
+        u = np.empty((classes, TILE), k.dtype)
+        pixels, marks = np.empty(MORE + 2 * TILE, k.dtype), np.empty(2 * TILE, I32)
+        v = logits
         for task in range(first, last):
             b, chunk_index = task // chunks, task % chunks
             start, end = chunk_index * chunk, min(size, (chunk_index + 1) * chunk)
@@ -148,71 +142,54 @@ def gradient_kernel(variant: Variant):
             for low in range(start, end, TILE):
                 high = min(end, low + TILE)
                 n = high - low
-                weight[:n] = ONE
-                if ignore:
-                    if index:
-                        ts = t[b, low:high]
-                        for i in range(n):
-                            weight[i] = select(ts[i] != ignored, ONE, ZERO)
-                    else:
-                        for c in range(classes):
-                            ts = t[b, c, low:high]
-                            for i in range(n):
-                                weight[i] = select(ts[i] != ignored, weight[i], ZERO)
-                normalise(x[b], low, high, weight, ignore, e, top, highest, others, inverse, log_total)
-                mean_u[:n] = ZERO
-                sum_v[:n] = ZERO
+                _counted(t[b], low, high, ignored, ignore, marks)
+                normalise(x[b], low, high, ignore, logits, e, pixels, marks)
+                pixels[MEAN_U : MEAN_U + n] = ZERO
+                pixels[SUM_V : SUM_V + n] = ZERO
                 for c in range(classes):
-                    xs, es, us, vs = x[b, c, low:high], e[c], u[c], v[c]
-                    ts = t[b, low:high] if index else t[b, c, low:high]
+                    es, us, vs, ts = e[c], u[c], v[c], t[b, c, low:high]
                     k_intersection, k_predicted, k_ce, k_focal = k[b, c, 0], k[b, c, 1], k[b, c, 4], k[b, c, 6]
                     k_squared, k_uniform = k[b, c, 10], k[b, c, 12]
                     for i in range(n):
-                        value = widen(xs[i])
-                        if ignore:
-                            value = select(weight[i] > ZERO, value, ZERO)
                         p, loss, rest, focus = one_class(
-                            value, es[i], top[i] == c, highest[i], others[i], inverse[i], log_total[i], gamma, power
+                            vs[i], es[i], marks[TOP + i] == I32(c), pixels, i, gamma, power
                         )
-                        if index:
-                            label = select(ts[i] == c, ONE, ZERO)
-                        elif soft:
-                            label = select(weight[i] > ZERO, ts[i], ZERO)
+                        if soft:
+                            target = select(marks[LABEL + i] >= 0, ts[i], ZERO) if ignore else ts[i]
                         else:
-                            label = select(ts[i] != 0, ONE, ZERO)
+                            target = select(ts[i] != 0, ONE, ZERO)
                         slope = of_p = ZERO
                         if overlap:
-                            side = label
+                            side = target
                             if soft:
-                                side = select(p < label, ONE, select(p == label, HALF, ZERO))  # as torch.minimum
+                                side = select(p < target, ONE, select(p == target, HALF, ZERO))  # as torch.minimum
                             of_p += k_predicted + side * k_intersection
                         if squared:
                             of_p += (p + p) * k_squared
                         if overlap or squared:
                             us[i] = of_p
-                            mean_u[i] += p * of_p
+                            pixels[MEAN_U + i] += p * of_p
                         if cross_entropy:
                             slope = k_ce
                         if focal:
-                            growth = gamma * p * loss / select(rest > ZERO, rest, ONE)
-                            slope += k_focal * focus * (ONE + growth)
-                        of_log_p = -label * slope
+                            slope += k_focal * (focus + power_slope(rest, focus, gamma, power) * p * loss)
+                        of_log_p = -target * slope
                         if uniform:
                             of_log_p -= k_uniform
                         vs[i] = of_log_p
-                        sum_v[i] += of_log_p
+                        pixels[SUM_V + i] += of_log_p
                         es[i] = p
                 for c in range(classes):
                     gs, es, us, vs = g[b, c, low:high], e[c], u[c], v[c]
                     for i in range(n):
                         p = es[i]
                         # v - p sum v, in an order that keeps the digits of 1 - p
-                        rest = select(top[i] == c, others[i] * inverse[i], ONE - p)
-                        slope = vs[i] * rest - p * (sum_v[i] - vs[i])
+                        rest = select(marks[TOP + i] == I32(c), pixels[OTHERS + i] * pixels[INVERSE + i], ONE - p)
+                        slope = vs[i] * rest - p * (pixels[SUM_V + i] - vs[i])
                         if overlap or squared:
-                            slope += p * (us[i] - mean_u[i])
+                            slope += p * (us[i] - pixels[MEAN_U + i])
                         if ignore:
-                            slope = select(weight[i] > ZERO, slope, ZERO)
+                            slope = select(marks[LABEL + i] >= 0, slope, ZERO)
                         gs[i] = narrow(slope, gs[i])
 
     return kept_on_disk(gradient, EXACT)

@@ -37,26 +37,51 @@ def _rest(p: Tensor, tile: Tile) -> Tensor:
 
 
 def class_gradient(tile: Tile, grads: dict[str, Tensor], gamma: float) -> Tensor:
-    """Return g_j - p_j sum_c g_c with g_j = p_j dL/dp_j + dL/dlog p_j, the gradient to the logits."""
-    t, chosen = tile.t, tile.chosen
-    log_p = torch.log_softmax(tile.x, 1)
-    p, z = log_p.exp(), tile.pick(log_p)
-    # Per class, selected by the target.
-    of = {name: tile.pick(grad.expand(p.shape)) for name, grad in grads.items()}
-    picked, at_target = tile.pick(p), torch.zeros_like(z)
-    if "intersection" in of:
-        at_target += picked * overlap_slope(picked, tile) * of["intersection"]
-    if "cross_entropy_positive" in of:
-        at_target -= t * of["cross_entropy_positive"]
-    if "focal_positive" in of:
-        rest = _rest(p, tile)
-        ratio = z / rest.clamp_min(torch.finfo(z.dtype).tiny)
-        at_target -= (1 - gamma * picked * ratio) * rest.pow_(gamma) * t * of["focal_positive"]
-    gradient = p * grads["predicted"] if "predicted" in grads else torch.zeros_like(p)
-    if "predicted_squared" in grads:
-        gradient.addcmul_(p * p, grads["predicted_squared"], value=2)
-    if "cross_entropy_uniform" in grads:
-        gradient -= grads["cross_entropy_uniform"]
-    gradient = gradient.add_(at_target) if chosen is None else gradient.scatter_add_(1, chosen, at_target)
-    gradient -= p * gradient.sum(1, keepdim=True)
+    """Return the gradient to the logits, p_j (u_j - sum p u) + v_j - p_j sum v with u = dL/dp and v = dL/dlog p."""
+    p = torch.softmax(tile.x, 1)
+    gradient = _of_log_p(tile, grads, p, gamma)
+    if grads.keys() & {"intersection", "predicted", "predicted_squared"}:
+        of_p = _of_p(tile, grads, p)
+        gradient.addcmul_(p, of_p.sub_((p * of_p).sum(1, keepdim=True)))
     return gradient if tile.valid is None else gradient.mul_(tile.valid)
+
+
+def _of_p(tile: Tile, grads: dict[str, Tensor], p: Tensor) -> Tensor:
+    """Return dL/dp."""
+    slope = torch.zeros_like(p)
+    if "predicted" in grads:
+        slope += grads["predicted"]
+    if "predicted_squared" in grads:
+        slope.addcmul_(p, grads["predicted_squared"], value=2)
+    if "intersection" in grads:
+        picked = overlap_slope(tile.pick(p), tile) * tile.pick(grads["intersection"].expand(p.shape))
+        slope = slope.add_(picked) if tile.chosen is None else slope.scatter_add_(1, tile.chosen, picked)
+    return slope
+
+
+def _of_log_p(tile: Tile, grads: dict[str, Tensor], p: Tensor, gamma: float) -> Tensor:
+    """Return v_j - p_j sum v with v = dL/dlog p, as v_j (1 - p_j) - p_j (sum v - v_j), which keeps the digits of 1 - p.
+
+    At one picked class that is v (1 - p), and -p v at the others.
+    """
+    if not grads.keys() & {"cross_entropy_positive", "focal_positive", "cross_entropy_uniform"}:
+        return torch.zeros_like(p)
+    t, chosen, rest = tile.t, tile.chosen, _rest(p, tile)
+    v = torch.zeros_like(t)
+    if "cross_entropy_positive" in grads:
+        v = v - t * tile.pick(grads["cross_entropy_positive"].expand(p.shape))
+    if "focal_positive" in grads:
+        log_p = tile.pick(torch.log_softmax(tile.x, 1))
+        log_p = torch.where(rest < 0.5, torch.log1p(-rest), log_p)  # a logarithm of 1 - 1e-8 has no digits left
+        ratio = log_p / rest.clamp_min(torch.finfo(p.dtype).tiny)
+        slope = (1 - gamma * tile.pick(p) * ratio) * rest.pow(gamma)
+        v = v - slope * t * tile.pick(grads["focal_positive"].expand(p.shape))
+    if chosen is None:
+        if "cross_entropy_uniform" in grads:
+            v = v - grads["cross_entropy_uniform"]
+        return v * rest - p * (v.sum(1, keepdim=True) - v)
+    gradient = (-p * v).scatter_(1, chosen, v * rest)
+    if "cross_entropy_uniform" in grads:
+        uniform = grads["cross_entropy_uniform"]
+        gradient += p * uniform.sum(1, keepdim=True) - uniform
+    return gradient

@@ -216,7 +216,7 @@ class Finish:
 
     def __init__(self, tables: Sequence[Table], fields: Sequence[str], classes: int, softmax: bool) -> None:
         self.names = [name for table in tables for name in table.formulas]
-        self.splits = not any(table.batch for table in tables)
+        self.of_batch = {name for table in tables if table.batch for name in table.formulas}
         weighted = any(formula.weight != 0 for table in tables for formula in table.formulas.values())
         # False where only predicted numbers are trained, such as the IoU of masks.
         self.differentiable = False
@@ -230,6 +230,7 @@ class Finish:
                 self.differentiable = self.differentiable or bool(differentiable)
             self.counted += _groups(table, rest, fields, classes, softmax)
             self.logged += _groups(table, zero, fields, classes, softmax)
+        self.splits = not any(group.batch for group in self.counted)
 
     def weighted(self, kept: Sequence[Any]) -> Array:
         """Return the weighted sum of the terms of each example, (B,)."""

@@ -69,7 +69,7 @@ class MaskPlan:
         shape = (len(request.needs), *kind.input[:2])
         finish = Finish(tables, request.needs, kind.input[1], request.activation == "softmax")
         self.steps = _steps(launch, finish, shape, request, kind.implementation)
-        self.splits, self.differentiable = finish.splits, finish.differentiable
+        self.splits, self.differentiable, self.of_batch = finish.splits, finish.differentiable, finish.of_batch
         self.dtype = torch.float64 if kind.dtype == torch.float64 else torch.float32
         self.real = np.float64 if kind.dtype == torch.float64 else np.float32
 
@@ -89,12 +89,13 @@ class MaskPlan:
             return None
         value, step = found
         names, values = self.steps.terms(step.state)
-        if not self.splits:
-            means = [np.add.reduce(each) / each.size for each in values]
-            return LossOutput(value, dict(zip(names, self._rows(np.array(means)), strict=True)))
+        whole = self._rows(step.totals[None])[0] if self.splits else None
+        if self.of_batch:
+            means = self._rows(np.array([np.add.reduce(each) / each.size for each in values]))
+            split = {n: self._rows(v[None])[0] for n, v in zip(names, values, strict=True) if n not in self.of_batch}
+            return LossOutput(value, dict(zip(names, means, strict=True)), whole, split)
         rows = np.asarray(values)  # (T, B)
         components = dict(zip(names, self._rows(np.add.reduce(rows, 1) / rows.shape[1]), strict=True))
-        (whole,) = self._rows(step.totals[None])
         return LossOutput(value, components, whole, dict(zip(names, self._rows(rows), strict=True)))
 
     def sum(self, parts: Sequence[tuple[str, float, Any]]) -> MaskPlan | None:

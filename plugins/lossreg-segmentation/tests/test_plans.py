@@ -1,0 +1,330 @@
+"""A plan is found again only for what it was made for, and behaves as the terms do in torch's graph."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import pickle
+import weakref
+
+import pytest
+import torch
+
+import lossreg
+from lossreg_segmentation.overlap import Dice
+from lossreg_segmentation.statistics import implementation
+
+from .cases import build, hard_target, logits, value_and_gradient
+
+pytestmark = pytest.mark.usefixtures("compiled")
+
+
+def scalar(loss, x, t):
+    return loss(x, t).item()
+
+
+def by_terms(loss, x, t):
+    """Return the value without a plan."""
+    return loss._by_terms("mean", (x, t), {}).item()
+
+
+def pair(task="binary", dtype=torch.float32):
+    return logits(task, dtype=dtype), hard_target(task)
+
+
+CHANGES = {
+    "smooth": ("dice", {}, lambda loss: setattr(loss, "smooth", 9.0)),
+    "alpha": ("focal", {}, lambda loss: setattr(loss, "alpha", 0.9)),
+    "gamma": ("focal", {}, lambda loss: setattr(loss, "gamma", 0.5)),
+    "batch": ("dice", {}, lambda loss: setattr(loss, "batch", True)),
+    "reduction": ("dice", {}, lambda loss: setattr(loss, "reduction", "sum")),
+    "weight": ("bce_dice_focal", {}, lambda loss: setattr(loss, "dice_weight", 7.0)),
+    "absent": ("dice", {}, lambda loss: setattr(loss, "absent", "zero")),
+    "a buffer in place": ("bce", {"pos_weight": 2.0}, lambda loss: loss.pos_weight.mul_(3)),
+    "a buffer by its data": ("bce", {"pos_weight": 2.0}, lambda loss: setattr(loss, "pos_weight", torch.tensor(6.0))),
+    "a buffer registered again": ("bce", {"pos_weight": 2.0}, lambda loss: loss.class_values("pos_weight", 6.0)),
+    "a buffer under its key": (
+        "bce",
+        {"pos_weight": 2.0},
+        lambda loss: loss._buffers.__setitem__("pos_weight", torch.tensor(6.0)),
+    ),
+    "the formula of the object": ("dice", {}, lambda loss: setattr(loss, "formula", doubled(loss))),
+}
+
+
+def doubled(loss):
+    """Return a formula with twice the weight."""
+    usual = loss.formula
+    return lambda *given: {name: lossreg.Term(2 * term.values) for name, term in usual(*given).items()}
+
+
+@pytest.mark.parametrize("name, params, change", CHANGES.values(), ids=CHANGES)
+def test_a_change_of_the_loss_is_a_change_of_the_value(name, params, change):
+    """At once, though the tensors have the same shapes and types; as by the terms."""
+    x, t = pair()
+    t[0] = 0
+    loss = build(name, **params)
+    before = scalar(loss, x, t)
+    change(loss)
+    after = scalar(loss, x, t)
+    expected = loss._by_terms(loss.reduction, (x, t), {}).item()
+    assert after == pytest.approx(expected, rel=1e-6)
+    assert abs(after - before) > 1e-4
+
+
+def test_a_change_of_a_part_is_a_change_of_the_sum():
+    """A weight in the list of weights, an attribute of a part, and another part."""
+    x, t = pair()
+    terms = [{"name": "dice", "weight": 1.0}, {"name": "bce", "weight": 1.0}]
+    loss = lossreg.build({"name": "weighted_sum", "params": {"terms": terms}})
+    values = [scalar(loss, x, t)]
+    loss.weights[0] = 3.0
+    values.append(scalar(loss, x, t))
+    loss.parts[0].smooth = 50.0
+    values.append(scalar(loss, x, t))
+    loss.parts[1] = build("focal")
+    values.append(scalar(loss, x, t))
+    assert len(set(values)) == 4
+    assert values[-1] == pytest.approx(by_terms(loss, x, t), rel=1e-6)
+
+
+def test_tensors_of_another_kind_have_their_own_plan():
+    """Shape, type and layout of logits and target; float64 logits give a float64 loss."""
+    loss = build("dice", task="multilabel")
+    for dtype in (torch.float32, torch.bfloat16, torch.float64):
+        for size in ((3, 5), (5, 3), (4, 4, 2)):
+            for kind in (torch.uint8, torch.bool, torch.int64, torch.float32, torch.float16):
+                x, t = logits("multilabel", size=size, dtype=dtype), hard_target("multilabel", size=size).to(kind)
+                for layout in (x, x.movedim(1, -1).contiguous().movedim(-1, 1), torch.stack([x, x], -1)[..., 0]):
+                    value = loss(layout, t)
+                    assert value.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+                    assert value.item() == pytest.approx(by_terms(loss, layout, t), rel=1e-6)
+
+
+def test_the_same_numbers_of_pixels_are_not_the_same_pixels():
+    """A target (N, 1, H, W) of one mask, and (N, H, W) without the channel, are both read right after each other."""
+    x, t = pair()
+    loss = build("dice")
+    assert scalar(loss, x, t) == scalar(loss, x, t[:, 0]) == scalar(loss, x, t)
+    with pytest.raises(lossreg.ShapeError):
+        loss(x, t.movedim(-1, -2))
+    with pytest.raises(lossreg.ShapeError):
+        loss(x, t[:2])
+
+
+def test_each_choice_of_an_implementation_is_kept():
+    """Also where the plan of another is there already."""
+    x, t = pair()
+    loss = build("dice")
+    loss(x, t)
+    with implementation("reference"):
+        assert loss.plan(x, t) is None
+    with implementation("tiled"):
+        assert loss.plan(x, t).kind.implementation == "tiled"
+
+
+def test_debug_checks_are_made_by_a_plan_that_is_there_already():
+    x, t = pair()
+    loss = build("dice")
+    loss(x, t)
+    with lossreg.debug_checks(), pytest.raises(lossreg.InputError, match="NaN or infinite logits"):
+        loss(x * torch.nan, t)
+
+
+@pytest.mark.parametrize("made", [copy.copy, copy.deepcopy, lambda loss: pickle.loads(pickle.dumps(loss))])
+def test_a_copy_follows_its_own_options(made):
+    """Its original keeps its own, whichever of them computes first."""
+    x, t = pair()
+    loss = build("dice")
+    before = scalar(loss, x, t)
+    other = made(loss)
+    other.smooth = 20.0
+    after = scalar(other, x, t)
+    assert after != before
+    assert scalar(loss, x, t) == before
+    assert scalar(other, x, t) == after
+
+
+def test_an_attribute_that_is_deleted_is_missed():
+    """As by the terms, in place of the value of the plan."""
+    x, t = pair()
+    loss = build("dice")
+    loss(x, t)
+    del loss.smooth
+    with pytest.raises(AttributeError, match="smooth"):
+        loss(x, t)
+
+
+def test_train_and_eval_keep_the_plans():
+    """Trainers call them in every step."""
+    x, t = pair()
+    loss = build("dice")
+    plan = loss.plan(x, t)
+    assert loss.train().plan(x, t) is plan
+    assert loss.eval().plan(x, t) is plan
+
+
+def test_ever_new_sizes_do_not_fill_the_memory():
+    loss = build("dice")
+    for size in range(1, 200):
+        loss(torch.zeros(1, 1, size), torch.ones(1, 1, size))
+    assert len(loss._plans) <= 64
+
+
+class Halved(Dice):
+    """Dice with a formula of its own."""
+
+    def formula(self, statistics, task):
+        return {"halved": lossreg.Term(super().formula(statistics, task)["dice"].values / 2)}
+
+
+class Shifted(Dice):
+    """Dice with terms of its own."""
+
+    def terms_from(self, results, input, target):
+        terms = super().terms_from(results, input, target)
+        return {"dice": lossreg.Term(terms["dice"].values + 1)}
+
+
+class Renamed(Dice):
+    """Dice under another name."""
+
+
+@pytest.mark.parametrize(
+    "kind, expected", [(Halved, lambda v: v / 2), (Shifted, lambda v: v + 1), (Renamed, lambda v: v)]
+)
+def test_what_a_subclass_changes_is_not_passed_over(kind, expected):
+    """A formula or terms of its own; a subclass that changes neither keeps the plan."""
+    x, t = pair()
+    assert scalar(kind(), x, t) == pytest.approx(expected(scalar(Dice(), x, t)), rel=1e-6)
+    assert (kind().plan(x, t) is None) == (kind is not Renamed)
+
+
+def test_inputs_by_name():
+    x, t = pair()
+    loss = build("dice")
+    assert loss(input=x, target=t) == loss(x, target=t) == loss(x, t)
+    with pytest.raises(TypeError, match="mask"):
+        loss(x, t, mask=t)
+    with pytest.raises(TypeError):
+        loss(x, t, input=x)
+
+
+def test_a_gradient_can_be_differentiated_in_plain_torch():
+    """create_graph=True: the first gradient is that of the kernels; the second needs the reference, and says so."""
+    x, t = pair(dtype=torch.float64)
+    loss = build("bce_dice_focal")
+    _, expected = value_and_gradient(loss, x, t)
+    leaf = x.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(loss(leaf, t), leaf, create_graph=True)
+    torch.testing.assert_close(gradient, expected)
+    with pytest.raises(lossreg.ImplementationError, match="second derivative"):
+        torch.autograd.grad(gradient.square().sum(), leaf)
+    with implementation("reference"):
+        (gradient,) = torch.autograd.grad(loss(leaf, t), leaf, create_graph=True)
+        assert torch.autograd.grad(gradient.square().sum(), leaf)[0].abs().sum() > 0
+
+
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+def test_the_total_of_evaluate_can_be_differentiated_again(reduction):
+    """Under reduction="none" the total of evaluate is a mean, in its gradient as well."""
+    x, t = pair(dtype=torch.float64)
+    loss = build("dice", reduction=reduction)
+    leaf = x.clone().requires_grad_()
+    (once,) = torch.autograd.grad(loss.evaluate(leaf, t).total, leaf)
+    (again,) = torch.autograd.grad(loss.evaluate(leaf, t).total, leaf, create_graph=True)
+    torch.testing.assert_close(again, once)
+
+
+def test_gradients_in_batches():
+    """is_grads_batched=True gives each row the gradient of one incoming gradient."""
+    x, t = pair(dtype=torch.float64)
+    loss = build("dice", reduction="none")
+    leaf = x.clone().requires_grad_()
+    (rows,) = torch.autograd.grad(loss(leaf, t), leaf, torch.eye(4, dtype=torch.float64), is_grads_batched=True)
+    for number in range(4):
+        (one,) = torch.autograd.grad(loss(leaf, t)[number], leaf)
+        torch.testing.assert_close(rows[number], one)
+
+
+def test_backward_twice():
+    """With retain_graph=True the gradients add up; without it, torch's own error comes."""
+    x, t = pair()
+    _, expected = value_and_gradient(build("dice"), x, t)
+    leaf = x.clone().requires_grad_()
+    value = build("dice")(leaf, t)
+    value.backward(retain_graph=True)
+    value.backward()
+    torch.testing.assert_close(leaf.grad, 2 * expected)
+    with pytest.raises(RuntimeError, match="second time"):
+        value.backward()
+
+
+@pytest.mark.parametrize("changed", ["input", "target"])
+def test_tensors_that_are_changed_before_backward_are_noticed(changed):
+    x, t = pair()
+    leaf = x.clone().requires_grad_()
+    scaled = leaf * 1
+    value = build("dice")(scaled, t)
+    with torch.no_grad():
+        (scaled if changed == "input" else t).zero_()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        value.backward()
+
+
+def test_what_is_saved_goes_through_torchs_hooks():
+    """Logits and target alone, so that offloading and checkpointing reach them."""
+    x, t = pair()
+    saved = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: saved.append(tensor) or tensor, lambda tensor: tensor):
+        value = build("bce_dice_focal")(x.requires_grad_(), t)
+    assert [tensor.data_ptr() for tensor in saved] == [x.data_ptr(), t.data_ptr()]
+    value.backward()
+
+
+def test_a_step_is_freed_at_once():
+    """Without the garbage collector: logits in a reference cycle would wait for it, a batch of memory each."""
+    x, t = pair()
+    gc.collect()
+    gc.disable()
+    try:
+        logit = x.clone().requires_grad_() * 1
+        value = build("dice")(logit, t)
+        alive = weakref.ref(logit)
+        value.backward()
+        del logit, value
+        assert alive() is None
+    finally:
+        gc.enable()
+
+
+def test_the_gradient_is_scaled_like_any_other():
+    """By a GradScaler's factor, by weights per example, and by zero."""
+    x, t = pair()
+    _, expected = value_and_gradient(build("dice"), x, t)
+    for factor in (65536.0, 0.0, -1.0):
+        _, scaled = value_and_gradient(lambda *inputs, f=factor: build("dice")(*inputs) * f, x, t)
+        torch.testing.assert_close(scaled, expected * factor)
+    weights = torch.tensor([0.0, 1.0, 2.0, 3.0])
+    each = build("dice", reduction="none")
+    _, weighted = value_and_gradient(lambda *inputs: (each(*inputs) * weights).sum(), x, t)
+    torch.testing.assert_close(weighted, expected * 4 * weights.view(4, 1, 1, 1))
+
+
+def test_validation_builds_no_graph():
+    x, t = pair()
+    with torch.no_grad():
+        assert not build("dice")(x.requires_grad_(), t).requires_grad
+    with torch.inference_mode():
+        assert build("dice")(x, t).is_inference()
+
+
+def test_losses_with_a_plan():
+    """These losses, over plain tensors, are one function; focal_tversky is a power of a ratio."""
+    x, t = pair()
+    planned = {name for name in NAMES if build(name).plan(x, t) is not None}
+    assert planned == {*NAMES} - {"focal_tversky", "log_cosh_dice", "generalized_dice", "mcc"}
+
+
+NAMES = ("dice", "jaccard", "tversky", "squared_dice", "bce", "focal", "cross_entropy", "poly1", "bce_dice_focal")
+NAMES += ("focal_tversky", "log_cosh_dice", "generalized_dice", "mcc")

@@ -59,6 +59,7 @@ OUTSIDE = {
     "authoring.library": {"torch"},
     "authoring.new_plugin": {"jinja2"},
     "authoring.plot": {"torch", "matplotlib"},
+    "authoring.warm_up": {"torch"},
     "integrations": {"torch"},
     "integrations.accelerate": {"accelerate"},
     "integrations.fastai": {"fastai", "fastcore"},

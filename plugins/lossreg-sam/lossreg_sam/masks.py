@@ -51,6 +51,10 @@ class SamLoss(Loss):
         self.ignore_index = ignore_index
         self.distributed = distributed
 
+    def warm_up_inputs(self, input: Tensor, target: Tensor) -> tuple[Any, ...]:
+        """Return inputs for `lossreg warm-up` from logits and target."""
+        return input, target, input.new_zeros(input.shape[:2])
+
     def passes(self, input: Tensor, target: Tensor, predicted_iou: Tensor) -> list[MaskPass]:
         """Return one pass for the sums over each mask, (N, M)."""
         check_step(input, target, predicted_iou, empty_batch=self.distributed == "global")

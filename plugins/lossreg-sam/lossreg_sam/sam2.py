@@ -135,6 +135,15 @@ class SAM2(Loss):
         self.settings = replace(PRESETS[preset], **chosen)
         self.weights = _weights(self.settings.weight_dict)
 
+    def warm_up_inputs(self, input: Tensor, target: Tensor) -> tuple[Any, ...]:
+        """Return inputs for `lossreg warm-up`, one frame of one step, from logits and target."""
+        step = {
+            "multistep_pred_multimasks_high_res": [input],
+            "multistep_pred_ious": [input.new_zeros(input.shape[:2])],
+            "multistep_object_score_logits": [input.new_zeros(len(input), 1)],
+        }
+        return [step], target.reshape(1, len(input), *input.shape[2:])
+
     def passes(self, outs_per_frame: Sequence[Mapping[str, Any]], target_masks: Tensor) -> list[MaskPass]:
         """Return one pass for each frame and step: the sums over its masks."""
         gamma = self.settings.focal_gamma
@@ -147,16 +156,22 @@ class SAM2(Loss):
         """Compute the four terms of each object: sums over frames and steps."""
         steps = self._steps(outs_per_frame, target_masks)
         found = [next(results) for _ in steps]
-        present = [required(statistics, "actual")[0][:, 0] > 0 for statistics in found]
-        parts = [self._chosen(statistics, step.ious) for statistics, step in zip(found, steps, strict=True)]
-        values = torch.stack(parts, 1)  # (N, steps, 3)
+        values, there, scores = [], [], []
+        for members in _alike(steps):
+            # One formula for all steps with as many masks: step by step it would be hundreds of small operations.
+            statistics = MaskStatistics(*(_joined(field) for field in zip(*(found[i] for i in members), strict=True)))
+            actual = required(statistics, "actual")[0]
+            ious = torch.cat([steps[i].ious.to(actual.dtype) for i in members])
+            values.append(self._chosen(statistics, ious).unflatten(0, (len(members), -1)))  # (steps, N, 3)
+            there.append((actual[:, 0] > 0).unflatten(0, (len(members), -1)))
+            scores += [steps[i].score for i in members]
+        value, present = torch.cat(values), torch.cat(there)
         if self.settings.pred_obj_scores:
-            there = torch.stack(present, 1)
-            values = values * there.unsqueeze(2)  # as SAM 2 does: a NaN shows even if the object is absent
-            score = self._presence([step.score for step in steps if step.score is not None], there)
+            value = value * present.unsqueeze(2)  # as SAM 2 does: a NaN shows even if the object is absent
+            score = self._presence([score for score in scores if score is not None], present.T)
         else:
-            score = values.new_zeros(values.shape[0])
-        summed = zip(COMPONENTS, (*values.sum(1).unbind(1), score), strict=True)
+            score = value.new_zeros(value.shape[1])
+        summed = zip(COMPONENTS, (*value.sum(0).unbind(1), score), strict=True)
         terms = {name: Term(value, "example", self.weights[name]) for name, value in summed}
         return {name: _at_least_one(term) for name, term in means_over_ranks(terms, steps[0].masks).items()}
 
@@ -173,7 +188,7 @@ class SAM2(Loss):
         return read_steps(outs_per_frame, target_masks, scores=self.settings.pred_obj_scores)
 
     def _chosen(self, statistics: MaskStatistics, ious: Tensor) -> Tensor:
-        """Compute focal, Dice and IoU loss of each object's chosen mask, (N, 3)."""
+        """Compute focal, Dice and IoU loss of the chosen mask of each object and step, (N, 3)."""
         settings = self.settings
         focal = focal_loss(_alpha(settings.focal_alpha)).of_masks().values(statistics)
         overlap = dice_loss(1.0).values(statistics)
@@ -193,6 +208,20 @@ class SAM2(Loss):
         # Each step is a mask of one pixel.
         found = mask_statistics(logits, present, activation="sigmoid", needs=needs, gamma=gamma)
         return linear(focal_loss(_alpha(self.settings.focal_alpha_obj_score)).summed, found).sum(1)
+
+
+def _alike(steps: Sequence[Step]) -> list[list[int]]:
+    """Return the indices of the steps, those with the same number of masks together."""
+    found: dict[int, list[int]] = {}
+    for index, step in enumerate(steps):
+        found.setdefault(step.masks.shape[1], []).append(index)
+    return list(found.values())
+
+
+def _joined(fields: Sequence[Tensor | None]) -> Tensor | None:
+    """Join one sum of several steps over their examples; None if it was not requested."""
+    given = [field for field in fields if field is not None]
+    return torch.cat(given) if given else None
 
 
 def _at_least_one(term: Term) -> Term:

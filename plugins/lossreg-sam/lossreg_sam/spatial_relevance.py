@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
+import torch
 from torch import Tensor
 
 from lossreg import Loss, Term, losses
@@ -92,6 +94,11 @@ class SpatialRelevance(Loss):
             distributed=distributed,
             reduction=reduction,
         )
+
+    def warm_up_inputs(self, input: Tensor, target: Tensor) -> tuple[Any, ...]:
+        """Return inputs for `lossreg warm-up` from logits and target."""
+        embeddings = torch.eye(len(input))
+        return *self.masks.warm_up_inputs(input, target), embeddings, embeddings
 
     def passes(
         self,

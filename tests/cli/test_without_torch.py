@@ -95,6 +95,7 @@ COMMANDS = {
     "manifest build lossreg_sam": 1,
     "manifest check lossreg_sam lossreg_pml": 1,
     "doctor": 1,
+    "warm-up dice": 1,
 }
 
 

@@ -17,7 +17,11 @@ def test_kernels_are_found_and_described(monkeypatch):
     pytest.importorskip("triton", reason="Triton is not installed")
     from gpu import kernels
 
-    from lossreg_segmentation.statistics import triton_kernels, triton_softmax_kernels  # noqa: F401
+    from lossreg_segmentation.statistics import (  # noqa: F401
+        triton_kernels,
+        triton_softmax_gradient,
+        triton_softmax_sums,
+    )
 
     names = {kernel.__name__ for kernel in kernels.kernels_of_ours()}
     assert names >= {"sigmoid_sums", "sigmoid_gradient", "softmax_sums", "softmax_gradient"}

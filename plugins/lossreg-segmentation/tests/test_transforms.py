@@ -98,6 +98,23 @@ def batched(f, x):
     return value, gradients[0]
 
 
+def mapped(f, x):
+    """As the rows of a Jacobian are found."""
+    leaf = x.clone().requires_grad_()
+    value = f(leaf)
+    gradients = torch.vmap(lambda g: torch.autograd.grad(value, leaf, g)[0])(torch.tensor([1.0, 3.0]))
+    torch.testing.assert_close(gradients[1], 3 * gradients[0])
+    return value, gradients[0]
+
+
+def counted_backward(f, x):
+    leaf = x.clone().requires_grad_()
+    value = f(leaf)
+    with FlopCounterMode(display=False):
+        value.backward()
+    return value, leaf.grad
+
+
 def on_meta_by_default(f, x):
     with torch.device("meta"):
         return value_and_gradient(f, x)
@@ -120,6 +137,8 @@ def on_meta_by_default(f, x):
         traced("symbolic"),
         counted,
         batched,
+        mapped,
+        counted_backward,
         on_meta_by_default,
     ],
     ids=[
@@ -137,6 +156,8 @@ def on_meta_by_default(f, x):
         "symbolic",
         "counted",
         "batched",
+        "mapped",
+        "counted_backward",
         "device",
     ],
 )

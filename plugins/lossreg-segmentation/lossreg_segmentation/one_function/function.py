@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch._C._functorch import is_legacy_batchedtensor
 from torch.autograd import Function
+
+from lossreg_segmentation.statistics.plain import is_plain_gradient
 
 
 class OneFunction(Function):
@@ -25,7 +26,7 @@ class OneFunction(Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Compute the gradients to the logits and to the predicted numbers."""
         (input, target, predicted), wanted = ctx.saved_tensors, ctx.needs_input_grad
-        if torch.is_grad_enabled() or is_legacy_batchedtensor(grad):  # by create_graph=True, is_grads_batched=True
+        if torch.is_grad_enabled() or not is_plain_gradient(grad):  # by create_graph=True, is_grads_batched=True
             return _in_steps(ctx.step, input, predicted, grad, wanted)
         step, mean = ctx.step, ctx.step.reduction == "mean"
         factor = np.array([grad.item()]) if mean else grad.numpy(force=True).astype(float).reshape(-1)

@@ -42,8 +42,8 @@ def obstacle(*tensors: Tensor) -> str:
 
 
 def is_plain_gradient(grad: Tensor) -> bool:
-    """Return True if kernels may read the gradient given to a backward pass; False for is_grads_batched=True."""
-    return not (is_legacy_batchedtensor(grad) or eager_obstacle(grad))
+    """Return True if kernels may read the gradient given to a backward pass; False for many at once, as by vmap."""
+    return not (is_legacy_batchedtensor(grad) or _transforms_are_active() or _modes())
 
 
 def without_notes(x: Tensor) -> Tensor:

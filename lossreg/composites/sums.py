@@ -47,18 +47,17 @@ class LossSum(Composite):
         self, weights: Sequence[float | Tensor], inputs: Sequence[Any], options: Mapping[str, Any]
     ) -> Plan | None:
         """Return the sum as one function; None if a part has no plan, or a weight is a tensor."""
-        if not all(type(weight) is float for weight in weights):
-            return None
-        plans = []
-        for part, own in zip(self.parts, self.options_of_parts(options), strict=True):
-            plan = part.plan(*inputs, **own) if isinstance(part, Loss) else None
-            if plan is None:
+        parts = []
+        for name, part, weight, own in zip(
+            self.names, self.parts, weights, self.options_of_parts(options), strict=True
+        ):
+            plan = part.plan(*inputs, **own) if isinstance(part, Loss) and not isinstance(weight, Tensor) else None
+            if plan is None or isinstance(weight, Tensor):
                 return None
-            plans.append(plan)
-        key = (*plans, *weights)
+            parts.append((name, weight, plan))
+        key = tuple(parts)
         if key not in self._plans:
-            parts = list(zip(self.names, weights, plans, strict=True))
-            self._plans[key] = plans[0].sum(parts) if replaced_by_plan(self) else None
+            self._plans[key] = parts[0][2].sum(parts) if replaced_by_plan(self) else None
         return self._plans[key]
 
     def weighted(

@@ -44,12 +44,12 @@ class Loss(nn.Module):
         self.__dict__["_plans"] = Plans()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
         self.__dict__["_plans"] = Plans()
 
     def _apply(self, *arguments: Any, **options: Any) -> Any:
         self.__dict__["_plans"] = Plans()
-        return super()._apply(*arguments, **options)
+        return super()._apply(*arguments, **options)  # type: ignore[no-untyped-call]
 
     if TYPE_CHECKING:
 

@@ -57,7 +57,7 @@ class Plans(dict[Hashable, Plan | None]):
 
 
 # Methods that a plan replaces.
-STEPS = frozenset({"terms", "terms_from", "passes", "weighted", "formula", "class_term", "pixel_term", "apply_policy"})
+STEPS = frozenset({"terms", "terms_from", "passes", "weighted", "formula", "class_term", "pixel_term"})
 
 
 def replaced_by_plan(loss: object) -> bool:

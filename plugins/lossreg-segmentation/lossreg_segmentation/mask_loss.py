@@ -19,7 +19,7 @@ from lossreg_segmentation.distributed import (
 from lossreg_segmentation.mask_pass import MaskPass
 from lossreg_segmentation.one_function.plan import MaskPlan, call_of, found_plan, plan_of
 from lossreg_segmentation.one_function.tables import Table
-from lossreg_segmentation.ratios import Formula, PixelMean, linear
+from lossreg_segmentation.ratios import Formula, PixelMean, PredictionError, linear
 from lossreg_segmentation.segmentation_loss import SegmentationLoss, SegmentationOptions, required, weights_of_classes
 from lossreg_segmentation.statistics import NEGATIVES, Activation, MaskStatistics
 from lossreg_segmentation.statistics.choice import IMPLEMENTATIONS
@@ -124,6 +124,8 @@ class MaskLoss(SegmentationLoss):
             if task == "multiclass":
                 return self.pixel_term(linear(formula.summed, statistics), statistics, formula.weight)
             formula = formula.of_masks()
+        if isinstance(formula, PredictionError):
+            raise TypeError(f"{type(self).__name__} has no predicted numbers for a PredictionError")
         return self.class_term(formula.values(statistics), statistics, formula.weight)
 
     def pixel_term(self, summed: Tensor, statistics: MaskStatistics, weight: float = 1.0) -> Term:

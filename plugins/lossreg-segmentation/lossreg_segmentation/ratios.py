@@ -52,7 +52,8 @@ class Ratio:
         above = linear(self.numerator, statistics) + self.above
         below = linear(self.denominator, statistics) + self.below
         score = above / (below if self.below >= self.least else below.clamp_min(self.least))
-        return self.offset + self.scale * score if self.scale != 1 else self.offset + score if self.offset else score
+        scaled = score if self.scale == 1 else self.scale * score
+        return scaled if self.offset == 0 else self.offset + scaled
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,17 +130,14 @@ def focal_loss(alpha: float | None, weight: float = 1.0) -> PixelMean:
     return PixelMean({"focal_positive": positive, "focal_negative": negative}, weight)
 
 
-def linear(factors: Linear, statistics: MaskStatistics) -> Tensor | float:
-    """Return the sums, each times its factor, added up; 0 without any."""
-    parts = [
-        value if isinstance(factor, float) and factor == 1 else factor * value
-        for factor, value in (
-            (factor, getattr(statistics, name))
-            for name, factor in factors.items()
-            if isinstance(factor, Tensor) or factor != 0
-        )
-    ]
-    total = parts[0] if parts else 0.0
+def linear(factors: Linear, statistics: MaskStatistics) -> Tensor:
+    """Return the sums, each times its factor, added up."""
+    values = required(statistics, *factors)
+    given = list(zip(factors.values(), values, strict=True))
+    # Skipped, because 0 times infinity is NaN.
+    counted = [pair for pair in given if isinstance(pair[0], Tensor) or pair[0] != 0] or given[:1]
+    parts = [value if isinstance(factor, float) and factor == 1 else factor * value for factor, value in counted]
+    total = parts[0]
     for part in parts[1:]:
         total = total + part
     return total

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import isfinite
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from torch import Tensor
@@ -83,7 +83,7 @@ class CompiledSteps(Steps):
     def __init__(self, launch: Launch, finish: Finish, shape: tuple[int, ...], fields: Sequence[str]) -> None:
         super().__init__(launch, finish, shape)
         (group,) = finish.counted
-        ratios: Ratios = group.terms
+        ratios = cast("Ratios", group.terms)
         places = [FIELDS.index(name) for name in fields]
         matrix = ratios.matrix if ratios.matrix.ndim == 3 else ratios.matrix[..., None]
         self.matrix = np.zeros((2, ratios.count, len(FIELDS), matrix.shape[2]))

@@ -1,4 +1,4 @@
-"""From the sums of masks to the terms of a loss and back, in NumPy: a few steps, whatever number of terms.
+"""From the sums of masks to the terms of a loss and back, in NumPy: a few steps for any number of terms.
 
     values (T, B)     of each term and example, from the sums (K, B, C)
     slopes (K, B, C)  of the sums, from the factor of each term and example
@@ -37,7 +37,7 @@ class Terms(Protocol):
         """Return the gradient to the sums and to the predicted numbers, (B, C), from the factors (T, B or 1)."""
 
 
-def _matrix(forms: Sequence[Linear], fields: Sequence[str], classes: int) -> Array:
+def matrix_of(forms: Sequence[Linear], fields: Sequence[str], classes: int) -> Array:
     """Return the factors of linear forms, (T, K), or (T, K, C) if some differ by class."""
     by_class = any(isinstance(factor, Tensor) and factor.numel() > 1 for form in forms for factor in form.values())
     matrix = np.zeros((len(forms), len(fields), *((classes,) if by_class else ())))
@@ -93,7 +93,7 @@ class Ratios:
     def __init__(self, ratios: Sequence[Ratio], table: Table, fields: Sequence[str], classes: int) -> None:
         self.classes, self.count = classes, len(ratios)
         forms = [*(ratio.numerator for ratio in ratios), *(ratio.denominator for ratio in ratios)]
-        self.matrix = _matrix(forms, fields, classes)
+        self.matrix = matrix_of(forms, fields, classes)
         self.numerator, self.denominator = (
             self.matrix[: self.count].swapaxes(0, 1),
             self.matrix[self.count :].swapaxes(0, 1),
@@ -142,7 +142,7 @@ class Ratios:
         slopes = _times(self.numerator, above, self.classes) - _times(self.denominator, below, self.classes)
         slopes = self._split(slopes)
         if kept.valid is not None:
-            slopes[self.shares.predicted] += np.where(kept.empty, by_value.sum(0) / kept.valid, 0.0)
+            slopes[self.shares.predicted] += kept.empty * (by_value.sum(0) / kept.valid)
         return slopes, None
 
     def _split(self, flat: Array) -> Array:
@@ -155,7 +155,7 @@ class _PixelMeans:
     simple = False
 
     def __init__(self, means: Sequence[PixelMean], table: Table, fields: Sequence[str], classes: int) -> None:
-        self.matrix = _matrix([mean.summed for mean in means], fields, classes)
+        self.matrix = matrix_of([mean.summed for mean in means], fields, classes)
         self.weights = None
         if table.class_weight is not None:
             self.weights = table.class_weight.numpy(force=True).astype(float)
@@ -287,8 +287,7 @@ def _groups(
     """Yield the groups of a table's formulas."""
     alike: dict[Any, dict[str, Any]] = {}
     for name, formula in formulas.items():
-        of_masks = isinstance(formula, PixelMean) and not softmax
-        one = formula.of_masks() if of_masks else formula
+        one = formula.of_masks() if isinstance(formula, PixelMean) and not softmax else formula
         alike.setdefault(type(one) if not isinstance(one, PredictionError) else name, {})[name] = one
     for members in alike.values():
         ones = list(members.values())

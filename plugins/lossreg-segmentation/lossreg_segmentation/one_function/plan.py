@@ -29,13 +29,14 @@ INPUTS = ("input", "target", "predicted_iou")
 
 
 class Kind(NamedTuple):
-    """Shapes and types of logits and target, the target with a channel, and the implementation."""
+    """Shapes and types of logits and target, the target with a channel, the implementation and the device."""
 
     input: torch.Size
     dtype: torch.dtype
     target: torch.Size
     targets: torch.dtype
     implementation: str
+    device: torch.device
 
 
 @dataclass(slots=True)
@@ -43,7 +44,7 @@ class Step:
     """A forward pass of a plan, with all that its gradient needs except the tensors."""
 
     plan: MaskPlan
-    totals: Array  # the value of each example, (B,), or of the batch, (1,)
+    totals: Array | None  # the value of each example, (B,), or of the batch, (1,), where NumPy computes
     state: Any
     reduction: Reduction
     by_terms: ByTerms
@@ -65,13 +66,18 @@ class MaskPlan:
         self, request: Request, kind: Kind, tables: Sequence[Table], buffers: Sequence[tuple[str, Tensor, int]] = ()
     ) -> None:
         self.request, self.kind, self.tables, self.buffers = request, kind, tables, buffers
-        launch = launch_of(kind.implementation, kind.input, kind.dtype, kind.target, kind.targets, request)
-        shape = (len(request.needs), *kind.input[:2])
         finish = Finish(tables, request.needs, kind.input[1], request.activation == "softmax")
-        self.steps = _steps(launch, finish, shape, request, kind.implementation)
         self.splits, self.differentiable, self.of_batch = finish.splits, finish.differentiable, finish.of_batch
         self.dtype = torch.float64 if kind.dtype == torch.float64 else torch.float32
         self.real = np.float64 if kind.dtype == torch.float64 else np.float32
+        self.prepare(finish)
+
+    def prepare(self, finish: Finish) -> None:
+        """Choose the passes and the steps."""
+        request, kind = self.request, self.kind
+        launch = launch_of(kind.implementation, kind.input, kind.dtype, kind.target, kind.targets, request)
+        shape = (len(request.needs), *kind.input[:2])
+        self.steps = _steps(launch, finish, shape, request, kind.implementation)
 
     def value(
         self, inputs: Sequence[Any], options: Mapping[str, Any], reduction: Reduction, by_terms: ByTerms
@@ -110,7 +116,7 @@ class MaskPlan:
             request = merged
             alone = sum(len(table.formulas) for table in plan.tables) == 1
             tables += [table.within(name, weight, alone=alone) for table in plan.tables]
-        return MaskPlan(request, self.kind, tables)
+        return type(self)(request, self.kind, tables)
 
     def _step(
         self, inputs: Sequence[Any], options: Mapping[str, Any], reduction: Reduction, by_terms: ByTerms
@@ -137,7 +143,7 @@ class MaskPlan:
 
     def _named(self, inputs: Sequence[Any], options: Mapping[str, Any]) -> Sequence[Any]:
         """Return the inputs that are given by place or by name, without other options."""
-        given = dict(zip(INPUTS, inputs, strict=False)) | options
+        given = {**dict(zip(INPUTS, inputs, strict=False)), **options}
         return [given[name] for name in INPUTS if name in given]
 
     def _rows(self, numbers: Array) -> tuple[Tensor, ...]:
@@ -162,7 +168,7 @@ def _numbers(predicted: Tensor) -> Array:
 
 def call_of(inputs: Sequence[Any], options: Mapping[str, Any], names: Sequence[str]) -> tuple[Any, ...]:
     """Return the inputs of a call in the order of these names; none of them if the call has others."""
-    given = dict(zip(names, inputs, strict=False)) | options
+    given = {**dict(zip(names, inputs, strict=False)), **options}
     if len(given) != len(inputs) + len(options) or given.keys() != set(names):
         return ()
     return tuple(given[name] for name in names)
@@ -175,10 +181,19 @@ def plan_of(one: MaskPass, tables: Sequence[Table], loss: Loss) -> MaskPlan | No
         target = target.unsqueeze(1)
     check_tensors(input, target, one.activation)
     name = chosen(input, target, one.activation)
-    if name not in ("numba", "tiled"):
-        return None
+    kind = Kind(input.shape, input.dtype, target.shape, target.dtype, name, input.device)
+    plan = _plan_for(kind, tables)
     buffers = [(key, buffer, _version(buffer)) for key, buffer in loss.named_buffers(recurse=False)]
-    return MaskPlan(one.request(), Kind(input.shape, input.dtype, target.shape, target.dtype, name), tables, buffers)
+    return None if plan is None else plan(one.request(), kind, tables, buffers)
+
+
+def _plan_for(kind: Kind, tables: Sequence[Table]) -> type[MaskPlan] | None:
+    """Return the class of the plan; None where only the general way computes the tables."""
+    if kind.implementation == "triton":
+        from lossreg_segmentation.one_function.device import DevicePlan  # only where Triton is installed
+
+        return DevicePlan if DevicePlan.suits(tables, kind) else None
+    return None if kind.implementation == "reference" else MaskPlan
 
 
 _UNKNOWN: Any = object()
@@ -194,6 +209,8 @@ def found_plan(loss: Loss, make: Callable[..., MaskPlan | None], tensors: Sequen
     plans: dict[Any, Any] = loss._plans
     plan = plans.get(key, _UNKNOWN)
     if plan is _UNKNOWN or (plan is not None and plan.buffers and _changed(loss, plan.buffers)):
+        if tensors[0].is_cuda and torch.cuda.is_current_stream_capturing():
+            return None  # a capture may not copy tables to the device; the next call outside of it makes the plan
         plan = plans[key] = make(*tensors)
     found: MaskPlan | None = plan
     return found

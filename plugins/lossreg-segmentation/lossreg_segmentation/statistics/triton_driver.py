@@ -29,11 +29,11 @@ def backward(x: Tensor, t: Tensor, grads: Tensor, request: Request) -> Tensor:
 
 def sums_parts(x: Tensor, t: Tensor, request: Request) -> Tensor:
     """Compute partial sums, (K, B * C, P), which add up over P to those of `forward`. x is not empty."""
-    passes = triton_sigmoid if request.activation == "sigmoid" else triton_softmax
-    return passes.sums_parts(x, t, request)
+    compute = triton_sigmoid.sums_parts if request.activation == "sigmoid" else triton_softmax.sums_parts
+    return compute(x, t, request)
 
 
 def gradient(x: Tensor, t: Tensor, factors: Tensor, scale: Tensor | None, request: Request) -> Tensor:
     """Compute dL/dx from a factor for each sum, (K, B * C) in `sums_dtype(x)`, each times the scale, one number."""
-    passes = triton_sigmoid if request.activation == "sigmoid" else triton_softmax
-    return passes.gradient(x, t, factors, scale, request)
+    compute = triton_sigmoid.gradient if request.activation == "sigmoid" else triton_softmax.gradient
+    return compute(x, t, factors, scale, request)

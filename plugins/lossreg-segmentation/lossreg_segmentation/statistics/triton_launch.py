@@ -1,4 +1,4 @@
-"""The launch of a kernel on a GPU."""
+"""The launch of a kernel on the device of its tensors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def power_of_two(number: int) -> int:
 def start(
     kernel: Any, grid: tuple[int, ...], warps: int, arguments: tuple[Any, ...], constants: dict[str, Any]
 ) -> None:
-    """Launch a kernel on the device of its first argument."""
+    """Launch a kernel. Its first argument is a tensor on the device."""
     device = arguments[0].get_device()
     # Fused multiply-adds are requested explicitly: Triton warns if its default, which is changing, decides.
     if device < 0 or device == torch.cuda.current_device():

@@ -33,7 +33,7 @@ MEAN_U, SUM_V = MORE, MORE + TILE
 
 @njit(**EXACT)  # compiled once for all variants
 def _counted(t, low, high, ignored, ignore, marks):
-    """Write 0 for pixels that count and -1 for those of which a class is ignored."""
+    """Write 0 for pixels that count and -1 for pixels with an ignored class."""
     wide_vectors()
     marks[LABEL : LABEL + high - low] = 0
     if ignore:

@@ -16,7 +16,8 @@ def count_targets(ts, ignored, soft, ignore):
     """Return (invalid, positives, valid) for at most 65,535 targets.
 
     invalid: True if a valid target is outside [0, 1], NaN, or, for hard targets, between 0 and 1. positives: valid
-    targets above 1/2. valid: targets that are not ignored. Both are uint16, of which a vector holds most.
+    targets above 1/2. valid: targets that are not ignored. Both are uint16, the
+    smallest type that holds them, so that most fit a vector.
     """
     wide_vectors()
     invalid = False

@@ -1,4 +1,4 @@
-"""A request as the kernels on a GPU take it: what is compiled, and what is an argument."""
+"""A request as the kernels on a GPU take it: constants that are compiled, and arguments."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def places_of(fields: Iterable[str], request: Request) -> dict[str, Any]:
 
 
 def code_of(t_dtype: torch.dtype, request: Request) -> dict[str, Any]:
-    """Return what is compiled: gamma and the ignored value count only by their code path."""
+    """Return the constants of the code: gamma and the ignored value count only by their code path."""
     gamma = int(request.gamma) if request.gamma in (0, 1, 2) else None
     return {"GAMMA": gamma, "IGNORED": request.ignore_index is not None, "SOFT": t_dtype.is_floating_point}
 

@@ -6,11 +6,12 @@ from functools import partial
 from typing import Any
 
 import torch
-from peers import SMOOTH, Bar, LossFunction, Peer, Row, imported, with_compiled
+from peers import SMOOTH, LossFunction, Peer, imported, with_channel, with_compiled
+from rows import NOT_COMPILED, Bar, Row
 from torch import Tensor
 from torch.nn import functional
 
-NO_SLOWER = (Bar(None, 1, 1),)
+NO_SLOWER = (Bar(NOT_COMPILED, 1, 1),)
 
 
 def rows() -> list[Row]:
@@ -21,9 +22,9 @@ def rows() -> list[Row]:
     softmax = {"name": "lovasz_softmax"}
     unified = {"name": "unified_focal", "params": {"task": "multiclass"}}
     return [
-        Row("squared_dice", large, {"name": "squared_dice"}, squared_dice_peers, (Bar(None, 1.8, 5),)),
-        Row("generalized_dice", classes, generalized, generalized_dice_peers, (Bar(None, 4, 8),), "index"),
-        Row("unified_focal", classes, unified, unified_focal_peers, (Bar(None, 4, 8),), "index"),
+        Row("squared_dice", large, {"name": "squared_dice"}, squared_dice_peers, (Bar(NOT_COMPILED, 1.8, 5),)),
+        Row("generalized_dice", classes, generalized, generalized_dice_peers, (Bar(NOT_COMPILED, 4, 8),), "index"),
+        Row("unified_focal", classes, unified, unified_focal_peers, (Bar(NOT_COMPILED, 4, 8),), "index"),
         Row("cross_entropy smoothed", classes, smoothed, smoothed_peers, NO_SLOWER, "index"),
         Row("lovasz_hinge", large, {"name": "lovasz_hinge"}, lovasz_hinge_peers, NO_SLOWER, on_sums=False),
         Row("lovasz_softmax", classes, softmax, lovasz_softmax_peers, NO_SLOWER, "index", on_sums=False),
@@ -46,7 +47,7 @@ def generalized_dice_peers() -> list[Peer]:
     """Return peers of Dice with classes weighted by the inverse square of their volume."""
     options: dict[str, Any] = {"softmax": True, "to_onehot_y": True}
     options |= {"smooth_nr": 0.0, "smooth_dr": 0.0}
-    return imported("MONAI GeneralizedDice", "monai.losses", "GeneralizedDiceLoss", options, channel)
+    return imported("MONAI GeneralizedDice", "monai.losses", "GeneralizedDiceLoss", options, with_channel)
 
 
 def unified_focal_peers() -> list[Peer]:
@@ -87,11 +88,6 @@ def cldice_peers() -> list[Peer]:
     """Return MONAI's loss, which takes probabilities. Its `smooth` is in the harmonic mean, where ours has none."""
     options = {"iter_": 10, "smooth_nr": SMOOTH, "smooth_dr": SMOOTH, "smooth": 1e-9}
     return imported("MONAI SoftclDice", "monai.losses", "SoftclDiceLoss", options, probabilities)
-
-
-def channel(loss: LossFunction) -> LossFunction:
-    """Pass class indices with a channel."""
-    return lambda logits, index: loss(logits, index.unsqueeze(1))
 
 
 def floats(loss: LossFunction) -> LossFunction:

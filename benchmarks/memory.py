@@ -5,13 +5,11 @@ from __future__ import annotations
 from itertools import accumulate
 from pathlib import Path
 
-import peers
+import rows
 import torch
 from peers import LossFunction
 from torch import Tensor
 from work import Work, make_work, run
-
-import lossreg
 
 
 def kept(loss: LossFunction, work: Work) -> float:
@@ -25,7 +23,9 @@ def kept(loss: LossFunction, work: Work) -> float:
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         loss(*work.arguments)
-    return sum(tensor.untyped_storage().nbytes() for tensor in saved.values()) / work.leaves[0].numel()
+    return sum(tensor.untyped_storage().nbytes() for tensor in saved.values()) / sum(
+        logits.numel() for logits in work.logits
+    )
 
 
 def extra(loss: LossFunction, work: Work) -> float:
@@ -49,8 +49,8 @@ def resident(name: str) -> float:
 
     Linux, in a fresh process.
     """
-    row = next(row for row in peers.rows() if row.name == name)
-    loss, work = lossreg.build(row.config), make_work(row, torch.device("cpu"))
+    row = next(row for row in rows.rows() if row.name == name)
+    loss, work = row.ours(), make_work(row, torch.device("cpu"))
     run(loss, work)
     Path("/proc/self/clear_refs").write_text("5")  # resets the peak to the present memory
     before = peak_bytes()

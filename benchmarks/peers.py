@@ -1,4 +1,4 @@
-"""The rows of the benchmark, the losses of other libraries, and the bars for ours.
+"""The losses of other libraries and of plain torch.
 
 Every loss is called as in training: float logits and the target of the data set, uint8 masks or class indices. A loss
 that needs float masks converts them itself, within its time.
@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import importlib.util
 import platform
 from collections.abc import Callable
-from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -19,6 +20,8 @@ from torch.nn import functional
 
 LossFunction = Callable[..., Tensor]
 ALPHA, GAMMA, SMOOTH = 0.25, 2.0, 1.0  # the defaults of ours
+SMP_SMOOTH = {"smooth": SMOOTH / 2}  # beside half of the sums
+OVER_BATCH = "sums over the batch"
 
 
 class Peer(NamedTuple):
@@ -27,68 +30,11 @@ class Peer(NamedTuple):
     name: str
     loss: LossFunction | None
     problem: str = ""
-    compiled: bool = False
     ours: bool = False
     differs: str = ""  # why its definition gives another value
 
 
-class Bar(NamedTuple):
-    """The required speed of ours, in multiples of a peer's; None is the fastest peer, compiled or not compiled."""
-
-    peer: str | None
-    cpu: float
-    cuda: float
-    compiled: bool = False
-
-
-class Row(NamedTuple):
-    """One row: the shape of the logits, our loss, the peers."""
-
-    name: str
-    shape: tuple[int, ...]
-    config: dict[str, Any]
-    peers: Callable[[], list[Peer]]
-    bars: tuple[Bar, ...] = ()
-    # "mask": (N, C, H, W). "shared": (N, H, W), for C masks with a predicted IoU. "index": (N, H, W) of C classes.
-    # "discs": (N, C, H, W), and logits that nearly predict them.
-    target: str = "mask"
-    dtype: torch.dtype = torch.float32
-    on_sums: bool = True  # True if ours is a function of sums, to which the bars of memory apply
-
-
-COMPILED_BAR = Bar(None, 1.3, 2, compiled=True)
-KEPT_BAR = 5.0  # bytes kept for backward per float32 logit, input and target included
-EXTRA_BAR = 16.0  # MB at the peak, without input, target and gradient
-
-DICE_CE = {
-    "name": "weighted_sum",
-    "params": {"terms": [{"name": name, "params": {"task": "multiclass"}} for name in ("dice", "cross_entropy")]},
-}
-
-
-def rows() -> list[Row]:
-    """Return all rows, in the order of the table."""
-    large, middle, small = (8, 1, 512, 512), (1, 1, 256, 256), (1, 1, 64, 64)
-    sam, mixture, plain_dice = {"name": "sam"}, {"name": "bce_dice_focal"}, {"name": "dice"}
-    sam_peers, bce_peers = partial(with_compiled, "SAM 2", sam2), partial(with_compiled, "torch", bce)
-    sam_bars = (Bar("SAM 2, eager", 10, 20), COMPILED_BAR)
-    mixture_bars = (Bar("torch, eager", 6, 15), COMPILED_BAR)
-    focal_bars = (Bar("torchvision's way, eager", 6, 15), COMPILED_BAR)
-    multiclass_bars = (Bar("MONAI DiceCE", 4, 8), COMPILED_BAR)
-    overhead = (Bar(None, 1 / 2, 1 / 1.5),)
-    return [
-        Row("sam", (4, 3, 1024, 1024), sam, sam_peers, sam_bars, "shared"),
-        Row("bce_dice_focal", large, mixture, mixture_peers, mixture_bars),
-        Row("dice", large, plain_dice, dice_peers, (Bar(None, 1.8, 5), COMPILED_BAR)),
-        Row("focal", large, {"name": "focal"}, focal_peers, focal_bars),
-        Row("bce", large, {"name": "bce"}, bce_peers),
-        Row("dice + cross_entropy", (2, 21, 512, 512), DICE_CE, multiclass_peers, multiclass_bars, "index"),
-        Row("bce_dice_focal small", small, mixture, mixture_peers, overhead),
-        Row("dice small", small, plain_dice, dice_peers, overhead),
-        Row("bce_dice_focal middle", middle, mixture, mixture_peers),
-        Row("dice middle", middle, plain_dice, dice_peers),
-        Row("sam bfloat16", (24, 3, 1024, 1024), sam, sam_peers, target="shared", dtype=torch.bfloat16),
-    ]
+NO_KORNIA_DICE = Peer("kornia Dice", None, "no binary form: softmax over at least two classes")
 
 
 def versions() -> list[str]:
@@ -106,7 +52,7 @@ def versions() -> list[str]:
 def with_compiled(name: str, loss: LossFunction) -> list[Peer]:
     """Return a loss in plain torch, eager and compiled: without graph breaks, for this one shape."""
     compiled = torch.compile(loss, fullgraph=True, dynamic=False)
-    return [Peer(f"{name}, eager", loss), Peer(f"{name}, compiled", compiled, compiled=True)]
+    return [Peer(f"{name}, eager", loss), Peer(f"{name}, compiled", compiled)]
 
 
 def imported(
@@ -125,21 +71,44 @@ def imported(
     return [Peer(name, adapt(found(**options)), differs=differs)]
 
 
+def from_smp(
+    name: str,
+    attribute: str,
+    options: dict[str, Any],
+    adapt: Callable[[Any], LossFunction] = lambda f: f,
+    differs: str = "",
+) -> list[Peer]:
+    """Return a loss of segmentation-models-pytorch. It imports torchvision, some of whose wheels do not load."""
+    spec = importlib.util.find_spec("torchvision")
+    if spec and spec.origin and not hasattr(torch.ops.torchvision, "nms"):
+        try:
+            torch.ops.load_library(Path(spec.origin).with_name("_C.so"))
+        except OSError:  # a wheel for GPUs on a machine without one; no loss calls its operators, but imports name them
+            for operator in ("nms", "qnms"):
+                schema = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+                torch.library.define(f"torchvision::{operator}", schema)
+    return imported(f"smp {name}", "segmentation_models_pytorch.losses", attribute, options, adapt, differs)
+
+
 def mixture_peers() -> list[Peer]:
-    """Return peers of cross-entropy, Dice and focal. MONAI has only the last two."""
+    """Return peers of cross-entropy, Dice and focal. MONAI has only the last two, smp all three as single losses."""
     options = {"sigmoid": True, "alpha": ALPHA, "gamma": GAMMA, "smooth_nr": SMOOTH, "smooth_dr": SMOOTH}
-    monai = imported("MONAI DiceFocal", "monai.losses", "DiceFocalLoss", options, differs="no BCE")
-    return [*with_compiled("torch", bce_dice_focal), *monai]
+    return [
+        *with_compiled("torch", bce_dice_focal),
+        *imported("MONAI DiceFocal", "monai.losses", "DiceFocalLoss", options, differs="no BCE"),
+        *from_smp("Dice + Focal", "DiceLoss", {"mode": "binary"} | SMP_SMOOTH, smp_mixture, f"{OVER_BATCH}, no BCE"),
+        NO_KORNIA_DICE,
+    ]
 
 
 def dice_peers() -> list[Peer]:
-    """Return peers of Dice of one mask. kornia has none: it takes the softmax over at least two classes."""
+    """Return peers of Dice of one mask."""
     options = {"sigmoid": True, "smooth_nr": SMOOTH, "smooth_dr": SMOOTH}
     return [
         *with_compiled("torch", dice),
         *imported("MONAI Dice", "monai.losses", "DiceLoss", options),
-        *imported("smp Dice", "segmentation_models_pytorch.losses", "DiceLoss", {"mode": "binary", "smooth": SMOOTH}),
-        Peer("kornia Dice", None, "no binary form: softmax over at least two classes"),
+        *from_smp("Dice", "DiceLoss", {"mode": "binary"} | SMP_SMOOTH, differs=OVER_BATCH),
+        NO_KORNIA_DICE,
     ]
 
 
@@ -151,6 +120,7 @@ def focal_peers() -> list[Peer]:
         *with_compiled("torchvision's way", focal),
         *imported("kornia BinaryFocal", "kornia.losses", "BinaryFocalLossWithLogits", pixel_mean),
         *imported("MONAI Focal", "monai.losses", "FocalLoss", options),
+        *from_smp("Focal", "FocalLoss", options | {"mode": "binary"}),
     ]
 
 
@@ -158,10 +128,42 @@ def multiclass_peers() -> list[Peer]:
     """Return peers of softmax Dice over all classes, plus cross-entropy."""
     options: dict[str, Any] = {"softmax": True, "to_onehot_y": True, "include_background": True}
     options |= {"smooth_nr": SMOOTH, "smooth_dr": SMOOTH}
-    monai = imported(
-        "MONAI DiceCE", "monai.losses", "DiceCELoss", options, lambda loss: lambda x, t: loss(x, t.unsqueeze(1))
-    )
-    return [*with_compiled("torch", dice_cross_entropy), *monai]
+    classes = {"mode": "multiclass"} | SMP_SMOOTH
+    return [
+        *with_compiled("torch", dice_cross_entropy),
+        *imported("MONAI DiceCE", "monai.losses", "DiceCELoss", options, with_channel),
+        *imported(
+            "kornia Dice + CE", "kornia.losses", "DiceLoss", {"average": "macro"}, plus_cross_entropy, "no smoothing"
+        ),
+        *from_smp("Dice + CE", "DiceLoss", classes, plus_cross_entropy, OVER_BATCH),
+    ]
+
+
+def sam_peers() -> list[Peer]:
+    """Return SAM 2's formulas for one step, which no library has."""
+    return with_compiled("SAM 2", sam2)
+
+
+def bce_peers() -> list[Peer]:
+    """Return torch's own cross-entropy of masks."""
+    return with_compiled("torch", bce)
+
+
+def with_channel(loss: LossFunction) -> LossFunction:
+    """Pass class indices with a channel."""
+    return lambda logits, index: loss(logits, index.unsqueeze(1))
+
+
+def plus_cross_entropy(loss: LossFunction) -> LossFunction:
+    """Add torch's cross-entropy, as both libraries' users do."""
+    return lambda logits, index: loss(logits, index) + functional.cross_entropy(logits, index)
+
+
+def smp_mixture(dice_loss: LossFunction) -> LossFunction:
+    """Add smp's focal loss to its Dice, with the weights of ours."""
+    losses = importlib.import_module("segmentation_models_pytorch.losses")
+    focal_loss = losses.FocalLoss("binary", alpha=ALPHA, gamma=GAMMA)
+    return lambda logits, masks: 0.4 * dice_loss(logits, masks) + 0.2 * focal_loss(logits, masks)
 
 
 def bce(logits: Tensor, masks: Tensor) -> Tensor:

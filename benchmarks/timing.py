@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import TypeVar
 
 import torch
@@ -40,18 +41,22 @@ def alternate(
     seconds: float,
     wall: bool = False,
     least: int = 5,
+    elsewhere: Mapping[str, Callable[[], float]] = MappingProxyType({}),
 ) -> dict[str, float]:
     """Measure the median milliseconds of each call, all in turn, for `seconds` and at least `least` rounds.
 
-    The sets of tensors rotate from call to call, so that none is used twice in a row if there are several.
+    The sets of tensors rotate from call to call, so that none is used twice in a row if there are several. `elsewhere`
+    are steps of other processes, which return their own milliseconds.
     """
-    times: dict[str, list[float]] = {name: [] for name in calls}
+    times: dict[str, list[float]] = {name: [] for name in (*calls, *elsewhere)}
     turns = itertools.cycle(sets)
     end = time.perf_counter() + seconds
     rounds = 0
     while rounds < least or time.perf_counter() < end:
         for name, call in calls.items():
             times[name].append(timed(partial(call, next(turns)), device, wall))
+        for name, step in elsewhere.items():
+            times[name].append(step())
         rounds += 1
     return {name: statistics.median(found) for name, found in times.items()}
 

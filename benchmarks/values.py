@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from functools import partial
 
 import torch
-from peers import Peer, Row
+from peers import Peer
+from rows import Row
 from work import make_work
 
-import lossreg
 from lossreg_segmentation.statistics import implementation
 
 # Relative. Ours computes bfloat16 logits in float32, a peer may round every step.
@@ -34,7 +34,7 @@ def reference_values(rows: Sequence[Row], device: torch.device) -> dict[str, flo
 def reference_value(row: Row, device: torch.device) -> float:
     """Compute ours of a row by plain torch in float64."""
     with implementation("reference"), torch.no_grad():
-        return float(lossreg.build(row.config)(*make_work(row, device).in_float64()))
+        return float(row.ours()(*make_work(row, device).in_float64()))
 
 
 def checked(peer: Peer, value: float, expected: float, row: Row) -> Peer:

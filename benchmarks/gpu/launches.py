@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
-from peers import Row
+from rows import Row
 from torch.profiler import DeviceType, ProfilerActivity, profile
 from work import make_work, run
 

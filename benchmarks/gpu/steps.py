@@ -8,7 +8,8 @@ from functools import partial
 
 import memory
 import torch
-from peers import EXTRA_BAR, LossFunction, Row, rows
+from peers import LossFunction
+from rows import EXTRA_BAR, Row, rows
 from torch import Tensor
 from work import Work, make_work, run
 

@@ -128,7 +128,7 @@ def test_the_script_is_bash():
 
 def test_the_files_and_options_that_the_script_names_are_there():
     """Tests, scripts, the parts of the kit, and the rows that it selects."""
-    import peers
+    import rows
     from gpu.__main__ import COMMANDS
 
     script = SCRIPT.read_text().replace("$segmentation", "plugins/lossreg-segmentation/tests")
@@ -143,4 +143,4 @@ def test_the_files_and_options_that_the_script_names_are_there():
     assert set(options) == {"--device", "--only", "--quick", "--wall"}
     known = (BENCHMARKS / "losses.py").read_text()
     assert [option for option in options if f'"{option}"' not in known] == []
-    assert any("small" in row.name for row in peers.rows())
+    assert any("small" in row.name for row in rows.rows())

@@ -8,9 +8,9 @@ import lossreg
 
 @pytest.fixture
 def row(benchmarks):
-    import peers
+    import rows
 
-    return peers.Row("dice tiny", (2, 1, 4, 5), {"name": "dice"}, list)
+    return rows.Row("dice tiny", (2, 1, 4, 5), {"name": "dice"}, list)
 
 
 @pytest.fixture
@@ -60,14 +60,17 @@ def test_a_wrong_value_of_ours_ends_the_run(checked):
 
 def test_the_table_reports_a_peer_that_computes_something_else(row):
     """A whole measurement: the peer returns twice the loss, and has no time."""
-    import losses
+    import measure
     import peers
+    import tables
+    import work
 
     dice = lossreg.build("dice")
     wrong = row._replace(peers=lambda: [peers.Peer("twice", lambda x, t: 2 * dice(x, t)), peers.Peer("same", dice)])
-    expected = dice(*losses.make_work(wrong, torch.device("cpu")).arguments).item()
-    ours, twice, same = losses.measure(wrong, expected, torch.device("cpu"), 0.0, wall=False)
+    expected = dice(*work.make_work(wrong, torch.device("cpu")).arguments).item()
+    measured = measure.measure(wrong, expected, torch.device("cpu"), 0.0, wall=False)
+    ours, twice, same = measured.figures
     assert twice.peer.problem == f"not timed: its value is {2 * expected:.5f}, not {expected:.5f}"
     assert ours.milliseconds > 0
     assert same.milliseconds > 0
-    assert any("twice | not timed: its value is" in line for line in losses.table(wrong, [ours, twice, same]))
+    assert any("twice | not timed: its value is" in line for line in tables.table(wrong, measured))

@@ -176,6 +176,8 @@ def hold(name, kernel, examples):
     @given(cases(kernel))
     def holds(case):
         assume(not refusal(name, case.input.to(DEVICE), case.target, case.activation))
+        # Triton's interpreter takes half a minute for a few hundred programs.
+        assume(name != "triton" or DEVICE == "cuda" or case.input.numel() <= 6000)
         check(case, name)
 
     holds()

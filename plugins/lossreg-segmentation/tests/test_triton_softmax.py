@@ -300,7 +300,7 @@ def test_of_equal_logits_the_first_is_predicted(runs, classes):
     [(0.0, 4, "index"), (1.0, 4, "hard"), (2.0, 4, "soft"), (1.5, 4, "index"), (2.0, 34, "index"), (1.5, 34, "soft")],
 )
 def test_confident_pixels_keep_their_digits(runs, gamma, classes, kind):
-    """1 - p = n exp(-logit) / (1 + n exp(-logit)) for n other classes of logit 0: right to 2e-6 of each power of it."""
+    """1 - p = n exp(-logit) / (1 + n exp(-logit)) for n other classes of logit 0: right to 4e-6 of each power of it."""
     logits = torch.arange(1, 31, 2, dtype=torch.float64)
     x = torch.zeros(len(logits), classes, 1)
     x[:, 1, 0] = logits
@@ -315,10 +315,10 @@ def test_confident_pixels_keep_their_digits(runs, gamma, classes, kind):
         request = request_of([field], gamma=gamma)
         loss, slope = rest**power * nll, -(rest**power) * (rest + power * (1 - rest) * nll)
         sums = triton_driver.forward(x, t, request).double().cpu()
-        torch.testing.assert_close(sums[0, :, 1], loss, rtol=2e-6 * (1 + power), atol=1e-36)
+        torch.testing.assert_close(sums[0, :, 1], loss, rtol=4e-6 * (1 + power), atol=1e-36)
         gradient = triton_driver.backward(x, t, ones, request)[..., 0].double().cpu()
-        torch.testing.assert_close(gradient[:, 1], slope, rtol=2e-6 * (1 + power), atol=1e-36)
-        torch.testing.assert_close(gradient[:, 0], -slope / (classes - 1), rtol=2e-6 * (1 + power), atol=1e-36)
+        torch.testing.assert_close(gradient[:, 1], slope, rtol=4e-6 * (1 + power), atol=1e-36)
+        torch.testing.assert_close(gradient[:, 0], -slope / (classes - 1), rtol=4e-6 * (1 + power), atol=1e-36)
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,6 @@ def numbers_of(t: Tensor) -> Tensor:
 
 
 def moving(strides: Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
-    """Return the strides, 0 in dimensions of one element, where a tensor may state any; that of the positions is > 0."""
+    """Return the strides, 0 in dimensions of one element, where a tensor may state any; the last is at least 1."""
     *others, last = (stride if extent > 1 else 0 for stride, extent in zip(strides, shape, strict=True))
     return *others, last if shape[-1] > 1 else 1

@@ -60,7 +60,7 @@ class Plans(dict[Hashable, Plan | None]):
 STEPS = frozenset({"terms", "terms_from", "passes", "weighted", "formula", "class_term", "pixel_term"})
 
 
-def replaced_by_plan(loss: object) -> bool:
+def replaced_by_plan(loss: Any) -> bool:
     """Return True if the steps of a loss are those that its plan replaces: nothing derived from it changes one."""
     return not STEPS & vars(loss).keys() and _defines_plan(type(loss))
 

@@ -14,6 +14,7 @@ from lossreg_segmentation.mask_loss import MaskLoss, MaskOptions
 from lossreg_segmentation.overlap import Dice, FocalTversky, Jaccard, Tversky
 from lossreg_segmentation.pixelwise import BCE, CrossEntropy, Focal
 from lossreg_segmentation.poly import Poly1
+from lossreg_segmentation.ratios import PixelMean, Ratio
 from lossreg_segmentation.segmentation_loss import SegmentationLoss, SegmentationOptions
 from lossreg_segmentation.skeleton import soft_skeleton
 from lossreg_segmentation.statistics import MaskStatistics, mask_statistics
@@ -44,8 +45,10 @@ __all__ = [
     "MaskOptions",
     "MaskStatistics",
     "OHEMCrossEntropy",
+    "PixelMean",
     "Pixels",
     "Poly1",
+    "Ratio",
     "SegmentationLoss",
     "SegmentationOptions",
     "SquaredDice",

@@ -244,12 +244,14 @@ def test_a_plugin_imports_public_names_alone(plugin):
     assert hidden == []
 
 
-def test_triton_is_imported_by_the_statistics_alone():
+def test_triton_is_imported_by_files_of_kernels_alone():
     """And by nothing at once that others import."""
+    segmentation = PLUGINS["lossreg_segmentation"]
     for package, folder in {"lossreg": ROOT / "lossreg", **PLUGINS}.items():
         for name, tree, path in files(package, folder):
             if "triton" in {imported.partition(".")[0] for imported in imports(tree)}:
-                assert path.parent == PLUGINS["lossreg_segmentation"] / "statistics", name
+                assert path.parent in (segmentation / "statistics", segmentation / "one_function"), name
+                assert path.name.startswith("triton_"), name
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from lossreg.authoring import Plan, Reduction, contract, replaced_by_plan
 from lossreg.errors import DTypeError, ShapeError
 from lossreg_segmentation.distributed import Distributed, check_distributed, means_over_ranks
 from lossreg_segmentation.mask_pass import MaskPass
-from lossreg_segmentation.one_function.plan import INPUTS, MaskPlan, call_of, found_plan, plan_of
+from lossreg_segmentation.one_function.lookup import call_of, found_plan, plan_of
+from lossreg_segmentation.one_function.plan import INPUTS, MaskPlan
 from lossreg_segmentation.one_function.tables import Table
 from lossreg_segmentation.ratios import Formula, PixelMean, PredictionError, Ratio
 from lossreg_segmentation.segmentation_loss import Absent, apply_absent

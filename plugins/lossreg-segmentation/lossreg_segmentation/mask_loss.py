@@ -17,7 +17,8 @@ from lossreg_segmentation.distributed import (
     sums_over_ranks,
 )
 from lossreg_segmentation.mask_pass import MaskPass
-from lossreg_segmentation.one_function.plan import MaskPlan, call_of, found_plan, plan_of
+from lossreg_segmentation.one_function.lookup import call_of, found_plan, plan_of
+from lossreg_segmentation.one_function.plan import MaskPlan
 from lossreg_segmentation.one_function.tables import Table
 from lossreg_segmentation.ratios import Formula, PixelMean, PredictionError, linear
 from lossreg_segmentation.segmentation_loss import SegmentationLoss, SegmentationOptions, required, weights_of_classes

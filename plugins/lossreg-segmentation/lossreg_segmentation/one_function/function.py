@@ -27,7 +27,7 @@ class OneFunction(Function):
         """Compute the gradients to the logits and to the predicted numbers."""
         (input, target, predicted), wanted = ctx.saved_tensors, ctx.needs_input_grad
         if torch.is_grad_enabled() or not is_plain_gradient(grad):  # by create_graph=True, is_grads_batched=True
-            return _in_steps(ctx.step, input, predicted, grad, wanted)
+            return in_steps(ctx.step, input, predicted, grad, wanted)
         step, mean = ctx.step, ctx.step.reduction == "mean"
         factor = np.array([grad.item()]) if mean else grad.numpy(force=True).astype(float).reshape(-1)
         to_logits, errors = step.plan.steps.backward(input, target, step.state, factor, mean, wanted[0])
@@ -42,7 +42,7 @@ class OneFunction(Function):
 attached: Any = super(Function, OneFunction).apply
 
 
-def _in_steps(
+def in_steps(
     step: Any, input: Tensor, predicted: Tensor | None, grad: Tensor, wanted: tuple[bool, ...]
 ) -> tuple[Tensor | None, ...]:
     """Compute the gradients again, in steps that can be differentiated."""

@@ -10,17 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lossreg import Loss, LossOutput
+from lossreg import LossOutput
 from lossreg.authoring import Reduction, debugging
-from lossreg_segmentation.mask_pass import MaskPass
 from lossreg_segmentation.one_function.finish import Array, Finish
 from lossreg_segmentation.one_function.function import attached
 from lossreg_segmentation.one_function.steps import Steps
 from lossreg_segmentation.one_function.tables import Table
-from lossreg_segmentation.statistics.checks import check_batch, check_tensors
-from lossreg_segmentation.statistics.choice import chosen, selected
+from lossreg_segmentation.statistics.checks import check_batch
 from lossreg_segmentation.statistics.op import launch_of
-from lossreg_segmentation.statistics.plain import eager_obstacle
 from lossreg_segmentation.statistics.request import Request
 
 ByTerms = Callable[[Reduction, Sequence[Any], Mapping[str, Any]], Tensor]
@@ -164,62 +161,3 @@ def _steps(launch: Any, finish: Finish, shape: tuple[int, ...], request: Request
 def _numbers(predicted: Tensor) -> Array:
     numbers: Array = predicted.detach().double().numpy()
     return numbers
-
-
-def call_of(inputs: Sequence[Any], options: Mapping[str, Any], names: Sequence[str]) -> tuple[Any, ...]:
-    """Return the inputs of a call in the order of these names; none of them if the call has others."""
-    given = {**dict(zip(names, inputs, strict=False)), **options}
-    if len(given) != len(inputs) + len(options) or given.keys() != set(names):
-        return ()
-    return tuple(given[name] for name in names)
-
-
-def plan_of(one: MaskPass, tables: Sequence[Table], loss: Loss) -> MaskPlan | None:
-    """Return the plan of a loss of one pass; None if no fast implementation computes it."""
-    input, target = one.input, one.target
-    if one.activation == "sigmoid" and target.ndim < input.ndim:
-        target = target.unsqueeze(1)
-    check_tensors(input, target, one.activation)
-    name = chosen(input, target, one.activation)
-    kind = Kind(input.shape, input.dtype, target.shape, target.dtype, name, input.device)
-    plan = _plan_for(kind, tables)
-    buffers = [(key, buffer, _version(buffer)) for key, buffer in loss.named_buffers(recurse=False)]
-    return None if plan is None else plan(one.request(), kind, tables, buffers)
-
-
-def _plan_for(kind: Kind, tables: Sequence[Table]) -> type[MaskPlan] | None:
-    """Return the class of the plan; None where only the general way computes the tables."""
-    if kind.implementation == "triton":
-        from lossreg_segmentation.one_function.device import DevicePlan  # only where Triton is installed
-
-        return DevicePlan if DevicePlan.suits(tables, kind) else None
-    return None if kind.implementation == "reference" else MaskPlan
-
-
-_UNKNOWN: Any = object()
-
-
-def found_plan(loss: Loss, make: Callable[..., MaskPlan | None], tensors: Sequence[Any]) -> MaskPlan | None:
-    """Return the plan of a loss for tensors like these, made on the first call; None for the general way."""
-    if eager_obstacle(*tensors):
-        return None
-    key: tuple[Any, ...] = (selected.name,)
-    for x in tensors:
-        key += (x.shape, x.dtype, x.device)
-    plans: dict[Any, Any] = loss._plans
-    plan = plans.get(key, _UNKNOWN)
-    if plan is _UNKNOWN or (plan is not None and plan.buffers and _changed(loss, plan.buffers)):
-        if tensors[0].is_cuda and torch.cuda.is_current_stream_capturing():
-            return None  # a capture may not copy tables to the device; the next call outside of it makes the plan
-        plan = plans[key] = make(*tensors)
-    found: MaskPlan | None = plan
-    return found
-
-
-def _changed(loss: Loss, buffers: Sequence[tuple[str, Tensor, int]]) -> bool:
-    return any(loss._buffers.get(name) is not buffer or _version(buffer) != seen for name, buffer, seen in buffers)
-
-
-def _version(buffer: Tensor) -> int:
-    """Return the number of changes in place, which torch does not count in inference mode."""
-    return -1 if buffer.is_inference() else buffer._version

@@ -1,0 +1,82 @@
+"""The tables of a loss as tensors on a device, in the order in which `triton_finish` reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lossreg_segmentation.one_function.finish import matrix_of
+from lossreg_segmentation.one_function.tables import Table
+from lossreg_segmentation.ratios import PixelMean, PredictionError, Ratio
+
+# The kinds of terms, in their order.
+KINDS = {Ratio: "RATIOS", PixelMean: "MEANS", PredictionError: "ERRORS"}
+PLACES = ("actual", "valid", "predicted")
+
+
+class DeviceTables:
+    """The terms of all tables, first ratios, then means over pixels, then errors of predicted numbers.
+
+    matrix: factors of the sums in numerator and denominator, (T, 2, K, C), or (T, 2, K, 1) if none differs by class.
+    weights: of the classes, (T, C).
+    numbers: of each term, in the order of `triton_finish`.
+    """
+
+    def __init__(
+        self, tables: Sequence[Table], fields: Sequence[str], classes: int, device: torch.device, activation: str
+    ) -> None:
+        terms = []
+        for table in tables:
+            for name, formula in table.formulas.items():
+                of_masks = isinstance(formula, PixelMean) and activation == "sigmoid"
+                terms.append((name, formula.of_masks() if of_masks else formula, table))
+        order = list(KINDS)
+        terms.sort(key=lambda term: order.index(type(term[1])))
+        self.names = [name for name, _, _ in terms]
+        self.kinds = {kind: sum(type(one) is cls for _, one, _ in terms) for cls, kind in KINDS.items()}
+        matrix = matrix_of([form for _, one, _ in terms for form in _forms(one)], fields, classes)
+        some = any(one.weight != 0 for _, one, _ in terms)
+        numbers = [_numbers(one, table, counted=one.weight != 0 or not some) for _, one, table in terms]
+        weights = np.ones((len(terms), classes))
+        for row, (_, _, table) in zip(weights, terms, strict=True):
+            if table.class_weight is not None:
+                row[:] = table.class_weight.numpy(force=True)
+        self.by_class, self.weighted = (
+            int(matrix.ndim == 3),
+            int(any(table.class_weight is not None for table in tables)),
+        )
+        self.places = [fields.index(name) if name in fields else -1 for name in PLACES]
+        self.matrix, self.weights, self.numbers = (_on(device, each) for each in (matrix, weights, np.array(numbers)))
+
+
+def _ratio_of(one: Any) -> Ratio:
+    """Return the ratio of masks in a formula."""
+    if isinstance(one, PixelMean):
+        return Ratio(one.summed, {})
+    ratio: Ratio = one.ratio if isinstance(one, PredictionError) else one
+    return ratio
+
+
+def _forms(one: Any) -> tuple[Any, Any]:
+    ratio = _ratio_of(one)
+    return ratio.numerator, ratio.denominator
+
+
+def _numbers(one: Any, table: Table, *, counted: bool) -> list[float]:
+    ratio = _ratio_of(one)
+    of_ratio = [ratio.above, ratio.below, ratio.least, ratio.offset, ratio.scale]
+    absent = "score" if isinstance(one, PredictionError) else table.absent
+    replaced = absent in ("zero", "false_positives")
+    policy = [table.ignoring, absent == "ignore", replaced, absent == "false_positives"]
+    squared = isinstance(one, PredictionError) and one.power == 2
+    return [*of_ratio, one.weight, counted, *policy, table.class_weight is not None, squared]
+
+
+def _on(device: torch.device, numbers: Any) -> Tensor:
+    """Return numbers on a device, without waiting for it."""
+    found = torch.from_numpy(np.ascontiguousarray(numbers, dtype=np.float64))
+    return found.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else found.to(device)

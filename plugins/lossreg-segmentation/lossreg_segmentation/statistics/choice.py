@@ -25,8 +25,6 @@ IMPLEMENTATIONS: dict[str, Implementation] = {
     "reference": {"device": "", "package": ""},
 }
 
-MAX_CLASSES = 256  # of softmax in a triton kernel: one program has all classes of a pixel in its registers
-
 _LOGITS = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 _UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)
 _DRIVERS = {"numba": "numba_driver", "triton": "triton_driver"}
@@ -98,7 +96,7 @@ def refusal(name: str, input: Tensor, target: Tensor, activation: str) -> str:
         return f"it supports logits in float32, bfloat16, float16 and float64, got {input.dtype}"
     device = input.device.type
     if name == "triton":
-        reason = _refusal_of_triton(device, input.shape[1], target.dtype, activation)
+        reason = _refusal_of_triton(device, target.dtype)
     elif device != "cpu":
         reason = f"it is for CPU tensors, got {device}"
     else:
@@ -138,13 +136,11 @@ def interpreted() -> bool:
     return _INTERPRETED
 
 
-def _refusal_of_triton(device: str, classes: int, target: torch.dtype, activation: str) -> str:
+def _refusal_of_triton(device: str, target: torch.dtype) -> str:
     if device != "cuda" and not interpreted():
         return f"it is for CUDA tensors, got {device}"
     if reason := unusable("triton"):
         return reason
     if target in _UNSIGNED:
         return f"it supports targets in bool, uint8, signed integers and floats, got {target}"
-    if activation == "softmax" and classes > MAX_CLASSES:
-        return f"it supports softmax over at most {MAX_CLASSES} classes, got {classes}"
     return ""

@@ -75,25 +75,27 @@ class _Gradient(torch.autograd.Function):
 
 def _forward(input: Tensor, target: Tensor, request: Request, implementation: str) -> Tensor:
     with outside_autocast(input):
-        sums: Tensor = _module(implementation).forward(*_flat(input, target), _fitting(request, target))
+        sums: Tensor = _module(implementation).forward(*_flat(input, target, implementation), _fitting(request, target))
     return sums
 
 
 def _backward(grads: Tensor, input: Tensor, target: Tensor, request: Request, implementation: str) -> Tensor:
-    x, t = _flat(input, target)
+    x, t = _flat(input, target, implementation)
     with outside_autocast(input):
         gradient: Tensor = _module(implementation).backward(x, t, grads.contiguous(), _fitting(request, target))
     return gradient.view(input.shape)
 
 
-def _flat(input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Return input (B, C, L) and target (B, C or 1, L) or (B, L), contiguous; copies them only if they are not."""
+def _flat(input: Tensor, target: Tensor, implementation: str) -> tuple[Tensor, Tensor]:
+    """Return input (B, C, L) and target (B, C or 1, L) or (B, L): contiguous, or for Triton in their own layout."""
     batch, classes, *size = input.shape
     length = 1
     for extent in size:
         length *= extent
     is_index = target.ndim < input.ndim
     shape = (batch, length) if is_index else (batch, target.shape[1], length)
+    if implementation == "triton":  # reads channels_last by its strides
+        return input.detach().reshape(batch, classes, length), target.detach().reshape(shape)
     return input.detach().contiguous().view(batch, classes, length), target.detach().contiguous().view(shape)
 
 
@@ -153,7 +155,7 @@ def _forward_op(input: Tensor, target: Tensor, *call: Any) -> Tensor:
     schema=f"(Tensor grads, Tensor input, Tensor target, {_REQUEST}) -> Tensor",
 )
 def _backward_op(grads: Tensor, input: Tensor, target: Tensor, *call: Any) -> Tensor:
-    return _backward(grads, input, target, *_request(*call))
+    return _backward(grads, input, target, *_request(*call)).contiguous()  # the layout that its fake declares
 
 
 def _request(activation: Activation, needs: Sequence[str], *others: Any) -> tuple[Request, str]:

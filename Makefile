@@ -96,10 +96,13 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/python plugins/manifests.py check $(PACKAGES)
 
+# BENCH="--quick" takes few rounds, BENCH="--before FOLDER" times an earlier version, too: docs/benchmarks/README.md.
+BENCH ?=
 bench: setup
 	$(BIN)/python benchmarks/startup.py
-	$(BIN)/python benchmarks/losses.py
-	$(BIN)/python benchmarks/losses.py --catalogue
+	$(BIN)/python benchmarks/losses.py $(BENCH)
+	$(BIN)/python benchmarks/losses.py --catalogue $(BENCH)
+	$(BIN)/python benchmarks/sizes.py $(filter --quick,$(BENCH))
 
 gpu-kit: setup
 	$(BIN)/python benchmarks/gpu/gather.py

@@ -24,5 +24,5 @@ def debug_checks(enabled: bool = True) -> Iterator[None]:
         _enabled.reset(token)
 
 
-# Return whether the checks are enabled in this context. Every loss asks in every step, hence no function around it.
+# Return whether the checks are enabled in this context. Without a function around it, because every step calls it.
 debugging = _enabled.get

@@ -133,7 +133,7 @@ def test_debug_checks_are_made_by_a_plan_that_is_there_already():
 
 @pytest.mark.parametrize("made", [copy.copy, copy.deepcopy, lambda loss: pickle.loads(pickle.dumps(loss))])
 def test_a_copy_follows_its_own_options(made):
-    """Its original keeps its own, whichever of them computes first."""
+    """Its original keeps its own, though one of them has computed before the other."""
     x, t = pair()
     loss = build("dice")
     before = scalar(loss, x, t)
@@ -211,7 +211,7 @@ def test_inputs_by_name():
 
 
 def test_a_gradient_can_be_differentiated_in_plain_torch():
-    """create_graph=True: the first gradient is that of the kernels; the second needs the reference, and says so."""
+    """create_graph=True: the first gradient is that of the kernels; the second needs the reference, as its error shows."""
     x, t = pair(dtype=torch.float64)
     loss = build("bce_dice_focal")
     _, expected = value_and_gradient(loss, x, t)
@@ -279,6 +279,19 @@ def test_what_is_saved_goes_through_torchs_hooks():
     with torch.autograd.graph.saved_tensors_hooks(lambda tensor: saved.append(tensor) or tensor, lambda tensor: tensor):
         value = build("bce_dice_focal")(x.requires_grad_(), t)
     assert [tensor.data_ptr() for tensor in saved] == [x.data_ptr(), t.data_ptr()]
+    value.backward()
+
+
+def test_torch_may_move_what_is_saved():
+    """Offloaded logits are freed until backward."""
+    x, t = pair()
+    hooks = torch.autograd.graph.saved_tensors_hooks(lambda tensor: tensor.tolist(), torch.tensor)
+    logit = x.clone().requires_grad_() * 1
+    with hooks:
+        value = build("dice")(logit, t)
+    alive = weakref.ref(logit)
+    del logit
+    assert alive() is None
     value.backward()
 
 

@@ -18,7 +18,7 @@ from lossreg.authoring import Reduction, debugging
 from lossreg_segmentation.one_function.device_tables import DeviceTables
 from lossreg_segmentation.one_function.finish import Finish
 from lossreg_segmentation.one_function.function import OneFunction, in_steps
-from lossreg_segmentation.one_function.plan import ByTerms, Kind, MaskPlan, Step
+from lossreg_segmentation.one_function.plan import ByTerms, Kind, MaskPlan, Step, others_of
 from lossreg_segmentation.one_function.tables import Table
 from lossreg_segmentation.one_function.triton_finish import add_parts, finish
 from lossreg_segmentation.statistics import triton_driver
@@ -101,7 +101,7 @@ class DevicePlan(MaskPlan):
         if torch.is_grad_enabled() and (to_logits or (predicted is not None and predicted.requires_grad)):
             if target.is_inference():
                 target = target.clone()  # torch saves no tensor of inference mode
-            step = Step(self, None, (found.slopes, found.errors), reduction, by_terms, inputs, options)
+            step = Step(self, None, (found.slopes, found.errors), reduction, by_terms, options and others_of(options))
             value = attached(input if to_logits else input.detach(), target, predicted, (value, step))
         return value, found
 
@@ -151,7 +151,7 @@ class OnDevice(OneFunction):
         """Launch the gradients to the logits and to the predicted numbers."""
         (input, target, predicted), wanted, step = ctx.saved_tensors, ctx.needs_input_grad, ctx.step
         if torch.is_grad_enabled() or not is_plain_gradient(grad):  # by create_graph=True, is_grads_batched=True
-            return in_steps(step, input, predicted, grad, wanted)
+            return in_steps(step, (input, target, predicted), grad, wanted)
         slopes, errors = step.state
         to_logits = step.plan.gradient(input, target, slopes, grad) if wanted[0] else None
         to_predicted = None

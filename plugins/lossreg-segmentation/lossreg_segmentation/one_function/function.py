@@ -27,7 +27,7 @@ class OneFunction(Function):
         """Compute the gradients to the logits and to the predicted numbers."""
         (input, target, predicted), wanted = ctx.saved_tensors, ctx.needs_input_grad
         if torch.is_grad_enabled() or not is_plain_gradient(grad):  # by create_graph=True, is_grads_batched=True
-            return in_steps(ctx.step, input, predicted, grad, wanted)
+            return in_steps(ctx.step, (input, target, predicted), grad, wanted)
         step, mean = ctx.step, ctx.step.reduction == "mean"
         factor = np.array([grad.item()]) if mean else grad.numpy(force=True).astype(float).reshape(-1)
         to_logits, errors = step.plan.steps.backward(input, target, step.state, factor, mean, wanted[0])
@@ -43,12 +43,13 @@ attached: Any = super(Function, OneFunction).apply
 
 
 def in_steps(
-    step: Any, input: Tensor, predicted: Tensor | None, grad: Tensor, wanted: tuple[bool, ...]
+    step: Any, tensors: tuple[Tensor, Tensor, Tensor | None], grad: Tensor, wanted: tuple[bool, ...]
 ) -> tuple[Tensor | None, ...]:
     """Compute the gradients again, in steps that can be differentiated."""
-    leaves = [x for x, needed in ((input, wanted[0]), (predicted, wanted[2])) if needed and x is not None]
+    given = [x for x in tensors if x is not None]
+    leaves = [x for x, needed in zip(tensors, wanted, strict=False) if needed and x is not None]
     again = torch.is_grad_enabled()
     with torch.enable_grad():
-        value = step.by_terms(step.reduction, step.inputs, step.options)
+        value = step.by_terms(step.reduction, given, step.options)
     found = iter(torch.autograd.grad(value, leaves, grad, create_graph=again))
     return next(found) if wanted[0] else None, None, next(found) if wanted[2] else None, None

@@ -45,8 +45,7 @@ class Step:
     state: Any
     reduction: Reduction
     by_terms: ByTerms
-    inputs: Sequence[Any]
-    options: Mapping[str, Any]
+    options: Mapping[str, Any]  # without tensors: torch keeps those, and may move them elsewhere until backward
 
 
 class MaskPlan:
@@ -122,7 +121,7 @@ class MaskPlan:
         input, target, *others = self._named(inputs, options) if options else inputs
         predicted = others[0] if others else None
         if debugging():
-            check_batch(input, target.view(self.kind.target), self.request.activation, self.request.ignore_index)
+            check_batch(input, target.reshape(self.kind.target), self.request.activation, self.request.ignore_index)
         found = self.steps.forward(input, target, None if predicted is None else _numbers(predicted))
         if found is None:
             return None
@@ -130,7 +129,7 @@ class MaskPlan:
         if reduction == "mean":
             number /= totals.size
         value = torch.tensor(totals if reduction == "none" else number, dtype=self.dtype, device="cpu")
-        step = Step(self, totals, state, reduction, by_terms, inputs, options)
+        step = Step(self, totals, state, reduction, by_terms, options and others_of(options))
         to_logits = self.differentiable and input.requires_grad
         if torch.is_grad_enabled() and (to_logits or (predicted is not None and predicted.requires_grad)):
             if target.is_inference():
@@ -146,6 +145,11 @@ class MaskPlan:
     def _rows(self, numbers: Array) -> tuple[Tensor, ...]:
         """Return the rows of an array as tensors."""
         return torch.from_numpy(numbers.astype(self.real)).unbind()
+
+
+def others_of(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that are no inputs."""
+    return {name: value for name, value in options.items() if name not in INPUTS}
 
 
 def _steps(launch: Any, finish: Finish, shape: tuple[int, ...], request: Request, implementation: str) -> Steps:

@@ -161,3 +161,9 @@ def search(name, examples):
 def test_one_function_equals_the_terms(name):
     """Any losses and sums of them, any options, any reduction; NaN and infinity where the terms have them."""
     search(name, MORE or (150 if name == "tiled" else 100))
+
+
+def test_a_denominator_at_its_bound_has_no_gradient():
+    """A soft target of nearly nothing, where p + t of the whole mask is less than 1e-7."""
+    x, t = torch.full((1, 1, 4), -25.0), torch.full((1, 1, 4), 1e-9)
+    hold("tiled", ({"name": "dice", "params": {"smooth": 0.0}}, x, t))

@@ -1,7 +1,9 @@
 """A whole loss over sums as one function of logits and target: two kernel calls, and a few steps on numbers.
 
     tables.py    the formulas of a loss and their policy, as data
-    finish.py    from the sums to the terms and back, in NumPy
+    groups.py    terms that are computed alike, in NumPy
+    finish.py    from the sums to all terms and back
+    steps.py     both passes with it; compiled.py is the same by Numba, for the usual tables
     plan.py      a loss for tensors of one shape and type: request, kernels and tables
     function.py  the plan as one node of torch's graph
     lookup.py    the plan of a call, made on the first and found again on the next

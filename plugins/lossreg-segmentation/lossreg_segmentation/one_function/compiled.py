@@ -9,7 +9,8 @@ from typing import Any, cast
 import numpy as np
 from torch import Tensor
 
-from lossreg_segmentation.one_function.finish import Array, Finish, Ratios
+from lossreg_segmentation.one_function.finish import Finish
+from lossreg_segmentation.one_function.groups import Array, Ratios
 from lossreg_segmentation.one_function.steps import Steps
 from lossreg_segmentation.statistics.numba_cache import kept_on_disk
 from lossreg_segmentation.statistics.numba_driver import Launch

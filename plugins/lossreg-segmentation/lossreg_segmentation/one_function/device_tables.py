@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lossreg_segmentation.one_function.finish import matrix_of
+from lossreg_segmentation.one_function.groups import matrix_of
 from lossreg_segmentation.one_function.tables import Table
-from lossreg_segmentation.ratios import PixelMean, PredictionError, Ratio
+from lossreg_segmentation.ratios import Formula, PixelMean, PredictionError, Ratio
 
 # The kinds of terms, in their order.
 KINDS = {Ratio: "RATIOS", PixelMean: "MEANS", PredictionError: "ERRORS"}
@@ -29,11 +29,11 @@ class DeviceTables:
     def __init__(
         self, tables: Sequence[Table], fields: Sequence[str], classes: int, device: torch.device, activation: str
     ) -> None:
-        terms = []
+        terms, softmax = list[tuple[str, Formula, Table]](), activation == "softmax"
         for table in tables:
             for name, formula in table.formulas.items():
-                of_masks = isinstance(formula, PixelMean) and activation == "sigmoid"
-                terms.append((name, formula.of_masks() if of_masks else formula, table))
+                one = formula.of_masks() if isinstance(formula, PixelMean) and not softmax else formula
+                terms.append((name, one, table))
         order = list(KINDS)
         terms.sort(key=lambda term: order.index(type(term[1])))
         self.names = [name for name, _, _ in terms]

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from lossreg import LossOutput
 from lossreg.authoring import Reduction, debugging
-from lossreg_segmentation.one_function.finish import Array, Finish
+from lossreg_segmentation.one_function.finish import Finish
 from lossreg_segmentation.one_function.function import attached
+from lossreg_segmentation.one_function.groups import Array
 from lossreg_segmentation.one_function.steps import Steps
 from lossreg_segmentation.one_function.tables import Table
 from lossreg_segmentation.statistics.checks import check_batch
@@ -41,7 +42,7 @@ class Step:
     """A forward pass of a plan, with all that its gradient needs except the tensors."""
 
     plan: MaskPlan
-    totals: Array | None  # the value of each example, (B,), or of the batch, (1,), where NumPy computes
+    totals: Any  # the value of each example, (B,), or of the batch, (1,), in NumPy; None on a GPU
     state: Any
     reduction: Reduction
     by_terms: ByTerms

@@ -9,7 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 from torch import Tensor
 
-from lossreg_segmentation.one_function.finish import Array, Finish
+from lossreg_segmentation.one_function.finish import Finish
+from lossreg_segmentation.one_function.groups import Array
 
 
 class Launch(Protocol):

@@ -13,8 +13,9 @@ from torch.nn.functional import softplus
 
 from lossreg_segmentation.statistics.request import CROSS_ENTROPY, DIFFERENTIABLE, FOCAL, HARD, Request, sums_dtype
 from lossreg_segmentation.statistics.threads import in_threads
+from lossreg_segmentation.statistics.tiled_masks import hard_gradient, hard_sums
 from lossreg_segmentation.statistics.tiled_softmax import class_gradient, class_sums
-from lossreg_segmentation.statistics.tiles import Tile, overlap_slope, read_tile, rows_of, span, sum_of, tiles
+from lossreg_segmentation.statistics.tiles import Reader, Scratch, Tile, overlap_slope, rows_of, sum_of, tiles
 
 # More threads would wait for the interpreter's lock.
 THREADS = 4
@@ -22,21 +23,22 @@ THREADS = 4
 
 def forward(x: Tensor, t: Tensor, request: Request) -> Tensor:
     """Compute the sums of `request.needs`, (K, B, C), of logits (B, C, L). InputError for invalid target values."""
-    logits, differentiable = rows_of(x, request), DIFFERENTIABLE.intersection(request.needs)
-
-    places = tiles(torch.arange(len(logits), device=x.device), *logits.shape[1:])
+    reader, differentiable = Reader(x, t, request, check=True), DIFFERENTIABLE.intersection(request.needs)
+    rows, width, length = reader.logits.shape
+    places = tiles(list(range(rows)), width, length)
 
     @torch.no_grad()  # threads do not inherit it
     def add(first: int, last: int) -> Tensor:
         # In float64: a large mask is many tiles.
-        sums = torch.zeros(len(request.needs), *logits.shape[:2], dtype=torch.float64, device=x.device)
-        for rows, columns in places[first:last]:
-            read = read_tile(x, t, rows, columns, request, check=True)
-            found = _count_sums(read, request)
+        sums = torch.zeros(len(request.needs), rows, width, dtype=torch.float64, device=x.device)
+        scratch = Scratch(reader.dtype)
+        for place in places[first:last]:
+            tile = reader.read(place, scratch)
+            found = _count_sums(tile, request)
             if differentiable:
-                found |= class_sums(read, request) if request.activation == "softmax" else _mask_sums(read, request)
+                found |= _sums(tile, request, scratch)
             if request.needs:
-                sums[:, span(rows)] += torch.stack([found[name] for name in request.needs])
+                sums[:, place.rows] += torch.stack([found[name] for name in request.needs])
         return sums
 
     parts = in_threads(len(places), THREADS, add)
@@ -45,22 +47,20 @@ def forward(x: Tensor, t: Tensor, request: Request) -> Tensor:
 
 def backward(x: Tensor, t: Tensor, grads: Tensor, request: Request) -> Tensor:
     """Compute dL/dx from dL/dsums (K, B, C). Rows whose sums have no gradient are not read."""
-    gradient = torch.empty_like(x)
+    gradient, reader = torch.empty_like(x), Reader(x, t, request, check=False)
     into = rows_of(gradient, request)
-    grads = grads.to(sums_dtype(x)).reshape(len(grads), *into.shape[:2], 1)
-    carrying = [k for k, name in enumerate(request.needs) if name in DIFFERENTIABLE]
-    live = (grads[carrying] != 0).flatten(2).any(2).any(0)
+    of_sums = grads.to(reader.dtype).reshape(len(grads), *into.shape[:2], 1).unbind()
+    carrying = {name: of for name, of in zip(request.needs, of_sums, strict=True) if name in DIFFERENTIABLE}
+    live = (torch.stack(list(carrying.values())) != 0).flatten(2).any(2).any(0)
     into.index_fill_(0, (~live).nonzero().flatten(), 0)
-
-    places = tiles(live.nonzero().flatten(), *into.shape[1:])
+    places = tiles(live.nonzero().flatten().tolist(), *into.shape[1:])
 
     @torch.no_grad()
     def fill(first: int, last: int) -> None:
-        for rows, columns in places[first:last]:
-            read = read_tile(x, t, rows, columns, request, check=False)
-            part = {request.needs[k]: grads[k, rows] for k in carrying}
-            of = class_gradient if request.activation == "softmax" else _mask_gradient
-            into[span(rows), :, columns] = of(read, part, request.gamma).to(x.dtype)
+        scratch = Scratch(reader.dtype)
+        for place in places[first:last]:
+            part = {name: of[place.rows] for name, of in carrying.items()}
+            into[place.rows, :, place.columns] = _gradient(reader.read(place, scratch), part, request, scratch)
 
     in_threads(len(places), THREADS, fill)
     return gradient
@@ -86,7 +86,22 @@ def _count_sums(tile: Tile, request: Request) -> dict[str, Tensor]:
     return sums | {"hard_intersection": both, "hard_union": sum_of(hit, tile.valid) + tile.total(mask) - both}
 
 
-def _mask_sums(tile: Tile, request: Request) -> dict[str, Tensor]:
+def _sums(tile: Tile, request: Request, scratch: Scratch) -> dict[str, Tensor]:
+    """Return the differentiable sums."""
+    if request.activation == "softmax":
+        return class_sums(tile, request)
+    return _soft_sums(tile, request) if tile.soft else hard_sums(tile, request, scratch)
+
+
+def _gradient(tile: Tile, grads: dict[str, Tensor], request: Request, scratch: Scratch) -> Tensor:
+    if request.activation == "softmax":
+        return class_gradient(tile, grads, request.gamma)
+    if tile.soft:
+        return _soft_gradient(tile, grads, request.gamma)
+    return hard_gradient(tile, grads, request.gamma, scratch)
+
+
+def _soft_sums(tile: Tile, request: Request) -> dict[str, Tensor]:
     """Return the differentiable sums of independent masks."""
     x, t, u, needs, sums = tile.x, tile.t, tile.u, set(request.needs), {}
     p = torch.sigmoid(x)
@@ -117,7 +132,7 @@ def _cross_entropies(tile: Tile, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return both, both, both
 
 
-def _mask_gradient(tile: Tile, grads: dict[str, Tensor], gamma: float) -> Tensor:
+def _soft_gradient(tile: Tile, grads: dict[str, Tensor], gamma: float) -> Tensor:
     x, t, u = tile.x, tile.t, tile.u
     p, n = torch.sigmoid(x), torch.sigmoid(-x)  # 1 - p would round to 0
     slope, pu, nt = p * n, p * u, n.mul_(t)

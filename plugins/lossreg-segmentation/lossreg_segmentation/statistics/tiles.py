@@ -10,15 +10,20 @@ from torch.linalg import vecdot
 
 from lossreg_segmentation.statistics.checks import check_values, counting, is_ignored
 from lossreg_segmentation.statistics.request import Request, is_index, sums_dtype
-from lossreg_segmentation.statistics.threads import in_torch_threads
 
-# Elements. The interpreter's overhead per tile equals the time for half of this; larger tiles would not fit the caches.
-TILE = 131072
-# Torch splits a step over more elements among its threads, unless it already runs in one of them. The threads of
-# several callers then wait for each other after every step, for milliseconds if other processes use the cores.
-SERIAL = 32768
+# Elements. The buffers of a tile fit a core's cache. Torch would split a step over more elements among its threads,
+# unless it already runs in one of them. The threads of several callers would then wait for each other after every step,
+# for milliseconds if other processes use the cores, and the digits of a sum would depend on their number.
+TILE = 32768
 
-Place = tuple[Tensor, slice]  # the place of a tile: indices of rows, and columns
+Rows = slice | Tensor  # adjacent rows as a slice, which gives a view where indices give a copy
+
+
+class Place(NamedTuple):
+    """The place of a tile."""
+
+    rows: Rows
+    columns: slice
 
 
 def rows_of(x: Tensor, request: Request) -> Tensor:
@@ -26,17 +31,39 @@ def rows_of(x: Tensor, request: Request) -> Tensor:
     return x if request.activation == "softmax" else x.flatten(0, 1).unsqueeze(1)
 
 
-def span(rows: Tensor) -> slice | Tensor:
-    """Return adjacent rows as a slice, because a slice gives a view and an index a copy."""
-    neighbours = len(rows) == 1 or bool((rows.diff() == 1).all())
-    return slice(int(rows[0]), int(rows[-1]) + 1) if neighbours else rows
+def tiles(rows: list[int], width: int, length: int) -> list[Place]:
+    """Cut ascending rows of width x length elements into tiles: parts of one row, or several rows that are small."""
+    columns = max(1, TILE // width)
+    step = max(1, columns // max(1, length))
+    groups = [_together(rows[first : first + step]) for first in range(0, len(rows), step)]
+    return [Place(group, slice(start, start + columns)) for group in groups for start in range(0, length, columns)]
 
 
-def tiles(rows: Tensor, width: int, length: int) -> list[Place]:
-    """Cut rows of width x length elements into tiles: a part of one row, or several rows if they are small."""
-    columns = max(1, (TILE if in_torch_threads() else SERIAL) // width)
-    groups = torch.split(rows, max(1, columns // max(1, length))) if len(rows) else ()
-    return [(group, slice(start, start + columns)) for group in groups for start in range(0, length, columns)]
+def _together(rows: list[int]) -> Rows:
+    first, last = rows[0], rows[-1]
+    return slice(first, last + 1) if last - first == len(rows) - 1 else torch.tensor(rows)
+
+
+class Scratch:
+    """Buffers that one thread uses for all its tiles, because fresh memory costs as much as a step or two."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        self.dtype = dtype
+        self._buffers: dict[torch.Size, list[Tensor]] = {}
+
+    def like(self, x: Tensor, count: int) -> list[Tensor]:
+        """Return the first buffers of this shape, except the target's. They contain anything."""
+        return self._first(x.shape, count + 1)[1:]
+
+    def target(self, shape: torch.Size) -> Tensor:
+        """Return the buffer for the target of a tile."""
+        return self._first(shape, 1)[0]
+
+    def _first(self, shape: torch.Size, count: int) -> list[Tensor]:
+        buffers = self._buffers.setdefault(shape, [])
+        while len(buffers) < count:
+            buffers.append(torch.empty(shape, dtype=self.dtype))
+        return buffers[:count]
 
 
 class Tile(NamedTuple):
@@ -53,6 +80,10 @@ class Tile(NamedTuple):
         """Return 1 - t, 0 where ignored."""
         return 1 - self.t if self.valid is None else self.valid - self.t
 
+    def write_u(self, out: Tensor) -> Tensor:
+        """Write `u` into a buffer."""
+        return torch.sub(torch.ones((), dtype=self.t.dtype) if self.valid is None else self.valid, self.t, out=out)
+
     def pick(self, values: Tensor) -> Tensor:
         """Select the values of the target's class; return values of soft or one-hot classes unchanged."""
         return values if self.chosen is None else values.gather(1, self.chosen)
@@ -65,35 +96,52 @@ class Tile(NamedTuple):
         return sums.scatter_add_(1, self.chosen.squeeze(1), picked.squeeze(1).double())
 
 
-def read_tile(x: Tensor, t: Tensor, rows: Tensor, columns: slice, request: Request, check: bool) -> Tile:
-    """Read the tile at these rows and columns; with `check`, raise InputError for invalid target values."""
-    dtype, index, classes = sums_dtype(x), is_index(x, t), x.shape[1]
-    logits = rows_of(x, request)[span(rows), :, columns].to(dtype)
-    target = t.unsqueeze(1) if index else rows_of(t, request)
-    shared = len(rows_of(x, request)) // len(target)  # one target for all masks of an example
-    target = counting(target[span(rows // shared), :, columns])
-    counted, valid = target, None
-    if request.ignore_index is not None:
-        kept = ~is_ignored(target, request.ignore_index)
-        counted = target * kept
-        if request.activation == "softmax":  # one ignored class ignores the pixel
-            kept = kept.all(1, keepdim=True)
-        # By bits: a product would keep NaN, and torch.where branches per position.
-        bits = torch.int64 if dtype == torch.float64 else torch.int32
-        logits, valid = (logits.view(bits) & -_number(kept, bits)).view(dtype), _number(kept, dtype)
-    if check and counted.dtype != torch.bool:
-        low, high = torch.aminmax(counted)
-        if not (low >= 0 and high <= (classes - 1 if index else 1)):  # written so that NaN fails
-            check_values(target, classes, index, request.ignore_index, x)
-    if index:
-        ones = torch.ones_like(counted, dtype=dtype) if valid is None else valid
-        return Tile(logits, ones, valid, counted.long(), False)
-    mask = _number(counted, dtype) if valid is None else _number(counted, dtype) * valid
-    return Tile(logits, mask, valid, None, target.is_floating_point())
+class Reader:
+    """Reads the tiles of logits and target."""
+
+    def __init__(self, x: Tensor, t: Tensor, request: Request, check: bool) -> None:
+        self.x, self.request, self.check = x, request, check
+        self.dtype, self.index, self.classes = sums_dtype(x), is_index(x, t), x.shape[1]
+        self.logits, self.target = rows_of(x, request), t.unsqueeze(1) if self.index else rows_of(t, request)
+        self.shared = len(self.logits) // max(1, len(self.target))  # one target for all masks of an example
+
+    def read(self, place: Place, scratch: Scratch) -> Tile:
+        """Read one tile; raise InputError for invalid target values if they are checked."""
+        request, dtype = self.request, self.dtype
+        logits = self.logits[place.rows, :, place.columns].to(dtype)
+        target = counting(self.target[_shared(place.rows, self.shared), :, place.columns])
+        counted, valid = target, None
+        if request.ignore_index is not None:
+            kept = ~is_ignored(target, request.ignore_index)
+            counted = target * kept
+            if request.activation == "softmax":  # one ignored class ignores the pixel
+                kept = kept.all(1, keepdim=True)
+            # By bits: a product would keep NaN, and torch.where branches per position.
+            bits = torch.int64 if dtype == torch.float64 else torch.int32
+            logits, valid = (logits.view(bits) & -_number(kept, bits)).view(dtype), _number(kept, dtype)
+        if self.check and counted.dtype != torch.bool:
+            low, high = torch.aminmax(counted)
+            if not (low >= 0 and high <= (self.classes - 1 if self.index else 1)):  # written so that NaN fails
+                check_values(target, self.classes, self.index, request.ignore_index, self.x)
+        if self.index:
+            ones = torch.ones_like(counted, dtype=dtype) if valid is None else valid
+            return Tile(logits, ones, valid, counted.long(), False)
+        mask = _number(counted, dtype, scratch.target(counted.shape))
+        return Tile(logits, mask if valid is None else mask.mul_(valid), valid, None, target.is_floating_point())
 
 
-def _number(t: Tensor, dtype: torch.dtype) -> Tensor:
-    return (t.view(torch.uint8) if t.dtype == torch.bool else t).to(dtype)  # bytes convert several times faster
+def _shared(rows: Rows, masks: int) -> Rows:
+    """Return the rows of a target of several masks."""
+    if masks == 1:
+        return rows
+    if isinstance(rows, slice) and rows.stop - rows.start == 1:
+        return slice(rows.start // masks, rows.start // masks + 1)
+    return (torch.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows) // masks
+
+
+def _number(t: Tensor, dtype: torch.dtype, out: Tensor | None = None) -> Tensor:
+    t = t.view(torch.uint8) if t.dtype == torch.bool else t  # bytes convert several times faster
+    return t.to(dtype) if out is None else out.copy_(t)
 
 
 def sum_of(values: Tensor, weight: Tensor | None) -> Tensor:

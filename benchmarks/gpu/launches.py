@@ -13,14 +13,15 @@ from work import make_work, run
 import lossreg
 from gpu.device import DEVICE, DRY
 from gpu.steps import ROWS, shrunk
+from gpu.steps import STEPS as WHOLE_STEPS
 
 STEPS = 5
 SHOWN = 9  # kernels, the longest first
 
 
 def launches() -> Iterator[str]:
-    """Yield the kernels of a step of three losses."""
-    for name in ("dice", "bce_dice_focal", "sam"):
+    """Yield the kernels of a step of four losses."""
+    for name in WHOLE_STEPS:
         row = ROWS[name]
         size = (8, row.shape[1], 512, 512)
         yield from launches_of(shrunk(row) if DRY else row._replace(shape=size))

@@ -92,8 +92,8 @@ class DevicePlan(MaskPlan):
         input, target, *others = self._named(inputs, options) if options else inputs
         predicted = others[0] if others else None
         if debugging():
-            check_batch(input, target.view(self.kind.target), self.request.activation, self.request.ignore_index)
-        found = self._finished(input.detach(), target, predicted, mean=reduction == "mean")
+            check_batch(input, target.reshape(self.kind.target), self.request.activation, self.request.ignore_index)
+        found = self.finished(input.detach(), target, predicted, mean=reduction == "mean")
         value = found.totals
         if reduction != "none":
             value = value.mean() if reduction == "mean" else value.sum()
@@ -105,7 +105,7 @@ class DevicePlan(MaskPlan):
             value = attached(input if to_logits else input.detach(), target, predicted, (value, step))
         return value, found
 
-    def _finished(self, input: Tensor, target: Tensor, predicted: Tensor | None, *, mean: bool) -> Finished:
+    def finished(self, input: Tensor, target: Tensor, predicted: Tensor | None, *, mean: bool) -> Finished:
         """Launch the sums and `finish`, whose slopes are those of the mean over examples or of their sum."""
         x, t, there = input.reshape(self.x_shape), target.reshape(self.t_shape), self.there
         parts = triton_driver.sums_parts(x, t, self.read)

@@ -36,6 +36,8 @@ FREE = (
     "unsqueeze",
     "slice",
 )
+# NumPy's warnings, in the interpreter.
+INFINITE = pytest.mark.filterwarnings("ignore:(invalid|divide|overflow):RuntimeWarning")
 BOTH = {"name": "weighted_sum", "params": {"terms": [{"name": "dice"}, {"name": "cross_entropy", "weight": 0.5}]}}
 MANY = {
     "name": "weighted_sum",
@@ -243,7 +245,7 @@ def held(config, x, t, reduction, *, evaluated):
 
 
 @pytest.mark.tools  # 15 s in the interpreter
-@pytest.mark.filterwarnings("ignore:(invalid|divide|overflow):RuntimeWarning")  # of NumPy, for infinite logits
+@INFINITE
 def test_equals_the_terms(runs):
     """Random losses and sums of them, options, layouts of options per class, numbers up to infinity and NaN."""
     planned = []
@@ -269,6 +271,27 @@ def test_equals_the_terms(runs):
 
     holds()
     assert len(planned) > 20
+
+
+@INFINITE
+def test_an_infinite_sum_is_no_part_of_other_terms(runs):
+    """With a logit of infinity at a pixel outside of the target, the cross-entropy is infinite and Dice is not."""
+    x, t = masks(2, 1, 12)
+    x[0, 0, 0], t[0, 0, 0] = torch.inf, 0
+    config = {"name": "weighted_sum", "params": {"terms": [{"name": "dice"}, {"name": "bce", "weight": 0.0}]}}
+    output = lossreg.build(config).evaluate(x, t)
+    assert output.components["bce"].isinf()
+    assert output.total.isfinite()
+    held(config, x, t, "mean", evaluated=True)
+
+
+@pytest.mark.parametrize("absent", ["ignore", "zero", "false_positives"])
+def test_masks_without_target_pixels(runs, absent):
+    """Each policy, with weights of classes, beside a mask that is ignored as a whole."""
+    x, t = masks(2, 3, 12)
+    t[0, 1], t[1, 0] = 0, 255
+    params = {"task": "multilabel", "absent": absent, "ignore_index": 255, "class_weight": [1.0, 2.0, 0.5]}
+    held({"name": "dice", "params": params}, x, t, "none", evaluated=False)
 
 
 @pytest.mark.parametrize("reduction", ["mean", "none"])

@@ -82,9 +82,9 @@ class Loss(nn.Module):
         """Compute the training scalar, 0-dim, or (B,) under reduction="none", from the inputs of `terms`."""
         plan = None if torch.compiler.is_dynamo_compiling() else self.plan(*inputs, **options)
         if plan is not None and (plan.splits or self.reduction == "mean"):
-            value = plan.value(inputs, options, self.reduction, self._by_terms)
-            if value is not None:
-                return value
+            found = plan.value(inputs, options, self.reduction, self._by_terms)
+            if found is not None:
+                return found[0]
         return self._by_terms(self.reduction, inputs, options)
 
     def _by_terms(self, reduction: Reduction, inputs: Sequence[Any], options: Mapping[str, Any]) -> Tensor:
@@ -102,8 +102,8 @@ class Loss(nn.Module):
             InputError: the loss does not split over examples.
         """
         plan = None if torch.compiler.is_dynamo_compiling() else self.plan(*inputs, **options)
-        value = plan.value(inputs, options, "none", self._by_terms) if plan is not None and plan.splits else None
-        return self._by_terms("none", inputs, options) if value is None else value
+        found = plan.value(inputs, options, "none", self._by_terms) if plan is not None and plan.splits else None
+        return self._by_terms("none", inputs, options) if found is None else found[0]
 
     def evaluate(self, *inputs: Any, **options: Any) -> LossOutput:
         """Compute total, components and values per example from the terms.

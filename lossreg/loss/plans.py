@@ -23,8 +23,8 @@ class Plan(Protocol):
 
     def value(
         self, inputs: Sequence[Any], options: Mapping[str, Any], reduction: Reduction, by_terms: ByTerms
-    ) -> Tensor | None:
-        """Return what `Loss.forward` returns; None if these numbers need the terms.
+    ) -> tuple[Tensor, Any] | None:
+        """Return what `Loss.forward` returns, and all from which it comes; None if these numbers need the terms.
 
         Args:
             by_terms: the same by the terms, for a gradient that is differentiated again.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import isfinite
 from typing import Any, cast
 
 import numpy as np
@@ -56,10 +55,10 @@ def _finish(part: Array, matrix: Array, numbers: Array, kept: Array, values: Arr
     return total
 
 
-def _factors(matrix: Array, numbers: Array, kept: Array, factor: Array, batch: int, factors: Array) -> None:
-    """Compute the factors (R, 13) of the sums in the gradient, from that of each example's value, (B,) or (1,)."""
+def _factors(matrix: Array, numbers: Array, kept: Array, scale: float, factor: Array, factors: Array) -> None:
+    """Compute the factors (R, 13) of the sums in the gradient, from scale times that of each example's value, (B,)."""
     rows, fields = factors.shape
-    terms, classes, by_class = matrix.shape[1], rows // batch, matrix.shape[3] > 1
+    terms, classes, by_class = matrix.shape[1], rows // len(factor), matrix.shape[3] > 1
     for row in range(rows):
         place = row % classes if by_class else 0
         for k in range(fields):
@@ -67,7 +66,7 @@ def _factors(matrix: Array, numbers: Array, kept: Array, factor: Array, batch: i
             for t in range(terms):
                 above, below = matrix[0, t, k, place], matrix[1, t, k, place]
                 if above != 0 or below != 0:
-                    each = numbers[5, t] * kept[0, t, row] * factor[row // classes if len(factor) > 1 else 0] / classes
+                    each = numbers[5, t] * kept[0, t, row] * scale * factor[row // classes] / classes
                     slope += each * (above - below * kept[1, t, row])
             factors[row, k] = slope
 
@@ -95,6 +94,7 @@ class CompiledSteps(Steps):
         self.batch, self.masks = shape[1], shape[1] * shape[2]
         self.kept_shape, self.values_shape = (2, ratios.count, self.masks), (ratios.count + 1, self.batch)
         self.factors_shape = (self.masks, len(FIELDS))
+        self.ones = np.ones(self.batch)
 
     @staticmethod
     def suits(finish: Finish) -> bool:
@@ -105,17 +105,20 @@ class CompiledSteps(Steps):
         """Return the value of each example, (B,), their sum, and a state; None if one is not finite."""
         kept, values = np.empty(self.kept_shape), np.empty(self.values_shape)
         total = _finish_compiled(self.launch.parts(input, target), self.matrix, self.numbers, kept, values)
-        return (values[-1], total, (kept, values)) if isfinite(total) else None
+        return (values[-1], total, (kept, values)) if total - total == 0 else None  # False for NaN and infinity
 
     def terms(self, state: Any) -> tuple[Sequence[str], Sequence[Array]]:
         """Return the names of the terms and their values, (B,)."""
         return self.names, state[1][:-1]
 
     def backward(
-        self, input: Tensor, target: Tensor, state: Any, factor: Array, mean: bool, logits: bool
+        self, input: Tensor, target: Tensor, state: Any, factor: Any, mean: bool, logits: bool
     ) -> tuple[Tensor | None, Array | None]:
         """Return the gradient to the logits."""
         factors = np.empty(self.factors_shape, self.launch.real)
-        each = factor / self.batch if mean else factor
-        _factors_compiled(self.matrix, self.numbers, state[0], each, self.batch, factors)
+        if mean:
+            scale, each = factor / self.batch, self.ones
+        else:
+            scale, each = (1.0, factor) if len(factor) == self.batch else (factor[0], self.ones)
+        _factors_compiled(self.matrix, self.numbers, state[0], scale, each, factors)
         return self.launch.gradient_by(factors, input, target), None

@@ -15,7 +15,7 @@ from torch.autograd import Function
 
 from lossreg import LossOutput
 from lossreg.authoring import Reduction, debugging
-from lossreg_segmentation.one_function.device_tables import DeviceTables
+from lossreg_segmentation.one_function.device_tables import DeviceTables, is_capturing
 from lossreg_segmentation.one_function.finish import Finish
 from lossreg_segmentation.one_function.function import OneFunction, in_steps
 from lossreg_segmentation.one_function.plan import ByTerms, Kind, MaskPlan, Step, others_of
@@ -69,11 +69,15 @@ class DevicePlan(MaskPlan):
         self.x_shape = (batch, classes, -1)
         self.t_shape = (batch, -1) if is_index else (batch, kind.target[1], -1)
 
+    def sum(self, parts: Sequence[tuple[str, float, Any]]) -> MaskPlan | None:
+        """Return the plan of a sum of losses; None if one pass does not serve them all, and in a capture."""
+        return None if is_capturing(self.kind.device) else super().sum(parts)
+
     def evaluate(
         self, inputs: Sequence[Any], options: Mapping[str, Any], reduction: Reduction, by_terms: ByTerms
     ) -> LossOutput | None:
         """Return the loss, its terms and its values per example."""
-        value, found = self._launched(inputs, options, "mean" if reduction == "none" else reduction, by_terms)
+        value, found = self.value(inputs, options, "mean" if reduction == "none" else reduction, by_terms)
         means, rows = found.values.mean(1).unbind(), found.values.unbind()
         places = [(name, self.there.names.index(name)) for name in self.names]
         components = {name: means[place] for name, place in places}
@@ -81,14 +85,8 @@ class DevicePlan(MaskPlan):
 
     def value(
         self, inputs: Sequence[Any], options: Mapping[str, Any], reduction: Reduction, by_terms: ByTerms
-    ) -> Tensor | None:
-        """Return the loss."""
-        return self._launched(inputs, options, reduction, by_terms)[0]
-
-    def _launched(
-        self, inputs: Sequence[Any], options: Mapping[str, Any], reduction: Reduction, by_terms: ByTerms
     ) -> tuple[Tensor, Finished]:
-        """Return the value, in torch's graph, and all from which it comes."""
+        """Return the loss, in torch's graph, and all from which it comes."""
         input, target, *others = self._named(inputs, options) if options else inputs
         predicted = others[0] if others else None
         if debugging():
@@ -109,6 +107,7 @@ class DevicePlan(MaskPlan):
         """Launch the sums and `finish`, whose slopes are those of the mean over examples or of their sum."""
         x, t, there = input.reshape(self.x_shape), target.reshape(self.t_shape), self.there
         parts = triton_driver.sums_parts(x, t, self.read)
+        there.wait()
         (count, rows, length), (batch, classes) = parts.shape, x.shape[:2]
         sums, width = power_of_two(count), power_of_two(classes)
         if sums * width * length > MOST_PARTS and length > 1:

@@ -50,7 +50,21 @@ class DeviceTables:
             int(any(table.class_weight is not None for table in tables)),
         )
         self.places = [fields.index(name) if name in fields else -1 for name in PLACES]
-        self.matrix, self.weights, self.numbers = (_on(device, each) for each in (matrix, weights, np.array(numbers)))
+        self.matrix, self.weights, self.numbers = _on(device, matrix, weights, np.array(numbers))
+        self.copied_on = torch.cuda.current_stream(device) if device.type == "cuda" else None
+
+    def wait(self) -> None:
+        """Wait, on the first use by another stream, for the stream that copies the tables; never in a capture."""
+        if self.copied_on is None or is_capturing(self.matrix.device):
+            return
+        if torch.cuda.current_stream(self.matrix.device) != self.copied_on:
+            self.copied_on.synchronize()
+            self.copied_on = None
+
+
+def is_capturing(device: torch.device) -> bool:
+    """Return True while a CUDA graph captures launches. No tables can be copied to the device then."""
+    return device.type == "cuda" and torch.cuda.is_current_stream_capturing()
 
 
 def _ratio_of(one: Any) -> Ratio:
@@ -76,7 +90,12 @@ def _numbers(one: Any, table: Table, *, counted: bool) -> list[float]:
     return [*of_ratio, one.weight, counted, *policy, table.class_weight is not None, squared]
 
 
-def _on(device: torch.device, numbers: Any) -> Tensor:
-    """Return numbers on a device, without waiting for it."""
-    found = torch.from_numpy(np.ascontiguousarray(numbers, dtype=np.float64))
-    return found.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else found.to(device)
+def _on(device: torch.device, *arrays: Any) -> tuple[Tensor, ...]:
+    """Return arrays on a device by one copy that nothing waits for: a sum with a schedule makes tables in each step."""
+    sizes = [array.size + array.size % 2 for array in arrays]  # so that each begins at 16 bytes
+    flat = np.zeros(sum(sizes))
+    for first, array in zip(np.cumsum([0, *sizes]), arrays, strict=False):
+        flat[first : first + array.size] = array.reshape(-1)
+    found = torch.from_numpy(flat)
+    found = found.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else found.to(device)
+    return found.split(sizes)

@@ -71,13 +71,13 @@ class Finish:
         return {name: found[name] for name in self.names}
 
     def slopes(
-        self, kept: Sequence[Any], factor: Array, mean: bool, shape: tuple[int, ...]
+        self, kept: Sequence[Any], factor: Any, mean: bool, shape: tuple[int, ...]
     ) -> tuple[Array, Array | None]:
         """Return the gradient to the sums, of `shape` (K, B, C), and to the predicted numbers, (B, C).
 
         Args:
-            factor: of each example's value, (B,), or one for all, (1,).
-            mean: True if it is the factor of the mean over examples, and of the value of the batch.
+            factor: of each example's value, (B,), or (1,) for all.
+            mean: True if it is a float, the factor of the mean over examples, and of the value of the batch.
         """
         slopes = to_predicted = None
         for group, (_, state) in zip(self.counted, kept, strict=True):

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from lossreg_segmentation.statistics.plain import is_plain_gradient
+from lossreg_segmentation.statistics.plain import is_batched, modes, transforms_are_active
 
 
 class OneFunction(Function):
@@ -26,10 +25,11 @@ class OneFunction(Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Compute the gradients to the logits and to the predicted numbers."""
         (input, target, predicted), wanted = ctx.saved_tensors, ctx.needs_input_grad
-        if torch.is_grad_enabled() or not is_plain_gradient(grad):  # by create_graph=True, is_grads_batched=True
+        # By create_graph=True, by is_grads_batched=True, and under transforms and modes.
+        if torch.is_grad_enabled() or is_batched(grad) or transforms_are_active() or modes():
             return in_steps(ctx.step, (input, target, predicted), grad, wanted)
         step, mean = ctx.step, ctx.step.reduction == "mean"
-        factor = np.array([grad.item()]) if mean else grad.numpy(force=True).astype(float).reshape(-1)
+        factor = grad.item() if mean else grad.numpy(force=True).astype(float).reshape(-1)
         to_logits, errors = step.plan.steps.backward(input, target, step.state, factor, mean, wanted[0])
         to_predicted = None
         if predicted is not None and errors is not None and wanted[2]:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lossreg import Loss
 from lossreg_segmentation.mask_pass import MaskPass
+from lossreg_segmentation.one_function.device_tables import is_capturing
 from lossreg_segmentation.one_function.plan import Kind, MaskPlan
 from lossreg_segmentation.one_function.tables import Table
 from lossreg_segmentation.statistics.checks import check_tensors
@@ -60,8 +61,8 @@ def found_plan(loss: Loss, make: Callable[..., MaskPlan | None], tensors: Sequen
     plans: dict[Any, Any] = loss._plans
     plan = plans.get(key, _UNKNOWN)
     if plan is _UNKNOWN or (plan is not None and plan.buffers and _changed(loss, plan.buffers)):
-        if tensors[0].is_cuda and torch.cuda.is_current_stream_capturing():
-            return None  # a capture may not copy tables to the device; the next call outside of it makes the plan
+        if is_capturing(tensors[0].device):
+            return None  # the next call outside of the capture makes the plan
         plan = plans[key] = make(*tensors)
     found: MaskPlan | None = plan
     return found

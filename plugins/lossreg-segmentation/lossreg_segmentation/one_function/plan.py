@@ -76,18 +76,11 @@ class MaskPlan:
         shape = (len(request.needs), *kind.input[:2])
         self.steps = _steps(launch, finish, shape, request, kind.implementation)
 
-    def value(
-        self, inputs: Sequence[Any], options: Mapping[str, Any], reduction: Reduction, by_terms: ByTerms
-    ) -> Tensor | None:
-        """Return the loss; None if it is not a finite number."""
-        step = self._step(inputs, options, reduction, by_terms)
-        return None if step is None else step[0]
-
     def evaluate(
         self, inputs: Sequence[Any], options: Mapping[str, Any], reduction: Reduction, by_terms: ByTerms
     ) -> LossOutput | None:
         """Return the loss, its terms and its values per example."""
-        found = self._step(inputs, options, "mean" if reduction == "none" else reduction, by_terms)
+        found = self.value(inputs, options, "mean" if reduction == "none" else reduction, by_terms)
         if found is None:
             return None
         value, step = found
@@ -115,10 +108,10 @@ class MaskPlan:
             tables += [table.within(name, weight, alone=alone) for table in plan.tables]
         return type(self)(request, self.kind, tables)
 
-    def _step(
+    def value(
         self, inputs: Sequence[Any], options: Mapping[str, Any], reduction: Reduction, by_terms: ByTerms
     ) -> tuple[Tensor, Step] | None:
-        """Return the value, in torch's graph, and the step, which must not refer to it: a cycle is freed late."""
+        """Return the loss, in torch's graph, and the step; None if the loss is not finite."""
         input, target, *others = self._named(inputs, options) if options else inputs
         predicted = others[0] if others else None
         if debugging():
@@ -129,6 +122,7 @@ class MaskPlan:
         totals, number, state = found
         if reduction == "mean":
             number /= totals.size
+        # The step must not refer to the value: a cycle is freed late.
         value = torch.tensor(totals if reduction == "none" else number, dtype=self.dtype, device="cpu")
         step = Step(self, totals, state, reduction, by_terms, options and others_of(options))
         to_logits = self.differentiable and input.requires_grad

@@ -46,13 +46,13 @@ class Steps:
         return list(found), list(found.values())
 
     def backward(
-        self, input: Tensor, target: Tensor, state: Any, factor: Array, mean: bool, logits: bool
+        self, input: Tensor, target: Tensor, state: Any, factor: Any, mean: bool, logits: bool
     ) -> tuple[Tensor | None, Array | None]:
         """Return the gradients to the logits, if wanted, and to the predicted numbers.
 
         Args:
-            factor: of each example's value, (B,), or one for all, (1,).
-            mean: True if it is the factor of the mean over examples, and of the value of the batch.
+            factor: of each example's value, (B,), or (1,) for all.
+            mean: True if it is a float, the factor of the mean over examples, and of the value of the batch.
         """
         slopes, errors = self.finish.slopes(state[2], factor, mean, self.shape)
         return self.launch.gradient(input, target, slopes) if logits else None, errors

@@ -68,7 +68,8 @@ class Launch:
         self.backward, self.backward_numbers, _ = _kernel(request, logits, target, index, True)
 
         self.x_shape = (batch, self.classes, size) if self.softmax else (rows, size)
-        self.t_shape = (batch, size) if index else (batch, self.classes, size) if self.softmax else (batch * targets[1], size)
+        masks = self.x_shape if self.softmax else (batch * targets[1], size)
+        self.t_shape = (batch, size) if index else masks
         self.shared = self.classes // targets[1] if not self.softmax else 1  # masks that have one target
         by_class = (self.classes,) if self.softmax else ()
         self.part_shape = (rows, self.chunks, *by_class, FIELD_COUNT)

@@ -9,8 +9,8 @@ from torch._C._functorch import (
     get_unwrapped,
     is_batchedtensor,
     is_functorch_wrapped_tensor,
-    is_legacy_batchedtensor,
 )
+from torch._C._functorch import is_legacy_batchedtensor as is_batched
 from torch.autograd import forward_ad
 
 # Subclasses of these libraries that only carry notes beside their values, such as torchvision's Mask.
@@ -22,8 +22,8 @@ _TRACERS = (ModeKey.FAKE, ModeKey.PROXY, ModeKey.FUNCTIONAL)
 # Found once, because each step calls all of them.
 _is_compiling = torch.compiler.is_compiling
 _is_exporting = getattr(torch.compiler, "is_exporting", bool)  # since torch 2.7
-_transforms_are_active = torch._C._are_functorch_transforms_active
-_modes = torch._C._len_torch_dispatch_stack
+transforms_are_active = torch._C._are_functorch_transforms_active
+modes = torch._C._len_torch_dispatch_stack
 _is_tracing = torch._C._is_tracing
 _strided = torch.strided
 
@@ -43,7 +43,7 @@ def obstacle(*tensors: Tensor) -> str:
 
 def is_plain_gradient(grad: Tensor) -> bool:
     """Return True if kernels may read the gradient given to a backward pass; False for many at once, as by vmap."""
-    return not (is_legacy_batchedtensor(grad) or _transforms_are_active() or _modes())
+    return not (is_batched(grad) or transforms_are_active() or modes())
 
 
 def without_notes(x: Tensor) -> Tensor:
@@ -55,7 +55,7 @@ def has_values(x: Tensor) -> bool:
     """Return True if the values of a tensor can be read here; a program that is being traced would repeat them."""
     if _is_compiling() or _is_tracing() or x.is_meta or not _is_plain(type(x)):
         return False
-    if _modes() and any(torch._C._get_dispatch_mode(key) is not None for key in _TRACERS):
+    if modes() and any(torch._C._get_dispatch_mode(key) is not None for key in _TRACERS):
         return False
     while is_functorch_wrapped_tensor(x):
         if is_batchedtensor(x):
@@ -66,11 +66,11 @@ def has_values(x: Tensor) -> bool:
 
 def eager_obstacle(*tensors: Tensor) -> str:
     """Do the same outside of compilers, where each step comes by."""
-    if _transforms_are_active():
+    if transforms_are_active():
         return TRANSFORM
     if forward_ad._current_level >= 0:
         return FORWARD_MODE
-    if _modes():
+    if modes():
         return "a TorchDispatchMode is active, as in make_fx and under FakeTensorMode"
     if _is_tracing():
         return "torch.jit.trace is active"
@@ -88,7 +88,7 @@ def _obstacle_in_graph(*tensors: Tensor) -> str:
     """Do the same while torch.compile traces, which checks on later calls that nothing has changed."""
     if _is_exporting():
         return "torch.export is active, and its program must run where there are no such kernels"
-    if _transforms_are_active():
+    if transforms_are_active():
         return TRANSFORM
     if forward_ad._current_level >= 0:
         return FORWARD_MODE

@@ -16,7 +16,10 @@ from hypothesis import strategies as st
 from torch.autograd import profiler_legacy
 
 import lossreg
-from lossreg_segmentation.one_function import lookup
+from lossreg_segmentation.one_function import device_tables, lookup
+from lossreg_segmentation.one_function.device_tables import DeviceTables
+from lossreg_segmentation.one_function.tables import Table
+from lossreg_segmentation.ratios import dice_loss
 from lossreg_segmentation.statistics import choice, implementation, triton_sigmoid, triton_softmax
 
 from .test_one_function import MORE, cases, outcome, same
@@ -38,6 +41,7 @@ FREE = (
 )
 # NumPy's warnings, in the interpreter.
 INFINITE = pytest.mark.filterwarnings("ignore:(invalid|divide|overflow):RuntimeWarning")
+DICE = ("intersection", "predicted", "actual")
 BOTH = {"name": "weighted_sum", "params": {"terms": [{"name": "dice"}, {"name": "cross_entropy", "weight": 0.5}]}}
 MANY = {
     "name": "weighted_sum",
@@ -196,13 +200,40 @@ def test_no_plan_is_made_in_a_capture(monkeypatch):
     monkeypatch.setattr(lookup, "eager_obstacle", lambda *_: "")
     monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
     made = SimpleNamespace(buffers=[])
-    there = SimpleNamespace(is_cuda=True, shape=(2, 3), dtype=torch.float32, device="cuda:0")
+    there = SimpleNamespace(shape=(2, 3), dtype=torch.float32, device=torch.device("cuda:0"))
     loss = lossreg.build("dice")
     assert lookup.found_plan(loss, lambda *_: made, [there]) is None
     monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
     assert lookup.found_plan(loss, lambda *_: made, [there]) is made
     monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
     assert lookup.found_plan(loss, lambda *_: None, [there]) is made
+
+
+def test_no_sum_is_planned_in_a_capture(launches, monkeypatch):
+    """Neither of losses that have their plans."""
+    from lossreg_segmentation.one_function import device
+
+    loss, (x, t) = lossreg.build(BOTH), masks(2, 3, 4, task="classes")
+    for part in loss.parts:
+        assert part.plan(x, t) is not None
+    monkeypatch.setattr(device, "is_capturing", lambda _: True)
+    assert loss.plan(x, t) is None
+
+
+def test_another_stream_waits_once_for_the_tables(monkeypatch):
+    """A copy of the first call may still run. In a capture, which torch begins by waiting, nothing may wait."""
+    waits = []
+    there = DeviceTables([Table({"dice": dice_loss(1.0)})], DICE, 1, torch.device("cpu"), "sigmoid")
+    assert there.copied_on is None
+    there.copied_on = SimpleNamespace(synchronize=lambda: waits.append(1))
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda _: "another")
+    monkeypatch.setattr(device_tables, "is_capturing", lambda _: True)
+    there.wait()
+    assert waits == []
+    monkeypatch.setattr(device_tables, "is_capturing", lambda _: False)
+    there.wait()
+    there.wait()
+    assert waits == [1]
 
 
 # ---- the numbers

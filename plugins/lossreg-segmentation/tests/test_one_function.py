@@ -102,7 +102,7 @@ def outcome(compute, x):
         value = compute(leaf)
     except lossreg.InputError as error:
         return str(error), None
-    slopes = torch.linspace(0.5, 2, value.numel(), dtype=value.dtype).view(value.shape)
+    slopes = torch.linspace(0.5, 2, value.numel(), dtype=value.dtype, device=value.device).view(value.shape)
     return value.detach(), torch.autograd.grad(value, leaf, slopes, allow_unused=True)[0]
 
 

@@ -135,7 +135,7 @@ def test_a_step_is_four_launches(launches, config, task, reduction):
     x.requires_grad_()
     loss(x, t)  # makes the plan
     launches.clear()
-    one = torch.ones(())
+    one = torch.ones((), device=DEVICE)
     assert operators(lambda: torch.autograd.grad(loss(x, t), x, one)) == [reduction]
     kind = "sigmoid" if task == "masks" else "softmax"
     assert launches == [f"{kind}_sums", "finish", f"{kind}_gradient"]
@@ -153,7 +153,7 @@ def test_predicted_numbers_add_one_launch(launches, name, kernels):
     x.requires_grad_()
     loss(x, t, predicted)
     launches.clear()
-    one = torch.ones(())
+    one = torch.ones((), device=DEVICE)
     step = lambda: torch.autograd.grad(loss(x, t, predicted), [x, predicted], one, allow_unused=True)  # noqa: E731
     assert operators(step) == ["mean", "mul"]
     assert launches == kernels
@@ -174,7 +174,7 @@ def test_other_layouts_are_not_copied(launches):
     x = x.to(memory_format=torch.channels_last).requires_grad_()
     loss = lossreg.build(BOTH)
     loss(x, t)
-    found, one = [], torch.ones(())
+    found, one = [], torch.ones((), device=DEVICE)
     assert operators(lambda: found.extend(torch.autograd.grad(loss(x, t), x, one))) == ["mean"]
     assert found[0].stride() == x.stride()
 

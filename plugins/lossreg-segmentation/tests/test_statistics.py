@@ -238,3 +238,25 @@ def test_masks_of_16_bit_pictures_may_have_ignored_pixels(dtype):
             )
         torch.testing.assert_close(narrow.intersection, wide.intersection)
         assert torch.equal(narrow.valid, wide.valid)
+
+
+@pytest.mark.parametrize("precision", ["high", "medium"])
+def test_digits_are_those_of_the_pass_whatever_a_model_may_round(precision, monkeypatch):
+    """set_float32_matmul_precision lets torch round the factors of a product of matrices to bfloat16: none is used."""
+    x, t = torch.randn(2, 1, 500, generator=torch.Generator().manual_seed(0)), torch.ones(2, 1, 500, dtype=torch.bool)
+    before = torch.get_float32_matmul_precision()
+
+    def compute():
+        leaf = x.clone().requires_grad_()
+        with implementation("tiled"):
+            sums = mask_statistics(leaf, t, activation="sigmoid", needs=["intersection", "focal_positive"])
+        (gradient,) = torch.autograd.grad((sums.intersection + sums.focal_positive).sum(), leaf)
+        return torch.cat([sums.intersection.detach(), sums.focal_positive.detach(), gradient.flatten(1)], 1)
+
+    expected = compute()
+    torch.set_float32_matmul_precision(precision)
+    try:
+        monkeypatch.setattr(torch, "bmm", None)
+        torch.testing.assert_close(compute(), expected, rtol=1e-6, atol=1e-7)
+    finally:
+        torch.set_float32_matmul_precision(before)

@@ -13,7 +13,7 @@ from torch.nn.functional import softplus
 
 from lossreg_segmentation.statistics.request import CROSS_ENTROPY, DIFFERENTIABLE, FOCAL, HARD, Request, sums_dtype
 from lossreg_segmentation.statistics.threads import in_threads
-from lossreg_segmentation.statistics.tiled_masks import hard_gradient, hard_sums
+from lossreg_segmentation.statistics.tiled_masks import Slopes, hard_sums, write_gradient
 from lossreg_segmentation.statistics.tiled_softmax import class_gradient, class_sums
 from lossreg_segmentation.statistics.tiles import Reader, Scratch, Tile, overlap_slope, rows_of, sum_of, tiles
 
@@ -34,7 +34,7 @@ def forward(x: Tensor, t: Tensor, request: Request) -> Tensor:
         scratch = Scratch(reader.dtype)
         for place in places[first:last]:
             tile = reader.read(place, scratch)
-            found = _count_sums(tile, request)
+            found = _count_sums(tile, request, scratch)
             if differentiable:
                 found |= _sums(tile, request, scratch)
             if request.needs:
@@ -55,18 +55,28 @@ def backward(x: Tensor, t: Tensor, grads: Tensor, request: Request) -> Tensor:
     into.index_fill_(0, (~live).nonzero().flatten(), 0)
     places = tiles(live.nonzero().flatten().tolist(), *into.shape[1:])
 
+    hard = request.activation == "sigmoid" and not t.is_floating_point()
+    slopes = Slopes.of(carrying, next(iter(carrying.values()))) if hard else None
+
     @torch.no_grad()
     def fill(first: int, last: int) -> None:
         scratch = Scratch(reader.dtype)
         for place in places[first:last]:
-            part = {name: of[place.rows] for name, of in carrying.items()}
-            into[place.rows, :, place.columns] = _gradient(reader.read(place, scratch), part, request, scratch)
+            tile = reader.read(place, scratch)
+            out = into[place.rows, :, place.columns]  # a copy where the rows are not adjacent
+            if slopes:
+                write_gradient(tile, place.rows, slopes, request.gamma, scratch, out)
+            else:
+                of = class_gradient if request.activation == "softmax" else _soft_gradient
+                out.copy_(of(tile, {name: grad[place.rows] for name, grad in carrying.items()}, request.gamma))
+            if isinstance(place.rows, Tensor):
+                into[place.rows, :, place.columns] = out
 
     in_threads(len(places), THREADS, fill)
     return gradient
 
 
-def _count_sums(tile: Tile, request: Request) -> dict[str, Tensor]:
+def _count_sums(tile: Tile, request: Request, scratch: Scratch) -> dict[str, Tensor]:
     """Return the sums without a gradient."""
     x, t, needs, sums = tile.x, tile.t, set(request.needs), {}
     if "actual" in needs:
@@ -81,7 +91,9 @@ def _count_sums(tile: Tile, request: Request) -> dict[str, Tensor]:
     if request.activation == "softmax":
         hit = torch.zeros_like(x).scatter_(1, x.argmax(1, keepdim=True), 1)
     else:
-        hit = torch.gt(x, request.threshold, out=torch.empty_like(x))  # several times faster than through bool
+        hit = torch.gt(
+            x, request.threshold, out=scratch.block(x.shape[1], t)[0]
+        )  # several times faster than through bool
     both = tile.total(tile.pick(hit) * mask)
     return sums | {"hard_intersection": both, "hard_union": sum_of(hit, tile.valid) + tile.total(mask) - both}
 
@@ -91,14 +103,6 @@ def _sums(tile: Tile, request: Request, scratch: Scratch) -> dict[str, Tensor]:
     if request.activation == "softmax":
         return class_sums(tile, request)
     return _soft_sums(tile, request) if tile.soft else hard_sums(tile, request, scratch)
-
-
-def _gradient(tile: Tile, grads: dict[str, Tensor], request: Request, scratch: Scratch) -> Tensor:
-    if request.activation == "softmax":
-        return class_gradient(tile, grads, request.gamma)
-    if tile.soft:
-        return _soft_gradient(tile, grads, request.gamma)
-    return hard_gradient(tile, grads, request.gamma, scratch)
 
 
 def _soft_sums(tile: Tile, request: Request) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""The sums and the gradient of tiles of independent masks with hard targets, by steps that write into buffers.
+"""The sums and the gradient of tiles of independent masks with hard targets, by few steps that write into buffers.
 
 With z = (1 - 2 t) x, all parts of a pixel follow from e^z: the probability of the wrong answer is e^z / (1 + e^z), that
 of the right one is 1 / (1 + e^z), and the cross-entropy is log(1 + e^z). Each has all its digits at every logit.
@@ -7,83 +7,100 @@ of the right one is 1 / (1 + e^z), and the cross-entropy is log(1 + e^z). Each h
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.linalg import vecdot
 
 from lossreg_segmentation.statistics.request import CROSS_ENTROPY, FOCAL, OVERLAP, Request
-from lossreg_segmentation.statistics.tiles import Scratch, Tile, sum_of
+from lossreg_segmentation.statistics.tiles import Rows, Scratch, Tile, combine, products, sum_of
 
 
 def hard_sums(tile: Tile, request: Request, scratch: Scratch) -> dict[str, Tensor]:
     """Return the differentiable sums."""
-    t, needs, sums = tile.t, set(request.needs), {}
-    wrong, right, loss, u = scratch.like(t, 4)
+    needs, both = set(request.needs), tile.both
     if not needs & (CROSS_ENTROPY | FOCAL):
-        p = torch.sigmoid(tile.x, out=right)
+        p, sums = torch.sigmoid(tile.x, out=scratch.block(1, tile.t)[1]), {}
         if needs & OVERLAP:
-            sums["intersection"], sums["predicted"] = vecdot(p, t), sum_of(p, tile.valid)
+            sums["intersection"], sums["predicted"] = vecdot(p, tile.t), sum_of(p, tile.valid)
         if "predicted_squared" in needs:
             sums["predicted_squared"] = sum_of(p.square_(), tile.valid)
         return sums
-    tile.write_u(u)
+    values, wrong, right, loss, *focal = scratch.block(4 if needs & FOCAL else 3, tile.t)
     _write_answers(tile, wrong, right, loss)
-    if needs & CROSS_ENTROPY:
-        sums["cross_entropy_positive"], sums["cross_entropy_negative"] = vecdot(loss, t), vecdot(loss, u)
-    if needs & OVERLAP:
-        sums["intersection"] = vecdot(right, t)
-        sums["predicted"] = sums["intersection"] + vecdot(wrong, u)
+    if focal:
+        torch.pow(wrong, request.gamma, out=focal[0]).mul_(loss)
+    found = products(values, both)
+    sums = {"intersection": found[:, 1:2, 0], "predicted": found[:, 1:2, 0] + found[:, :1, 1]}
+    for k, name in ((2, "cross_entropy"), (3, "focal")):
+        sums |= {f"{name}_positive": found[:, k : k + 1, 0], f"{name}_negative": found[:, k : k + 1, 1]}
     if "predicted_squared" in needs:
-        sums["predicted_squared"] = vecdot(right.square_(), t) + vecdot(torch.square(wrong, out=right), u)
-    if needs & FOCAL:
-        loss.mul_(wrong.pow_(request.gamma))
-        sums["focal_positive"], sums["focal_negative"] = vecdot(loss, t), vecdot(loss, u)
+        squares = products(values[:, :2].square_(), both)
+        sums["predicted_squared"] = squares[:, 1:, 0] + squares[:, :1, 1]
     return sums
 
 
-def hard_gradient(tile: Tile, grads: dict[str, Tensor], gamma: float, scratch: Scratch) -> Tensor:
-    """Return dL/dx, with dp/dx = wrong right, and d loss/dz = wrong for the cross-entropy."""
-    t, keys = tile.t, grads.keys()
-    gradient, weight, u, wrong, right, loss = scratch.like(t, 6)
-    tile.write_u(u)
-    predicted = grads.get("predicted", t.new_zeros(len(t), 1, 1))
-    _write_weights(tile, u, predicted, predicted + grads.get("intersection", 0), gradient)
-    if not keys - OVERLAP:
-        return gradient.mul_(_write_slope(tile.x, wrong))
-    _write_answers(tile, wrong, right, loss if keys & FOCAL else None)
-    if "predicted_squared" in keys:
-        p = torch.mul(wrong, u, out=weight).addcmul_(right, t)
-        gradient.addcmul_(p, grads["predicted_squared"], value=2)
+class Slopes(NamedTuple):
+    """The derivatives of a loss by p, by the cross-entropy and by the focal loss, at targets 1 and 0, for each row."""
+
+    by_target: Tensor  # (rows, 1 to 3, 2); the losses' with the sign of dz/dx
+    squared: Tensor | None  # by p^2, (rows, 1, 1)
+    cross_entropy: bool
+    focal: bool
+
+    @classmethod
+    def of(cls, grads: dict[str, Tensor], like: Tensor) -> Slopes:
+        """Arrange the gradients of sums, each (rows, 1, 1)."""
+        zero = torch.zeros_like(like)
+        predicted = grads.get("predicted", zero)
+        pairs = [predicted + grads.get("intersection", zero), predicted]
+        for name, fields in {"cross_entropy": CROSS_ENTROPY, "focal": FOCAL}.items():
+            if grads.keys() & fields:
+                pairs += [-grads.get(f"{name}_positive", zero), grads.get(f"{name}_negative", zero)]
+        by_target = torch.cat(pairs, 2).view(len(like), -1, 2)
+        squared = grads.get("predicted_squared")
+        return cls(by_target, squared, not CROSS_ENTROPY.isdisjoint(grads), not FOCAL.isdisjoint(grads))
+
+
+def write_gradient(tile: Tile, rows: Rows, slopes: Slopes, gamma: float, scratch: Scratch, out: Tensor) -> None:
+    """Write dL/dx, with dp/dx = wrong right, and d loss/dz = wrong for the cross-entropy."""
+    by_target = slopes.by_target[rows]
+    weights, gradient, *of_losses = scratch.block(by_target.shape[1], tile.t, "weights")
+    _, wrong, right, loss = scratch.block(3, tile.t)
+    combine(by_target, tile.both, weights)
+    if not of_losses and slopes.squared is None:
+        _store(torch.mul, gradient, _write_slope(tile.x, wrong, right), out)
+        return
+    _write_answers(tile, wrong, right, loss if slopes.focal else None)
+    if slopes.squared is not None:
+        p = torch.mul(wrong, tile.both[:, 1:]).addcmul_(right, tile.t)
+        gradient.addcmul_(p, slopes.squared[rows], value=2)
     gradient.mul_(right)
-    if keys & CROSS_ENTROPY:
-        gradient.add_(_write_weights(tile, u, *_by_target(grads, "cross_entropy"), weight))
+    if slopes.cross_entropy:
+        gradient.add_(of_losses[0])
+    if not slopes.focal:
+        _store(torch.mul, gradient, wrong, out)
+        return
     gradient.mul_(wrong)
-    if keys & FOCAL:
-        # d/dz [wrong^g loss] = wrong^g (g right loss + wrong)
-        slope = torch.add(wrong, loss.mul_(right), alpha=gamma, out=right).mul_(wrong.pow_(gamma))
-        gradient.addcmul_(_write_weights(tile, u, *_by_target(grads, "focal"), weight), slope)
-    return gradient
+    # d/dz [wrong^g loss] = wrong^g (g right loss + wrong)
+    slope = torch.add(wrong, loss.mul_(right), alpha=gamma, out=right).mul_(wrong.pow_(gamma))
+    _store(torch.add, gradient, slope.mul_(of_losses[-1]), out)
 
 
-def _by_target(grads: dict[str, Tensor], name: str) -> tuple[Tensor, Tensor]:
-    """Return dL/dsum dz/dx of the pixels with target 0 and 1."""
-    either = grads.get(f"{name}_negative"), grads.get(f"{name}_positive")
-    zero = torch.zeros_like(next(grad for grad in either if grad is not None))
-    negative, positive = (zero if grad is None else grad for grad in either)
-    return negative, -positive
-
-
-def _write_weights(tile: Tile, u: Tensor, at_0: Tensor, at_1: Tensor, out: Tensor) -> Tensor:
-    """Write each row's value for the target of a pixel; 0 where ignored."""
-    torch.mul(u, at_0, out=out)
-    return out.add_(tile.t, alpha=at_1.item()) if at_1.numel() == 1 else out.add_(tile.t * at_1)
+def _store(step: Callable[..., Tensor], a: Tensor, b: Tensor, out: Tensor) -> None:
+    """Compute the last step into the result; in the dtype of the computation if that is another."""
+    if out.dtype == a.dtype:
+        step(a, b, out=out)
+    else:
+        out.copy_(step(a, b, out=a))
 
 
 def _write_answers(tile: Tile, wrong: Tensor, right: Tensor, loss: Tensor | None) -> None:
     z, limit = wrong, 0.9 * math.log(torch.finfo(wrong.dtype).max)
     torch.addcmul(tile.x, tile.t, tile.x, value=-2, out=z)
-    above = (z - limit).clamp_min_(0) if z.amax() > limit else None  # there e^z might be infinite
+    above = (z - limit).clamp_min_(0) if z.amax().item() > limit else None  # there e^z might be infinite
     power = (z if above is None else z.clamp_max_(limit)).exp_()
     if loss is not None:
         torch.log1p(power, out=loss)
@@ -93,7 +110,7 @@ def _write_answers(tile: Tile, wrong: Tensor, right: Tensor, loss: Tensor | None
     power.mul_(right)
 
 
-def _write_slope(x: Tensor, out: Tensor) -> Tensor:
+def _write_slope(x: Tensor, out: Tensor, rest: Tensor) -> Tensor:
     """Write p (1 - p), as e / (1 + e)^2 with e = exp(-|x|): 1 - p would round to 0."""
     e = torch.abs(x, out=out).neg_().exp_()
-    return e.div_((e + 1).square_())
+    return e.div_(torch.add(e, 1, out=rest).square_())

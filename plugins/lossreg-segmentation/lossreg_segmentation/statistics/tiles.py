@@ -15,6 +15,8 @@ from lossreg_segmentation.statistics.request import Request, is_index, sums_dtyp
 # unless it already runs in one of them. The threads of several callers would then wait for each other after every step,
 # for milliseconds if other processes use the cores, and the digits of a sum would depend on their number.
 TILE = 32768
+# Elements that a product of matrices adds up one after the other; over more, equal values would lose their last digits.
+SHORT = 512
 
 Rows = slice | Tensor  # adjacent rows as a slice, which gives a view where indices give a copy
 
@@ -49,21 +51,15 @@ class Scratch:
 
     def __init__(self, dtype: torch.dtype) -> None:
         self.dtype = dtype
-        self._buffers: dict[torch.Size, list[Tensor]] = {}
+        self._blocks: dict[tuple[int, int, int, str], tuple[Tensor, ...]] = {}
 
-    def like(self, x: Tensor, count: int) -> list[Tensor]:
-        """Return the first buffers of this shape, except the target's. They contain anything."""
-        return self._first(x.shape, count + 1)[1:]
-
-    def target(self, shape: torch.Size) -> Tensor:
-        """Return the buffer for the target of a tile."""
-        return self._first(shape, 1)[0]
-
-    def _first(self, shape: torch.Size, count: int) -> list[Tensor]:
-        buffers = self._buffers.setdefault(shape, [])
-        while len(buffers) < count:
-            buffers.append(torch.empty(shape, dtype=self.dtype))
-        return buffers[:count]
+    def block(self, count: int, t: Tensor, purpose: str = "") -> tuple[Tensor, ...]:
+        """Return a buffer (R, count, N) for a target (R, 1, N), and its parts (R, 1, N). They contain anything."""
+        key = (len(t), count, t.shape[2], purpose)
+        if key not in self._blocks:
+            whole = torch.empty(key[:3], dtype=self.dtype)
+            self._blocks[key] = whole, *whole.split(1, 1)
+        return self._blocks[key]
 
 
 class Tile(NamedTuple):
@@ -74,15 +70,12 @@ class Tile(NamedTuple):
     valid: Tensor | None  # 1 where not ignored, (R, 1, N); None: nowhere ignored
     chosen: Tensor | None  # class indices (R, 1, N), any class where ignored
     soft: bool
+    both: Tensor  # t and u of hard masks, (R, 2, N)
 
     @property
     def u(self) -> Tensor:
         """Return 1 - t, 0 where ignored."""
         return 1 - self.t if self.valid is None else self.valid - self.t
-
-    def write_u(self, out: Tensor) -> Tensor:
-        """Write `u` into a buffer."""
-        return torch.sub(torch.ones((), dtype=self.t.dtype) if self.valid is None else self.valid, self.t, out=out)
 
     def pick(self, values: Tensor) -> Tensor:
         """Select the values of the target's class; return values of soft or one-hot classes unchanged."""
@@ -102,6 +95,7 @@ class Reader:
     def __init__(self, x: Tensor, t: Tensor, request: Request, check: bool) -> None:
         self.x, self.request, self.check = x, request, check
         self.dtype, self.index, self.classes = sums_dtype(x), is_index(x, t), x.shape[1]
+        self.one = torch.ones((), dtype=self.dtype)
         self.logits, self.target = rows_of(x, request), t.unsqueeze(1) if self.index else rows_of(t, request)
         self.shared = len(self.logits) // max(1, len(self.target))  # one target for all masks of an example
 
@@ -120,14 +114,19 @@ class Reader:
             bits = torch.int64 if dtype == torch.float64 else torch.int32
             logits, valid = (logits.view(bits) & -_number(kept, bits)).view(dtype), _number(kept, dtype)
         if self.check and counted.dtype != torch.bool:
-            low, high = torch.aminmax(counted)
+            low, high = (value.item() for value in torch.aminmax(counted))
             if not (low >= 0 and high <= (self.classes - 1 if self.index else 1)):  # written so that NaN fails
                 check_values(target, self.classes, self.index, request.ignore_index, self.x)
         if self.index:
             ones = torch.ones_like(counted, dtype=dtype) if valid is None else valid
-            return Tile(logits, ones, valid, counted.long(), False)
-        mask = _number(counted, dtype, scratch.target(counted.shape))
-        return Tile(logits, mask if valid is None else mask.mul_(valid), valid, None, target.is_floating_point())
+            return Tile(logits, ones, valid, counted.long(), False, ones)
+        if request.activation == "softmax" or target.is_floating_point():
+            mask = _number(counted, dtype) if valid is None else _number(counted, dtype) * valid
+            return Tile(logits, mask, valid, None, target.is_floating_point(), mask)
+        both, mask, rest = scratch.block(2, counted, "both")
+        mask.copy_(counted.view(torch.uint8) if counted.dtype == torch.bool else counted)
+        torch.sub(self.one if valid is None else valid, mask, out=rest)
+        return Tile(logits, mask, valid, None, False, both)
 
 
 def _shared(rows: Rows, masks: int) -> Rows:
@@ -139,9 +138,36 @@ def _shared(rows: Rows, masks: int) -> Rows:
     return (torch.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows) // masks
 
 
-def _number(t: Tensor, dtype: torch.dtype, out: Tensor | None = None) -> Tensor:
-    t = t.view(torch.uint8) if t.dtype == torch.bool else t  # bytes convert several times faster
-    return t.to(dtype) if out is None else out.copy_(t)
+def _number(t: Tensor, dtype: torch.dtype) -> Tensor:
+    return (t.view(torch.uint8) if t.dtype == torch.bool else t).to(dtype)  # bytes convert several times faster
+
+
+def products(values: Tensor, weights: Tensor) -> Tensor:
+    """Return the sums over the columns of each value times each weight, (R, values, weights)."""
+    rows, _, length = values.shape
+    if _exact_products() and length <= SHORT:
+        return torch.bmm(values, weights.mT)
+    if _exact_products() and rows == 1 and length % SHORT == 0:
+        parts = (each[0].unflatten(1, (-1, SHORT)).transpose(0, 1) for each in (values, weights))
+        return torch.bmm(next(parts), next(parts).mT).sum(0, keepdim=True)
+    return torch.stack([vecdot(values, weight) for weight in weights.split(1, 1)], 2)
+
+
+def combine(factors: Tensor, rows: Tensor, out: Tensor) -> None:
+    """Write each row's combinations (R, K, N) of its two rows (R, 2, N) by factors (R, K, 2)."""
+    if _exact_products():
+        torch.bmm(factors, rows, out=out)
+        return
+    torch.mul(rows[:, :1], factors[:, :, :1], out=out)
+    out.add_(rows[:, 1:] * factors[:, :, 1:])
+
+
+def _exact_products() -> bool:
+    """Return False if products of matrices have only the digits that the user allows for those of a model."""
+    switch = getattr(torch.backends.mkldnn, "matmul", None)  # not in older versions of torch
+    if switch is None:
+        return torch.get_float32_matmul_precision() == "highest"
+    return switch.fp32_precision in ("none", "ieee")
 
 
 def sum_of(values: Tensor, weight: Tensor | None) -> Tensor:

@@ -77,6 +77,11 @@ tests=(
     "$segmentation/test_implementations.py::test_an_implementation_equals_the_reference[triton]"
     "$segmentation/test_implementations.py::test_a_tie_of_prediction_and_soft_target_shares_the_gradient[triton]"
     "$segmentation/test_triton_sigmoid.py"
+    "$segmentation/test_one_function_device.py::test_dice_by_hand"
+    "$segmentation/test_one_function_device.py::test_an_infinite_sum_is_no_part_of_other_terms"
+    "$segmentation/test_one_function_device.py::test_masks_without_target_pixels"
+    "$segmentation/test_one_function_device.py::test_predicted_numbers"
+    "$segmentation/test_one_function_device.py::test_the_same_bits"
     "$segmentation/test_distance.py::test_the_map_of_a_target_on_a_gpu_is_there"
     "tests/health/test_monitor.py::test_nothing_blocks_on_cuda"
 )

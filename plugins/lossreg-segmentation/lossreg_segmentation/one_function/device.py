@@ -49,7 +49,7 @@ class Finished(NamedTuple):
 class DevicePlan(MaskPlan):
     """A plan whose steps are launches."""
 
-    tables_there: DeviceTables
+    there: DeviceTables
 
     @staticmethod
     def suits(tables: Sequence[Table], kind: Kind) -> bool:

@@ -98,4 +98,5 @@ def _on(device: torch.device, *arrays: Any) -> tuple[Tensor, ...]:
         flat[first : first + array.size] = array.reshape(-1)
     found = torch.from_numpy(flat)
     found = found.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else found.to(device)
-    return found.split(sizes)
+    views: tuple[Tensor, ...] = found.split(sizes)
+    return views

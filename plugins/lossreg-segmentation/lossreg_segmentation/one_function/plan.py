@@ -110,7 +110,7 @@ class MaskPlan:
 
     def value(
         self, inputs: Sequence[Any], options: Mapping[str, Any], reduction: Reduction, by_terms: ByTerms
-    ) -> tuple[Tensor, Step] | None:
+    ) -> tuple[Tensor, Any] | None:
         """Return the loss, in torch's graph, and the step; None if the loss is not finite."""
         input, target, *others = self._named(inputs, options) if options else inputs
         predicted = others[0] if others else None

@@ -226,6 +226,17 @@ def test_sums_of_a_constant_image_keep_their_digits(name):
         assert value.item() == pytest.approx(expected, abs=0.2)  # of 11.9 that are missing
 
 
+@pytest.mark.parametrize("logit", [10.0, 3.0, -0.5])
+def test_sums_of_a_constant_image_beside_losses_keep_their_digits(logit):
+    """The sums of a pass with a pixelwise loss are products with the target."""
+    x, t = torch.full((1, 1, 512, 512), logit), torch.ones(1, 1, 512, 512, dtype=torch.uint8)
+    with implementation("tiled"):
+        found = mask_statistics(x, t, activation="sigmoid", needs={"intersection", "predicted", "focal_positive"})
+    expected = 512 * 512 * torch.sigmoid(torch.tensor(logit, dtype=torch.float64)).item()
+    for value in (found.intersection, found.predicted):
+        assert value.item() == pytest.approx(expected, rel=7e-7)
+
+
 @pytest.mark.parametrize("dtype", [torch.uint16, torch.uint32, torch.uint64])
 def test_masks_of_16_bit_pictures_may_have_ignored_pixels(dtype):
     x, t = torch.randn(2, 1, 4, 4), torch.randint(0, 2, (2, 1, 4, 4))

@@ -9,8 +9,8 @@ from torch._C._functorch import (
     get_unwrapped,
     is_batchedtensor,
     is_functorch_wrapped_tensor,
+    is_legacy_batchedtensor,
 )
-from torch._C._functorch import is_legacy_batchedtensor as is_batched
 from torch.autograd import forward_ad
 
 # Subclasses of these libraries that only carry notes beside their values, such as torchvision's Mask.
@@ -24,6 +24,7 @@ _is_compiling = torch.compiler.is_compiling
 _is_exporting = getattr(torch.compiler, "is_exporting", bool)  # since torch 2.7
 transforms_are_active = torch._C._are_functorch_transforms_active
 modes = torch._C._len_torch_dispatch_stack
+is_batched = is_legacy_batchedtensor
 _is_tracing = torch._C._is_tracing
 _strided = torch.strided
 

@@ -59,7 +59,7 @@ class Slopes(NamedTuple):
         for name, fields in {"cross_entropy": CROSS_ENTROPY, "focal": FOCAL}.items():
             if grads.keys() & fields:
                 pairs += [-grads.get(f"{name}_positive", zero), grads.get(f"{name}_negative", zero)]
-        by_target = torch.cat(pairs, 2).view(len(like), -1, 2)
+        by_target = torch.cat(pairs, 2).view(len(like), len(pairs) // 2, 2)
         squared = grads.get("predicted_squared")
         return cls(by_target, squared, not CROSS_ENTROPY.isdisjoint(grads), not FOCAL.isdisjoint(grads))
 

@@ -43,7 +43,7 @@ def tiles(rows: list[int], width: int, length: int) -> list[Place]:
 
 def _together(rows: list[int]) -> Rows:
     first, last = rows[0], rows[-1]
-    return slice(first, last + 1) if last - first == len(rows) - 1 else torch.tensor(rows)
+    return slice(first, last + 1) if last - first == len(rows) - 1 else torch.tensor(rows, device="cpu")
 
 
 class Scratch:
@@ -57,7 +57,7 @@ class Scratch:
         """Return a buffer (R, count, N) for a target (R, 1, N), and its parts (R, 1, N). They contain anything."""
         key = (len(t), count, t.shape[2], purpose)
         if key not in self._blocks:
-            whole = torch.empty(key[:3], dtype=self.dtype)
+            whole = torch.empty(key[:3], dtype=self.dtype, device="cpu")
             self._blocks[key] = whole, *whole.split(1, 1)
         return self._blocks[key]
 
@@ -95,7 +95,7 @@ class Reader:
     def __init__(self, x: Tensor, t: Tensor, request: Request, check: bool) -> None:
         self.x, self.request, self.check = x, request, check
         self.dtype, self.index, self.classes = sums_dtype(x), is_index(x, t), x.shape[1]
-        self.one = torch.ones((), dtype=self.dtype)
+        self.one = torch.ones((), dtype=self.dtype, device="cpu")
         self.logits, self.target = rows_of(x, request), t.unsqueeze(1) if self.index else rows_of(t, request)
         self.shared = len(self.logits) // max(1, len(self.target))  # one target for all masks of an example
 
@@ -135,7 +135,7 @@ def _shared(rows: Rows, masks: int) -> Rows:
         return rows
     if isinstance(rows, slice) and rows.stop - rows.start == 1:
         return slice(rows.start // masks, rows.start // masks + 1)
-    return (torch.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows) // masks
+    return (torch.arange(rows.start, rows.stop, device="cpu") if isinstance(rows, slice) else rows) // masks
 
 
 def _number(t: Tensor, dtype: torch.dtype) -> Tensor:

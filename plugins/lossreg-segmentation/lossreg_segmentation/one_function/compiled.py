@@ -18,15 +18,18 @@ from lossreg_segmentation.statistics.request import FIELDS
 
 
 def _finish(part: Array, matrix: Array, numbers: Array, kept: Array, values: Array) -> float:
-    """Compute values (T + 1, B), the last row the weighted sum, and kept (2, T, R): scale / denominator, and score.
+    """Compute the values of terms and kept (2, T, R): scale / denominator, and score.
 
-    Return the sum of the last row.
+    values (T + 1, B + 1): the last row is the weighted sum of the terms, the last column the mean over examples.
+
+    Return the mean of the weighted sum.
 
     part (R, chunks, 13) are the partial sums. matrix (2, T, 13, 1 or C) are the factors of numerators and denominators.
     numbers (6, T) are above, below, least, offset, scale and weight.
     """
     rows, chunks, fields = part.shape
-    terms, classes, by_class = matrix.shape[1], rows // values.shape[1], matrix.shape[3] > 1
+    terms, examples, by_class = matrix.shape[1], values.shape[1] - 1, matrix.shape[3] > 1
+    classes = rows // examples
     sums = np.empty(fields)
     values[:] = 0.0
     for row in range(rows):
@@ -51,8 +54,10 @@ def _finish(part: Array, matrix: Array, numbers: Array, kept: Array, values: Arr
             value = (numbers[3, t] + numbers[4, t] * score) / classes
             values[t, example] += value
             values[terms, example] += numbers[5, t] * value
-    total: float = values[terms].sum()
-    return total
+    for t in range(terms + 1):
+        values[t, examples] = values[t, :examples].sum() / examples
+    mean: float = values[terms, examples]
+    return mean
 
 
 def _factors(matrix: Array, numbers: Array, kept: Array, scale: float, factor: Array, factors: Array) -> None:
@@ -92,7 +97,7 @@ class CompiledSteps(Steps):
         self.numbers = np.array([*numbers, group.weights[:, 0]])
         self.names = group.names
         self.batch, self.masks = shape[1], shape[1] * shape[2]
-        self.kept_shape, self.values_shape = (2, ratios.count, self.masks), (ratios.count + 1, self.batch)
+        self.kept_shape, self.values_shape = (2, ratios.count, self.masks), (ratios.count + 1, self.batch + 1)
         self.factors_shape = (self.masks, len(FIELDS))
         self.ones = np.ones(self.batch)
 
@@ -102,14 +107,14 @@ class CompiledSteps(Steps):
         return len(finish.counted) == 1 and not finish.logged and finish.splits and finish.counted[0].terms.simple
 
     def forward(self, input: Tensor, target: Tensor, predicted: Array | None) -> tuple[Array, float, Any] | None:
-        """Return the value of each example, (B,), their sum, and a state; None if one is not finite."""
+        """Return the value of each example, (B,), their mean, and a state; None if one is not finite."""
         kept, values = np.empty(self.kept_shape), np.empty(self.values_shape)
-        total = _finish_compiled(self.launch.parts(input, target), self.matrix, self.numbers, kept, values)
-        return (values[-1], total, (kept, values)) if total - total == 0 else None  # False for NaN and infinity
+        mean = _finish_compiled(self.launch.parts(input, target), self.matrix, self.numbers, kept, values)
+        return (values[-1, :-1], mean, (kept, values)) if mean - mean == 0 else None  # False for NaN and infinity
 
-    def terms(self, state: Any) -> tuple[Sequence[str], Sequence[Array]]:
-        """Return the names of the terms and their values, (B,)."""
-        return self.names, state[1][:-1]
+    def table(self, state: Any) -> tuple[Sequence[str], Array]:
+        """Return the names of the terms, and their values, the weighted sum in the last row, the means in a column."""
+        return self.names, state[1]
 
     def backward(
         self, input: Tensor, target: Tensor, state: Any, factor: Any, mean: bool, logits: bool

@@ -84,15 +84,21 @@ class MaskPlan:
         if found is None:
             return None
         value, step = found
-        names, values = self.steps.terms(step.state)
-        whole = self._rows(step.totals[None])[0] if self.splits else None
         if self.of_batch:
-            means = self._rows(np.array([np.add.reduce(each) / each.size for each in values]))
-            split = {n: self._rows(v[None])[0] for n, v in zip(names, values, strict=True) if n not in self.of_batch}
-            return LossOutput(value, dict(zip(names, means, strict=True)), whole, split)
-        rows = np.asarray(values)  # (T, B)
-        components = dict(zip(names, self._rows(np.add.reduce(rows, 1) / rows.shape[1]), strict=True))
-        return LossOutput(value, components, whole, dict(zip(names, self._rows(rows), strict=True)))
+            return self._with_batch(value, step)
+        names, numbers = self.steps.table(step.state)
+        # As views of NumPy: torch's own views take three times as long.
+        rows = numbers.astype(self.real)
+        components = {name: torch.from_numpy(row[-1, ...]) for name, row in zip(names, rows[:-1], strict=True)}
+        split = {name: torch.from_numpy(row[:-1]) for name, row in zip(names, rows[:-1], strict=True)}
+        return LossOutput(value, components, torch.from_numpy(rows[-1, :-1]), split)
+
+    def _with_batch(self, value: Tensor, step: Step) -> LossOutput:
+        """Return the output where some terms are of the whole batch."""
+        found = dict(zip(*self.steps.terms(step.state), strict=True))
+        components = {name: self._tensor(each.mean()) for name, each in found.items()}
+        split = {name: self._tensor(each) for name, each in found.items() if name not in self.of_batch}
+        return LossOutput(value, components, self._tensor(step.totals) if self.splits else None, split)
 
     def sum(self, parts: Sequence[tuple[str, float, Any]]) -> MaskPlan | None:
         """Return the plan of a sum of losses; None if one pass does not serve them all."""
@@ -120,8 +126,8 @@ class MaskPlan:
         if found is None:
             return None
         totals, number, state = found
-        if reduction == "mean":
-            number /= totals.size
+        if reduction == "sum":
+            number *= totals.size
         # The step must not refer to the value: a cycle is freed late.
         value = torch.tensor(totals if reduction == "none" else number, dtype=self.dtype, device="cpu")
         step = Step(self, totals, state, reduction, by_terms, options and others_of(options))
@@ -137,9 +143,8 @@ class MaskPlan:
         given = {**dict(zip(INPUTS, inputs, strict=False)), **options}
         return [given[name] for name in INPUTS if name in given]
 
-    def _rows(self, numbers: Array) -> tuple[Tensor, ...]:
-        """Return the rows of an array as tensors."""
-        return torch.from_numpy(numbers.astype(self.real)).unbind()
+    def _tensor(self, numbers: Any) -> Tensor:
+        return torch.tensor(numbers, dtype=self.dtype, device="cpu")
 
 
 def others_of(options: Mapping[str, Any]) -> dict[str, Any]:

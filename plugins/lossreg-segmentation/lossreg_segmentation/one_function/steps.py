@@ -30,7 +30,7 @@ class Steps:
         self.launch, self.finish, self.shape = launch, finish, shape
 
     def forward(self, input: Tensor, target: Tensor, predicted: Array | None) -> tuple[Array, float, Any] | None:
-        """Return the value of each example, (B,), or of the batch, (1,), their sum, and a state.
+        """Return the value of each example, (B,), or of the batch, (1,), their mean, and a state.
 
         None if a sum is not finite: the terms say which of them is, where here 0 times infinity makes all NaN.
         """
@@ -38,12 +38,21 @@ class Steps:
         if not isfinite(np.add.reduce(sums, None)):
             return None
         total, kept = self.finish.total(sums, predicted)
-        return total, float(np.add.reduce(total)), (sums, predicted, kept)
+        return total, float(np.add.reduce(total)) / total.size, (sums, predicted, kept)
 
     def terms(self, state: Any) -> tuple[Sequence[str], Sequence[Array]]:
         """Return the names of the terms and their values, (B,), or (1,) for a term of the batch."""
         found = self.finish.terms(*state)
         return list(found), list(found.values())
+
+    def table(self, state: Any) -> tuple[Sequence[str], Array]:
+        """Return the names of the terms and their values, (T + 1, B + 1), if none is of the whole batch.
+
+        The last row is the weighted sum of the terms, the last column the mean over the examples.
+        """
+        names, values = self.terms(state)
+        rows = np.array([*values, self.finish.weighted(state[2])])
+        return names, np.concatenate([rows, rows.mean(1, keepdims=True)], 1)
 
     def backward(
         self, input: Tensor, target: Tensor, state: Any, factor: Any, mean: bool, logits: bool

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +16,8 @@ import torch
 QUEUE_CYCLES = 20_000_000  # about 10 ms of a GPU, longer than any of the losses takes to launch
 CACHES = 2  # multiples of the L2 cache's size that are read between two uses of one set of tensors
 GIGABYTE = 1 << 30
+SLOW = 200  # milliseconds: a step in which nothing is left in a cache of the one before
+REST = 0.02  # seconds, in which the threads of another process stop waiting for work
 
 Tensors = TypeVar("Tensors")
 
@@ -45,18 +48,25 @@ def alternate(
 ) -> dict[str, float]:
     """Measure the median milliseconds of each call, all in turn, for `seconds` and at least `least` rounds.
 
-    The sets of tensors rotate from call to call, so that none is used twice in a row if there are several. `elsewhere`
-    are steps of other processes, which return their own milliseconds.
+    Each round has another order, so that no call always follows the same one. With one set of tensors, a call that is
+    not slow is made once before it is timed: the caches then contain what is its own. Several sets rotate from call to
+    call, so that none is used twice in a row. `elsewhere` are steps of other processes, which do the same and return
+    their own milliseconds.
     """
     times: dict[str, list[float]] = {name: [] for name in (*calls, *elsewhere)}
-    turns = itertools.cycle(sets)
+    turns, order, orders = itertools.cycle(sets), list(times), random.Random(0)
     end = time.perf_counter() + seconds
     rounds = 0
     while rounds < least or time.perf_counter() < end:
-        for name, call in calls.items():
-            times[name].append(timed(partial(call, next(turns)), device, wall))
-        for name, step in elsewhere.items():
-            times[name].append(step())
+        orders.shuffle(order)
+        for name in order:
+            if name in elsewhere:
+                times[name].append(elsewhere[name]())
+                time.sleep(REST)
+                continue
+            if len(sets) == 1 and (not times[name] or times[name][-1] < SLOW):
+                calls[name](next(turns))
+            times[name].append(timed(partial(calls[name], next(turns)), device, wall))
         rounds += 1
     return {name: statistics.median(found) for name, found in times.items()}
 

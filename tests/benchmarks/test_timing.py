@@ -24,12 +24,21 @@ def test_sets_outlast_the_cache_of_a_gpu(timing, monkeypatch):
 
 
 def test_the_next_call_gets_the_next_set(timing):
-    """Calls in turn and sets in turn, for at least the given rounds."""
+    """Both calls in each round, in an order that changes; sets in turn, for at least the given rounds."""
     used = []
     calls = {name: lambda tensors, name=name: used.append((name, tensors)) for name in ("ours", "peer")}
-    times = timing.alternate(calls, [0, 1, 2], torch.device("cpu"), seconds=0, least=3)
-    assert used == [("ours", 0), ("peer", 1), ("ours", 2), ("peer", 0), ("ours", 1), ("peer", 2)]
+    times = timing.alternate(calls, [0, 1, 2], torch.device("cpu"), seconds=0, least=8)
+    assert [tensors for _, tensors in used] == [0, 1, 2] * 5 + [0]
+    rounds = [tuple(name for name, _ in used[start : start + 2]) for start in range(0, 16, 2)]
+    assert {*rounds} == {("ours", "peer"), ("peer", "ours")}
     assert set(times) == {"ours", "peer"}
+
+
+def test_one_set_of_tensors_is_in_the_caches(timing):
+    """A call is made once before it is timed, unless it is slow."""
+    used = []
+    timing.alternate({"ours": used.append}, ["tensors"], torch.device("cpu"), seconds=0, least=3)
+    assert len(used) == 6
 
 
 def test_a_time_is_that_of_the_middle_call_in_milliseconds(timing, monkeypatch):

@@ -49,7 +49,7 @@ def alternate(
     """Measure the median milliseconds of each call, all in turn, for `seconds` and at least `least` rounds.
 
     Each round has another order, so that no call always follows the same one. With one set of tensors, a call that is
-    not slow is made once before it is timed: the caches then contain what is its own. Several sets rotate from call to
+    not slow is made once before it is timed, so that the caches contain its own data. Several sets rotate from call to
     call, so that none is used twice in a row. `elsewhere` are steps of other processes, which do the same and return
     their own milliseconds.
     """

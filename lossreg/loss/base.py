@@ -39,6 +39,10 @@ class Loss(nn.Module):
         if name != "training":  # trainers set it in every step, and no loss depends on it
             self.__dict__["_plans"] = Plans()
 
+    def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
+        super().register_buffer(name, tensor, persistent)
+        self.__dict__["_plans"] = Plans()
+
     def __delattr__(self, name: str) -> None:
         super().__delattr__(name)
         self.__dict__["_plans"] = Plans()

@@ -47,6 +47,11 @@ class Ratio:
         """Return the names of the sums."""
         return frozenset(self.numerator) | frozenset(self.denominator)
 
+    @property
+    def factors(self) -> list[Factor]:
+        """Return the factors of the sums."""
+        return [*self.numerator.values(), *self.denominator.values()]
+
     def values(self, statistics: MaskStatistics) -> Tensor:
         """Compute the value of each mask, (B, C)."""
         above = linear(self.numerator, statistics) + self.above
@@ -73,6 +78,11 @@ class PixelMean:
         """Return the names of the sums."""
         return frozenset(self.summed)
 
+    @property
+    def factors(self) -> list[Factor]:
+        """Return the factors of the sums."""
+        return [*self.summed.values()]
+
     def of_masks(self) -> Ratio:
         """Return the mean of each mask."""
         return Ratio(self.summed, {"valid": 1.0}, weight=self.weight)
@@ -95,6 +105,11 @@ class PredictionError:
     def sums(self) -> frozenset[str]:
         """Return the names of the sums."""
         return self.ratio.sums
+
+    @property
+    def factors(self) -> list[Factor]:
+        """Return the factors of the sums."""
+        return self.ratio.factors
 
     def values(self, statistics: MaskStatistics, predicted: Tensor) -> Tensor:
         """Compute the error of each mask, (B, C)."""

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import lossreg
+from lossreg_segmentation import MaskLoss, PixelMean
 from lossreg_segmentation.overlap import Dice
 from lossreg_segmentation.statistics import implementation
 
@@ -48,6 +49,7 @@ CHANGES = {
         {"pos_weight": 2.0},
         lambda loss: loss._buffers.__setitem__("pos_weight", torch.tensor(6.0)),
     ),
+    "a buffer where none was": ("bce", {}, lambda loss: loss.class_values("pos_weight", 6.0)),
     "the formula of the object": ("dice", {}, lambda loss: setattr(loss, "formula", doubled(loss))),
 }
 
@@ -200,6 +202,32 @@ def test_what_a_subclass_changes_is_not_passed_over(kind, expected):
     assert (kind().plan(x, t) is None) == (kind is not Renamed)
 
 
+class Weighed(MaskLoss):
+    """Cross-entropy of masks with a factor of its own, which no buffer holds."""
+
+    needs = frozenset({"valid", "cross_entropy_positive", "cross_entropy_negative"})
+
+    def __init__(self, factor):
+        super().__init__()
+        self.factor = factor
+
+    def formulas(self, task, classes):
+        return {"weighed": PixelMean({"cross_entropy_positive": self.factor, "cross_entropy_negative": 1.0})}
+
+
+def test_a_factor_that_learns_has_a_gradient():
+    """Then the terms compute. A tensor that does not learn is followed where it is changed in place."""
+    x, t = pair()
+    fixed = Weighed(torch.tensor(2.0))
+    before = scalar(fixed, x, t)
+    fixed.factor.mul_(3)
+    assert scalar(fixed, x, t) == pytest.approx(by_terms(fixed, x, t), rel=1e-6)
+    assert scalar(fixed, x, t) > before
+    learning = Weighed(torch.nn.Parameter(torch.tensor(2.0)))
+    learning(x, t).backward()
+    assert learning.factor.grad > 0
+
+
 def test_inputs_by_name():
     x, t = pair()
     loss = build("dice")
@@ -211,7 +239,7 @@ def test_inputs_by_name():
 
 
 def test_a_gradient_can_be_differentiated_in_plain_torch():
-    """create_graph=True: the first gradient is that of the kernels; the second needs the reference, as its error shows."""
+    """create_graph=True: the first gradient is that of the kernels; the second needs the reference."""
     x, t = pair(dtype=torch.float64)
     loss = build("bce_dice_focal")
     _, expected = value_and_gradient(loss, x, t)

@@ -31,11 +31,15 @@ def plan_of(one: MaskPass, tables: Sequence[Table], loss: Loss) -> MaskPlan | No
     if one.activation == "sigmoid" and target.ndim < input.ndim:
         target = target.unsqueeze(1)
     check_tensors(input, target, one.activation)
+    factors = [tensor for table in tables for tensor in table.tensors()]
+    if any(factor.requires_grad for factor in factors):
+        return None
     name = chosen(input, target, one.activation)
     kind = Kind(input.shape, input.dtype, target.shape, target.dtype, name, input.device)
     plan = _plan_for(kind, tables)
-    buffers = [(key, buffer, _version(buffer)) for key, buffer in loss.named_buffers(recurse=False)]
-    return None if plan is None else plan(one.request(), kind, tables, buffers)
+    buffers = [*loss.named_buffers(recurse=False), *(("", factor) for factor in factors)]
+    seen = [(key, tensor, _version(tensor)) for key, tensor in buffers]
+    return None if plan is None else plan(one.request(), kind, tables, seen)
 
 
 def _plan_for(kind: Kind, tables: Sequence[Table]) -> type[MaskPlan] | None:
@@ -68,7 +72,10 @@ def found_plan(loss: Loss, make: Callable[..., MaskPlan | None], tensors: Sequen
 
 
 def _changed(loss: Loss, buffers: Sequence[tuple[str, Tensor, int]]) -> bool:
-    return any(loss._buffers.get(name) is not buffer or _version(buffer) != seen for name, buffer, seen in buffers)
+    """Return True if a buffer is another, or a tensor has been changed in place."""
+    return any(
+        (name and loss._buffers.get(name) is not tensor) or _version(tensor) != seen for name, tensor, seen in buffers
+    )
 
 
 def _version(buffer: Tensor) -> int:

@@ -31,6 +31,13 @@ class Table:
     def __post_init__(self) -> None:
         check_absent(self.absent)
 
+    def tensors(self) -> list[Tensor]:
+        """Return the factors and weights that are tensors."""
+        found = [
+            factor for formula in self.formulas.values() for factor in formula.factors if isinstance(factor, Tensor)
+        ]
+        return found if self.class_weight is None else [*found, self.class_weight]
+
     def within(self, name: str, factor: float, *, alone: bool) -> Table:
         """Return the table as a part of a sum of losses, with the weights multiplied by the factor of the loss.
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
 from typing import Any, cast
 
 import numpy as np
 from torch import Tensor
 
 from lossreg_segmentation.one_function.finish import Finish
-from lossreg_segmentation.one_function.groups import Array, Ratios
+from lossreg_segmentation.one_function.groups import Array, Errors, Ratios
 from lossreg_segmentation.one_function.steps import Steps
 from lossreg_segmentation.statistics.numba_cache import kept_on_disk
 from lossreg_segmentation.statistics.numba_driver import Launch
@@ -20,7 +21,8 @@ from lossreg_segmentation.statistics.request import FIELDS
 def _finish(part: Array, matrix: Array, numbers: Array, kept: Array, values: Array) -> float:
     """Compute the values of terms and kept (2, T, R): scale / denominator, and score.
 
-    values (T + 1, B + 1): the last row is the weighted sum of the terms, the last column the mean over examples.
+    values (T + E + 1, B + 1): a row for each ratio, E rows that others write, and the weighted sum of the ratios. The
+    last column is the mean over examples.
 
     Return the mean of the weighted sum.
 
@@ -29,7 +31,7 @@ def _finish(part: Array, matrix: Array, numbers: Array, kept: Array, values: Arr
     """
     rows, chunks, fields = part.shape
     terms, examples, by_class = matrix.shape[1], values.shape[1] - 1, matrix.shape[3] > 1
-    classes = rows // examples
+    classes, last = rows // examples, values.shape[0] - 1
     sums = np.empty(fields)
     values[:] = 0.0
     for row in range(rows):
@@ -53,10 +55,10 @@ def _finish(part: Array, matrix: Array, numbers: Array, kept: Array, values: Arr
             kept[1, t, row] = 0.0 if bounded else score  # a bounded denominator has no gradient
             value = (numbers[3, t] + numbers[4, t] * score) / classes
             values[t, example] += value
-            values[terms, example] += numbers[5, t] * value
-    for t in range(terms + 1):
+            values[last, example] += numbers[5, t] * value
+    for t in range(last + 1):
         values[t, examples] = values[t, :examples].sum() / examples
-    mean: float = values[terms, examples]
+    mean: float = values[last, examples]
     return mean
 
 
@@ -81,13 +83,13 @@ _finish_compiled, _factors_compiled = kept_on_disk(_finish, _OPTIONS), kept_on_d
 
 
 class CompiledSteps(Steps):
-    """The steps for tables that are one group of ratios."""
+    """The steps for ratios of one policy, beside errors of predicted numbers, which are few and stay in NumPy."""
 
     launch: Launch
 
     def __init__(self, launch: Launch, finish: Finish, shape: tuple[int, ...], fields: Sequence[str]) -> None:
         super().__init__(launch, finish, shape)
-        (group,) = finish.counted
+        group, *self.errors = finish.counted
         ratios = cast("Ratios", group.terms)
         places = [FIELDS.index(name) for name in fields]
         matrix = ratios.matrix if ratios.matrix.ndim == 3 else ratios.matrix[..., None]
@@ -95,22 +97,42 @@ class CompiledSteps(Steps):
         self.matrix[:, :, places] = matrix.reshape(2, ratios.count, len(fields), -1)
         numbers = [*ratios.constants.reshape(2, -1), ratios.least[:, 0], ratios.offset[:, 0], ratios.scale[:, 0]]
         self.numbers = np.array([*numbers, group.weights[:, 0]])
-        self.names = group.names
-        self.batch, self.masks = shape[1], shape[1] * shape[2]
-        self.kept_shape, self.values_shape = (2, ratios.count, self.masks), (ratios.count + 1, self.batch + 1)
+        self.names = [*group.names, *(name for error in self.errors for name in error.names)]
+        self.count, self.batch, self.masks = ratios.count, shape[1], shape[1] * shape[2]
+        self.kept_shape, self.values_shape = (2, self.count, self.masks), (len(self.names) + 1, self.batch + 1)
         self.factors_shape = (self.masks, len(FIELDS))
         self.ones = np.ones(self.batch)
 
     @staticmethod
     def suits(finish: Finish) -> bool:
-        """Return True for one group of ratios without a policy for absent masks and without class weights."""
-        return len(finish.counted) == 1 and not finish.logged and finish.splits and finish.counted[0].terms.simple
+        """Return True for ratios without a policy for absent masks and without class weights, and errors."""
+        if not finish.counted or finish.logged or not finish.splits or not finish.counted[0].terms.simple:
+            return False
+        return all(isinstance(group.terms, Errors) for group in finish.counted[1:])
 
     def forward(self, input: Tensor, target: Tensor, predicted: Array | None) -> tuple[Array, float, Any] | None:
         """Return the value of each example, (B,), their mean, and a state; None if one is not finite."""
         kept, values = np.empty(self.kept_shape), np.empty(self.values_shape)
-        mean = _finish_compiled(self.launch.parts(input, target), self.matrix, self.numbers, kept, values)
-        return (values[-1, :-1], mean, (kept, values)) if mean - mean == 0 else None  # False for NaN and infinity
+        parts = self.launch.parts(input, target)
+        mean = _finish_compiled(parts, self.matrix, self.numbers, kept, values)
+        errors: Sequence[Any] = ()
+        if self.errors:
+            sums = self.launch.added(parts)
+            if not isfinite(np.add.reduce(sums, None)):
+                return None
+            errors = self._add_errors(sums, predicted, values)
+            mean = values[-1, -1]
+        return (values[-1, :-1], mean, (kept, values, errors)) if mean - mean == 0 else None  # False for NaN, infinity
+
+    def _add_errors(self, sums: Array, predicted: Array | None, values: Array) -> list[Any]:
+        """Write the rows of errors, and add them to the weighted sum; return what their gradient needs."""
+        kept = []
+        for row, group in enumerate(self.errors, self.count):
+            found, state = group.terms.values(sums, predicted)
+            values[row, :-1], values[row, -1] = found[0], found[0].mean()
+            values[-1] += group.weights[0] * values[row]
+            kept.append(state)
+        return kept
 
     def table(self, state: Any) -> tuple[Sequence[str], Array]:
         """Return the names of the terms, and their values, the weighted sum in the last row, the means in a column."""
@@ -119,11 +141,17 @@ class CompiledSteps(Steps):
     def backward(
         self, input: Tensor, target: Tensor, state: Any, factor: Any, mean: bool, logits: bool
     ) -> tuple[Tensor | None, Array | None]:
-        """Return the gradient to the logits."""
-        factors = np.empty(self.factors_shape, self.launch.real)
+        """Return the gradient to the logits, if wanted, and to the predicted numbers."""
         if mean:
             scale, each = factor / self.batch, self.ones
         else:
             scale, each = (1.0, factor) if len(factor) == self.batch else (factor[0], self.ones)
+        to_predicted = None
+        for group, kept in zip(self.errors, state[2], strict=True):
+            _, found = group.terms.slopes(kept, group.weights * scale * each)
+            to_predicted = found if to_predicted is None else to_predicted + found
+        if not logits:
+            return None, to_predicted
+        factors = np.empty(self.factors_shape, self.launch.real)
         _factors_compiled(self.matrix, self.numbers, state[0], scale, each, factors)
-        return self.launch.gradient_by(factors, input, target), None
+        return self.launch.gradient_by(factors, input, target), to_predicted

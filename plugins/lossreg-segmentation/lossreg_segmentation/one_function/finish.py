@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,7 +34,7 @@ class Finish:
         self.differentiable = False
         self.counted = list[_Group]()
         self.logged = list[_Group]()  # terms of weight 0; if all are, they count, so that a total of 0 keeps its graph
-        for table in tables:
+        for table in _merged(tables):
             zero = {name: formula for name, formula in table.formulas.items() if weighted and formula.weight == 0}
             rest = {name: formula for name, formula in table.formulas.items() if name not in zero}
             for formula in rest.values():
@@ -90,6 +91,17 @@ class Finish:
         if slopes is None:
             slopes = np.zeros(shape)
         return slopes if slopes.shape == shape else slopes + np.zeros(shape), to_predicted
+
+
+def _merged(tables: Sequence[Table]) -> list[Table]:
+    """Return one table for each policy: terms of several losses are computed alike."""
+    found: dict[Any, Table] = {}
+    for table in tables:
+        weights = None if table.class_weight is None else id(table.class_weight)
+        policy = table.absent, table.ignoring, weights, table.batch
+        known = found.get(policy)
+        found[policy] = table if known is None else replace(known, formulas={**known.formulas, **table.formulas})
+    return list(found.values())
 
 
 def _groups(

@@ -64,6 +64,7 @@ class MaskPlan:
     ) -> None:
         self.request, self.kind, self.tables, self.buffers = request, kind, tables, buffers
         finish = Finish(tables, request.needs, kind.input[1], request.activation == "softmax")
+        self.names = finish.names
         self.splits, self.differentiable, self.of_batch = finish.splits, finish.differentiable, finish.of_batch
         self.dtype = torch.float64 if kind.dtype == torch.float64 else torch.float32
         self.real = np.float64 if kind.dtype == torch.float64 else np.float32
@@ -89,8 +90,9 @@ class MaskPlan:
         names, numbers = self.steps.table(step.state)
         # As views of NumPy: torch's own views take three times as long.
         rows = numbers.astype(self.real)
-        components = {name: torch.from_numpy(row[-1, ...]) for name, row in zip(names, rows[:-1], strict=True)}
-        split = {name: torch.from_numpy(row[:-1]) for name, row in zip(names, rows[:-1], strict=True)}
+        by_name = dict(zip(names, rows[:-1], strict=True))
+        components = {name: torch.from_numpy(by_name[name][-1, ...]) for name in self.names}
+        split = {name: torch.from_numpy(by_name[name][:-1]) for name in self.names}
         return LossOutput(value, components, torch.from_numpy(rows[-1, :-1]), split)
 
     def _with_batch(self, value: Tensor, step: Step) -> LossOutput:

@@ -80,7 +80,10 @@ class Launch:
     # Few Python calls: for a small mask they take longer than the kernels.
     def sums(self, input: Tensor, target: Tensor) -> Array:
         """Compute the sums (K, B, C), in float64 where partial sums are added. InputError for invalid target values."""
-        part = self.parts(input, target)
+        return self.added(self.parts(input, target))
+
+    def added(self, part: Array) -> Array:
+        """Add up the partial sums, (K, B, C)."""
         sums = part[:, 0] if self.chunks == 1 else np.add.reduce(part, 1, np.float64)
         found: Array = sums.reshape(-1, FIELD_COUNT).T[self.columns]
         return found.reshape(self.sums_shape)

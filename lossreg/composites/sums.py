@@ -56,9 +56,11 @@ class LossSum(Composite):
                 return None
             parts.append((name, weight, plan))
         key = tuple(parts)
-        if key not in self._plans:
-            self._plans[key] = parts[0][2].sum(parts) if replaced_by_plan(self) else None
-        return self._plans[key]
+        plans = self._plans
+        plan = plans.get(key)
+        if plan is None and key not in plans:
+            plan = plans[key] = parts[0][2].sum(parts) if replaced_by_plan(self) else None
+        return plan
 
     def weighted(
         self,

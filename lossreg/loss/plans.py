@@ -67,9 +67,9 @@ def replaced_by_plan(loss: Any) -> bool:
 
 @cache
 def _defines_plan(kind: type) -> bool:
-    """Return True if the most derived class that changes a step states the formulas of the plan as well."""
+    """Return True if the most derived class that changes a step has a plan of its own for it."""
     for cls in kind.__mro__:
-        if vars(cls).keys() & {"plan", "formulas"}:
+        if "plan" in vars(cls):
             return True
         if vars(cls).keys() & STEPS:
             return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor
 
@@ -13,13 +13,15 @@ from lossreg.errors import DTypeError, ShapeError
 from lossreg_segmentation.distributed import Distributed, check_distributed, means_over_ranks
 from lossreg_segmentation.mask_pass import MaskPass
 from lossreg_segmentation.one_function.lookup import call_of, found_plan, plan_of
-from lossreg_segmentation.one_function.plan import INPUTS, MaskPlan
-from lossreg_segmentation.one_function.tables import Table
+from lossreg_segmentation.one_function.tables import INPUTS, Table
 from lossreg_segmentation.ratios import Formula, PixelMean, PredictionError, Ratio
 from lossreg_segmentation.segmentation_loss import Absent, apply_absent
 from lossreg_segmentation.statistics import MaskStatistics
 from lossreg_segmentation.statistics.checks import check_logits
 from lossreg_segmentation.statistics.choice import IMPLEMENTATIONS
+
+if TYPE_CHECKING:
+    from lossreg_segmentation.one_function.plan import MaskPlan
 
 CONTRACT = contract(
     input="logits of M masks",

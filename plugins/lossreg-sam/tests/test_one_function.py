@@ -84,3 +84,36 @@ def test_one_function_equals_the_terms(name):
         close([output.per_example], [expected.per_example], x.dtype)
 
     holds()
+
+
+def test_tensors_of_inference_mode_train_an_iou_head():
+    """Masks of a frozen model; and predicted IoUs of one, where the masks train."""
+    with torch.inference_mode():
+        x, t, iou = torch.randn(2, 3, 8, 8), torch.ones(2, 8, 8, dtype=torch.uint8), torch.rand(2, 3)
+    head = torch.rand(2, 3, requires_grad=True)
+    lossreg.build("iou_prediction")(x, t, head).backward()
+    assert head.grad.abs().sum() > 0
+    leaf = torch.randn(2, 3, 8, 8, requires_grad=True)
+    lossreg.build("sam")(leaf, t, iou).backward()
+    assert leaf.grad.abs().sum() > 0
+
+
+def test_predicted_ious_may_be_changed_before_backward():
+    """If they do not train, for the loss is done with them."""
+    leaf, t, iou = torch.randn(2, 3, 8, 8, requires_grad=True), torch.ones(2, 8, 8), torch.rand(2, 3)
+    value = lossreg.build("sam")(leaf, t, iou)
+    iou.clamp_(0, 0.5)
+    value.backward()
+    assert leaf.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("create", [False, True])
+def test_an_iou_of_weight_zero_trains_nothing(create):
+    """Its gradient is zero, also under create_graph=True; alone, the loss is not connected, as by the terms."""
+    loss = lossreg.build("sam", iou_weight=0.0)
+    x, t, iou = torch.randn(2, 3, 8, 8), torch.ones(2, 8, 8), torch.rand(2, 3)
+    leaf, head = x.clone().requires_grad_(), iou.clone().requires_grad_()
+    gradients = torch.autograd.grad(loss(leaf, t, head), (leaf, head), create_graph=create, allow_unused=True)
+    assert gradients[0].abs().sum() > 0
+    assert gradients[1] is None or not gradients[1].any()
+    assert not loss(x, t, head).requires_grad

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, ClassVar, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 import torch
 from torch import Tensor
@@ -18,12 +18,14 @@ from lossreg_segmentation.distributed import (
 )
 from lossreg_segmentation.mask_pass import MaskPass
 from lossreg_segmentation.one_function.lookup import call_of, found_plan, plan_of
-from lossreg_segmentation.one_function.plan import MaskPlan
 from lossreg_segmentation.one_function.tables import Table
 from lossreg_segmentation.ratios import Formula, PixelMean, PredictionError, linear
 from lossreg_segmentation.segmentation_loss import SegmentationLoss, SegmentationOptions, required, weights_of_classes
 from lossreg_segmentation.statistics import NEGATIVES, Activation, MaskStatistics
 from lossreg_segmentation.statistics.choice import IMPLEMENTATIONS
+
+if TYPE_CHECKING:
+    from lossreg_segmentation.one_function.plan import MaskPlan
 
 CONTRACT = contract(
     input="logits",
@@ -108,7 +110,7 @@ class MaskLoss(SegmentationLoss):
         return found_plan(self, self._plan, inputs) if inputs else None
 
     def _plan(self, input: Tensor, target: Tensor) -> MaskPlan | None:
-        if self.distributed == "global" or len(input) == 0 or not replaced_by_plan(self):
+        if self.distributed == "global" or 0 in input.shape[:1] or not replaced_by_plan(self):
             return None
         passes, task = self.passes(input, target), self.task_of(input, target)
         formulas = self.formulas(task, input.shape[1])

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Annotated, Unpack
+from typing import Annotated, Any, Unpack
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from lossreg import Term, losses
+from lossreg.authoring import Plan
 from lossreg.errors import InputError, ShapeError
 from lossreg_segmentation.mask_loss import CONTRACT, INDEPENDENT_CONTRACT, MaskLoss, MaskOptions
 from lossreg_segmentation.mask_pass import MaskPass
@@ -98,6 +99,10 @@ class CrossEntropy(MaskLoss):
     ) -> None:
         super().__init__(**options)
         self.label_smoothing = label_smoothing
+
+    def plan(self, *inputs: Any, **options: Any) -> Plan | None:
+        """Return the plan; it needs one pass, and smoothed masks take two."""
+        return super().plan(*inputs, **options)
 
     def passes(self, input: Tensor, target: Tensor) -> list[MaskPass]:
         """Return the passes; smoothed masks need a second one, because no sum contains log p outside a mask."""

@@ -13,6 +13,7 @@ import torch
 import lossreg
 from lossreg_segmentation import MaskLoss, PixelMean
 from lossreg_segmentation.overlap import Dice
+from lossreg_segmentation.ratios import dice_loss
 from lossreg_segmentation.statistics import implementation
 
 from .cases import build, hard_target, logits, value_and_gradient
@@ -158,12 +159,13 @@ def test_an_attribute_that_is_deleted_is_missed():
 
 
 def test_train_and_eval_keep_the_plans():
-    """Trainers call them in every step."""
+    """Trainers call them in every step. A formula may depend on the mode."""
     x, t = pair()
     loss = build("dice")
     plan = loss.plan(x, t)
+    other = loss.eval().plan(x, t)
     assert loss.train().plan(x, t) is plan
-    assert loss.eval().plan(x, t) is plan
+    assert loss.eval().plan(x, t) is other
 
 
 def test_ever_new_sizes_do_not_fill_the_memory():
@@ -186,6 +188,34 @@ class Shifted(Dice):
     def terms_from(self, results, input, target):
         terms = super().terms_from(results, input, target)
         return {"dice": lossreg.Term(terms["dice"].values + 1)}
+
+
+class Scaled(Dice):
+    """Dice of other logits, with formulas of its own."""
+
+    def passes(self, input, target):
+        return super().passes(input / 2, target)
+
+    def formulas(self, task, classes):
+        return super().formulas(task, classes)
+
+
+class Modal(Dice):
+    """Dice with another smoothing in validation."""
+
+    def formulas(self, task, classes):
+        return {"dice": dice_loss(1.0 if self.training else 30.0)}
+
+
+class Learned(Dice):
+    """Dice with a smoothing that learns."""
+
+    def __init__(self):
+        super().__init__()
+        self.learned = torch.nn.Parameter(torch.tensor(2.0))
+
+    def formulas(self, task, classes):
+        return {"dice": dice_loss(self.learned)}
 
 
 class Renamed(Dice):
@@ -226,6 +256,84 @@ def test_a_factor_that_learns_has_a_gradient():
     learning = Weighed(torch.nn.Parameter(torch.tensor(2.0)))
     learning(x, t).backward()
     assert learning.factor.grad > 0
+
+
+def test_steps_changed_beside_formulas_are_kept():
+    """Also in the class that states formulas."""
+    x, t = pair()
+    assert scalar(Scaled(), x, t) == pytest.approx(by_terms(Scaled(), x, t), rel=1e-6)
+    assert scalar(Scaled(), x, t) != scalar(Dice(), x, t)
+
+
+def test_formulas_may_depend_on_the_mode():
+    x, t = pair()
+    loss = Modal()
+    values = scalar(loss, x, t), scalar(loss.eval(), x, t), scalar(loss.train(), x, t)
+    assert values[0] == values[2] != values[1]
+
+
+def test_a_smoothing_that_learns_has_a_gradient():
+    x, t = pair()
+    loss = Learned()
+    loss(x, t).backward()
+    assert loss.learned.grad != 0
+
+
+def test_a_weight_that_begins_to_learn_has_a_gradient():
+    """The plan made before is given up."""
+    x, t = pair("multilabel")
+    loss = build("dice", task="multilabel", class_weight=[1.0, 2.0, 3.0])
+    loss(x, t)
+    loss.class_weight.requires_grad_()
+    loss(x, t).backward()
+    assert loss.class_weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize(
+    "name, task, params",
+    [
+        ("bce", "binary", {"pos_weight": [3.0]}),
+        ("bce", "binary", {"pos_weight": 2.0}),
+        ("cross_entropy", "multiclass", {"class_weight": [1.0, 2.0, 0.0]}),
+        ("focal", "multiclass", {"alpha": [1.0, 2.0, 3.0]}),
+    ],
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_weights_of_any_size_and_type(name, task, params, dtype):
+    """A list of one number, and a loss that was moved to bfloat16 with its model."""
+    x, t = pair(task)
+    loss = build(name, task=task, **params).to(dtype)
+    assert scalar(loss, x, t) == pytest.approx(by_terms(loss, x, t), rel=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(4, 1, 3, 5), (4, 3, 5)])
+def test_a_mask_of_255_is_told_as_a_mask(shape):
+    """With or without the channel: its message differs from that of class indices."""
+    x, _ = pair()
+    with pytest.raises(
+        lossreg.InputError, match="target contains 255, masks must have values from 0 to 1; divide by 255"
+    ):
+        build("dice")(x, torch.full(shape, 255, dtype=torch.uint8))
+
+
+def test_logits_without_dimensions():
+    with pytest.raises(lossreg.ShapeError, match="add the missing dimensions"):
+        build("dice")(torch.tensor(1.0), torch.tensor(1.0))
+
+
+def test_an_infinite_gradient_is_no_warning():
+    """A GradScaler meets one, and skips the step."""
+    x, t = pair("multiclass")
+    leaf = x.clone().requires_grad_()
+    loss = build("cross_entropy", task="multiclass")
+    assert not torch.autograd.grad(loss(leaf, t) * torch.inf, leaf)[0].isfinite().all()
+
+
+def test_a_component_that_is_kept_holds_no_values_of_examples():
+    """Histories of components would grow by the batch."""
+    x, t = torch.zeros(1000, 1, 2), torch.ones(1000, 1, 2)
+    component = build("dice").evaluate(x, t).components["dice"]
+    assert component.untyped_storage().nbytes() < 100
 
 
 def test_inputs_by_name():

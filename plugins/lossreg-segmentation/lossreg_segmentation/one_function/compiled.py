@@ -121,7 +121,7 @@ class CompiledSteps(Steps):
             if not isfinite(np.add.reduce(sums, None)):
                 return None
             errors = self._add_errors(sums, predicted, values)
-            mean = values[-1, -1]
+            mean = float(values[-1, -1])
         return (values[-1, :-1], mean, (kept, values, errors)) if mean - mean == 0 else None  # False for NaN, infinity
 
     def _add_errors(self, sums: Array, predicted: Array | None, values: Array) -> list[Any]:
@@ -133,6 +133,15 @@ class CompiledSteps(Steps):
             values[-1] += group.weights[0] * values[row]
             kept.append(state)
         return kept
+
+    def _to_predicted(self, kept: Sequence[Any], factors: Array) -> Array:
+        with np.errstate(all="ignore"):  # an infinite gradient is no mistake of ours
+            found = [
+                cast("Errors", group.terms).slopes(state, group.weights * factors)[1]
+                for group, state in zip(self.errors, kept, strict=True)
+            ]
+        total: Array = sum(found[1:], found[0])
+        return total
 
     def table(self, state: Any) -> tuple[Sequence[str], Array]:
         """Return the names of the terms, and their values, the weighted sum in the last row, the means in a column."""
@@ -146,10 +155,7 @@ class CompiledSteps(Steps):
             scale, each = factor / self.batch, self.ones
         else:
             scale, each = (1.0, factor) if len(factor) == self.batch else (factor[0], self.ones)
-        to_predicted = None
-        for group, kept in zip(self.errors, state[2], strict=True):
-            _, found = group.terms.slopes(kept, group.weights * scale * each)
-            to_predicted = found if to_predicted is None else to_predicted + found
+        to_predicted = self._to_predicted(state[2], scale * each) if self.errors else None
         if not logits:
             return None, to_predicted
         factors = np.empty(self.factors_shape, self.launch.real)

@@ -15,15 +15,15 @@ from torch.autograd import Function
 
 from lossreg import LossOutput
 from lossreg.authoring import Reduction, debugging
-from lossreg_segmentation.one_function.device_tables import DeviceTables, is_capturing
+from lossreg_segmentation.one_function.device_tables import DeviceTables
 from lossreg_segmentation.one_function.finish import Finish
-from lossreg_segmentation.one_function.function import OneFunction, in_steps
+from lossreg_segmentation.one_function.function import OneFunction, in_steps, savable
 from lossreg_segmentation.one_function.plan import ByTerms, Kind, MaskPlan, Step, others_of
 from lossreg_segmentation.one_function.tables import Table
 from lossreg_segmentation.one_function.triton_finish import add_parts, finish
 from lossreg_segmentation.statistics import triton_driver
 from lossreg_segmentation.statistics.checks import can_represent, check_batch
-from lossreg_segmentation.statistics.plain import is_plain_gradient
+from lossreg_segmentation.statistics.plain import is_capturing, is_plain_gradient
 from lossreg_segmentation.statistics.triton_launch import power_of_two, start
 
 # One program of `finish` has all sums and classes of an example in registers.
@@ -96,11 +96,11 @@ class DevicePlan(MaskPlan):
         if reduction != "none":
             value = value.mean() if reduction == "mean" else value.sum()
         to_logits = self.differentiable and input.requires_grad
-        if torch.is_grad_enabled() and (to_logits or (predicted is not None and predicted.requires_grad)):
-            if target.is_inference():
-                target = target.clone()  # torch saves no tensor of inference mode
+        if torch.is_grad_enabled() and (to_logits or (self.trains_predicted and others and others[0].requires_grad)):
+            if not to_logits or predicted is not None or target.is_inference():
+                input, target, predicted = savable(input, target, predicted, to_logits)
             step = Step(self, None, (found.slopes, found.errors), reduction, by_terms, options and others_of(options))
-            value = attached(input if to_logits else input.detach(), target, predicted, (value, step))
+            value = attached(input, target, predicted, (value, step))
         return value, found
 
     def finished(self, input: Tensor, target: Tensor, predicted: Tensor | None, *, mean: bool) -> Finished:

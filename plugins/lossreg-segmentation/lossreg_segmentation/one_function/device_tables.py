@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lossreg_segmentation.one_function.groups import matrix_of
+from lossreg_segmentation.one_function.groups import array_of, matrix_of
 from lossreg_segmentation.one_function.tables import Table
 from lossreg_segmentation.ratios import Formula, PixelMean, PredictionError, Ratio
+from lossreg_segmentation.statistics.plain import is_capturing
 
 # The kinds of terms, in their order.
 KINDS = {Ratio: "RATIOS", PixelMean: "MEANS", PredictionError: "ERRORS"}
@@ -44,7 +45,7 @@ class DeviceTables:
         weights = np.ones((len(terms), classes))
         for row, (_, _, table) in zip(weights, terms, strict=True):
             if table.class_weight is not None:
-                row[:] = table.class_weight.numpy(force=True)
+                row[:] = array_of(table.class_weight)
         self.by_class, self.weighted = (
             int(matrix.ndim == 3),
             int(any(table.class_weight is not None for table in tables)),
@@ -60,11 +61,6 @@ class DeviceTables:
         if torch.cuda.current_stream(self.matrix.device) != self.copied_on:
             self.copied_on.synchronize()
             self.copied_on = None
-
-
-def is_capturing(device: torch.device) -> bool:
-    """Return True while a CUDA graph captures launches. No tables can be copied to the device then."""
-    return device.type == "cuda" and torch.cuda.is_current_stream_capturing()
 
 
 def _ratio_of(one: Any) -> Ratio:

@@ -31,7 +31,7 @@ class Finish:
         self.of_batch = {name for table in tables if table.batch for name in table.formulas}
         weighted = any(formula.weight != 0 for table in tables for formula in table.formulas.values())
         # False where only predicted numbers are trained, such as the IoU of masks.
-        self.differentiable = False
+        self.differentiable = self.trains_predicted = False
         self.counted = list[_Group]()
         self.logged = list[_Group]()  # terms of weight 0; if all are, they count, so that a total of 0 keeps its graph
         for table in _merged(tables):
@@ -40,6 +40,7 @@ class Finish:
             for formula in rest.values():
                 differentiable = not isinstance(formula, PredictionError) and formula.sums & DIFFERENTIABLE
                 self.differentiable = self.differentiable or bool(differentiable)
+                self.trains_predicted = self.trains_predicted or isinstance(formula, PredictionError)
             self.counted += _groups(table, rest, fields, classes, softmax)
             self.logged += _groups(table, zero, fields, classes, softmax)
         self.splits = not any(group.batch for group in self.counted)

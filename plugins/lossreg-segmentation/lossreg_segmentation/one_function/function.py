@@ -51,5 +51,20 @@ def in_steps(
     again = torch.is_grad_enabled()
     with torch.enable_grad():
         value = step.by_terms(step.reduction, given, step.options)
-    found = iter(torch.autograd.grad(value, leaves, grad, create_graph=again))
+    found = iter(torch.autograd.grad(value, leaves, grad, create_graph=again, allow_unused=True))
     return next(found) if wanted[0] else None, None, next(found) if wanted[2] else None, None
+
+
+def savable(
+    input: Tensor, target: Tensor, predicted: Tensor | None, to_logits: bool
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return tensors that torch can save: no others get a gradient, and none is of inference mode."""
+    if not to_logits:
+        input = input.detach()
+    if predicted is not None and not predicted.requires_grad:
+        predicted = predicted.detach().clone()  # it may be changed in place before backward
+    return _outside_inference(input), _outside_inference(target), predicted
+
+
+def _outside_inference(x: Tensor) -> Tensor:
+    return x.clone() if x.is_inference() else x

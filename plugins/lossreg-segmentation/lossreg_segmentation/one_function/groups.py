@@ -40,8 +40,14 @@ def matrix_of(forms: Sequence[Linear], fields: Sequence[str], classes: int) -> A
     matrix = np.zeros((len(forms), len(fields), *((classes,) if by_class else ())))
     for row, form in enumerate(forms):
         for name, factor in form.items():
-            matrix[row, fields.index(name)] = factor.numpy(force=True) if isinstance(factor, Tensor) else factor
+            matrix[row, fields.index(name)] = array_of(factor) if isinstance(factor, Tensor) else factor
     return matrix
+
+
+def array_of(factor: Tensor) -> Array:
+    """Return one number per class, or one for all, in float64."""
+    numbers: Array = factor.detach().double().cpu().numpy()
+    return numbers if numbers.size > 1 else numbers.reshape(())
 
 
 def _times(matrix: Array, vectors: Array, classes: int) -> Array:
@@ -61,7 +67,7 @@ class _Shares:
         places = {name: place for place, name in enumerate(fields)}
         self.actual, self.valid, self.predicted = (places.get(name, -1) for name in ("actual", "valid", "predicted"))
         self.ignoring = table.ignoring
-        self.weights = None if table.class_weight is None else table.class_weight.cpu().double().numpy()
+        self.weights = None if table.class_weight is None else array_of(table.class_weight)
         self.plain = absent == "score" and not table.ignoring and self.weights is None
 
     def of(self, sums: Array) -> tuple[Array | float, Array | None]:
@@ -155,7 +161,7 @@ class PixelMeans:
         self.matrix = matrix_of([mean.summed for mean in means], fields, classes)
         self.weights = None
         if table.class_weight is not None:
-            self.weights = table.class_weight.numpy(force=True).astype(float)
+            self.weights = array_of(table.class_weight)
             self.matrix = (self.matrix if self.matrix.ndim == 3 else self.matrix[..., None]) * self.weights
         self.pixels = fields.index("valid" if self.weights is None else "actual")
 

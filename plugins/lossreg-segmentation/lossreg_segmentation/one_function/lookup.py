@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
 from lossreg import Loss
+from lossreg.authoring import is_installed
 from lossreg_segmentation.mask_pass import MaskPass
-from lossreg_segmentation.one_function.device_tables import is_capturing
-from lossreg_segmentation.one_function.plan import Kind, MaskPlan
 from lossreg_segmentation.one_function.tables import Table
 from lossreg_segmentation.statistics.checks import check_tensors
 from lossreg_segmentation.statistics.choice import chosen, selected
-from lossreg_segmentation.statistics.plain import eager_obstacle
+from lossreg_segmentation.statistics.plain import eager_obstacle, is_capturing
+
+if TYPE_CHECKING:
+    from lossreg_segmentation.one_function.plan import Kind, MaskPlan
 
 
 def call_of(inputs: Sequence[Any], options: Mapping[str, Any], names: Sequence[str]) -> tuple[Any, ...]:
@@ -32,8 +34,14 @@ def plan_of(one: MaskPass, tables: Sequence[Table], loss: Loss) -> MaskPlan | No
         target = target.unsqueeze(1)
     check_tensors(input, target, one.activation)
     factors = [tensor for table in tables for tensor in table.tensors()]
-    if any(factor.requires_grad for factor in factors):
+    if any(factor.requires_grad or factor.is_inference() for factor in factors):
+        return None  # it learns, or torch does not count its changes
+    if any(table.learns() for table in tables):
         return None
+    if not is_installed("numpy"):
+        return None
+    from lossreg_segmentation.one_function.plan import Kind  # imports NumPy
+
     name = chosen(input, target, one.activation)
     kind = Kind(input.shape, input.dtype, target.shape, target.dtype, name, input.device)
     plan = _plan_for(kind, tables)
@@ -48,6 +56,8 @@ def _plan_for(kind: Kind, tables: Sequence[Table]) -> type[MaskPlan] | None:
         from lossreg_segmentation.one_function.device import DevicePlan  # only where Triton is installed
 
         return DevicePlan if DevicePlan.suits(tables, kind) else None
+    from lossreg_segmentation.one_function.plan import MaskPlan
+
     return None if kind.implementation == "reference" else MaskPlan
 
 
@@ -58,7 +68,7 @@ def found_plan(loss: Loss, make: Callable[..., MaskPlan | None], tensors: Sequen
     """Return the plan of a loss for tensors like these, made on the first call; None for the general way."""
     if eager_obstacle(*tensors):
         return None
-    key: tuple[Any, ...] = (selected.name,)
+    key: tuple[Any, ...] = (selected.name, loss.training)
     for x in tensors:
         key += (x.shape, x.dtype, x.device)
     plans: dict[Any, Any] = loss._plans
@@ -74,7 +84,8 @@ def found_plan(loss: Loss, make: Callable[..., MaskPlan | None], tensors: Sequen
 def _changed(loss: Loss, buffers: Sequence[tuple[str, Tensor, int]]) -> bool:
     """Return True if a buffer is another, or a tensor has been changed in place."""
     return any(
-        (name and loss._buffers.get(name) is not tensor) or _version(tensor) != seen for name, tensor, seen in buffers
+        (name and loss._buffers.get(name) is not tensor) or tensor.requires_grad or _version(tensor) != seen
+        for name, tensor, seen in buffers
     )
 
 

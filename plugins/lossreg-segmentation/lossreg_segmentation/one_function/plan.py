@@ -13,17 +13,15 @@ from torch import Tensor
 from lossreg import LossOutput
 from lossreg.authoring import Reduction, debugging
 from lossreg_segmentation.one_function.finish import Finish
-from lossreg_segmentation.one_function.function import attached
+from lossreg_segmentation.one_function.function import attached, savable
 from lossreg_segmentation.one_function.groups import Array
 from lossreg_segmentation.one_function.steps import Steps
-from lossreg_segmentation.one_function.tables import Table
+from lossreg_segmentation.one_function.tables import INPUTS, Table
 from lossreg_segmentation.statistics.checks import check_batch
 from lossreg_segmentation.statistics.op import launch_of
 from lossreg_segmentation.statistics.request import Request
 
 ByTerms = Callable[[Reduction, Sequence[Any], Mapping[str, Any]], Tensor]
-
-INPUTS = ("input", "target", "predicted_iou")
 
 
 class Kind(NamedTuple):
@@ -65,7 +63,8 @@ class MaskPlan:
         self.request, self.kind, self.tables, self.buffers = request, kind, tables, buffers
         finish = Finish(tables, request.needs, kind.input[1], request.activation == "softmax")
         self.names = finish.names
-        self.splits, self.differentiable, self.of_batch = finish.splits, finish.differentiable, finish.of_batch
+        self.splits, self.of_batch = finish.splits, finish.of_batch
+        self.differentiable, self.trains_predicted = finish.differentiable, finish.trains_predicted
         self.dtype = torch.float64 if kind.dtype == torch.float64 else torch.float32
         self.real = np.float64 if kind.dtype == torch.float64 else np.float32
         self.prepare(finish)
@@ -91,7 +90,8 @@ class MaskPlan:
         # As views of NumPy: torch's own views take three times as long.
         rows = numbers.astype(self.real)
         by_name = dict(zip(names, rows[:-1], strict=True))
-        components = {name: torch.from_numpy(by_name[name][-1, ...]) for name in self.names}
+        means = dict(zip(names, rows[:-1, -1].copy(), strict=True))  # kept alone, they hold no values of examples
+        components = {name: torch.from_numpy(np.array(means[name])) for name in self.names}
         split = {name: torch.from_numpy(by_name[name][:-1]) for name in self.names}
         return LossOutput(value, components, torch.from_numpy(rows[-1, :-1]), split)
 
@@ -134,10 +134,10 @@ class MaskPlan:
         value = torch.tensor(totals if reduction == "none" else number, dtype=self.dtype, device="cpu")
         step = Step(self, totals, state, reduction, by_terms, options and others_of(options))
         to_logits = self.differentiable and input.requires_grad
-        if torch.is_grad_enabled() and (to_logits or (predicted is not None and predicted.requires_grad)):
-            if target.is_inference():
-                target = target.clone()  # torch saves no tensor of inference mode
-            value = attached(input if to_logits else input.detach(), target, predicted, (value, step))
+        if torch.is_grad_enabled() and (to_logits or (self.trains_predicted and others and others[0].requires_grad)):
+            if not to_logits or predicted is not None or target.is_inference():
+                input, target, predicted = savable(input, target, predicted, to_logits)
+            value = attached(input, target, predicted, (value, step))
         return value, step
 
     def _named(self, inputs: Sequence[Any], options: Mapping[str, Any]) -> Sequence[Any]:

@@ -63,5 +63,6 @@ class Steps:
             factor: of each example's value, (B,), or (1,) for all.
             mean: True if it is a float, the factor of the mean over examples, and of the value of the batch.
         """
-        slopes, errors = self.finish.slopes(state[2], factor, mean, self.shape)
+        with np.errstate(all="ignore"):  # an infinite gradient is no mistake of ours
+            slopes, errors = self.finish.slopes(state[2], factor, mean, self.shape)
         return self.launch.gradient(input, target, slopes) if logits else None, errors

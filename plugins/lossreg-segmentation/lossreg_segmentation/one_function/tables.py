@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from lossreg_segmentation.ratios import Formula
+from lossreg_segmentation.ratios import Formula, Ratio
 from lossreg_segmentation.segmentation_loss import Absent, check_absent
+
+INPUTS = ("input", "target", "predicted_iou")  # of a call, the last one for errors of predicted numbers
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +39,12 @@ class Table:
             factor for formula in self.formulas.values() for factor in formula.factors if isinstance(factor, Tensor)
         ]
         return found if self.class_weight is None else [*found, self.class_weight]
+
+    def learns(self) -> bool:
+        """Return True if a number of a formula is a tensor, which may have a gradient."""
+        found = [number for formula in self.formulas.values() for number in vars(formula).values()]
+        inner = [number for each in found if isinstance(each, Ratio) for number in vars(each).values()]
+        return any(isinstance(number, Tensor) for number in (*found, *inner))
 
     def within(self, name: str, factor: float, *, alone: bool) -> Table:
         """Return the table as a part of a sum of losses, with the weights multiplied by the factor of the loss.

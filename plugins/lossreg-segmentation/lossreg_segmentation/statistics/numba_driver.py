@@ -13,7 +13,7 @@ from torch import Tensor
 from lossreg_segmentation.statistics import numba_sigmoid, numba_softmax
 from lossreg_segmentation.statistics.checks import check_values
 from lossreg_segmentation.statistics.numba_variant import variant_of
-from lossreg_segmentation.statistics.request import FIELDS, Request, is_index
+from lossreg_segmentation.statistics.request import FIELDS, Request
 from lossreg_segmentation.statistics.threads import in_threads
 
 Array = npt.NDArray[Any]
@@ -54,7 +54,8 @@ class Launch:
     ) -> None:
         self.request, self.logits, self.target = request, logits, target
         batch, self.classes = shape[:2]
-        size, index = shape[2:].numel(), len(targets) < len(shape)
+        size = shape[2:].numel()
+        self.index = index = len(targets) < len(shape)
         self.softmax = request.activation == "softmax"
         self.columns = [FIELDS.index(name) for name in request.needs]
         self.chunks = -(-size // CHUNK)
@@ -99,13 +100,13 @@ class Launch:
             wrong = any(in_threads(self.tasks, self.threads, lambda a, b: kernel(*arguments, a, b, *numbers)))
         if wrong:
             target = target.detach()
-            check_values(target, self.classes, is_index(input, target), self.request.ignore_index, input.detach())
+            check_values(target, self.classes, self.index, self.request.ignore_index, input.detach())
         return part
 
     def gradient(self, input: Tensor, target: Tensor, slopes: Array) -> Tensor:
         """Compute the gradient to the input from that of each sum, (K, B, C)."""
         factors = np.zeros((self.masks, FIELD_COUNT), self.real)
-        factors[:, self.columns] = slopes.reshape(-1, self.masks).T
+        factors[:, self.columns] = slopes.reshape(len(self.columns), self.masks).T
         return self.gradient_by(factors, input, target)
 
     def gradient_by(self, factors: Array, input: Tensor, target: Tensor) -> Tensor:

@@ -47,6 +47,11 @@ def is_plain_gradient(grad: Tensor) -> bool:
     return not (is_batched(grad) or transforms_are_active() or modes())
 
 
+def is_capturing(device: torch.device) -> bool:
+    """Return True while a CUDA graph captures launches. No tables can be copied to the device then."""
+    return device.type == "cuda" and torch.cuda.is_current_stream_capturing()
+
+
 def without_notes(x: Tensor) -> Tensor:
     """Return a plain tensor in place of one that only carries notes beside its values; any other as it is."""
     return x if type(x) in _TRACED or not _is_plain(type(x)) else x.as_subclass(Tensor)

@@ -72,7 +72,7 @@ def rows() -> list[Row]:
     focal_bars = (Bar(EAGER, 6, 10), Bar(COMPILED, 2, 2))
     class_bars = (Bar(MONAI, 8, 8), Bar(COMPILED, 3, 2))
     sam = Row("sam", (4, 3, 1024, 1024), named["sam"], peers.sam_peers, sam_bars, "shared")
-    sam2 = Row("sam2", (8, 3, 512, 512), named["sam2"], peers_video.video_peers, sam_bars, "video", steps=8)
+    sam2 = Row("sam2", (8, 3, 256, 256), named["sam2"], peers_video.video_peers, sam_bars, "video", steps=8)
     mixture = Row("bce_dice_focal", large, named["bce_dice_focal"], peers.mixture_peers, mixture_bars)
     dice = Row("dice", large, named["dice"], peers.dice_peers, dice_bars)
     focal = Row("focal", large, named["focal"], peers.focal_peers, focal_bars)

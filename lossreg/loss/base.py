@@ -36,7 +36,7 @@ class Loss(nn.Module):
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
-        if name != "training":  # trainers set it in every step, and no loss depends on it
+        if name != "training":  # trainers set it in every step; each mode has its plans
             self.__dict__["_plans"] = Plans()
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:

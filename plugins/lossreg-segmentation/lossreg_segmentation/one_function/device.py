@@ -22,7 +22,8 @@ from lossreg_segmentation.one_function.plan import ByTerms, Kind, MaskPlan, Step
 from lossreg_segmentation.one_function.tables import Table
 from lossreg_segmentation.one_function.triton_finish import add_parts, finish
 from lossreg_segmentation.statistics import triton_driver
-from lossreg_segmentation.statistics.checks import can_represent, check_batch
+from lossreg_segmentation.statistics.checks import check_batch
+from lossreg_segmentation.statistics.op import fitting
 from lossreg_segmentation.statistics.plain import is_capturing, is_plain_gradient
 from lossreg_segmentation.statistics.triton_launch import power_of_two, start
 
@@ -61,9 +62,7 @@ class DevicePlan(MaskPlan):
         request, kind = self.request, self.kind
         self.there = DeviceTables(self.tables, request.needs, kind.input[1], kind.device, request.activation)
         self.names = finish.names
-        if not can_represent(kind.targets, request.ignore_index):
-            request = request._replace(ignore_index=None)
-        self.read = request
+        self.read = fitting(request, kind.targets)
         batch, classes = kind.input[:2]
         is_index = len(kind.target) < len(kind.input)
         self.x_shape = (batch, classes, -1)

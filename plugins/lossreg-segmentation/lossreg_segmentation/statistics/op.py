@@ -75,14 +75,16 @@ class _Gradient(torch.autograd.Function):
 
 def _forward(input: Tensor, target: Tensor, request: Request, implementation: str) -> Tensor:
     with outside_autocast(input):
-        sums: Tensor = _module(implementation).forward(*_flat(input, target, implementation), _fitting(request, target))
+        sums: Tensor = _module(implementation).forward(
+            *_flat(input, target, implementation), fitting(request, target.dtype)
+        )
     return sums
 
 
 def _backward(grads: Tensor, input: Tensor, target: Tensor, request: Request, implementation: str) -> Tensor:
     x, t = _flat(input, target, implementation)
     with outside_autocast(input):
-        gradient: Tensor = _module(implementation).backward(x, t, grads.contiguous(), _fitting(request, target))
+        gradient: Tensor = _module(implementation).backward(x, t, grads.contiguous(), fitting(request, target.dtype))
     return gradient.view(input.shape)
 
 
@@ -99,9 +101,9 @@ def _flat(input: Tensor, target: Tensor, implementation: str) -> tuple[Tensor, T
     return input.detach().contiguous().view(batch, classes, length), target.detach().contiguous().view(shape)
 
 
-def _fitting(request: Request, target: Tensor) -> Request:
+def fitting(request: Request, target: torch.dtype) -> Request:
     """Drop an ignored value that the target's dtype cannot represent: a cast would turn it into another number."""
-    return request if can_represent(target.dtype, request.ignore_index) else request._replace(ignore_index=None)
+    return request if can_represent(target, request.ignore_index) else request._replace(ignore_index=None)
 
 
 def launch_of(
@@ -113,8 +115,7 @@ def launch_of(
     request: Request,
 ) -> Any:
     """Return the two passes over tensors of one shape and type, from and to arrays of sums (K, B, C)."""
-    if not can_represent(target, request.ignore_index):
-        request = request._replace(ignore_index=None)
+    request = fitting(request, target)
     if implementation == "numba":
         return _module("numba").launch_for(shape, logits, targets, target, request)
     return _Passes(targets, request, implementation)

@@ -12,7 +12,7 @@ from lossreg import Term, losses
 from lossreg_segmentation.mask_loss import CONTRACT, MaskLoss, MaskOptions
 from lossreg_segmentation.overlap import TAGS
 from lossreg_segmentation.ratios import EPSILON
-from lossreg_segmentation.segmentation_loss import required
+from lossreg_segmentation.segmentation_loss import required, share
 from lossreg_segmentation.statistics import MaskStatistics
 
 
@@ -52,14 +52,13 @@ class MCC(MaskLoss):
 def correlation(statistics: MaskStatistics, smooth: float) -> Tensor:
     """Return the Matthews correlation of each mask, (B, C)."""
     overlap, predicted, actual, valid = required(statistics, "intersection", "predicted", "actual", "valid")
-    pixels = valid.clamp_min(1)
     extra, missed = predicted - overlap, actual - overlap
     neither = valid - predicted - missed
-    covariance = overlap * (neither / pixels) - extra * (missed / pixels)
+    covariance = overlap * share(neither, valid) - extra * share(missed, valid)
     return covariance / (_deviation(predicted, valid, smooth) * _deviation(actual, valid, smooth))
 
 
 def _deviation(counted: Tensor, valid: Tensor, smooth: float) -> Tensor:
     """Return the square root of the variance, summed over pixels; bounded away from 0, where its slope is infinite."""
-    variance = counted * ((valid - counted) / valid.clamp_min(1))
+    variance = counted * share(valid - counted, valid)
     return torch.sqrt(variance.clamp_min(EPSILON) + smooth)

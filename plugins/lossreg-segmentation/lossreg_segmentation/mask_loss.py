@@ -20,7 +20,13 @@ from lossreg_segmentation.mask_pass import MaskPass
 from lossreg_segmentation.one_function.lookup import call_of, found_plan, plan_of
 from lossreg_segmentation.one_function.tables import Table
 from lossreg_segmentation.ratios import Formula, PixelMean, PredictionError, linear
-from lossreg_segmentation.segmentation_loss import SegmentationLoss, SegmentationOptions, required, weights_of_classes
+from lossreg_segmentation.segmentation_loss import (
+    SegmentationLoss,
+    SegmentationOptions,
+    required,
+    share,
+    weights_of_classes,
+)
 from lossreg_segmentation.statistics import NEGATIVES, Activation, MaskStatistics
 from lossreg_segmentation.statistics.choice import IMPLEMENTATIONS
 
@@ -137,7 +143,7 @@ class MaskLoss(SegmentationLoss):
         per: Per = "batch" if self.batch else "example"
         if self.class_weight is None:
             (valid,) = required(statistics, "valid")
-            return Term(summed.sum(1) / valid.amax(1).clamp_min(1), per, weight)
+            return Term(share(summed.sum(1), valid.amax(1)), per, weight)
         (actual,) = required(statistics, "actual")
         weights = weights_of_classes(self.class_weight, summed)
         pixels = (weights * actual).sum(1)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from lossreg_segmentation.segmentation_loss import required
+from lossreg_segmentation.segmentation_loss import required, share
 from lossreg_segmentation.statistics import MaskStatistics
 
 Factor = float | Tensor  # of a sum; a tensor has one number per class
@@ -29,7 +29,7 @@ class Ratio:
     """A value of each mask or class: offset + scale (numerator + above) / (denominator + below).
 
     Args:
-        least: lower bound of the denominator with `below`.
+        least: lower bound of the denominator with `below`. None for a number of pixels, where 0 becomes 1.
         weight: factor of the term in the loss.
     """
 
@@ -37,7 +37,7 @@ class Ratio:
     denominator: Linear
     above: float = 0.0
     below: float = 0.0
-    least: float = 1.0
+    least: float | None = None
     offset: float = 0.0
     scale: float = 1.0
     weight: float = 1.0
@@ -52,11 +52,19 @@ class Ratio:
         """Return the factors of the sums."""
         return [*self.numerator.values(), *self.denominator.values()]
 
+    @property
+    def bound(self) -> float:
+        """Return the lower bound of the denominator where pixels have no weights, so that their number is whole."""
+        return 1.0 if self.least is None else self.least
+
     def values(self, statistics: MaskStatistics) -> Tensor:
         """Compute the value of each mask, (B, C)."""
         above = linear(self.numerator, statistics) + self.above
         below = linear(self.denominator, statistics) + self.below
-        score = above / (below if self.below >= self.least else below.clamp_min(self.least))
+        if self.least is None:
+            score = share(above, below)
+        else:
+            score = above / (below if self.below >= self.least else below.clamp_min(self.least))
         scaled = score if self.scale == 1 else self.scale * score
         return scaled if self.offset == 0 else self.offset + scaled
 
@@ -166,4 +174,4 @@ def ratio(numerator: Tensor, denominator: Tensor, smooth: float) -> Tensor:
 def pixel_mean(summed: Tensor, statistics: MaskStatistics) -> Tensor:
     """Divide sums over pixels, (B, C), by the number of pixels that are not ignored."""
     (valid,) = required(statistics, "valid")
-    return summed / valid.clamp_min(1)
+    return share(summed, valid)

@@ -130,10 +130,16 @@ def apply_absent(
             values = torch.where(empty, 0.0, values)
         elif absent == "false_positives":
             predicted, valid = required(statistics, "predicted", "valid")
-            values = torch.where(empty, predicted / valid.clamp_min(1), values)
+            values = torch.where(empty, share(predicted, valid), values)
         else:
             check_absent(absent)
     return values, None if count is None else count.to(values.dtype)
+
+
+def share(summed: Tensor, whole: Tensor) -> Tensor:
+    """Divide sums by the number or the weight of their pixels; without any, return the sums, which are 0."""
+    # Not clamped to 1: weights may add up to less.
+    return summed / torch.where(whole > 0, whole, 1.0)
 
 
 def required(statistics: MaskStatistics, *names: str) -> tuple[Tensor, ...]:

@@ -78,7 +78,7 @@ def _forms(one: Any) -> tuple[Any, Any]:
 
 def _numbers(one: Any, table: Table, *, counted: bool) -> list[float]:
     ratio = _ratio_of(one)
-    of_ratio = [ratio.above, ratio.below, ratio.least, ratio.offset, ratio.scale]
+    of_ratio = [ratio.above, ratio.below, ratio.bound, ratio.offset, ratio.scale]
     absent = "score" if isinstance(one, PredictionError) else table.absent
     replaced = absent in ("zero", "false_positives")
     policy = [table.ignoring, absent == "ignore", replaced, absent == "false_positives"]

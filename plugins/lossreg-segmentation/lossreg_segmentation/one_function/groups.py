@@ -103,9 +103,9 @@ class Ratios:
         )
         self.constants = np.array([[ratio.above] for ratio in ratios] + [[ratio.below] for ratio in ratios])
         self.least, self.offset, self.scale = (
-            np.array([[getattr(ratio, name)] for ratio in ratios]) for name in ("least", "offset", "scale")
+            np.array([[getattr(ratio, name)] for ratio in ratios]) for name in ("bound", "offset", "scale")
         )
-        self.bounds = any(ratio.below < ratio.least for ratio in ratios)
+        self.bounds = any(ratio.below < ratio.bound for ratio in ratios)
         self.shares = _Shares(table, fields, table.absent)
         self.simple = self.shares.plain
 

@@ -1,6 +1,6 @@
 """The bits of sums and gradients without weights: a change of the kernels that should change nothing changes no bit.
 
-Bits belong to a processor and a version of the compiler: on others the test is skipped, and says so. A release that
+Bits belong to a processor and a version of the compiler: on others the test is skipped, with the reason. A release that
 means to change them records them again with `python -m tests.golden`.
 """
 
@@ -11,6 +11,8 @@ import json
 import pytest
 
 from .golden import FILE, machine, record
+
+pytestmark = pytest.mark.usefixtures("compiled")
 
 RECORDED = json.loads(FILE.read_text())
 

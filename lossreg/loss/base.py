@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from lossreg.errors import InputError, ShapeError
+from lossreg.loss.calls import ANY, PerPixel, Signature, check_call, signature_of
 from lossreg.loss.output import LossOutput, Reduction, Term
 from lossreg.loss.plans import Plan, Plans
 from lossreg.loss.reduction import example_values, mean, per_example, total
@@ -23,9 +23,20 @@ class Loss(nn.Module):
     A loss whose terms are functions of a `Pass` that other losses need as well may write `passes` and `terms_from`
     instead: a weighted sum then computes the pass once.
 
+    per_pixel: the options of a call that have a value for each pixel, with their meaning, by which losses made of
+    losses carry them along. "weight": a term of a sum must take it or say that it is unweighted. "labels": numbers of
+    objects or classes. "mask": one whose thin lines must stay. "distance": in pixels, so each resolution has its own.
+
     Args:
         reduction: of the examples' values: "mean", "sum", or "none" for (B,).
     """
+
+    per_pixel: ClassVar[Mapping[str, PerPixel]] = {}
+    _signature: Signature = ANY
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        cls._signature = _signature_of(cls)
 
     def __init__(self, *, reduction: Reduction = "mean") -> None:
         super().__init__()
@@ -76,7 +87,11 @@ class Loss(nn.Module):
 
     def option_names(self) -> frozenset[str]:
         """Return the names of the options of a call, by which a sum passes each option to the losses that have it."""
-        return optional_parameters(type(self).terms) | optional_parameters(type(self).passes)
+        return self._signature.options
+
+    def maps(self) -> Mapping[str, PerPixel]:
+        """Return `per_pixel`; of a loss made of losses, that of its parts."""
+        return self.per_pixel
 
     def plan(self, *inputs: Any, **options: Any) -> Plan | None:
         """Return this loss over inputs like these as one function; None if its terms are computed step by step."""
@@ -93,7 +108,7 @@ class Loss(nn.Module):
 
     def _by_terms(self, reduction: Reduction, inputs: Sequence[Any], options: Mapping[str, Any]) -> Tensor:
         """Compute the training scalar step by step, which can be differentiated twice."""
-        terms = self._checked(self.terms(*inputs, **options))
+        terms = self._terms(inputs, options)
         if reduction == "mean":
             return total({name: mean(name, term) for name, term in terms.items()}, terms)
         values = self._per_example(terms)
@@ -122,7 +137,7 @@ class Loss(nn.Module):
             output = plan.evaluate(inputs, options, self.reduction, self._by_terms)
             if output is not None:
                 return output
-        terms = self._checked(self.terms(*inputs, **options))
+        terms = self._terms(inputs, options)
         parts = {name: example_values(name, term) for name, term in terms.items() if term.per != "batch"}
         means = {name: mean(name, term, parts.get(name)) for name, term in terms.items()}
         values = per_example(terms, parts) if self.reduction == "mean" else self._per_example(terms, parts)
@@ -143,10 +158,18 @@ class Loss(nn.Module):
             )
         return values
 
-    def _checked(self, terms: dict[str, Term]) -> dict[str, Term]:
+    def _terms(self, inputs: Sequence[Any], options: Mapping[str, Any]) -> dict[str, Term]:
+        """Return the terms of a call."""
+        if options or len(inputs) != self._signature.required:
+            self.check_call(inputs, options)
+        terms = self.terms(*inputs, **options)
         if isinstance(terms, dict) and terms and all(isinstance(term, Term) for term in terms.values()):
             return terms
         raise InputError(f"{type(self).__name__}.terms must return at least one Term by name, got {terms!r:.200}")
+
+    def check_call(self, inputs: Sequence[Any], options: Mapping[str, Any]) -> None:
+        """Raise InputError for a call that lacks an input, has one too many, or an option that this loss has not."""
+        check_call(self, name_of(self), self._signature, inputs, options)
 
     def extra_repr(self) -> str:
         shown = (f"{k}={v!r}" for k, v in vars(self).items() if not k.startswith("_") and k != "training")
@@ -198,8 +221,18 @@ def name_of(loss: nn.Module) -> str:
 
 def optional_parameters(method: Callable[..., Any]) -> frozenset[str]:
     """Return the names of a method's parameters that have a default or are keyword-only."""
-    declared = inspect.signature(method).parameters.values()
-    return frozenset(p.name for p in declared if p.default is not p.empty or p.kind is p.KEYWORD_ONLY)
+    return signature_of(method).options
+
+
+def _signature_of(cls: type[Loss]) -> Signature:
+    """Return the call of a class of losses, by the most derived of its methods that take the inputs."""
+    for base in cls.__mro__:
+        if base is Loss:
+            break
+        for name, skipped in (("terms", 1), ("passes", 1), ("terms_from", 2)):
+            if callable(method := vars(base).get(name)):
+                return signature_of(method, skipped)
+    return ANY
 
 
 def scalar(loss: nn.Module, value: object) -> Tensor:

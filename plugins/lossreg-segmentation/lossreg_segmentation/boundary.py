@@ -9,8 +9,7 @@ from torch import Tensor
 from lossreg import Term, losses
 from lossreg_segmentation.dense_loss import POSITIONAL_CONTRACT, Pixels
 from lossreg_segmentation.distance import DistanceLoss, Spacing
-from lossreg_segmentation.ratios import pixel_mean
-from lossreg_segmentation.segmentation_loss import SegmentationOptions
+from lossreg_segmentation.segmentation_loss import SegmentationOptions, share
 
 TAGS = ("segmentation", "boundary", "binary", "multilabel", "multiclass", "logits", "imbalance")
 
@@ -45,4 +44,4 @@ class Boundary(DistanceLoss):
         """Return the mean over the pixels of each mask."""
         statistics = self.counted(pixels)
         weighted = (pixels.probabilities() * distance).flatten(2).sum(2)
-        return {"boundary": self.class_term(pixel_mean(weighted, statistics), statistics)}
+        return {"boundary": self.class_term(share(weighted, self.pixels(statistics)), statistics)}

@@ -41,6 +41,7 @@ class CLDice(DenseLoss):
     """
 
     positional = True
+    means_pixels = False
 
     def __init__(
         self,

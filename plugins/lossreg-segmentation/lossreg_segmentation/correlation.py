@@ -39,6 +39,7 @@ class MCC(MaskLoss):
     """
 
     needs = frozenset({"intersection", "predicted", "actual", "valid"})
+    means_pixels = False
 
     def __init__(self, *, smooth: Annotated[float, Field(ge=0)] = 1e-5, **options: Unpack[MaskOptions]) -> None:
         super().__init__(**options)

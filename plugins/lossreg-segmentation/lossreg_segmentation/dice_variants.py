@@ -42,6 +42,7 @@ class SquaredDice(MaskLoss):
     """
 
     needs = frozenset({"intersection", "predicted_squared", "actual_squared"})
+    means_pixels = False
 
     def __init__(self, *, smooth: Annotated[float, Field(ge=0)] = 1.0, **options: Unpack[MaskOptions]) -> None:
         super().__init__(**options)

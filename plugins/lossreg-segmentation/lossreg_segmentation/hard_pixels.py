@@ -38,7 +38,8 @@ class HardPixelLoss(DenseLoss):
         factors = weights_of_classes(self.class_weight, pixels.target).view(1, -1, *[1] * (pixels.target.ndim - 2))
         of_classes = pixels._replace(target=factors * pixels.target)
         weighted, total = pixel_cross_entropy(of_classes).flatten(2), of_classes.target.flatten(2).sum(1, keepdim=True)
-        return Term(ratio_of_sums(weighted * weights, total * weights).squeeze(1), "example")
+        whole = total * weights if self.mean_over == "weights" else weights
+        return Term(ratio_of_sums(weighted * weights, whole).squeeze(1), "example")
 
 
 @losses.register(

@@ -12,8 +12,7 @@ from lossreg import Term, losses
 from lossreg.errors import ShapeError
 from lossreg_segmentation.dense_loss import POSITIONAL_CONTRACT, DenseLoss, Pixels
 from lossreg_segmentation.distance import DistanceLoss, Spacing, boundary_distance, pixel_sizes
-from lossreg_segmentation.ratios import pixel_mean
-from lossreg_segmentation.segmentation_loss import SegmentationOptions
+from lossreg_segmentation.segmentation_loss import SegmentationOptions, share
 from lossreg_segmentation.skeleton import shifted
 
 TAGS = ("segmentation", "boundary", "binary", "multilabel", "multiclass", "logits")
@@ -61,7 +60,7 @@ class HausdorffDT(DistanceLoss):
         weights = torch.where(pixels.valid, predicted.pow(self.alpha) + distance.abs().pow(self.alpha), 0.0)
         statistics = self.counted(pixels)
         summed = ((p - pixels.target).square() * weights).flatten(2).sum(2)
-        return {"hausdorff_dt": self.class_term(pixel_mean(summed, statistics), statistics)}
+        return {"hausdorff_dt": self.class_term(share(summed, self.pixels(statistics)), statistics)}
 
 
 @losses.register("hausdorff_er", aliases=("hausdorff_er_loss",), tags=TAGS, contract=POSITIONAL_CONTRACT)
@@ -88,6 +87,7 @@ class HausdorffER(DenseLoss):
     """
 
     positional = True
+    means_pixels = False  # no weights
 
     def __init__(
         self,
@@ -109,7 +109,7 @@ class HausdorffER(DenseLoss):
             error = soft_erosion(error) * valid
             eroded = eroded + error * float(k) ** self.alpha
         statistics = self.counted(pixels)
-        values = pixel_mean(eroded.flatten(2).sum(2), statistics)
+        values = share(eroded.flatten(2).sum(2), self.pixels(statistics))
         return {"hausdorff_er": self.class_term(values, statistics)}
 
 

@@ -20,6 +20,8 @@ RADIX_LENGTH = 32768
 class LovaszLoss(DenseLoss):
     """Base of the Lovasz losses: a term from the errors of the pixels."""
 
+    means_pixels = False
+
     def __init__(self, *, batch: bool = False, **options: Unpack[SegmentationOptions]) -> None:
         super().__init__(**options)
         self.batch = batch

@@ -123,6 +123,8 @@ class MaskLoss(SegmentationLoss):
         softmax = task == "multiclass"
         if softmax and self.absent != "score" and any(isinstance(one, PixelMean) for one in formulas.values()):
             return None  # its error comes from the terms
+        if softmax and self.class_weight is not None and self.mean_over == "pixels":
+            return None  # tables divide by the sum of the weights
         if len(passes) > 1 or (self.class_weight is not None and len(self.class_weight) != input.shape[1]):
             return None
         table = Table(formulas, self.absent, self.ignore_index is not None, self.class_weight, self.batch)
@@ -132,7 +134,8 @@ class MaskLoss(SegmentationLoss):
         if isinstance(formula, PixelMean):
             if task == "multiclass":
                 return self.pixel_term(linear(formula.summed, statistics), statistics, formula.weight)
-            formula = formula.of_masks()
+            values = share(linear(formula.summed, statistics), self.pixels(statistics))
+            return self.class_term(values, statistics, formula.weight)
         if isinstance(formula, PredictionError):
             raise TypeError(f"{type(self).__name__} has no predicted numbers for a PredictionError")
         return self.class_term(formula.values(statistics), statistics, formula.weight)
@@ -142,11 +145,11 @@ class MaskLoss(SegmentationLoss):
         self.no_policy_for_absent_classes()
         per: Per = "batch" if self.batch else "example"
         if self.class_weight is None:
-            (valid,) = required(statistics, "valid")
-            return Term(share(summed.sum(1), valid.amax(1)), per, weight)
+            return Term(share(summed.sum(1), self.pixels(statistics).amax(1)), per, weight)
         (actual,) = required(statistics, "actual")
         weights = weights_of_classes(self.class_weight, summed)
         pixels = (weights * actual).sum(1)
         # Smoothed labels have a loss at classes of any weight: without a pixel of a weight above 0, it is none.
-        values = torch.where(pixels > 0, (weights * summed).sum(1), 0.0) / torch.where(pixels > 0, pixels, 1.0)
-        return Term(values, per, weight)
+        summed = torch.where(pixels > 0, (weights * summed).sum(1), 0.0)
+        whole = pixels if self.mean_over == "weights" else self.pixels(statistics).amax(1)
+        return Term(share(summed, whole), per, weight)

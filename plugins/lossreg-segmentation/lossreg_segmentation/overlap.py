@@ -19,6 +19,7 @@ class OverlapLoss(MaskLoss):
     """Base of losses that are a formula over intersection, predicted and actual."""
 
     needs = frozenset({"intersection", "predicted", "actual"})
+    means_pixels = False
 
 
 @losses.register("dice", aliases=("dice_loss",), tags=TAGS, contract=CONTRACT)

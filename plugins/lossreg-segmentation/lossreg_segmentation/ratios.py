@@ -169,9 +169,3 @@ def linear(factors: Linear, statistics: MaskStatistics) -> Tensor:
 def ratio(numerator: Tensor, denominator: Tensor, smooth: float) -> Tensor:
     """Divide, with a denominator >= EPSILON. It contains `smooth`, so a large enough `smooth` needs no clamp."""
     return numerator / (denominator if smooth >= EPSILON else denominator.clamp_min(EPSILON))
-
-
-def pixel_mean(summed: Tensor, statistics: MaskStatistics) -> Tensor:
-    """Divide sums over pixels, (B, C), by the number of pixels that are not ignored."""
-    (valid,) = required(statistics, "valid")
-    return share(summed, valid)

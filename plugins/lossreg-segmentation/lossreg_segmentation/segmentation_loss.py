@@ -19,6 +19,7 @@ from lossreg_segmentation.tasks import Task, task_of
 
 Absent = Literal["score", "ignore", "zero", "false_positives"]
 ClassWeights = Annotated[Sequence[Annotated[float, Field(ge=0)]], Field(min_length=2)]
+MeanOver = Literal["weights", "pixels"]
 
 
 class SegmentationOptions(TypedDict, total=False):
@@ -29,6 +30,7 @@ class SegmentationOptions(TypedDict, total=False):
     class_weight: ClassWeights | None
     absent: Absent
     reduction: Reduction
+    mean_over: MeanOver
 
 
 class SegmentationLoss(Loss):
@@ -44,12 +46,15 @@ class SegmentationLoss(Loss):
             "ignore": the class is excluded from the mean over classes. "zero": 0. "false_positives": the mean of p,
             whose gradient does not vanish.
         reduction: over examples: "mean", "sum", or "none" for (N,).
+        mean_over: divisor of a mean over pixels: "weights", the sum of their weights, of each class or of each pixel;
+            or "pixels", their number.
     """
 
     tasks: ClassVar[tuple[str, ...]] = ("binary", "multilabel", "multiclass")
     batch: bool = False
     distributed: Distributed = "local"
     class_weight: Tensor | None
+    means_pixels: ClassVar[bool] = True  # False for losses without a mean over pixels
 
     def __init__(
         self,
@@ -60,6 +65,7 @@ class SegmentationLoss(Loss):
         absent: Absent = "score",
         reduction: Reduction = "mean",
     ) -> None:
+        mean_over: MeanOver = "weights",
         super().__init__(reduction=reduction)
         if class_weight is not None and not any(class_weight):
             raise ValueError("class_weight is zero for every class; give at least one class a weight above 0")
@@ -68,6 +74,7 @@ class SegmentationLoss(Loss):
         self.absent = absent
         self.class_values("class_weight", class_weight)
 
+        self.mean_over = self._checked_mean(mean_over)
     def class_values(self, name: str, values: Sequence[float] | float | None) -> None:
         """Register numbers per class as a buffer, which .to() moves and checkpoints do not contain."""
         tensor = None if values is None else torch.tensor(values, dtype=torch.float32)
@@ -98,6 +105,21 @@ class SegmentationLoss(Loss):
 
 
 def weights_of_classes(class_weight: Tensor, like: Tensor) -> Tensor:
+    def _checked_mean(self, mean_over: MeanOver) -> MeanOver:
+        if mean_over not in get_args(MeanOver):
+            raise InputError(f"mean_over is 'weights' or 'pixels', got {mean_over!r}")
+        if mean_over == "pixels" and not self.means_pixels:
+            name = type(self).__name__
+            raise InputError(f"mean_over has no meaning for {name}, which has no mean over pixels; leave it out")
+        return mean_over
+
+    def pixels(self, statistics: MaskStatistics) -> Tensor:
+        """Return the divisor of a mean over the pixels of each mask, (B, C): their weight or their number."""
+        if self.mean_over == "pixels" and getattr(statistics, "counted", None) is not None:
+            return statistics.counted
+        (valid,) = required(statistics, "valid")
+        return valid
+
     """Return the class weights, (C,), in the dtype of `like` (B, C, ...); check their number."""
     classes = like.shape[1]
     if len(class_weight) != classes:

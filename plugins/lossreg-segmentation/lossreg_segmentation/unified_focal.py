@@ -13,8 +13,8 @@ from lossreg_segmentation.mask_loss import CONTRACT, MaskLoss, MaskOptions
 from lossreg_segmentation.overlap import TAGS as OVERLAP_TAGS
 from lossreg_segmentation.pixelwise import TAGS as PIXELWISE_TAGS
 from lossreg_segmentation.pixelwise import Share, Weight
-from lossreg_segmentation.ratios import EPSILON, pixel_mean, ratio
-from lossreg_segmentation.segmentation_loss import required
+from lossreg_segmentation.ratios import EPSILON, ratio
+from lossreg_segmentation.segmentation_loss import required, share
 from lossreg_segmentation.statistics import MaskStatistics
 
 Enhancement = Annotated[float, Field(ge=0, lt=1)]
@@ -42,7 +42,7 @@ class _Asymmetric(MaskLoss):
             values = torch.cat([(1 - self.delta) * focal[:, :1], self.delta * rare[:, 1:]], 1)
             return self.pixel_term(values, statistics, weight)
         (background,) = required(statistics, "focal_negative")
-        values = pixel_mean(self.delta * rare + (1 - self.delta) * background, statistics)
+        values = share(self.delta * rare + (1 - self.delta) * background, self.pixels(statistics))
         return self.class_term(values, statistics, weight)
 
     def tversky_term(self, statistics: MaskStatistics, task: str, smooth: float, weight: float = 1.0) -> Term:
@@ -133,6 +133,7 @@ class AsymmetricFocalTversky(_Asymmetric):
     """
 
     needs = _TVERSKY_NEEDS
+    means_pixels = False
 
     def __init__(
         self,

@@ -49,6 +49,7 @@ class WassersteinDice(DenseLoss):
     """
 
     tasks = ("multiclass",)
+    means_pixels = False
     distances: Tensor | None
 
     def __init__(

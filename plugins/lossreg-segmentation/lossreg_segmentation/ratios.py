@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from lossreg_segmentation.class_numbers import as_like
 from lossreg_segmentation.segmentation_loss import required, share
 from lossreg_segmentation.statistics import MaskStatistics
 
@@ -159,11 +160,17 @@ def linear(factors: Linear, statistics: MaskStatistics) -> Tensor:
     given = list(zip(factors.values(), values, strict=True))
     # Skipped, because 0 times infinity is NaN.
     counted = [pair for pair in given if isinstance(pair[0], Tensor) or pair[0] != 0] or given[:1]
-    parts = [value if isinstance(factor, float) and factor == 1 else factor * value for factor, value in counted]
+    parts = [_times(factor, value) for factor, value in counted]
     total = parts[0]
     for part in parts[1:]:
         total = total + part
     return total
+
+
+def _times(factor: Factor, value: Tensor) -> Tensor:
+    if isinstance(factor, Tensor):
+        return as_like(factor, value) * value
+    return value if factor == 1 else factor * value
 
 
 def ratio(numerator: Tensor, denominator: Tensor, smooth: float) -> Tensor:

@@ -12,14 +12,15 @@ from torch import Tensor
 from lossreg import Loss, Term
 from lossreg.authoring import Reduction
 from lossreg.errors import DTypeError, InputError, ShapeError
+from lossreg_segmentation.class_numbers import as_like, moved, numbers
 from lossreg_segmentation.distributed import Distributed
 from lossreg_segmentation.statistics import MaskStatistics
 from lossreg_segmentation.statistics.checks import check_logits
 from lossreg_segmentation.tasks import Task, task_of
 
 Absent = Literal["score", "ignore", "zero", "false_positives"]
-ClassWeights = Annotated[Sequence[Annotated[float, Field(ge=0)]], Field(min_length=2)]
 MeanOver = Literal["weights", "pixels"]
+ClassWeights = Annotated[Sequence[Annotated[float, Field(ge=0)]], Field(min_length=2)]
 
 
 class SegmentationOptions(TypedDict, total=False):
@@ -29,8 +30,8 @@ class SegmentationOptions(TypedDict, total=False):
     ignore_index: int | None
     class_weight: ClassWeights | None
     absent: Absent
-    reduction: Reduction
     mean_over: MeanOver
+    reduction: Reduction
 
 
 class SegmentationLoss(Loss):
@@ -45,16 +46,17 @@ class SegmentationLoss(Loss):
         absent: value of each term for a class without target pixels in its example. "score": the value of the formula.
             "ignore": the class is excluded from the mean over classes. "zero": 0. "false_positives": the mean of p,
             whose gradient does not vanish.
-        reduction: over examples: "mean", "sum", or "none" for (N,).
         mean_over: divisor of a mean over pixels: "weights", the sum of their weights, of each class or of each pixel;
             or "pixels", their number.
+        reduction: over examples: "mean", "sum", or "none" for (N,).
     """
 
     tasks: ClassVar[tuple[str, ...]] = ("binary", "multilabel", "multiclass")
     batch: bool = False
     distributed: Distributed = "local"
-    class_weight: Tensor | None
     means_pixels: ClassVar[bool] = True  # False for losses without a mean over pixels
+    class_weight: Tensor | None
+    _class_values: dict[str, None]
 
     def __init__(
         self,
@@ -63,22 +65,30 @@ class SegmentationLoss(Loss):
         ignore_index: int | None = None,
         class_weight: ClassWeights | None = None,
         absent: Absent = "score",
+        mean_over: MeanOver = "weights",
         reduction: Reduction = "mean",
     ) -> None:
-        mean_over: MeanOver = "weights",
         super().__init__(reduction=reduction)
         if class_weight is not None and not any(class_weight):
             raise ValueError("class_weight is zero for every class; give at least one class a weight above 0")
         self.task = task
         self.ignore_index = ignore_index
         self.absent = absent
+        self.mean_over = self._checked_mean(mean_over)
         self.class_values("class_weight", class_weight)
 
-        self.mean_over = self._checked_mean(mean_over)
-    def class_values(self, name: str, values: Sequence[float] | float | None) -> None:
-        """Register numbers per class as a buffer, which .to() moves and checkpoints do not contain."""
-        tensor = None if values is None else torch.tensor(values, dtype=torch.float32)
-        self.register_buffer(name, tensor, persistent=False)
+    def class_values(self, name: str, values: Tensor | Sequence[float] | float | None) -> None:
+        """Set numbers per class, which keep their values in a model of any type; checkpoints do not contain them."""
+        self.__dict__.setdefault("_class_values", {})[name] = None  # a set in the order of its names
+        setattr(self, name, None if values is None else numbers(values))
+
+    def _apply(self, fn: Any, *arguments: Any, **options: Any) -> Any:
+        found = super()._apply(fn, *arguments, **options)
+        device = fn(torch.empty(0, device="cpu")).device
+        for name in self._class_values:
+            if isinstance(values := vars(self).get(name), Tensor):
+                setattr(self, name, moved(values, device))
+        return found
 
     def task_of(self, input: Tensor, target: Tensor) -> str:
         """Return the task of these tensors; raise an error if they fit no task of this loss."""
@@ -89,22 +99,16 @@ class SegmentationLoss(Loss):
 
     def class_term(self, values: Tensor, statistics: MaskStatistics, weight: float = 1.0) -> Term:
         """Return values (B, C) as a term: apply the policy for absent classes and the weights, drop ignored masks."""
-        values, count = apply_absent(values, statistics, self.absent, ignoring=self.ignore_index is not None)
+        values, count = apply_absent(values, statistics, self.absent, ignoring=self.ignoring(statistics))
         if self.class_weight is not None:
             weights = weights_of_classes(self.class_weight, values)
             count = weights.expand_as(values) if count is None else count * weights
         return Term(values, "batch" if self.batch else "pair", weight, count)
 
-    def no_policy_for_absent_classes(self) -> None:
-        """Raise InputError if `absent` is set, for losses to which a class without pixels adds nothing."""
-        if self.absent != "score":
-            raise InputError(
-                f"absent={self.absent!r} has no meaning for softmax {type(self).__name__}: a class without pixels adds"
-                " nothing to it; leave absent='score'"
-            )
+    def ignoring(self, statistics: MaskStatistics) -> bool:
+        """Return True if all pixels of a mask may be ignored: by the target's value, or by weights of 0."""
+        return self.ignore_index is not None or getattr(statistics, "counted", None) is not None
 
-
-def weights_of_classes(class_weight: Tensor, like: Tensor) -> Tensor:
     def _checked_mean(self, mean_over: MeanOver) -> MeanOver:
         if mean_over not in get_args(MeanOver):
             raise InputError(f"mean_over is 'weights' or 'pixels', got {mean_over!r}")
@@ -120,6 +124,16 @@ def weights_of_classes(class_weight: Tensor, like: Tensor) -> Tensor:
         (valid,) = required(statistics, "valid")
         return valid
 
+    def no_policy_for_absent_classes(self) -> None:
+        """Raise InputError if `absent` is set, for losses to which a class without pixels adds nothing."""
+        if self.absent != "score":
+            raise InputError(
+                f"absent={self.absent!r} has no meaning for softmax {type(self).__name__}: a class without pixels adds"
+                " nothing to it; leave absent='score'"
+            )
+
+
+def weights_of_classes(class_weight: Tensor, like: Tensor) -> Tensor:
     """Return the class weights, (C,), in the dtype of `like` (B, C, ...); check their number."""
     classes = like.shape[1]
     if len(class_weight) != classes:
@@ -127,7 +141,7 @@ def weights_of_classes(class_weight: Tensor, like: Tensor) -> Tensor:
             f"class_weight has {len(class_weight)} weights, input has {classes} classes; give one per class"
             + (" (remove class_weight: a single class needs none)" if classes == 1 else "")
         )
-    return class_weight.to(like)
+    return as_like(class_weight, like)
 
 
 def check_absent(absent: str) -> None:

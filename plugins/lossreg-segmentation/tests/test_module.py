@@ -57,7 +57,7 @@ ALIASES = {
     ],
 )
 def test_numbers_per_class_travel_with_a_copy_and_its_config(name, task, params):
-    """They are buffers that are in no checkpoint: a DataLoader worker or a spawned rank gets them by pickle."""
+    """They are in no checkpoint: a DataLoader worker or a spawned rank gets them by pickle."""
     loss = build(name, task, **params)
     x, t = logits(task), hard_target(task)
     for twin in (pickle.loads(pickle.dumps(loss)), copy.deepcopy(loss)):
@@ -109,13 +109,3 @@ def test_the_contract_and_the_manifest_name_the_tasks_that_work(name):
 def test_the_package_registers_these_losses_and_no_others():
     entries = {name for name in lossreg.losses.list() if lossreg.losses.entry(name).provider == "segmentation"}
     assert entries == set(ALIASES) == {*NAMES, *DENSE}
-
-
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
-def test_weights_per_class_follow_the_module(dtype):
-    """They are a buffer: .to() moves them, and the loss casts them to its own type."""
-    x, t = logits("multilabel"), hard_target("multilabel")
-    loss = build("dice", "multilabel", class_weight=[0.5, 2.0, 1.0])
-    expected = loss(x, t)
-    assert loss.to(dtype).class_weight.dtype == dtype
-    assert torch.equal(loss(x, t), expected)

@@ -42,15 +42,10 @@ CHANGES = {
     "reduction": ("dice", {}, lambda loss: setattr(loss, "reduction", "sum")),
     "weight": ("bce_dice_focal", {}, lambda loss: setattr(loss, "dice_weight", 7.0)),
     "absent": ("dice", {}, lambda loss: setattr(loss, "absent", "zero")),
-    "a buffer in place": ("bce", {"pos_weight": 2.0}, lambda loss: loss.pos_weight.mul_(3)),
-    "a buffer by its data": ("bce", {"pos_weight": 2.0}, lambda loss: setattr(loss, "pos_weight", torch.tensor(6.0))),
-    "a buffer registered again": ("bce", {"pos_weight": 2.0}, lambda loss: loss.class_values("pos_weight", 6.0)),
-    "a buffer under its key": (
-        "bce",
-        {"pos_weight": 2.0},
-        lambda loss: loss._buffers.__setitem__("pos_weight", torch.tensor(6.0)),
-    ),
-    "a buffer where none was": ("bce", {}, lambda loss: loss.class_values("pos_weight", 6.0)),
+    "numbers in place": ("bce", {"pos_weight": 2.0}, lambda loss: loss.pos_weight.mul_(3)),
+    "other numbers": ("bce", {"pos_weight": 2.0}, lambda loss: setattr(loss, "pos_weight", torch.tensor(6.0))),
+    "numbers set again": ("bce", {"pos_weight": 2.0}, lambda loss: loss.class_values("pos_weight", 6.0)),
+    "numbers where none were": ("bce", {}, lambda loss: loss.class_values("pos_weight", 6.0)),
     "the formula of the object": ("dice", {}, lambda loss: setattr(loss, "formula", doubled(loss))),
 }
 

@@ -33,7 +33,7 @@ def plan_of(one: MaskPass, tables: Sequence[Table], loss: Loss) -> MaskPlan | No
     if one.activation == "sigmoid" and target.ndim < input.ndim:
         target = target.unsqueeze(1)
     check_tensors(input, target, one.activation)
-    factors = [tensor for table in tables for tensor in table.tensors()]
+    factors = [tensor for table in tables for tensor in table.tensors()] + _tensors(loss)
     if any(factor.requires_grad or factor.is_inference() for factor in factors):
         return None  # it learns, or torch does not count its changes
     if any(table.learns() for table in tables):
@@ -90,5 +90,10 @@ def _changed(loss: Loss, buffers: Sequence[tuple[str, Tensor, int]]) -> bool:
 
 
 def _version(buffer: Tensor) -> int:
+def _tensors(loss: Loss) -> list[Tensor]:
+    """Return the numbers of a loss that are no buffers; factors may be computed from them."""
+    return [value for value in (*vars(loss).values(), *loss._parameters.values()) if isinstance(value, Tensor)]
+
+
     """Return the number of changes in place, which torch does not count in inference mode."""
     return -1 if buffer.is_inference() else buffer._version

@@ -1,0 +1,44 @@
+"""Numbers per class, such as weights: kept as they were given, and read in the type and on the device of the input."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
+
+# Copies on other devices, with the version of the numbers that they have.
+_COPIES: Any = WeakTensorKeyDictionary()
+
+# On others a tensor has no values, or no type as wide as float64.
+_ELSEWHERE = ("meta", "mps")
+
+
+def numbers(values: Tensor | Sequence[Any] | float) -> Tensor:
+    """Return numbers in float64 on the CPU, under any default device and mode of inference."""
+    with torch.inference_mode(False):
+        return torch.tensor(values, dtype=torch.float64, device="cpu") if not isinstance(values, Tensor) else values
+
+
+def moved(values: Tensor, device: torch.device) -> Tensor:
+    """Return numbers on the device of their loss, in their own type; where that is impossible, as they are."""
+    return values if device.type in _ELSEWHERE else values.to(device)
+
+
+def as_like(values: Tensor, like: Tensor) -> Tensor:
+    """Return numbers in the type and on the device of `like`. Nothing is copied to another device twice."""
+    if torch.compiler.is_compiling() or values.requires_grad or values.is_inference():
+        return values.to(like)
+    if values.device == like.device:
+        return values if values.dtype == like.dtype else values.to(like.dtype)
+    version, copies = _COPIES.get(values, (None, {}))
+    if version != values._version:
+        version, copies = values._version, {}
+        _COPIES[values] = version, copies
+    key = like.device, like.dtype
+    if key not in copies:
+        copies[key] = values.to(like.dtype).to(like.device)
+    copy: Tensor = copies[key]
+    return copy

@@ -8,9 +8,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from lossreg.composites.calls import Call, PartCalls
 from lossreg.contract import contract
 from lossreg.errors import InputError
-from lossreg.loss import Loss, Reduction, Term, name_of, optional_parameters, scalar
+from lossreg.loss import Loss, Reduction, Term, name_of, scalar
+from lossreg.loss.calls import PerPixel, Signature
 
 # A composite has the inputs and properties of its terms.
 TERMS = "as the terms"
@@ -24,32 +26,45 @@ class Composite(Loss):
     Args:
         parts: the losses, at least one.
         reserved: names of further components, which no part gets.
+        unweighted: one per part, True for those that get no weight per pixel; by default all get it.
         reduction: over examples: "mean", "sum", or "none" for (N,).
     """
 
     def __init__(
-        self, parts: Sequence[nn.Module], *, reserved: Sequence[str] = (), reduction: Reduction = "mean"
+        self,
+        parts: Sequence[nn.Module],
+        *,
+        reserved: Sequence[str] = (),
+        unweighted: Sequence[bool] = (),
+        reduction: Reduction = "mean",
     ) -> None:
         super().__init__(reduction=reduction)
         self.names = component_names(parts, reserved)
-        self._part_options = [_option_names(part) for part in parts]
+        self._calls = PartCalls(self.names, parts, unweighted or [False] * len(parts))
+        own, inner = type(self)._signature, self._calls.signature
+        self._signature = Signature(
+            own.inputs + inner.inputs[len(own.inputs) :],
+            max(own.required, inner.required),
+            own.options | inner.options,
+            inner.open_inputs,
+        )
 
-    def option_names(self) -> frozenset[str]:
-        return super().option_names().union(*self._part_options)
+    def maps(self) -> Mapping[str, PerPixel]:
+        return self._calls.maps
 
-    def options_of_parts(self, options: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Return the options of a call for each part: those that it has, such as a map of distances.
+    def check_call(self, inputs: Sequence[Any], options: Mapping[str, Any]) -> None:
+        own = type(self)._signature.options
+        self._calls.check(self, name_of(self), inputs, {key: x for key, x in options.items() if key not in own})
+
+    def calls_of_parts(self, inputs: Sequence[Any], options: Mapping[str, Any]) -> list[Call]:
+        """Return the inputs and options of each part: those that it has, such as a map of distances.
 
         Raises:
-            InputError: no part has an option of this name.
+            InputError: no part has an option of this name, an input is missing, or a part cannot use a weight.
         """
-        if unknown := set(options).difference(*self._part_options):
-            known = ", ".join(sorted(frozenset().union(*self._part_options))) or "none"
-            raise InputError(
-                f"no loss inside {type(self).__name__} has the option {', '.join(sorted(unknown))}=;"
-                f" their options: {known}"
-            )
-        return [{name: value for name, value in options.items() if name in names} for names in self._part_options]
+        if not options and len(inputs) == self._calls.same:
+            return [(inputs, {}) for _ in self.names]
+        return self._calls.of_parts(self, name_of(self), inputs, options)
 
 
 def component_names(parts: Sequence[nn.Module], reserved: Sequence[str] = ()) -> list[str]:
@@ -68,11 +83,6 @@ def component_names(parts: Sequence[nn.Module], reserved: Sequence[str] = ()) ->
             unused = f"{name}_{number}"
         names.append(unused)
     return names
-
-
-def _option_names(part: nn.Module) -> frozenset[str]:
-    """Return the names of the options of a part's call."""
-    return part.option_names() if isinstance(part, Loss) else optional_parameters(type(part).forward)
 
 
 def terms_of(part: nn.Module, *inputs: Any, **options: Any) -> dict[str, Term]:

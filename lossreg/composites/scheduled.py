@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import Annotated, Any, TypedDict, TypeVar
+from typing import Annotated, Any, NotRequired, TypedDict, TypeVar
 
 import torch
 from pydantic import Field
@@ -28,6 +28,7 @@ class ScheduledTerm(TypedDict):
 
     loss: nn.Module
     points: Points
+    unweighted: NotRequired[Annotated[bool, Field(default=False)]]
 
 
 @losses.register(
@@ -46,11 +47,13 @@ class Scheduled(LossSum):
 
     Args:
         terms: losses of the sum, each with points [[step, weight], ...]: the weight is linear between the points, and
-            constant before the first and after the last. Steps are >= 0 and increase. Weight 0 only logs a term.
+            constant before the first and after the last. Steps are >= 0 and increase. Weight 0 only logs a term. One
+            that is `unweighted` gets no weight per pixel.
         reduction: over examples: "mean", "sum", or "none" for (N,).
     Shapes:
-        inputs: those of every term, which all receive the same. step, by keyword: an int >= 0, or a 0-dim tensor of
-        integers, which the host never reads; then a weight of 0 still costs the term's backward pass.
+        inputs: those of the term with the most; a term with fewer gets the first ones. step, by keyword: an int >= 0,
+        or a 0-dim tensor of integers, which the host never reads; then a weight of 0 still costs the term's backward
+        pass.
         terms: those of each loss, under its name if it has one term, name.term if it has several.
     Raises:
         InputError: no step, or a negative one; points that do not increase; a term with another reduction than the
@@ -63,7 +66,8 @@ class Scheduled(LossSum):
     def __init__(
         self, *, terms: Annotated[Sequence[ScheduledTerm], Field(min_length=1)], reduction: Reduction = "mean"
     ) -> None:
-        super().__init__([term["loss"] for term in terms], reduction=reduction)
+        unweighted = [term.get("unweighted", False) for term in terms]
+        super().__init__([term["loss"] for term in terms], unweighted=unweighted, reduction=reduction)
         self.points = [_increasing(name, term["points"]) for name, term in zip(self.names, terms, strict=True)]
 
     def passes(self, *inputs: Any, step: int | Tensor | None = None, **options: Any) -> list[Pass]:
@@ -87,7 +91,7 @@ class Scheduled(LossSum):
 
     def _with_step(self, options: dict[str, Any], step: int | Tensor | None) -> dict[str, Any]:
         """Return the options with the step if any part takes one, such as a schedule inside this one."""
-        return options | {"step": step} if any("step" in names for names in self._part_options) else options
+        return options | {"step": step} if "step" in self._calls.signature.options else options
 
     def weights_at(self, step: int | Tensor) -> list[float | Tensor]:
         """Return the weight of each term: floats for an int, 0-dim tensors for a tensor."""

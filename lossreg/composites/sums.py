@@ -21,6 +21,7 @@ class WeightedTerm(TypedDict):
 
     loss: nn.Module
     weight: NotRequired[Annotated[float, Field(default=1.0)]]
+    unweighted: NotRequired[Annotated[bool, Field(default=False)]]
 
 
 class LossSum(Composite):
@@ -30,17 +31,22 @@ class LossSum(Composite):
     """
 
     def __init__(
-        self, parts: Sequence[nn.Module], *, reserved: Sequence[str] = (), reduction: Reduction = "mean"
+        self,
+        parts: Sequence[nn.Module],
+        *,
+        reserved: Sequence[str] = (),
+        unweighted: Sequence[bool] = (),
+        reduction: Reduction = "mean",
     ) -> None:
-        super().__init__(parts, reserved=reserved, reduction=reduction)
+        super().__init__(parts, reserved=reserved, unweighted=unweighted, reduction=reduction)
         self.parts = nn.ModuleList(parts)
 
     def passes(self, *inputs: Any, **options: Any) -> list[Pass]:
         return [
             each
-            for part, own in zip(self.parts, self.options_of_parts(options), strict=True)
+            for part, (given, own) in zip(self.parts, self.calls_of_parts(inputs, options), strict=True)
             if isinstance(part, Loss) and shares_passes(part)
-            for each in part.passes(*inputs, **own)
+            for each in part.passes(*given, **own)
         ]
 
     def plan_of_sum(
@@ -48,10 +54,9 @@ class LossSum(Composite):
     ) -> Plan | None:
         """Return the sum as one function; None if a part has no plan, or a weight is a tensor."""
         parts = []
-        for name, part, weight, own in zip(
-            self.names, self.parts, weights, self.options_of_parts(options), strict=True
-        ):
-            plan = part.plan(*inputs, **own) if isinstance(part, Loss) and not isinstance(weight, Tensor) else None
+        calls = self.calls_of_parts(inputs, options)
+        for name, part, weight, (given, own) in zip(self.names, self.parts, weights, calls, strict=True):
+            plan = part.plan(*given, **own) if isinstance(part, Loss) and not isinstance(weight, Tensor) else None
             if plan is None or isinstance(weight, Tensor):
                 return None
             parts.append((name, weight, plan))
@@ -71,12 +76,12 @@ class LossSum(Composite):
     ) -> dict[str, Term]:
         """Return the terms of all parts by name, each multiplied by the weight of its part."""
         found: dict[str, Term] = {}
-        chosen = zip(self.names, self.parts, weights, self.options_of_parts(options), strict=True)
-        for name, part, weight, own in chosen:
+        chosen = zip(self.names, self.parts, weights, self.calls_of_parts(inputs, options), strict=True)
+        for name, part, weight, (given, own) in chosen:
             if isinstance(part, Loss) and shares_passes(part):
-                terms = part.terms_from(results, *inputs, **own)
+                terms = part.terms_from(results, *given, **own)
             else:
-                terms = terms_of(part, *inputs, **own)
+                terms = terms_of(part, *given, **own)
             found |= {key: with_factor(term, weight) for key, term in with_prefix(name, terms).items()}
         return found
 
@@ -100,15 +105,17 @@ class WeightedSum(LossSum):
         loss = sum_k weight_k loss_k
 
     Args:
-        terms: losses of the sum, each with its weight (1 by default). A term of weight 0 is only logged.
+        terms: losses of the sum, each with its weight (1 by default). A term of weight 0 is only logged. One that is
+            `unweighted` gets no weight per pixel, for losses where it has no meaning.
         normalize_weights: divide the weights by the sum of their magnitudes. By default 20:1:1 means 20, 1 and 1.
         reduction: over examples: "mean", "sum", or "none" for (N,).
     Shapes:
-        inputs: those of every term, which all receive the same. An option by name, such as a map of distances, goes to
-        the terms that have it.
+        inputs: those of the term with the most; a term with fewer gets the first ones. An option by name, such as a map
+        of distances, goes to the terms that have it.
         terms: those of each loss, under its name if it has one term, name.term if it has several.
     Raises:
-        InputError: a term has another reduction than the mean, which the sum would override.
+        InputError: a term has another reduction than the mean, which the sum would override. weight= in a call, and a
+            term that neither takes it nor is `unweighted`.
     Numerics: as the terms. Terms that are functions of the same sums over the pixels share one pass over them.
     Source: a linear scalarisation.
     """
@@ -120,7 +127,8 @@ class WeightedSum(LossSum):
         normalize_weights: bool = False,
         reduction: Reduction = "mean",
     ) -> None:
-        super().__init__([term["loss"] for term in terms], reduction=reduction)
+        unweighted = [term.get("unweighted", False) for term in terms]
+        super().__init__([term["loss"] for term in terms], unweighted=unweighted, reduction=reduction)
         weights = [float(term.get("weight", 1.0)) for term in terms]
         self.weights = normalized(weights) if normalize_weights else weights
 
@@ -159,8 +167,8 @@ class Product(Composite):
         self.parts = nn.ModuleList(terms)
 
     def terms(self, *inputs: Any, **options: Any) -> dict[str, Term]:
-        chosen = zip(self.names, self.parts, self.options_of_parts(options), strict=True)
-        factors = {name: scalar(part, part(*inputs, **own)) for name, part, own in chosen}
+        chosen = zip(self.names, self.parts, self.calls_of_parts(inputs, options), strict=True)
+        factors = {name: scalar(part, part(*given, **own)) for name, part, (given, own) in chosen}
         product = torch.stack(list(factors.values())).prod()
         # The factors have weight 0: components that are no part of the total.
         return {"product": Term(product, "batch")} | {

@@ -26,12 +26,14 @@ class Loss(nn.Module):
     per_pixel: the options of a call that have a value for each pixel, with their meaning, by which losses made of
     losses carry them along. "weight": a term of a sum must take it or say that it is unweighted. "labels": numbers of
     objects or classes. "mask": one whose thin lines must stay. "distance": in pixels, so each resolution has its own.
+    meaningless: options that other losses have, but not this one, with the reason: "it ranks pixels".
 
     Args:
         reduction: of the examples' values: "mean", "sum", or "none" for (B,).
     """
 
     per_pixel: ClassVar[Mapping[str, PerPixel]] = {}
+    meaningless: ClassVar[Mapping[str, str]] = {}
     _signature: Signature = ANY
 
     def __init_subclass__(cls, **arguments: Any) -> None:
@@ -88,6 +90,10 @@ class Loss(nn.Module):
     def option_names(self) -> frozenset[str]:
         """Return the names of the options of a call, by which a sum passes each option to the losses that have it."""
         return self._signature.options
+
+    def signature(self) -> Signature:
+        """Return the names of the inputs and options of a call."""
+        return self._signature
 
     def maps(self) -> Mapping[str, PerPixel]:
         """Return `per_pixel`; of a loss made of losses, that of its parts."""

@@ -79,6 +79,9 @@ def check_call(loss: nn.Module, name: str, takes: Signature, inputs: Sequence[An
 
 def _fix(loss: nn.Module, unknown: Iterable[str], takes: Signature) -> str:
     """Return what to do about options that a loss has not."""
+    reasons = getattr(loss, "meaningless", {})
+    if why := [f"{each}= has no meaning there, because {reasons[each]}" for each in sorted(unknown) if each in reasons]:
+        return "; ".join(["", *why])
     built = [each for each in sorted(unknown) if each in vars(loss) or each in loss._buffers]
     if built:
         return f", which is a parameter: set {_list(built)} where the loss is built, in the params of its config"

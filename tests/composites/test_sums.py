@@ -188,7 +188,7 @@ def test_an_option_goes_to_the_parts_that_have_it():
 
 def test_an_option_that_no_part_takes_is_refused():
     with pytest.raises(
-        InputError, match="no loss inside WeightedSum has the option scal=; their options: scale, shift"
+        InputError, match="no loss inside weighted_sum has the option scal=; their options: scale, shift"
     ):
         weighted("scaled", "shifted")(*INPUTS, scal=1.0)
     with pytest.raises(InputError, match=r"no loss inside .* has the option scale=; their options: none"):

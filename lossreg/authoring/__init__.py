@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lossreg.contract import Contract, Implementation, contract
     from lossreg.loss import Per, Reduction
     from lossreg.loss.debug import debugging
+    from lossreg.loss.calls import PerPixel
     from lossreg.loss.plans import Plan, replaced_by_plan
     from lossreg.loss.shared_passes import Pass
     from lossreg.messages import is_installed
@@ -35,6 +36,7 @@ __getattr__, __dir__ = lazy(
         "Pass": "lossreg.loss.shared_passes",
         "Per": "lossreg.loss",
         "Plan": "lossreg.loss.plans",
+        "PerPixel": "lossreg.loss.calls",
         "Reduction": "lossreg.loss",
         "contract": "lossreg.contract",
         "debugging": "lossreg.loss.debug",
@@ -54,6 +56,7 @@ __all__ = [
     "Per",
     "Plan",
     "Reduction",
+    "PerPixel",
     "contract",
     "debugging",
     "hooks",

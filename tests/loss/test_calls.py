@@ -78,6 +78,16 @@ def test_inputs_of_passes():
     assert Passing()(X, T, step=1).item() == 2.5
 
 
+def test_an_option_without_a_meaning_comes_with_the_reason():
+    """A weight per pixel, which other losses take, is none of a loss that ranks pixels."""
+
+    class Ranking(Passing):
+        meaningless = {"weight": "it ranks pixels"}  # noqa: RUF012
+
+    with pytest.raises(InputError, match="Ranking has no option weight=; weight= has no meaning there, because it"):
+        Ranking()(X, T, weight=X)
+
+
 def test_a_loss_of_any_call_is_not_checked():
     """Its own code reads what it gets."""
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor
 
 from lossreg import Loss, Term
-from lossreg.authoring import Plan, Reduction, contract, replaced_by_plan
+from lossreg.authoring import PerPixel, Plan, Reduction, contract, replaced_by_plan
 from lossreg.errors import DTypeError, ShapeError
 from lossreg_segmentation.distributed import Distributed, check_distributed, means_over_ranks
 from lossreg_segmentation.mask_pass import MaskPass
@@ -44,6 +44,7 @@ class SamLoss(Loss):
     """
 
     needs: ClassVar[frozenset[str]]
+    per_pixel: ClassVar[Mapping[str, PerPixel]] = {"weight": "weight"}
     gamma: float = 2.0
     threshold: float = 0.0
     absent: Absent = "score"
@@ -58,13 +59,21 @@ class SamLoss(Loss):
         """Return inputs for `lossreg warm-up` from logits and target."""
         return input, target, input.new_zeros(input.shape[:2])
 
-    def passes(self, input: Tensor, target: Tensor, predicted_iou: Tensor) -> list[MaskPass]:
+    def passes(
+        self, input: Tensor, target: Tensor, predicted_iou: Tensor, weight: Tensor | None = None
+    ) -> list[MaskPass]:
         """Return one pass for the sums over each mask, (N, M)."""
         check_step(input, target, predicted_iou, empty_batch=self.distributed == "global")
-        return [MaskPass(input, target, "sigmoid", self.needs, self.gamma, self.ignore_index, self.threshold)]
+        needs = self.needs if weight is None else self.needs | {"counted"}
+        return [MaskPass(input, target, "sigmoid", needs, self.gamma, self.ignore_index, self.threshold, weight)]
 
     def terms_from(
-        self, results: Iterator[MaskStatistics], input: Tensor, target: Tensor, predicted_iou: Tensor
+        self,
+        results: Iterator[MaskStatistics],
+        input: Tensor,
+        target: Tensor,
+        predicted_iou: Tensor,
+        weight: Tensor | None = None,
     ) -> dict[str, Term]:
         """Compute the terms by the formula."""
         terms = self.formula(next(results), predicted_iou)
@@ -92,7 +101,7 @@ class SamLoss(Loss):
         return plan_of(one, [table], self)
 
     def _term(self, one: Formula, statistics: MaskStatistics, predicted_iou: Tensor) -> Term:
-        ignoring = self.ignore_index is not None
+        ignoring = self.ignore_index is not None or statistics.counted is not None
         if isinstance(one, PredictionError):
             # Also for an empty mask: its IoU is a label like any other.
             values, count = apply_absent(one.values(statistics, predicted_iou), statistics, "score", ignoring=ignoring)

@@ -43,5 +43,5 @@ class Boundary(DistanceLoss):
     def distance_formula(self, pixels: Pixels, distance: Tensor) -> dict[str, Term]:
         """Return the mean over the pixels of each mask."""
         statistics = self.counted(pixels)
-        weighted = (pixels.probabilities() * distance).flatten(2).sum(2)
+        weighted = pixels.sum(pixels.probabilities() * distance)
         return {"boundary": self.class_term(share(weighted, self.pixels(statistics)), statistics)}

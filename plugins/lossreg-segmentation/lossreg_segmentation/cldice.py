@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Unpack
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Unpack
 
 import torch
 from pydantic import Field
@@ -42,6 +43,7 @@ class CLDice(DenseLoss):
 
     positional = True
     means_pixels = False
+    meaningless: ClassVar[Mapping[str, str]] = {"weight": "its skeletons move masks over pixels"}
 
     def __init__(
         self,

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
 from lossreg import Term
-from lossreg.authoring import contract, debugging
+from lossreg.authoring import PerPixel, contract, debugging
 from lossreg_segmentation.segmentation_loss import SegmentationLoss
 from lossreg_segmentation.statistics import MaskStatistics
 from lossreg_segmentation.statistics.autocast import outside_autocast
 from lossreg_segmentation.statistics.checks import check_counted, check_tensors, check_values
 from lossreg_segmentation.statistics.reference import read_target
+from lossreg_segmentation.statistics.weights import check_weight_values, read_weight, weighed
 
 CONTRACT = contract(input="logits", target="mask or class index", tasks=["binary", "multilabel", "multiclass"])
 INDEPENDENT_CONTRACT = contract(input="logits", target="mask", tasks=["binary", "multilabel"])
@@ -27,13 +29,14 @@ class Pixels(NamedTuple):
     """Logits and target of every pixel, (B, C, *) each, float32 or wider. Ignored positions are 0 in both.
 
     Class indices are converted to one-hot masks. `valid` is (B, C, *) for independent masks, (B, 1, *) for classes: a
-    pixel is ignored in all classes or in none.
+    pixel is ignored in all classes or in none. Pixels of weight 0 are ignored; `weight` is (B, C, *) or (B, 1, *).
     """
 
     logits: Tensor
     target: Tensor
     valid: Tensor
     multiclass: bool
+    weight: Tensor | None = None
 
     def probabilities(self) -> Tensor:
         """Return p, (B, C, *): softmax over classes, sigmoid of independent masks; 1/C or 1/2 at ignored positions."""
@@ -41,29 +44,41 @@ class Pixels(NamedTuple):
 
     def statistics(self, *, predicted: bool = True) -> MaskStatistics:
         """Return the sums that the policy for absent classes reads; only "false_positives" needs `predicted`."""
-        actual = self.target.flatten(2).sum(2)
+        actual = self.sum(self.target)
+        number = self.valid.flatten(2).sum(2, dtype=actual.dtype).expand_as(actual)
         return MaskStatistics(
-            predicted=torch.where(self.valid, self.probabilities(), 0.0).flatten(2).sum(2) if predicted else None,
+            predicted=self.sum(torch.where(self.valid, self.probabilities(), 0.0)) if predicted else None,
             actual=actual,
-            valid=self.valid.flatten(2).sum(2, dtype=actual.dtype).expand_as(actual),
+            valid=number if self.weight is None else self.sum(self.valid.to(actual.dtype)).expand_as(actual),
+            counted=None if self.weight is None else number,
         )
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Return the weighted sum over the pixels of each mask, (B, C), of values that are 0 at ignored pixels."""
+        return (values if self.weight is None else self.weight * values).flatten(2).sum(2)
 
 
 class DenseLoss(SegmentationLoss):
     """Base of losses over pixels. A subclass turns `Pixels` into terms, in float32 or wider and without autocast.
 
-    A `positional` loss uses the positions of pixels, so its input needs at least one axis after (N, C).
+    A `positional` loss uses the positions of pixels, so its input needs at least one axis after (N, C). A loss that
+    ranks or moves pixels has no weights; the others are a `WeightedDenseLoss`.
     """
 
     positional: ClassVar[bool] = False
 
     def terms(self, input: Tensor, target: Tensor) -> dict[str, Term]:
         """Compute the terms by the formula."""
+        return self.weighted_terms(input, target, None)
+
+    def weighted_terms(self, input: Tensor, target: Tensor, weight: Tensor | None) -> dict[str, Term]:
+        """Compute the terms by the formula, with a weight for each pixel."""
         task = self.task_of(input, target)
         if input.ndim == 2 and not self.positional:  # each example is one pixel
             input, target = input.unsqueeze(2), target.unsqueeze(-1)
+            weight = weight.unsqueeze(-1) if isinstance(weight, Tensor) else weight
         with outside_autocast(input):
-            return self.formula(read_pixels(input, target, task, self.ignore_index), task)
+            return self.formula(read_pixels(input, target, task, self.ignore_index, weight), task)
 
     def counted(self, pixels: Pixels) -> MaskStatistics:
         """Return the sums that a term of these pixels needs for the policy for absent classes."""
@@ -74,17 +89,33 @@ class DenseLoss(SegmentationLoss):
         raise NotImplementedError(f"{type(self).__name__} must define formula(pixels, task)")
 
 
-def read_pixels(input: Tensor, target: Tensor, task: str, ignore_index: int | None) -> Pixels:
-    """Check logits and target and return them as `Pixels`."""
+class WeightedDenseLoss(DenseLoss):
+    """Base of losses over pixels in which each pixel may have a weight: `loss(input, target, weight=w)`."""
+
+    per_pixel: ClassVar[Mapping[str, PerPixel]] = {"weight": "weight"}
+
+    def terms(self, input: Tensor, target: Tensor, weight: Tensor | None = None) -> dict[str, Term]:
+        """Compute the terms by the formula."""
+        return self.weighted_terms(input, target, weight)
+
+
+def read_pixels(
+    input: Tensor, target: Tensor, task: str, ignore_index: int | None, weight: Tensor | None = None
+) -> Pixels:
+    """Check logits, target and weights and return them as `Pixels`."""
     multiclass = task == "multiclass"
     if not multiclass and target.ndim < input.ndim:
         target = target.unsqueeze(1)
     activation = "softmax" if multiclass else "sigmoid"
     check_tensors(input, target, activation)
+    weight = None if weight is None else read_weight(weight, input, activation)
     if not torch.compiler.is_compiling():
         debug = debugging()
         if debug or target.device.type == "cpu":  # where it costs no device sync
-            check_values(target, input.shape[1], target.ndim < input.ndim, ignore_index, input)
+            if weight is not None:
+                check_weight_values(weight)
+            values = target if weight is None else weighed(target, weight)
+            check_values(values, input.shape[1], target.ndim < input.ndim, ignore_index, input)
         if debug:
             check_counted(input, target, activation, ignore_index)
     x = input if input.dtype == torch.float64 else input.float()
@@ -93,7 +124,9 @@ def read_pixels(input: Tensor, target: Tensor, task: str, ignore_index: int | No
     if multiclass:
         valid = valid.all(1, keepdim=True)
     t = t.reshape(input.shape)
-    if ignore_index is not None:
+    if weight is not None:
+        valid = valid & (weight > 0)
+    if ignore_index is not None or weight is not None:
         # Before the activation: a NaN logit under an ignored position would survive a product with zero.
         x, t = torch.where(valid, x, 0.0), torch.where(valid, t, 0.0)
-    return Pixels(x, t, valid, multiclass)
+    return Pixels(x, t, valid, multiclass, weight)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lossreg import Term
 from lossreg.errors import DTypeError, ImplementationError, InputError, ShapeError
-from lossreg_segmentation.dense_loss import DenseLoss, Pixels, read_pixels
+from lossreg_segmentation.dense_loss import Pixels, WeightedDenseLoss, read_pixels
 from lossreg_segmentation.segmentation_loss import SegmentationOptions
 from lossreg_segmentation.statistics.autocast import outside_autocast
 from lossreg_segmentation.statistics.checks import check_values, is_ignored
@@ -95,6 +95,13 @@ def _(inside: Tensor, spacing: Sequence[float] | None) -> Tensor:
     return torch.empty(inside.shape, dtype=torch.float32, device=inside.device)
 
 
+@boundary_distance.register_vmap
+def _(info: Any, where: Any, inside: Tensor, spacing: Sequence[float] | None) -> tuple[Tensor, int]:
+    """Compute the masks of all examples in one call."""
+    masks = inside.movedim(where[0], 0)
+    return boundary_distance(masks.flatten(0, 1), spacing).view(masks.shape), 0
+
+
 def _mask_distance(ndimage: Any, spacing: Sequence[float] | None, mask: Any) -> Tensor:
     """Return the distances of one mask, an array (*)."""
     if mask.all() or not mask.any():
@@ -120,7 +127,7 @@ def _scipy_ndimage() -> Any:
     return ndimage
 
 
-class DistanceLoss(DenseLoss):
+class DistanceLoss(WeightedDenseLoss):
     """Base of losses that weight pixels by the distance to the target's boundary.
 
     Call it as `loss(input, target)` or, with a map from `signed_distance`, as `loss(input, target, distance=map)`.
@@ -135,11 +142,13 @@ class DistanceLoss(DenseLoss):
         super().__init__(**options)
         self.spacing = spacing
 
-    def terms(self, input: Tensor, target: Tensor, distance: Tensor | None = None) -> dict[str, Term]:
+    def terms(
+        self, input: Tensor, target: Tensor, distance: Tensor | None = None, weight: Tensor | None = None
+    ) -> dict[str, Term]:
         """Compute the terms by the formula; `distance` is (N, C, *), from `signed_distance`."""
         task = self.task_of(input, target)
         with outside_autocast(input):
-            pixels = read_pixels(input, target, task, self.ignore_index)
+            pixels = read_pixels(input, target, task, self.ignore_index, weight)
             sizes = pixel_sizes(pixels.target, self.spacing)
             if distance is None:
                 distance = _signed(pixels.target > 0.5, sizes)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Unpack
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Unpack
 
 import torch
 from pydantic import Field
@@ -59,7 +60,7 @@ class HausdorffDT(DistanceLoss):
         predicted = boundary_distance(p.detach() > 0.5, pixel_sizes(p, self.spacing))
         weights = torch.where(pixels.valid, predicted.pow(self.alpha) + distance.abs().pow(self.alpha), 0.0)
         statistics = self.counted(pixels)
-        summed = ((p - pixels.target).square() * weights).flatten(2).sum(2)
+        summed = pixels.sum((p - pixels.target).square() * weights)
         return {"hausdorff_dt": self.class_term(share(summed, self.pixels(statistics)), statistics)}
 
 
@@ -88,6 +89,7 @@ class HausdorffER(DenseLoss):
 
     positional = True
     means_pixels = False  # no weights
+    meaningless: ClassVar[Mapping[str, str]] = {"weight": "its erosions mix the errors of neighbouring pixels"}
 
     def __init__(
         self,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Unpack
+from collections.abc import Mapping
+from typing import ClassVar, Unpack
 
 import torch
 from torch import Tensor
@@ -21,6 +22,7 @@ class LovaszLoss(DenseLoss):
     """Base of the Lovasz losses: a term from the errors of the pixels."""
 
     means_pixels = False
+    meaningless: ClassVar[Mapping[str, str]] = {"weight": "it ranks pixels"}
 
     def __init__(self, *, batch: bool = False, **options: Unpack[SegmentationOptions]) -> None:
         super().__init__(**options)

@@ -12,7 +12,7 @@ from lossreg_segmentation.statistics.request import FIELDS, Activation, Request
 
 @dataclass(eq=False, slots=True)
 class MaskPass:
-    """Arguments of `mask_statistics`. A target (N, *) of independent masks is the target of their one channel."""
+    """Arguments of `mask_statistics`. A target or weight (N, *) of independent masks is that of each of them."""
 
     input: Tensor
     target: Tensor
@@ -21,10 +21,13 @@ class MaskPass:
     gamma: float = 2.0
     ignore_index: int | None = None
     threshold: float = 0.0
+    weight: Tensor | None = None
 
     def merged(self, other: object) -> MaskPass | None:
         """Return one pass for both, if they read the same tensors in the same way; otherwise None."""
         if not isinstance(other, MaskPass) or self.input is not other.input or self.target is not other.target:
+            return None
+        if self.weight is not other.weight:
             return None
         both = self.request().merged(other.request())
         if both is None:
@@ -38,9 +41,10 @@ class MaskPass:
 
     def compute(self) -> MaskStatistics:
         """Compute the sums."""
-        target = self.target
-        if self.activation == "sigmoid" and target.ndim < self.input.ndim:
-            target = target.unsqueeze(1)
+        target, weight = self.target, self.weight
+        if self.activation == "sigmoid":
+            target = target.unsqueeze(1) if target.ndim < self.input.ndim else target
+            weight = weight.unsqueeze(1) if isinstance(weight, Tensor) and weight.ndim < self.input.ndim else weight
         return mask_statistics(
             self.input,
             target,
@@ -49,4 +53,5 @@ class MaskPass:
             gamma=self.gamma,
             ignore_index=self.ignore_index,
             threshold=self.threshold,
+            weight=weight,
         )

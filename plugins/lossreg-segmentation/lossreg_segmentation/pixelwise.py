@@ -104,9 +104,9 @@ class CrossEntropy(MaskLoss):
         """Return the plan; it needs one pass, and smoothed masks take two."""
         return super().plan(*inputs, **options)
 
-    def passes(self, input: Tensor, target: Tensor) -> list[MaskPass]:
+    def passes(self, input: Tensor, target: Tensor, weight: Tensor | None = None) -> list[MaskPass]:
         """Return the passes; smoothed masks need a second one, because no sum contains log p outside a mask."""
-        (plain,) = super().passes(input, target)
+        (plain,) = super().passes(input, target, weight)
         if self.label_smoothing == 0:
             return [plain]
         if plain.activation == "softmax":
@@ -114,14 +114,16 @@ class CrossEntropy(MaskLoss):
         smoothed = replace(plain, target=self._smoothed(input, target), needs=SIDES)
         return [replace(plain, needs=plain.needs - SIDES), smoothed]
 
-    def terms_from(self, results: Iterator[MaskStatistics], input: Tensor, target: Tensor) -> dict[str, Term]:
+    def terms_from(
+        self, results: Iterator[MaskStatistics], input: Tensor, target: Tensor, weight: Tensor | None = None
+    ) -> dict[str, Term]:
         """Compute the terms by the formula."""
         statistics = next(results)
         # Decide by the task, not by missing sums: a shared pass may contain the sums of the plain target.
         if self.label_smoothing > 0 and self.task_of(input, target) != "multiclass":
             positive, negative = required(next(results), "cross_entropy_positive", "cross_entropy_negative")
             statistics = statistics._replace(cross_entropy_positive=positive, cross_entropy_negative=negative)
-        return super().terms_from(iter([statistics]), input, target)
+        return super().terms_from(iter([statistics]), input, target, weight)
 
     def formulas(self, task: str, classes: int) -> dict[str, Formula]:
         """Return the mean over the pixels of each example, or of each independent mask."""

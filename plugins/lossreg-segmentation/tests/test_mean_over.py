@@ -31,7 +31,7 @@ def build(name, **params):
 @pytest.mark.parametrize("name", sorted({*NAMES, *DENSE} - MEANS))
 def test_a_loss_without_a_mean_over_pixels_refuses_the_option(name):
     """Dice divides by volumes: a parameter that changed nothing would mislead."""
-    with pytest.raises(lossreg.LossregError, match="mean_over has no meaning for .*no mean over pixels; leave it out"):
+    with pytest.raises(lossreg.LossregError, match=r"mean_over has no meaning for .*no mean over pixels; leave it out"):
         build(name)
 
 

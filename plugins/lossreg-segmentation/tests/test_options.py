@@ -107,7 +107,7 @@ def value(name, params):
 
 @pytest.mark.parametrize("name", OWN)
 def test_the_table_has_exactly_the_parameters_of_the_manifest(name):
-    """A new parameter without a row fails here; test_distributed.py has `distributed`, test_mean_over.py `mean_over`."""
+    """A new parameter without a row fails here. Others: test_distributed.py, test_mean_over.py."""
     declared = lossreg.losses.entry(name).metadata["parameters"]["properties"]
     assert set(row(name)) == set(declared) - {"distributed", "mean_over"}
     assert ("distributed" in declared) == (name in NAMES)

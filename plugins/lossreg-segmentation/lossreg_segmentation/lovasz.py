@@ -122,9 +122,7 @@ def jaccard_increments(errors: Tensor, masks: Tensor) -> Tensor:
 
 def _increments(errors: Tensor, masks: Tensor) -> Tensor:
     """Return the increments along the last dimension."""
-    # Floats >= 0 and their bits, read as integers, have the same order.
-    bits = errors.contiguous().view(torch.int64 if errors.dtype == torch.float64 else torch.int32)
-    order = torch.sort(-bits, dim=-1).indices
+    order = torch.sort(_falling(errors), dim=-1).indices
     t = masks.gather(-1, order)
     found = t.cumsum(-1)
     intersection = found[..., -1:] - found
@@ -134,3 +132,10 @@ def _increments(errors: Tensor, masks: Tensor) -> Tensor:
     steps = torch.addcmul(intersection, t, rank).div_(union * (intersection + t).add_(rank - 1))
     steps[..., 0] = 1 / union[..., 0]  # from J = 0; a mask without pixels has no neighbour to divide by
     return torch.empty_like(steps).scatter_(-1, order, steps)
+
+
+def _falling(errors: Tensor) -> Tensor:
+    """Return numbers that rise as errors >= 0 fall: of the floats' bits, read as integers, which have their order."""
+    if torch.jit.is_tracing():
+        return -errors  # torch.jit cannot record the view as another type
+    return -errors.contiguous().view(torch.int64 if errors.dtype == torch.float64 else torch.int32)

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from lossreg.errors import DTypeError, InputError, ShapeError
+from lossreg_segmentation.statistics.plain import obstacle
 
 MAX_ITERATIONS = 64
 
@@ -41,7 +42,7 @@ def soft_skeleton(p: Tensor, iterations: int) -> Tensor:
     p = p if p.dtype == torch.float64 else p.float()
     skeleton = torch.zeros_like(p)
     for _ in range(iterations + 1):
-        if p.requires_grad and torch.is_grad_enabled():
+        if p.requires_grad and torch.is_grad_enabled() and not obstacle(p):  # no transform of torch can recompute
             p, skeleton = checkpoint(_step, p, skeleton, use_reentrant=False, preserve_rng_state=False)
         else:
             p, skeleton = _step(p, skeleton)
@@ -57,15 +58,30 @@ def _step(p: Tensor, skeleton: Tensor) -> tuple[Tensor, Tensor]:
 
 def erosion(p: Tensor) -> Tensor:
     """Return the minimum over each pixel and its neighbours along the axes, (B, C, *)."""
-    eroded: Tensor = extremum(p, list(range(2, p.ndim)), False)
-    return eroded
+    return _extremum(p, list(range(2, p.ndim)), False)
 
 
 def dilation(p: Tensor) -> Tensor:
     """Return the maximum over each pixel and all its neighbours, also diagonal ones, (B, C, *)."""
     for axis in range(2, p.ndim):
-        p = extremum(p, [axis], True)
+        p = _extremum(p, [axis], True)
     return p
+
+
+def _extremum(x: Tensor, axes: Sequence[int], largest: bool) -> Tensor:
+    """Return the minimum or maximum of each pixel and its neighbours; an operator of our own has no forward mode."""
+    found: Tensor = extremum_in_steps(x, axes, largest) if obstacle(x) else extremum(x, axes, largest)
+    return found
+
+
+def extremum_in_steps(x: Tensor, axes: Sequence[int], largest: bool) -> Tensor:
+    """Do the same as `extremum`, and give the same gradient, by operators of torch alone."""
+    found, fill = x, -torch.inf if largest else torch.inf
+    for axis in axes:
+        for by in (1, -1):
+            other = shifted(x, axis, by, fill)
+            found = torch.where(other > found if largest else other < found, other, found)
+    return found
 
 
 def shifted(x: Tensor, axis: int, by: int, fill: float) -> Tensor:

@@ -28,7 +28,8 @@ class IoUPrediction(SamLoss):
             itself.
         reduction: over examples: "mean", "sum", or "none" for (N,).
     Shapes:
-        input (N, M, H, W) logits; target (N, H, W) or (N, 1, H, W), shared by the M masks; predicted_iou (N, M).
+        input (N, M, H, W) logits; target (N, H, W) or (N, 1, H, W), shared by the M masks; predicted_iou (N, M);
+        weight of each pixel, of the target's shape or (N, M, H, W), or None.
         terms: {"iou": (N, M)}.
     Raises:
         ShapeError: sizes differ; nothing is broadcast but the target over M.

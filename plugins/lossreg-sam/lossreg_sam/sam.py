@@ -44,7 +44,8 @@ class SAM(SamLoss):
             itself.
         reduction: over examples: "mean", "sum", or "none" for (N,).
     Shapes:
-        input (N, M, H, W) logits; target (N, H, W) or (N, 1, H, W), shared by the M masks; predicted_iou (N, M).
+        input (N, M, H, W) logits; target (N, H, W) or (N, 1, H, W), shared by the M masks; predicted_iou (N, M);
+        weight of each pixel, of the target's shape or (N, M, H, W), or None.
         terms: {"focal", "dice", "iou"}: (N, M) each; focal in nats, mean over valid pixels.
     Raises:
         ShapeError: sizes differ; nothing is broadcast but the target over M.

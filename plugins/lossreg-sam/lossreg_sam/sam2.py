@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from lossreg import Loss, Term, losses
-from lossreg.authoring import contract
+from lossreg.authoring import PerPixel, contract
 from lossreg.errors import InputError
 from lossreg_sam.masks import IOU_SUMS, iou_error
 from lossreg_sam.sam import DICE_SUMS, FOCAL_SUMS
@@ -89,7 +89,8 @@ class SAM2(Loss):
         focal_alpha_obj_score: weight of present objects up to 1, absent ones weigh 1 - it; below 0 weighs neither.
     Shapes:
         outs_per_frame: T dicts of lists over steps, multistep_pred_multimasks_high_res (N, M, H, W) logits,
-        multistep_pred_ious (N, M), multistep_object_score_logits (N, 1); target_masks (T, N, H, W).
+        multistep_pred_ious (N, M), multistep_object_score_logits (N, 1); target_masks (T, N, H, W); weight of each
+        pixel (T, N, H, W) or None. An object whose pixels all weigh 0 is absent.
         terms: {"loss_mask", "loss_dice", "loss_iou", "loss_class"}: (N,) each, sums over frames and steps.
         Targets are hard masks, of any type. For soft ones the IoU uses t > 1/2 as the mask and Dice min(p, t) as the
         overlap; SAM 2 uses t > 0 and p t.
@@ -103,6 +104,7 @@ class SAM2(Loss):
     Source: Ravi et al. 2024, appendix, "Losses and optimization"; MultiStepMultiMasksAndIous of the training code.
     """
 
+    per_pixel: ClassVar[Mapping[str, PerPixel]] = {"weight": "weight"}
     needs = frozenset({*FOCAL_SUMS, *DICE_SUMS, *IOU_SUMS})
 
     def __init__(
@@ -144,14 +146,20 @@ class SAM2(Loss):
         }
         return [step], target.reshape(1, len(input), *input.shape[2:])
 
-    def passes(self, outs_per_frame: Sequence[Mapping[str, Any]], target_masks: Tensor) -> list[MaskPass]:
+    def passes(
+        self, outs_per_frame: Sequence[Mapping[str, Any]], target_masks: Tensor, weight: Tensor | None = None
+    ) -> list[MaskPass]:
         """Return one pass for each frame and step: the sums over its masks."""
         gamma = self.settings.focal_gamma
-        steps = self._steps(outs_per_frame, target_masks)
-        return [MaskPass(step.masks, step.target, "sigmoid", self.needs, gamma) for step in steps]
+        steps = self._steps(outs_per_frame, target_masks, weight)
+        return [MaskPass(step.masks, step.target, "sigmoid", self.needs, gamma, weight=step.weight) for step in steps]
 
     def terms_from(
-        self, results: Iterator[MaskStatistics], outs_per_frame: Sequence[Mapping[str, Any]], target_masks: Tensor
+        self,
+        results: Iterator[MaskStatistics],
+        outs_per_frame: Sequence[Mapping[str, Any]],
+        target_masks: Tensor,
+        weight: Tensor | None = None,
     ) -> dict[str, Term]:
         """Compute the four terms of each object: sums over frames and steps."""
         steps = self._steps(outs_per_frame, target_masks)
@@ -184,8 +192,10 @@ class SAM2(Loss):
         output = self.evaluate(outs_per_frame, target_masks)
         return {**output.components, total_key: output.total}
 
-    def _steps(self, outs_per_frame: Sequence[Mapping[str, Any]], target_masks: Tensor) -> list[Step]:
-        return read_steps(outs_per_frame, target_masks, scores=self.settings.pred_obj_scores)
+    def _steps(
+        self, outs_per_frame: Sequence[Mapping[str, Any]], target_masks: Tensor, weight: Tensor | None = None
+    ) -> list[Step]:
+        return read_steps(outs_per_frame, target_masks, weight, scores=self.settings.pred_obj_scores)
 
     def _chosen(self, statistics: MaskStatistics, ious: Tensor) -> Tensor:
         """Compute focal, Dice and IoU loss of the chosen mask of each object and step, (N, 3)."""

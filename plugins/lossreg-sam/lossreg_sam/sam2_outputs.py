@@ -21,9 +21,12 @@ class Step(NamedTuple):
     target: Tensor  # (N, H, W)
     ious: Tensor  # (N, M)
     score: Tensor | None  # (N, 1) logits of presence; None if pred_obj_scores=False
+    weight: Tensor | None = None  # (N, H, W)
 
 
-def read_steps(outs_per_frame: Sequence[Mapping[str, Any]], target_masks: Tensor, *, scores: bool) -> list[Step]:
+def read_steps(
+    outs_per_frame: Sequence[Mapping[str, Any]], target_masks: Tensor, weight: Tensor | None = None, *, scores: bool
+) -> list[Step]:
     """Check and return the steps of all frames. The number of steps may vary by frame, that of masks by step.
 
     Args:
@@ -41,11 +44,26 @@ def read_steps(outs_per_frame: Sequence[Mapping[str, Any]], target_masks: Tensor
             f" {tuple(target_masks.shape)} is (T, N, H, W); give at least one frame, and one dict for each"
         )
     keys = (MASKS, IOUS, SCORES) if scores else (MASKS, IOUS)
+    frames = zip(outs_per_frame, target_masks.unbind(), _weights(weight, target_masks), strict=True)
     return [
-        step
-        for index, (outs, target) in enumerate(zip(outs_per_frame, target_masks.unbind(), strict=True))
+        step._replace(weight=own)
+        for index, (outs, target, own) in enumerate(frames)
         for step in _frame(f"outs_per_frame[{index}]", outs, target, keys)
     ]
+
+
+def _weights(weight: Tensor | None, target_masks: Tensor) -> Sequence[Tensor | None]:
+    """Return the weights of each frame, (N, H, W)."""
+    if weight is None:
+        return [None] * len(target_masks)
+    if not isinstance(weight, Tensor):
+        raise DTypeError(f"weight must be a tensor, got {type(weight).__name__}; use torch.as_tensor(weight)")
+    if weight.shape != target_masks.shape:
+        raise ShapeError(
+            f"target_masks has shape {tuple(target_masks.shape)}, so weight too, got {tuple(weight.shape)}; use"
+            " weight.expand(...) for weights that frames or objects share"
+        )
+    return weight.unbind()
 
 
 def _frame(where: str, outs: Mapping[str, Any], target: Tensor, keys: tuple[str, ...]) -> list[Step]:

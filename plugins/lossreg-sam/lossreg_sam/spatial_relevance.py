@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from lossreg import Loss, Term, losses
-from lossreg.authoring import Reduction, contract
+from lossreg.authoring import PerPixel, Reduction, contract
 from lossreg.errors import ShapeError
 from lossreg_sam.sam import SAM
 from lossreg_sam.text_region_contrast import Temperature, TextRegionContrast
@@ -55,13 +55,16 @@ class SpatialRelevance(Loss):
         reduction: over examples: "mean", "sum", or "none" for (N,).
     Shapes:
         input (N, M, H, W) logits; target (N, H, W) or (N, 1, H, W), shared by the M masks; predicted_iou (N, M);
-        region (N, D) and text (N, D) embeddings; optional caption (N,) integer, equal for texts of one meaning.
+        region (N, D) and text (N, D) embeddings; optional caption (N,) integer, equal for texts of one meaning, and
+        weight of each pixel, of the target's shape or (N, M, H, W).
         terms: {"focal", "dice", "iou"}: (N, M) each; {"alignment": (N,)}, 0 where the target is empty.
     Raises:
         ShapeError: sizes differ; nothing is broadcast but the target over M.
     Numerics: as `sam` and `text_region_contrast`. A region without target pixels takes no part in the contrast.
     Source: Kirillov et al. 2023, section A, "Losses"; Radford et al. 2021, figure 3.
     """
+
+    per_pixel: ClassVar[Mapping[str, PerPixel]] = {"weight": "weight"}
 
     def __init__(
         self,
@@ -108,9 +111,10 @@ class SpatialRelevance(Loss):
         region: Tensor,
         text: Tensor,
         caption: Tensor | None = None,
+        weight: Tensor | None = None,
     ) -> list[MaskPass]:
         """Return the pass over the masks."""
-        return self.masks.passes(input, target, predicted_iou)
+        return self.masks.passes(input, target, predicted_iou, weight)
 
     def terms_from(
         self,
@@ -121,6 +125,7 @@ class SpatialRelevance(Loss):
         region: Tensor,
         text: Tensor,
         caption: Tensor | None = None,
+        weight: Tensor | None = None,
     ) -> dict[str, Term]:
         """Compute the terms of the masks, and the contrast of the regions that have pixels."""
         if isinstance(region, Tensor) and region.shape[:1] != input.shape[:1]:

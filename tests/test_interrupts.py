@@ -50,7 +50,7 @@ for loss in (dice, cldice, hausdorff):
     loss(input, target).backward()
 compiled = torch.compile(dice, backend="aot_eager", fullgraph=True)
 torch.testing.assert_close(compiled(input, target), dice(input, target))
-for name in ("statistics.op", "skeleton", "distance"):  # as a notebook reloads them
+for name in ("statistics.op", "statistics.graph", "skeleton", "distance"):  # as a notebook reloads them
     importlib.reload(importlib.import_module(f"lossreg_segmentation.{name}"))
 cldice(input, target).backward()
 compiled = torch.compile(lossreg.build("bce"), backend="aot_eager", fullgraph=True)

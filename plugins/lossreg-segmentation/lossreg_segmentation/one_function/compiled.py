@@ -26,7 +26,7 @@ def _finish(part: Array, matrix: Array, numbers: Array, kept: Array, values: Arr
 
     Return the mean of the weighted sum.
 
-    part (R, chunks, 13) are the partial sums. matrix (2, T, 13, 1 or C) are the factors of numerators and denominators.
+    part (R, chunks, 15) are the partial sums. matrix (2, T, 15, 1 or C) are the factors of numerators and denominators.
     numbers (6, T) are above, below, least, offset, scale and weight.
     """
     rows, chunks, fields = part.shape
@@ -63,7 +63,7 @@ def _finish(part: Array, matrix: Array, numbers: Array, kept: Array, values: Arr
 
 
 def _factors(matrix: Array, numbers: Array, kept: Array, scale: float, factor: Array, factors: Array) -> None:
-    """Compute the factors (R, 13) of the sums in the gradient, from scale times that of each example's value, (B,)."""
+    """Compute the factors (R, 15) of the sums in the gradient, from scale times that of each example's value, (B,)."""
     rows, fields = factors.shape
     terms, classes, by_class = matrix.shape[1], rows // len(factor), matrix.shape[3] > 1
     for row in range(rows):

@@ -6,9 +6,11 @@ A call of `mask_statistics` passes these files in this order:
     request.py     `Request`: everything about a pass except its tensors
     choice.py      the implementation: the first that supports the tensors, or the one set by `implementation(...)`
     plain.py       whether kernels may read the tensors, or a transform of torch is active; then the reference computes
-    op.py          the torch operator with its gradient; calls forward and backward of the implementation
+    weights.py     the weights of positions, if there are any: checks, and the form that implementations read
+    op.py          the function of autograd; calls forward and backward of the implementation
+    graph.py       the same as torch operators, for compilers
 
-The implementations; each but the reference has forward(x, t, request) and backward(x, t, grads, request):
+The implementations; each but the reference has forward(x, t, request, w) and backward(x, t, grads, request, w):
 
     reference.py   plain torch, the oracle for the others; differentiated by autograd, without op.py
     tiled*.py      torch over tiles that fit the cache, on CPU: tiles.py reads them, threads.py distributes them
@@ -28,6 +30,7 @@ from torch import Tensor
 
 from lossreg.authoring import debugging
 from lossreg.errors import InputError
+from lossreg_segmentation.statistics import graph as graph  # registers the operators
 from lossreg_segmentation.statistics.autocast import outside_autocast
 from lossreg_segmentation.statistics.checks import check_counted, check_tensors, check_values
 from lossreg_segmentation.statistics.choice import chosen, implementation
@@ -35,6 +38,7 @@ from lossreg_segmentation.statistics.op import mask_sums
 from lossreg_segmentation.statistics.plain import without_notes
 from lossreg_segmentation.statistics.reference import reference
 from lossreg_segmentation.statistics.request import DIFFERENTIABLE, FIELDS, NEGATIVES, UNIFORM, Activation, Request
+from lossreg_segmentation.statistics.weights import check_weight_values, read_weight, weighed
 
 __all__ = ["NEGATIVES", "UNIFORM", "Activation", "MaskStatistics", "chosen", "implementation", "mask_statistics"]
 
@@ -42,14 +46,15 @@ __all__ = ["NEGATIVES", "UNIFORM", "Activation", "MaskStatistics", "chosen", "im
 class MaskStatistics(NamedTuple):
     """Sums over the valid positions of each mask, (B, C), float32 or wider; None if not requested.
 
-    p is the activated input, t the target, p_t = p t + (1 - p)(1 - t). Nats. Only the sums of p, p^2 and min(p, t) and
-    the five losses have a gradient, and only to the input.
+    p is the activated input, t the target, p_t = p t + (1 - p)(1 - t). Nats. Only the sums of p, p^2, p t and min(p, t)
+    and the five losses have a gradient, and only to the input. With weights each element of a sum, but of `counted`,
+    is multiplied by the weight of its position.
     """
 
     intersection: Tensor | None = None  # sum of min(p, t); p t for hard targets
     predicted: Tensor | None = None  # sum of p
     actual: Tensor | None = None  # sum of t
-    valid: Tensor | None = None  # number of positions that are not ignored
+    valid: Tensor | None = None  # number of positions that are not ignored; with weights their sum
     cross_entropy_positive: Tensor | None = None  # sum of -t log p
     cross_entropy_negative: Tensor | None = None  # sum of -(1 - t) log(1 - p); sigmoid only
     focal_positive: Tensor | None = None  # t part of the sum of (1 - p_t)^gamma cross-entropy
@@ -59,6 +64,8 @@ class MaskStatistics(NamedTuple):
     predicted_squared: Tensor | None = None  # sum of p^2
     actual_squared: Tensor | None = None  # sum of t^2; that of t for hard targets
     cross_entropy_uniform: Tensor | None = None  # sum of -log p, independent of the target; softmax only
+    counted: Tensor | None = None  # number of positions that are not ignored and weigh more than 0
+    product: Tensor | None = None  # sum of p t; the intersection for hard targets
 
     def over_batch(self) -> MaskStatistics:
         """Return the sums over the whole batch, (1, C)."""
@@ -74,6 +81,7 @@ def mask_statistics(
     gamma: float = 2.0,
     ignore_index: int | None = None,
     threshold: float = 0.0,
+    weight: Tensor | None = None,
 ) -> MaskStatistics:
     """Compute the fields of `MaskStatistics` that are named in `needs`.
 
@@ -83,11 +91,15 @@ def mask_statistics(
         ignore_index: target value of positions that are in no sum; their logits may have any value, NaN included, and
             receive a gradient of exactly zero. With softmax, one ignored class ignores the pixel.
         threshold: logit above which a position counts as predicted in the hard sums (sigmoid); softmax takes argmax.
+        weight: weights >= 0 of the positions, floating or bool, without a gradient. A position of weight 0 is ignored,
+            with any target; with `ignore_index`, both must let a position count. Read in the type of the sums.
     Shapes:
         input (B, C, *) logits; target (B, C, *), or (B, *) class index with softmax, or (B, 1, *) shared by all C masks
-        with sigmoid. bool, integer (0 and 1) or float in [0, 1].
+        with sigmoid. bool, integer (0 and 1) or float in [0, 1]. weight (B, 1, *), or (B, C, *) with sigmoid, or (B, *)
+        with softmax or one mask.
     Raises:
-        ShapeError, DTypeError, InputError: sizes, types or target values that do not fit.
+        ShapeError, DTypeError, InputError: sizes, types, target values or weights that do not fit. Values are read on
+            a CPU, and on a device under lossreg.debug_checks().
         InputError: under lossreg.debug_checks(), NaN or infinite logits at valid positions. There, a batch without
             valid positions causes a warning.
     Numerics: float32 inside, float64 for float64 input; autocast is off; finite for any finite logit.
@@ -102,17 +114,27 @@ def mask_statistics(
         raise InputError(f"statistics {sorted(undefined)} need activation='softmax': independent masks have no classes")
     check_tensors(input, target, activation)
     input, target = without_notes(input), without_notes(target)
-    name = chosen(input, target, activation)
-    if not torch.compiler.is_compiling():  # checked first: a compiler can trace neither the switch nor the checks
-        debug = debugging()
-        # For the reference on CPU, where it needs no device sync. The other CPU implementations check during the pass.
-        if debug or (name == "reference" and target.device.type == "cpu"):
-            check_values(target, input.shape[1], target.ndim < input.ndim, ignore_index, input)
-        if debug:
-            check_counted(input, target, activation, ignore_index)
+    weight = None if weight is None else read_weight(weight, input, activation)
+    name = chosen(input, target, activation, weight)
+    # A compiler can trace neither the switch nor the checks. The other CPU implementations check during the pass.
+    if not torch.compiler.is_compiling() and (debugging() or (name == "reference" and target.device.type == "cpu")):
+        _check_values(input, target, activation, ignore_index, weight)
     if name == "reference":
         with outside_autocast(input):
-            return MaskStatistics(**reference(input, target, activation, wanted, gamma, ignore_index, threshold))
+            options = activation, wanted, gamma, ignore_index, threshold, weight
+            return MaskStatistics(**reference(input, target, *options))
     request = Request(activation, tuple(f for f in FIELDS if f in wanted), float(gamma), ignore_index, float(threshold))
-    sums = zip(request.needs, mask_sums(input, target, request, name).unbind(), strict=True)
+    sums = zip(request.needs, mask_sums(input, target, request, name, weight).unbind(), strict=True)
     return MaskStatistics(**{field: found if field in DIFFERENTIABLE else found.detach() for field, found in sums})
+
+
+def _check_values(
+    input: Tensor, target: Tensor, activation: Activation, ignore_index: int | None, weight: Tensor | None
+) -> None:
+    """Check the values of weights and target, and under lossreg.debug_checks() of logits that count."""
+    if weight is not None:
+        check_weight_values(weight)
+        target, input = weighed(target, weight), torch.where(weight > 0, input, 0.0)
+    check_values(target, input.shape[1], target.ndim < input.ndim, ignore_index, input)
+    if debugging():
+        check_counted(input, target, activation, ignore_index)

@@ -70,7 +70,7 @@ def implementation(name: str) -> Iterator[None]:
         selected.name = before
 
 
-def chosen(input: Tensor, target: Tensor, activation: str) -> str:
+def chosen(input: Tensor, target: Tensor, activation: str, weight: Tensor | None = None) -> str:
     """Return the name of the implementation for a pass over these tensors.
 
     Raises:
@@ -78,20 +78,22 @@ def chosen(input: Tensor, target: Tensor, activation: str) -> str:
     """
     name = selected.name
     if name != "auto":
-        reason = refusal(name, input, target, activation)
+        reason = refusal(name, input, target, activation, weight)
         if reason:
             raise ImplementationError(
                 f"implementation {name!r} cannot compute this: {reason}; use 'auto' for the first that can",
                 implementation=name,
             )
         return name
-    return next(name for name in IMPLEMENTATIONS if not refusal(name, input, target, activation))
+    return next(name for name in IMPLEMENTATIONS if not refusal(name, input, target, activation, weight))
 
 
-def refusal(name: str, input: Tensor, target: Tensor, activation: str) -> str:
+def refusal(name: str, input: Tensor, target: Tensor, activation: str, weight: Tensor | None = None) -> str:
     """Return the reason why an implementation does not support these tensors; empty if it does."""
     if name == "reference":
         return ""
+    if weight is not None and name in ("numba", "triton"):
+        return "it has no weights"
     if input.dtype not in _LOGITS:
         return f"it supports logits in float32, bfloat16, float16 and float64, got {input.dtype}"
     device = input.device.type
@@ -101,7 +103,7 @@ def refusal(name: str, input: Tensor, target: Tensor, activation: str) -> str:
         reason = f"it is for CPU tensors, got {device}"
     else:
         reason = unusable(name) if name == "numba" else ""
-    return reason or obstacle(input, target)
+    return reason or (obstacle(input, target) if weight is None else obstacle(input, target, weight))
 
 
 def unusable(name: str) -> str:

@@ -27,13 +27,13 @@ _BITS = {torch.bfloat16: torch.uint16, torch.float16: torch.int16}
 _NUMPY = {torch.float32: np.float32, torch.float64: np.float64, torch.bfloat16: np.uint16, torch.float16: np.int16}
 
 
-def forward(x: Tensor, t: Tensor, request: Request) -> Tensor:
+def forward(x: Tensor, t: Tensor, request: Request, w: Tensor | None = None) -> Tensor:
     """Compute the sums of logits (B, C, L), (K, B, C) in the order of `request.needs`."""
     launch = launch_for(x.shape, x.dtype, t.shape, t.dtype, request)
     return torch.from_numpy(launch.sums(x, t).astype(launch.real, copy=False))
 
 
-def backward(x: Tensor, t: Tensor, grads: Tensor, request: Request) -> Tensor:
+def backward(x: Tensor, t: Tensor, grads: Tensor, request: Request, w: Tensor | None = None) -> Tensor:
     """Compute dL/dx, with the shape and dtype of x, from dL/dsums (K, B, C)."""
     return launch_for(x.shape, x.dtype, t.shape, t.dtype, request).gradient(x, t, grads.numpy())
 
@@ -90,7 +90,7 @@ class Launch:
         return found.reshape(self.sums_shape)
 
     def parts(self, input: Tensor, target: Tensor) -> Array:
-        """Compute the partial sums of each chunk, (R, chunks, 13) or, for classes, (B, chunks, C, 13)."""
+        """Compute the partial sums of each chunk, (R, chunks, 15) or, for classes, (B, chunks, C, 15)."""
         part = np.empty(self.part_shape, self.real)
         arguments = (*self._read(input, target), part, CHUNK)
         kernel, numbers = self.forward, self.forward_numbers
@@ -110,7 +110,7 @@ class Launch:
         return self.gradient_by(factors, input, target)
 
     def gradient_by(self, factors: Array, input: Tensor, target: Tensor) -> Tensor:
-        """Compute the gradient to the input from the factors of all sums, (B C, 13)."""
+        """Compute the gradient to the input from the factors of all sums, (B C, 15)."""
         if self.softmax:
             factors = factors.reshape(self.factors_shape)
         # Allocated by NumPy, which requests huge pages: the page faults of small ones took half of the time.

@@ -57,9 +57,9 @@ def _read(ts, classes, ignored, ignore, marks):
 def sums_kernel(variant: Variant):
     """Compile sums(x, t, part, chunk, first, last, gamma, ignored) -> True if a target value is invalid.
 
-    x (B, C, L); t (B, L); part (B, chunks, C, 13). Does tasks first..last of B * chunks.
+    x (B, C, L); t (B, L); part (B, chunks, C, 15). Does tasks first..last of B * chunks.
     """
-    overlap, cross_entropy, focal, hard, squared, uniform, _, _, ignore, power = variant
+    overlap, cross_entropy, focal, hard, squared, uniform, _, _, ignore, power, _ = variant
 
     def sums(x, t, part, chunk, first, last, gamma, ignored):
         wide_vectors()
@@ -116,7 +116,9 @@ def sums_kernel(variant: Variant):
                     out[10] += p_squared
                     out[11] += actual
                     out[12] += ce_uniform
+                    out[14] += intersection
             part[b, chunk_index, :, 3] = part[b, chunk_index, :, 2].sum()  # a valid pixel has one class
+            part[b, chunk_index, :, 13] = part[b, chunk_index, :, 3]
         return wrong
 
     return kept_on_disk(sums, SUMMING)
@@ -124,12 +126,12 @@ def sums_kernel(variant: Variant):
 
 @cache
 def gradient_kernel(variant: Variant):
-    """Compile gradient(x, t, g, k, chunk, first, last, gamma, ignored): g = dL/dx from k (B, C, 13) = dL/dsums.
+    """Compile gradient(x, t, g, k, chunk, first, last, gamma, ignored): g = dL/dx from k (B, C, 15) = dL/dsums.
 
     With u = dL/dp of each class and v = dL/dlog p of the pixel's class, g = p (u - sum p u) - p v; for the pixel's
     class with v (1 - p) in place of -p v. An example whose k are all zero is not read.
     """
-    overlap, cross_entropy, focal, _, squared, uniform, _, _, ignore, power = variant
+    overlap, cross_entropy, focal, _, squared, uniform, _, _, ignore, power, product = variant
 
     def gradient(x, t, g, k, chunk, first, last, gamma, ignored):
         wide_vectors()
@@ -159,6 +161,8 @@ def gradient_kernel(variant: Variant):
                 for c in range(classes):
                     es, k_ce, k_focal = e[c], k[b, c, 4], k[b, c, 6]
                     k_intersection, k_predicted, k_squared = k[b, c, 0], k[b, c, 1], k[b, c, 10] + k[b, c, 10]
+                    if product:
+                        k_intersection += k[b, c, 14]
                     for i in range(n):
                         p, here = es[i] * pixels[INVERSE + i], marks[LABEL + i] == I32(c)
                         if overlap:
@@ -173,6 +177,8 @@ def gradient_kernel(variant: Variant):
                 for c in range(classes):
                     es, gs, k_uniform = e[c], g[b, c, low:high], k[b, c, 12]
                     k_intersection, k_predicted, k_squared = k[b, c, 0], k[b, c, 1], k[b, c, 10] + k[b, c, 10]
+                    if product:
+                        k_intersection += k[b, c, 14]
                     for i in range(n):
                         p, here, v = es[i] * pixels[INVERSE + i], marks[LABEL + i] == I32(c), pixels[V + i]
                         slope = select(here, v * pixels[REST + i], -p * v)

@@ -70,9 +70,9 @@ def _soft(value, t, gamma, power):
 def sums_kernel(variant: Variant):
     """Compile sums(x, t, shared, part, chunk, first, last, gamma, ignored, threshold) -> True if a target is invalid.
 
-    x (R, L); t (R / shared, L); part (R, chunks, 13), in the order of FIELDS. Does tasks first..last of R * chunks.
+    x (R, L); t (R / shared, L); part (R, chunks, 15), in the order of FIELDS. Does tasks first..last of R * chunks.
     """
-    overlap, cross_entropy, focal, hard, squared, _, soft, _, ignore, power = variant
+    overlap, cross_entropy, focal, hard, squared, _, soft, _, ignore, power, product = variant
 
     def sums(x, t, shared, part, chunk, first, last, gamma, ignored, threshold):
         wide_vectors()
@@ -84,7 +84,7 @@ def sums_kernel(variant: Variant):
             invalid, positives, valid = count_targets(ts, ignored, soft, ignore)
             wrong |= invalid
             intersection = predicted = actual = ce_p = ce_n = focal_p = focal_n = hit = inside = ZERO
-            p_squared = t_squared = ZERO
+            p_squared = t_squared = product_sum = ZERO
             for i in range(xs.size):
                 value, tt = widen(xs[i]), ts[i]
                 counts = tt != ignored if ignore else True
@@ -108,6 +108,8 @@ def sums_kernel(variant: Variant):
                     if overlap:
                         intersection += select(t1 < p, t1, p)
                         predicted += select(counts, p, ZERO)
+                    if product:
+                        product_sum += t1 * p
                     positive = t1 > HALF
                 else:
                     positive = counts & (tt != 0)
@@ -134,7 +136,8 @@ def sums_kernel(variant: Variant):
             out = part[row, c]
             out[0], out[1], out[2], out[3], out[4] = intersection, predicted, actual, valid, ce_p
             out[5], out[6], out[7], out[8], out[9] = ce_n, focal_p, focal_n, hit, inside + positives - hit
-            out[10], out[11], out[12] = p_squared, t_squared, ZERO
+            out[10], out[11], out[12], out[13] = p_squared, t_squared, ZERO, valid
+            out[14] = product_sum if soft else intersection
             if not soft:
                 out[2] = out[11] = positives
         return wrong
@@ -144,11 +147,11 @@ def sums_kernel(variant: Variant):
 
 @cache
 def gradient_kernel(variant: Variant):
-    """Compile gradient(x, t, shared, g, k, chunk, first, last, gamma, ignored): g = dL/dx from k (R, 13) = dL/dsums.
+    """Compile gradient(x, t, shared, g, k, chunk, first, last, gamma, ignored): g = dL/dx from k (R, 15) = dL/dsums.
 
     A row whose k are all zero is not read.
     """
-    overlap, cross_entropy, focal, _, squared, _, soft, _, ignore, power = variant
+    overlap, cross_entropy, focal, _, squared, _, soft, _, ignore, power, product = variant
 
     def gradient(x, t, shared, g, k, chunk, first, last, gamma, ignored):
         wide_vectors()
@@ -162,6 +165,9 @@ def gradient_kernel(variant: Variant):
             xs, ts = x[row, c * chunk : (c + 1) * chunk], t[row // shared, c * chunk : (c + 1) * chunk]
             k_intersection, k_predicted, k_ce_p, k_ce_n = k[row, 0], k[row, 1], k[row, 4], k[row, 5]
             k_focal_p, k_focal_n, k_squared = k[row, 6], k[row, 7], k[row, 10] + k[row, 10]
+            k_product = k[row, 14]
+            if product and not soft:
+                k_intersection += k_product
             k_both = k_predicted + k_intersection
             for i in range(xs.size):
                 value, tt = widen(xs[i]), ts[i]
@@ -188,6 +194,8 @@ def gradient_kernel(variant: Variant):
                         of_p += select(tie, k_predicted + HALF * k_intersection, side)  # as torch.minimum
                     if squared:
                         of_p += p * k_squared
+                    if product:
+                        of_p += t1 * k_product
                     slope += p * rest * of_p
                 else:
                     positive = tt != 0

@@ -47,11 +47,11 @@ def _counted(t, low, high, ignored, ignore, marks):
 def sums_kernel(variant: Variant):
     """Compile sums(x, t, part, chunk, first, last, gamma, ignored) -> True if a target value is invalid.
 
-    x (B, C, L); t (B, L) class indices or (B, C, L); part (B, chunks, C, 13). Does tasks first..last of B * chunks.
+    x (B, C, L); t (B, L) class indices or (B, C, L); part (B, chunks, C, 15). Does tasks first..last of B * chunks.
     """
     if variant.class_index:
         return numba_index.sums_kernel(variant)
-    overlap, cross_entropy, focal, hard, squared, uniform, soft, _, ignore, power = variant
+    overlap, cross_entropy, focal, hard, squared, uniform, soft, _, ignore, power, product = variant
 
     def sums(x, t, part, chunk, first, last, gamma, ignored):
         wide_vectors()
@@ -72,7 +72,7 @@ def sums_kernel(variant: Variant):
                     ts, xs, es = t[b, c, low:high], logits[c], e[c]
                     wrong |= count_targets(ts, ignored, soft, ignore)[0]
                     intersection = predicted = actual = valid = ce = focal_sum = hit = either = ZERO
-                    p_squared = t_squared = ce_uniform = ZERO
+                    p_squared = t_squared = ce_uniform = product_sum = ZERO
                     for i in range(n):
                         counts = marks[LABEL + i] >= 0 if ignore else True
                         p, loss, _, focus = one_class(xs[i], es[i], marks[TOP + i] == I32(c), pixels, i, gamma, power)
@@ -96,6 +96,8 @@ def sums_kernel(variant: Variant):
                             t_squared += target * target
                         if uniform:
                             ce_uniform += select(counts, loss, ZERO)
+                        if product:
+                            product_sum += target * p
                     out = part[b, chunk_index, c]
                     out[0] += intersection
                     out[1] += predicted
@@ -108,6 +110,8 @@ def sums_kernel(variant: Variant):
                     out[10] += p_squared
                     out[11] += t_squared
                     out[12] += ce_uniform
+                    out[13] += valid if ignore else n
+                    out[14] += product_sum if soft else intersection
         return wrong
 
     return kept_on_disk(sums, SUMMING)
@@ -115,14 +119,14 @@ def sums_kernel(variant: Variant):
 
 @cache
 def gradient_kernel(variant: Variant):
-    """Compile gradient(x, t, g, k, chunk, first, last, gamma, ignored): g = dL/dx from k (B, C, 13) = dL/dsums.
+    """Compile gradient(x, t, g, k, chunk, first, last, gamma, ignored): g = dL/dx from k (B, C, 15) = dL/dsums.
 
     With u = dL/dp and v = dL/dlog p of each class, g = p (u - sum p u) + v - p sum v. An example whose k are all zero
     is not read.
     """
     if variant.class_index:
         return numba_index.gradient_kernel(variant)
-    overlap, cross_entropy, focal, _, squared, uniform, soft, _, ignore, power = variant
+    overlap, cross_entropy, focal, _, squared, uniform, soft, _, ignore, power, product = variant
 
     def gradient(x, t, g, k, chunk, first, last, gamma, ignored):
         wide_vectors()
@@ -149,7 +153,9 @@ def gradient_kernel(variant: Variant):
                 for c in range(classes):
                     es, us, vs, ts = e[c], u[c], v[c], t[b, c, low:high]
                     k_intersection, k_predicted, k_ce, k_focal = k[b, c, 0], k[b, c, 1], k[b, c, 4], k[b, c, 6]
-                    k_squared, k_uniform = k[b, c, 10], k[b, c, 12]
+                    k_squared, k_uniform, k_product = k[b, c, 10], k[b, c, 12], k[b, c, 14]
+                    if product and not soft:
+                        k_intersection += k_product
                     for i in range(n):
                         p, loss, rest, focus = one_class(
                             vs[i], es[i], marks[TOP + i] == I32(c), pixels, i, gamma, power
@@ -166,7 +172,9 @@ def gradient_kernel(variant: Variant):
                             of_p += k_predicted + side * k_intersection
                         if squared:
                             of_p += (p + p) * k_squared
-                        if overlap or squared:
+                        if product and soft:
+                            of_p += target * k_product
+                        if overlap or squared or product:
                             us[i] = of_p
                             pixels[MEAN_U + i] += p * of_p
                         if cross_entropy:
@@ -186,7 +194,7 @@ def gradient_kernel(variant: Variant):
                         # v - p sum v, in an order that keeps the digits of 1 - p
                         rest = select(marks[TOP + i] == I32(c), pixels[OTHERS + i] * pixels[INVERSE + i], ONE - p)
                         slope = vs[i] * rest - p * (pixels[SUM_V + i] - vs[i])
-                        if overlap or squared:
+                        if overlap or squared or product:
                             slope += p * (us[i] - pixels[MEAN_U + i])
                         if ignore:
                             slope = select(marks[LABEL + i] >= 0, slope, ZERO)

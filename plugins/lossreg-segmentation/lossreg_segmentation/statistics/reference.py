@@ -16,6 +16,7 @@ def reference(
     gamma: float,
     ignore_index: int | None,
     threshold: float,
+    weight: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """Compute the sums in `needs`, (B, C) each. `mask_statistics` has checked the arguments."""
     x = input.flatten(2) if input.ndim > 2 else input.unsqueeze(2)
@@ -23,12 +24,18 @@ def reference(
     t, valid, soft = read_target(input, target, ignore_index, x.dtype)
     if activation == "softmax":  # the classes of a pixel share one sum, so one ignored class ignores the pixel
         valid = valid.all(1, keepdim=True)
+    w = weight if weight is None or weight.ndim == 3 else weight.reshape(*weight.shape[:2], x.shape[2])
+    if w is not None:
+        valid = valid & (w > 0)
+        t = torch.where(valid, t, 0.0)
     # Before the activation: a NaN logit under an ignored position would survive a product with zero.
     x = torch.where(valid, x, 0.0)
     elements = _softmax(x, t, gamma, needs) if activation == "softmax" else _sigmoid(x, t, soft, gamma, needs)
     p = elements.pop("p")
     if "intersection" in needs:
         elements["intersection"] = torch.minimum(p, t) if soft else p * t
+    if "product" in needs:
+        elements["product"] = p * t
     elements |= {"predicted": p, "actual": t.expand_as(p), "valid": torch.ones_like(p)}
     if "predicted_squared" in needs:
         elements["predicted_squared"] = p * p
@@ -37,7 +44,13 @@ def reference(
     if needs & {"hard_intersection", "hard_union"}:
         hit, mask = _predicted(x, activation, threshold), t > 0.5
         elements |= {"hard_intersection": (hit & mask).to(x.dtype), "hard_union": (hit | mask).to(x.dtype)}
-    return {name: torch.where(valid, elements[name], 0.0).sum(2) for name in sorted(needs)}
+    elements["counted"] = elements["valid"]
+    return {name: _sum(elements[name], valid, None if name == "counted" else w) for name in sorted(needs)}
+
+
+def _sum(elements: Tensor, valid: Tensor, weight: Tensor | None) -> Tensor:
+    weighed = elements if weight is None else weight * elements
+    return torch.where(valid, weighed, 0.0).sum(2)
 
 
 def read_target(

@@ -24,6 +24,8 @@ FIELDS = (
     "predicted_squared",
     "actual_squared",
     "cross_entropy_uniform",
+    "counted",
+    "product",
 )
 FOCAL = frozenset({"focal_positive", "focal_negative"})
 CROSS_ENTROPY = frozenset({"cross_entropy_positive", "cross_entropy_negative"})
@@ -35,7 +37,7 @@ NEGATIVES = frozenset({"cross_entropy_negative", "focal_negative"})
 # Defined for mutually exclusive classes alone.
 UNIFORM = frozenset({"cross_entropy_uniform"})
 # The others are counts, and the gradient of a count is zero.
-DIFFERENTIABLE = OVERLAP | CROSS_ENTROPY | FOCAL | UNIFORM | {"predicted_squared"}
+DIFFERENTIABLE = OVERLAP | CROSS_ENTROPY | FOCAL | UNIFORM | {"predicted_squared", "product"}
 
 
 class Request(NamedTuple):

@@ -21,9 +21,9 @@ from lossreg_segmentation.statistics.tiles import Reader, Scratch, Tile, overlap
 THREADS = 4
 
 
-def forward(x: Tensor, t: Tensor, request: Request) -> Tensor:
-    """Compute the sums of `request.needs`, (K, B, C), of logits (B, C, L). InputError for invalid target values."""
-    reader, differentiable = Reader(x, t, request, check=True), DIFFERENTIABLE.intersection(request.needs)
+def forward(x: Tensor, t: Tensor, request: Request, w: Tensor | None = None) -> Tensor:
+    """Compute the sums of `request.needs`, (K, B, C), of logits (B, C, L). InputError for invalid targets."""
+    reader, differentiable = Reader(x, t, w, request, check=True), DIFFERENTIABLE.intersection(request.needs)
     rows, width, length = reader.logits.shape
     places = tiles(list(range(rows)), width, length)
 
@@ -45,9 +45,9 @@ def forward(x: Tensor, t: Tensor, request: Request) -> Tensor:
     return torch.stack(parts).sum(0).view(len(request.needs), *x.shape[:2]).to(sums_dtype(x))
 
 
-def backward(x: Tensor, t: Tensor, grads: Tensor, request: Request) -> Tensor:
+def backward(x: Tensor, t: Tensor, grads: Tensor, request: Request, w: Tensor | None = None) -> Tensor:
     """Compute dL/dx from dL/dsums (K, B, C). Rows whose sums have no gradient are not read."""
-    gradient, reader = torch.empty_like(x), Reader(x, t, request, check=False)
+    gradient, reader = torch.empty_like(x), Reader(x, t, w, request, check=False)
     into = rows_of(gradient, request)
     of_sums = grads.to(reader.dtype).reshape(len(grads), *into.shape[:2], 1).unbind()
     carrying = {name: of for name, of in zip(request.needs, of_sums, strict=True) if name in DIFFERENTIABLE}
@@ -63,14 +63,17 @@ def backward(x: Tensor, t: Tensor, grads: Tensor, request: Request) -> Tensor:
         scratch = Scratch(reader.dtype)
         for place in places[first:last]:
             tile = reader.read(place, scratch)
-            out = into[place.rows, :, place.columns]  # a copy where the rows are not adjacent
+            here = into[place.rows, :, place.columns]  # a copy where the rows are not adjacent
+            out = here if tile.weight is None else torch.empty_like(here, dtype=reader.dtype)
             if slopes:
                 write_gradient(tile, place.rows, slopes, request.gamma, scratch, out)
             else:
                 of = class_gradient if request.activation == "softmax" else _soft_gradient
                 out.copy_(of(tile, {name: grad[place.rows] for name, grad in carrying.items()}, request.gamma))
+            if tile.weight is not None:
+                here.copy_(out.mul_(tile.weight))
             if isinstance(place.rows, Tensor):
-                into[place.rows, :, place.columns] = out
+                into[place.rows, :, place.columns] = here
 
     in_threads(len(places), THREADS, fill)
     return gradient
@@ -80,11 +83,13 @@ def _count_sums(tile: Tile, request: Request, scratch: Scratch) -> dict[str, Ten
     """Return the sums without a gradient."""
     x, t, needs, sums = tile.x, tile.t, set(request.needs), {}
     if "actual" in needs:
-        sums["actual"] = tile.total(t)
+        sums["actual"] = tile.total(tile.mass)
     if "actual_squared" in needs:
-        sums["actual_squared"] = tile.total(t * t if tile.soft else t)
+        sums["actual_squared"] = tile.total(t * tile.mass if tile.soft else tile.mass)
     if "valid" in needs:
-        sums["valid"] = sum_of(torch.ones_like(x[:, :1]), tile.valid).expand(x.shape[:2])
+        sums["valid"] = sum_of(torch.ones_like(x[:, :1]), tile.share).expand(x.shape[:2])
+    if "counted" in needs:
+        sums["counted"] = sum_of(torch.ones_like(x[:, :1]), tile.valid).expand(x.shape[:2])
     if not needs & HARD:
         return sums
     mask = t.gt(0.5).to(t.dtype) if tile.soft else t
@@ -94,8 +99,9 @@ def _count_sums(tile: Tile, request: Request, scratch: Scratch) -> dict[str, Ten
         hit = torch.gt(
             x, request.threshold, out=scratch.block(x.shape[1], t)[0]
         )  # several times faster than through bool
+    mask = tile.weighed(mask)
     both = tile.total(tile.pick(hit) * mask)
-    return sums | {"hard_intersection": both, "hard_union": sum_of(hit, tile.valid) + tile.total(mask) - both}
+    return sums | {"hard_intersection": both, "hard_union": sum_of(hit, tile.share) + tile.total(mask) - both}
 
 
 def _sums(tile: Tile, request: Request, scratch: Scratch) -> dict[str, Tensor]:
@@ -110,11 +116,13 @@ def _soft_sums(tile: Tile, request: Request) -> dict[str, Tensor]:
     x, t, u, needs, sums = tile.x, tile.t, tile.u, set(request.needs), {}
     p = torch.sigmoid(x)
     if "intersection" in needs:
-        sums["intersection"] = torch.minimum(p, t).sum(2) if tile.soft else vecdot(p, t)
+        sums["intersection"] = tile.weighed(torch.minimum(p, t)).sum(2)
+    if "product" in needs:
+        sums["product"] = vecdot(p, tile.mass)
     if "predicted" in needs:
-        sums["predicted"] = sum_of(p, tile.valid)
+        sums["predicted"] = sum_of(p, tile.share)
     if "predicted_squared" in needs:
-        sums["predicted_squared"] = sum_of(p * p, tile.valid)
+        sums["predicted_squared"] = sum_of(p * p, tile.share)
     if not needs & (CROSS_ENTROPY | FOCAL):
         return sums
     positive, negative, both = _cross_entropies(tile, u)
@@ -123,7 +131,7 @@ def _soft_sums(tile: Tile, request: Request) -> dict[str, Tensor]:
         wrong = p.mul_(u).addcmul_(torch.sigmoid(-x), t)  # 1 - p would round to 0
         focal = wrong.pow_(request.gamma) * both
         losses |= {"focal_positive": (focal, t), "focal_negative": (focal, u)}
-    return sums | {name: vecdot(loss, share) for name, (loss, share) in losses.items() if name in needs}
+    return sums | {name: vecdot(loss, tile.weighed(share)) for name, (loss, share) in losses.items() if name in needs}
 
 
 def _cross_entropies(tile: Tile, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -143,6 +151,8 @@ def _soft_gradient(tile: Tile, grads: dict[str, Tensor], gamma: float) -> Tensor
     gradient = torch.zeros_like(x)
     if "intersection" in grads:
         gradient.addcmul_(overlap_slope(p, tile), grads["intersection"])
+    if "product" in grads:
+        gradient.addcmul_(t, grads["product"])
     if "predicted" in grads:
         gradient.add_(grads["predicted"] if tile.valid is None else grads["predicted"] * tile.valid)
     if "predicted_squared" in grads:

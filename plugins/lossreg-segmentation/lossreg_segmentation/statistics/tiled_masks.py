@@ -20,20 +20,22 @@ from lossreg_segmentation.statistics.tiles import Rows, Scratch, Tile, combine, 
 
 def hard_sums(tile: Tile, request: Request, scratch: Scratch) -> dict[str, Tensor]:
     """Return the differentiable sums."""
-    needs, both = set(request.needs), tile.both
+    needs, both = set(request.needs), tile.masses
     if not needs & (CROSS_ENTROPY | FOCAL):
         p, sums = torch.sigmoid(tile.x, out=scratch.block(1, tile.t)[1]), {}
-        if needs & OVERLAP:
-            sums["intersection"], sums["predicted"] = vecdot(p, tile.t), sum_of(p, tile.valid)
+        if needs & (OVERLAP | {"product"}):
+            sums["intersection"] = sums["product"] = vecdot(p, tile.mass)
+            sums["predicted"] = sum_of(p, tile.share)
         if "predicted_squared" in needs:
-            sums["predicted_squared"] = sum_of(p.square_(), tile.valid)
+            sums["predicted_squared"] = sum_of(p.square_(), tile.share)
         return sums
     values, wrong, right, loss, *focal = scratch.block(4 if needs & FOCAL else 3, tile.t)
     _write_answers(tile, wrong, right, loss)
     if focal:
         torch.pow(wrong, request.gamma, out=focal[0]).mul_(loss)
     found = products(values, both)
-    sums = {"intersection": found[:, 1:2, 0], "predicted": found[:, 1:2, 0] + found[:, :1, 1]}
+    right, wrong = found[:, 1:2, 0], found[:, :1, 1]
+    sums = {"intersection": right, "product": right, "predicted": right + wrong}
     for k, name in ((2, "cross_entropy"), (3, "focal")):
         sums |= {f"{name}_positive": found[:, k : k + 1, 0], f"{name}_negative": found[:, k : k + 1, 1]}
     if "predicted_squared" in needs:
@@ -55,7 +57,8 @@ class Slopes(NamedTuple):
         """Arrange the gradients of sums, each (rows, 1, 1)."""
         zero = torch.zeros_like(like)
         predicted = grads.get("predicted", zero)
-        pairs = [predicted + grads.get("intersection", zero), predicted]
+        inside = predicted + grads.get("intersection", zero)
+        pairs = [inside + grads["product"] if "product" in grads else inside, predicted]
         for name, fields in {"cross_entropy": CROSS_ENTROPY, "focal": FOCAL}.items():
             if grads.keys() & fields:
                 pairs += [-grads.get(f"{name}_positive", zero), grads.get(f"{name}_negative", zero)]

@@ -15,17 +15,20 @@ def class_sums(tile: Tile, request: Request) -> dict[str, Tensor]:
     log_p = torch.log_softmax(tile.x, 1)
     p, z = log_p.exp(), tile.pick(log_p)
     if "predicted" in needs:
-        sums["predicted"] = sum_of(p, tile.valid)
+        sums["predicted"] = sum_of(p, tile.share)
     if "predicted_squared" in needs:
-        sums["predicted_squared"] = sum_of(p * p, tile.valid)
+        sums["predicted_squared"] = sum_of(p * p, tile.share)
     if "cross_entropy_uniform" in needs:
-        sums["cross_entropy_uniform"] = -sum_of(log_p, tile.valid)
+        sums["cross_entropy_uniform"] = -sum_of(log_p, tile.share)
     if "intersection" in needs:
-        sums["intersection"] = tile.total(torch.minimum(tile.pick(p), t) if tile.soft else tile.pick(p) * t)
+        overlap = tile.weighed(torch.minimum(tile.pick(p), t)) if tile.soft else tile.pick(p) * tile.mass
+        sums["intersection"] = tile.total(overlap)
+    if "product" in needs:
+        sums["product"] = tile.total(tile.pick(p) * tile.mass)
     if "cross_entropy_positive" in needs:
-        sums["cross_entropy_positive"] = tile.total(-t * z)
+        sums["cross_entropy_positive"] = tile.total(-tile.mass * z)
     if "focal_positive" in needs:
-        sums["focal_positive"] = tile.total(_rest(p, tile).pow_(request.gamma).mul_(-t * z))
+        sums["focal_positive"] = tile.total(_rest(p, tile).pow_(request.gamma).mul_(-tile.mass * z))
     return sums
 
 
@@ -40,7 +43,7 @@ def class_gradient(tile: Tile, grads: dict[str, Tensor], gamma: float) -> Tensor
     """Return the gradient to the logits, p_j (u_j - sum p u) + v_j - p_j sum v with u = dL/dp and v = dL/dlog p."""
     p = torch.softmax(tile.x, 1)
     gradient = _of_log_p(tile, grads, p, gamma)
-    if grads.keys() & {"intersection", "predicted", "predicted_squared"}:
+    if grads.keys() & {"intersection", "product", "predicted", "predicted_squared"}:
         of_p = _of_p(tile, grads, p)
         gradient.addcmul_(p, of_p.sub_((p * of_p).sum(1, keepdim=True)))
     return gradient if tile.valid is None else gradient.mul_(tile.valid)
@@ -53,10 +56,20 @@ def _of_p(tile: Tile, grads: dict[str, Tensor], p: Tensor) -> Tensor:
         slope += grads["predicted"]
     if "predicted_squared" in grads:
         slope.addcmul_(p, grads["predicted_squared"], value=2)
-    if "intersection" in grads:
-        picked = overlap_slope(tile.pick(p), tile) * tile.pick(grads["intersection"].expand(p.shape))
-        slope = slope.add_(picked) if tile.chosen is None else slope.scatter_add_(1, tile.chosen, picked)
+    if picked := _of_picked(tile, grads, p):
+        of_class = sum(picked[1:], picked[0])
+        slope = slope.add_(of_class) if tile.chosen is None else slope.scatter_add_(1, tile.chosen, of_class)
     return slope
+
+
+def _of_picked(tile: Tile, grads: dict[str, Tensor], p: Tensor) -> list[Tensor]:
+    """Return the parts of dL/dp at the target's class."""
+    picked = []
+    if "intersection" in grads:
+        picked.append(overlap_slope(tile.pick(p), tile) * tile.pick(grads["intersection"].expand(p.shape)))
+    if "product" in grads:
+        picked.append(tile.t * tile.pick(grads["product"].expand(p.shape)))
+    return picked
 
 
 def _of_log_p(tile: Tile, grads: dict[str, Tensor], p: Tensor, gamma: float) -> Tensor:

@@ -10,6 +10,7 @@ from torch.linalg import vecdot
 
 from lossreg_segmentation.statistics.checks import check_values, counting, is_ignored
 from lossreg_segmentation.statistics.request import Request, is_index, sums_dtype
+from lossreg_segmentation.statistics.weights import check_weight_values
 
 # Elements. The buffers of a tile fit a core's cache. Torch would split a step over more elements among its threads,
 # unless it already runs in one of them. The threads of several callers would then wait for each other after every step,
@@ -71,11 +72,31 @@ class Tile(NamedTuple):
     chosen: Tensor | None  # class indices (R, 1, N), any class where ignored
     soft: bool
     both: Tensor  # t and u of hard masks, (R, 2, N)
+    weight: Tensor | None = None  # of each position, 0 where ignored, (R, 1, N); None: 1, or 0 where ignored
 
     @property
     def u(self) -> Tensor:
         """Return 1 - t, 0 where ignored."""
         return 1 - self.t if self.valid is None else self.valid - self.t
+
+    @property
+    def share(self) -> Tensor | None:
+        """Return the factor of each position in sums; None: 1 everywhere."""
+        return self.valid if self.weight is None else self.weight
+
+    @property
+    def mass(self) -> Tensor:
+        """Return t times the weight."""
+        return self.t if self.weight is None else self.t * self.weight
+
+    @property
+    def masses(self) -> Tensor:
+        """Return t and u of hard masks times the weight, (R, 2, N)."""
+        return self.both if self.weight is None else self.both * self.weight
+
+    def weighed(self, values: Tensor) -> Tensor:
+        """Return values, which are 0 where ignored, times the weight."""
+        return values if self.weight is None else values * self.weight
 
     def pick(self, values: Tensor) -> Tensor:
         """Select the values of the target's class; return values of soft or one-hot classes unchanged."""
@@ -90,43 +111,66 @@ class Tile(NamedTuple):
 
 
 class Reader:
-    """Reads the tiles of logits and target."""
+    """Reads the tiles of logits, target and weights."""
 
-    def __init__(self, x: Tensor, t: Tensor, request: Request, check: bool) -> None:
+    def __init__(self, x: Tensor, t: Tensor, w: Tensor | None, request: Request, check: bool) -> None:
         self.x, self.request, self.check = x, request, check
         self.dtype, self.index, self.classes = sums_dtype(x), is_index(x, t), x.shape[1]
         self.one = torch.ones((), dtype=self.dtype, device="cpu")
         self.logits, self.target = rows_of(x, request), t.unsqueeze(1) if self.index else rows_of(t, request)
         self.shared = len(self.logits) // max(1, len(self.target))  # one target for all masks of an example
+        self.weights = None if w is None else rows_of(w, request)
+        self.sharing = 1 if self.weights is None else len(self.logits) // max(1, len(self.weights))
 
     def read(self, place: Place, scratch: Scratch) -> Tile:
-        """Read one tile; raise InputError for invalid target values if they are checked."""
-        request, dtype = self.request, self.dtype
+        """Read one tile; raise InputError for invalid values of target or weights if they are checked."""
+        dtype = self.dtype
         logits = self.logits[place.rows, :, place.columns].to(dtype)
         target = counting(self.target[_shared(place.rows, self.shared), :, place.columns])
-        counted, valid = target, None
-        if request.ignore_index is not None:
-            kept = ~is_ignored(target, request.ignore_index)
-            counted = target * kept
-            if request.activation == "softmax":  # one ignored class ignores the pixel
-                kept = kept.all(1, keepdim=True)
+        weight = self._weight(place)
+        counted, kept = self._counted(target, weight)
+        valid = None if kept is None else _number(kept, dtype)
+        if kept is not None:
             # By bits: a product would keep NaN, and torch.where branches per position.
             bits = torch.int64 if dtype == torch.float64 else torch.int32
-            logits, valid = (logits.view(bits) & -_number(kept, bits)).view(dtype), _number(kept, dtype)
+            logits = (logits.view(bits) & -_number(kept, bits)).view(dtype)
+            weight = None if weight is None else weight * valid
         if self.check and counted.dtype != torch.bool:
             low, high = (value.item() for value in torch.aminmax(counted))
             if not (low >= 0 and high <= (self.classes - 1 if self.index else 1)):  # written so that NaN fails
-                check_values(target, self.classes, self.index, request.ignore_index, self.x)
+                check_values(counted, self.classes, self.index, self.request.ignore_index, self.x)
         if self.index:
             ones = torch.ones_like(counted, dtype=dtype) if valid is None else valid
-            return Tile(logits, ones, valid, counted.long(), False, ones)
-        if request.activation == "softmax" or target.is_floating_point():
+            return Tile(logits, ones, valid, counted.long(), False, ones, weight)
+        soft = target.is_floating_point()
+        if self.request.activation == "softmax" or soft:
             mask = _number(counted, dtype) if valid is None else _number(counted, dtype) * valid
-            return Tile(logits, mask, valid, None, target.is_floating_point(), mask)
-        both, mask, rest = scratch.block(2, counted, "both")
+            return Tile(logits, mask, valid, None, soft, mask, weight)
+        both, mask, rest = scratch.block(2, logits[:, :1], "both")
         mask.copy_(counted.view(torch.uint8) if counted.dtype == torch.bool else counted)
         torch.sub(self.one if valid is None else valid, mask, out=rest)
-        return Tile(logits, mask, valid, None, False, both)
+        return Tile(logits, mask, valid, None, False, both, weight)
+
+    def _counted(self, target: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Return the target, 0 where a position does not count, and True where it counts; None: everywhere."""
+        if weight is None and self.request.ignore_index is None:
+            return target, None
+        kept = ~is_ignored(target, self.request.ignore_index)
+        counted = target * kept
+        if self.request.activation == "softmax":  # one ignored class ignores the pixel
+            kept = kept.all(1, keepdim=True)
+        if weight is not None:
+            weighs = weight > 0
+            kept, counted = kept & weighs, counted.masked_fill(~weighs, 0)  # a product would keep NaN
+        return counted, kept
+
+    def _weight(self, place: Place) -> Tensor | None:
+        if self.weights is None:
+            return None
+        weight = self.weights[_shared(place.rows, self.sharing), :, place.columns]
+        if self.check:
+            check_weight_values(weight)
+        return weight
 
 
 def _shared(rows: Rows, masks: int) -> Rows:

@@ -9,7 +9,7 @@ from lossreg_segmentation.statistics import triton_sigmoid, triton_softmax
 from lossreg_segmentation.statistics.request import DIFFERENTIABLE, Request, sums_dtype
 
 
-def forward(x: Tensor, t: Tensor, request: Request) -> Tensor:
+def forward(x: Tensor, t: Tensor, request: Request, w: Tensor | None = None) -> Tensor:
     """Compute the sums of `request.needs`, (K, B, C), in `sums_dtype(x)`. x is (B, C, L); both may have any strides."""
     (batch, classes, _), count = x.shape, len(request.needs)
     if x.numel() == 0 or count == 0:
@@ -20,7 +20,7 @@ def forward(x: Tensor, t: Tensor, request: Request) -> Tensor:
     return sums.view(count, batch, classes)
 
 
-def backward(x: Tensor, t: Tensor, grads: Tensor, request: Request) -> Tensor:
+def backward(x: Tensor, t: Tensor, grads: Tensor, request: Request, w: Tensor | None = None) -> Tensor:
     """Compute dL/dx from dL/dsums, (K, B, C): with x's shape, strides and dtype, exactly 0 at ignored positions."""
     if x.numel() == 0 or not DIFFERENTIABLE.intersection(request.needs):
         return torch.zeros_like(x)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import torch
@@ -20,6 +21,12 @@ def numbers(values: Tensor | Sequence[Any] | float) -> Tensor:
     """Return numbers in float64 on the CPU, under any default device and mode of inference."""
     with torch.inference_mode(False):
         return torch.tensor(values, dtype=torch.float64, device="cpu") if not isinstance(values, Tensor) else values
+
+
+@cache
+def chosen(indices: tuple[int, ...], classes: int) -> Tensor:
+    """Return 1 for the classes of these indices and 0 for the others, (C,)."""
+    return numbers([float(index in indices) for index in range(classes)])
 
 
 def moved(values: Tensor, device: torch.device) -> Tensor:

@@ -25,7 +25,7 @@ class CLDice(DenseLoss):
         Tprec = (sum S_p t + smooth) / (sum S_p + smooth),  Tsens = (sum S_t p + smooth) / (sum S_t + smooth)
 
     S is the soft skeleton. The cost of a gap in a vessel depends on its length, not on the vessel's width. Mix it with
-    an overlap loss, which penalises a wrong width. Every class counts; class_weight=[0, 1, 1] excludes a background.
+    an overlap loss, which penalises a wrong width. Every class counts; background=False leaves class 0 out.
 
     Args:
         iterations: number of erosions of the skeleton, 1 to 64: at least half of the widest structure's width, pixels.

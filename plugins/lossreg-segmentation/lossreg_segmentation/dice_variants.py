@@ -16,7 +16,7 @@ from lossreg_segmentation.dense_loss import read_pixels
 from lossreg_segmentation.mask_loss import CONTRACT, MaskLoss, MaskOptions
 from lossreg_segmentation.overlap import TAGS, Dice, OverlapLoss
 from lossreg_segmentation.ratios import Formula, dice_loss, overlap_loss, ratio
-from lossreg_segmentation.segmentation_loss import required, weights_of_classes
+from lossreg_segmentation.segmentation_loss import required
 from lossreg_segmentation.statistics import MaskStatistics
 from lossreg_segmentation.statistics.autocast import outside_autocast
 
@@ -48,12 +48,14 @@ class SquaredDice(MaskLoss):
         super().__init__(**options)
         self.smooth = smooth
 
-    def terms_from(self, results: Iterator[MaskStatistics], input: Tensor, target: Tensor) -> dict[str, Term]:
+    def terms_from(
+        self, results: Iterator[MaskStatistics], input: Tensor, target: Tensor, weight: Tensor | None = None
+    ) -> dict[str, Term]:
         """Compute the terms, with the product p t for soft targets: over squares, min(p, t) would give less than 0."""
         statistics = next(results)
         if target.is_floating_point() and len(input) > 0:  # the batch of a rank may be empty
-            statistics = statistics._replace(intersection=self._product(input, target))
-        return super().terms_from(iter([statistics]), input, target)
+            statistics = statistics._replace(intersection=self._product(input, target, weight))
+        return super().terms_from(iter([statistics]), input, target, weight)
 
     def formulas(self, task: str, classes: int) -> dict[str, Formula]:
         """Return one minus the score of each mask."""
@@ -65,13 +67,14 @@ class SquaredDice(MaskLoss):
         soft = any(isinstance(x, Tensor) and x.is_floating_point() for x in (*inputs[1:], options.get("target")))
         return None if soft else super().plan(*inputs, **options)
 
-    def _product(self, input: Tensor, target: Tensor) -> Tensor:
+    def _product(self, input: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
         task = self.task_of(input, target)
         with outside_autocast(input):
             if input.ndim == 2:
                 input, target = input.unsqueeze(2), target.unsqueeze(-1)
-            pixels = read_pixels(input, target, task, self.ignore_index)
-            return (pixels.probabilities() * pixels.target).flatten(2).sum(2)
+                weight = None if weight is None else weight.unsqueeze(-1)
+            pixels = read_pixels(input, target, task, self.ignore_index, weight)
+            return pixels.sum(pixels.probabilities() * pixels.target)
 
 
 @losses.register(
@@ -160,11 +163,12 @@ class GeneralizedDice(OverlapLoss):
         (actual,) = required(statistics, "actual")
         present = actual > 0
         counted = torch.ones_like(present) if self.absent == "score" else present
-        if self.ignore_index is not None:
+        if self.ignoring(statistics):
             counted = counted & (required(statistics, "valid")[0] > 0)
         factors = torch.ones_like(actual)
-        if self.class_weight is not None:
-            factors = weights_of_classes(self.class_weight, actual).expand_as(actual)
+        by_class = self.class_weights(actual)
+        if by_class is not None:
+            factors = by_class.expand_as(actual)
         usable = present & (factors > 0)
         smallest = torch.where(usable, actual, torch.inf).amin(1, keepdim=True)
         share = torch.where(usable, smallest / torch.where(usable, actual, 1.0), 0.0)  # inf without a usable class

@@ -11,13 +11,13 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from lossreg import Term, losses
-from lossreg_segmentation.dense_loss import CONTRACT, DenseLoss, Pixels
-from lossreg_segmentation.segmentation_loss import SegmentationOptions, weights_of_classes
+from lossreg_segmentation.dense_loss import CONTRACT, Pixels, WeightedDenseLoss
+from lossreg_segmentation.segmentation_loss import SegmentationOptions
 
 TAGS = ("segmentation", "pixelwise", "binary", "multilabel", "multiclass", "logits", "imbalance", "hard_examples")
 
 
-class HardPixelLoss(DenseLoss):
+class HardPixelLoss(WeightedDenseLoss):
     """Base of means over the hardest pixels. A subclass chooses them."""
 
     def chosen(self, cross_entropy: Tensor, valid: Tensor) -> Tensor:
@@ -27,18 +27,22 @@ class HardPixelLoss(DenseLoss):
     def mean_of_hardest(self, pixels: Pixels) -> Term:
         """Return the mean over the chosen pixels of each mask, or of each example of a multiclass task."""
         cross_entropy, valid = pixel_cross_entropy(pixels).flatten(2), pixels.valid.flatten(2)
+        if pixels.multiclass and self.leaves_out:  # no pixel of a class that is left out is hard
+            valid = valid & (self.counted_classes(pixels.target) @ pixels.target.flatten(2) > 0).unsqueeze(1)
         with torch.no_grad():
-            weights = self.chosen(cross_entropy, valid)
+            kept = self.chosen(cross_entropy, valid)
+        weights = kept if pixels.weight is None else kept * pixels.weight.flatten(2)
+        whole = weights if self.mean_over == "weights" else kept
         if not pixels.multiclass:
-            statistics = self.counted(pixels)
-            return self.class_term(weighted_mean(cross_entropy, weights), statistics)
+            return self.class_term(ratio_of_sums(cross_entropy * weights, whole), self.counted(pixels))
         self.no_policy_for_absent_classes()
-        if self.class_weight is None:
-            return Term(weighted_mean(cross_entropy, weights).squeeze(1), "example")
-        factors = weights_of_classes(self.class_weight, pixels.target).view(1, -1, *[1] * (pixels.target.ndim - 2))
+        by_class = self.class_weights(pixels.target)
+        if by_class is None:
+            return Term(ratio_of_sums(cross_entropy * weights, whole).squeeze(1), "example")
+        factors = by_class.view(1, -1, *[1] * (pixels.target.ndim - 2))
         of_classes = pixels._replace(target=factors * pixels.target)
         weighted, total = pixel_cross_entropy(of_classes).flatten(2), of_classes.target.flatten(2).sum(1, keepdim=True)
-        whole = total * weights if self.mean_over == "weights" else weights
+        whole = total * weights if self.mean_over == "weights" else kept
         return Term(ratio_of_sums(weighted * weights, whole).squeeze(1), "example")
 
 
@@ -150,11 +154,6 @@ def hardest(values: Tensor, valid: Tensor, share: float, *, minimum: int = 0) ->
 def part_of(share: float, count: Tensor) -> Tensor:
     """Return a share of `count` pixels, rounded down as in exact arithmetic: 0.29 of 100 is 29."""
     return (share * count.double() + 1e-6).floor().to(count.dtype)
-
-
-def weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
-    """Return the weighted mean over the last dimension; 0 where all weights are 0."""
-    return ratio_of_sums(values * weights, weights)
 
 
 def ratio_of_sums(values: Tensor, weights: Tensor) -> Tensor:

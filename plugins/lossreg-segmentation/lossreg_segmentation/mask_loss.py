@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 import torch
 from torch import Tensor
 
 from lossreg import Term
-from lossreg.authoring import Per, Plan, contract, replaced_by_plan
+from lossreg.authoring import Per, PerPixel, Plan, contract, replaced_by_plan
 from lossreg_segmentation.distributed import (
     Distributed,
     check_distributed,
@@ -25,7 +25,6 @@ from lossreg_segmentation.segmentation_loss import (
     SegmentationOptions,
     required,
     share,
-    weights_of_classes,
 )
 from lossreg_segmentation.statistics import NEGATIVES, Activation, MaskStatistics
 from lossreg_segmentation.statistics.choice import IMPLEMENTATIONS
@@ -54,6 +53,8 @@ class MaskOptions(SegmentationOptions, total=False):
 class MaskLoss(SegmentationLoss):
     """Base of losses over sums. A subclass lists the sums that it `needs` and turns them into terms.
 
+    A call may give each pixel a weight >= 0: `loss(input, target, weight=w)`, w of shape (N, C, *) or (N, 1, *).
+
     Args:
         batch: sum over the batch before the formula, as if it were one large image.
         distributed: "global" treats the batches of all ranks as one batch: under DDP, which averages gradients, uneven
@@ -64,6 +65,7 @@ class MaskLoss(SegmentationLoss):
     """
 
     needs: ClassVar[frozenset[str]]
+    per_pixel: ClassVar[Mapping[str, PerPixel]] = {"weight": "weight"}
     gamma: float = 2.0
 
     def __init__(
@@ -74,21 +76,25 @@ class MaskLoss(SegmentationLoss):
         self.batch = batch
         self.distributed = distributed
 
-    def passes(self, input: Tensor, target: Tensor) -> list[MaskPass]:
+    def passes(self, input: Tensor, target: Tensor, weight: Tensor | None = None) -> list[MaskPass]:
         """Return the pass that computes the sums of logits (N, C, *) and target for the formula."""
         task = self.task_of(input, target)
         multiclass = task == "multiclass"
         needs = self.needs - NEGATIVES if multiclass else self.needs
-        if self.absent != "score" or self.class_weight is not None:
+        if self.absent != "score" or self.weighs_classes:
             needs |= {"actual"}
         if self.absent == "false_positives":
             needs |= {"predicted", "valid"}
         if self.ignore_index is not None:
             needs |= {"valid"}
+        if weight is not None:
+            needs |= {"valid", "counted"}
         activation: Activation = "softmax" if multiclass else "sigmoid"
-        return [MaskPass(input, target, activation, needs, self.gamma, self.ignore_index)]
+        return [MaskPass(input, target, activation, needs, self.gamma, self.ignore_index, weight=weight)]
 
-    def terms_from(self, results: Iterator[MaskStatistics], input: Tensor, target: Tensor) -> dict[str, Term]:
+    def terms_from(
+        self, results: Iterator[MaskStatistics], input: Tensor, target: Tensor, weight: Tensor | None = None
+    ) -> dict[str, Term]:
         """Compute the terms by the formula."""
         shared = self.distributed == "global"
         statistics, task = next(results), self.task_of(input, target)
@@ -123,11 +129,12 @@ class MaskLoss(SegmentationLoss):
         softmax = task == "multiclass"
         if softmax and self.absent != "score" and any(isinstance(one, PixelMean) for one in formulas.values()):
             return None  # its error comes from the terms
-        if softmax and self.class_weight is not None and self.mean_over == "pixels":
+        if softmax and self.weighs_classes and self.mean_over == "pixels":
             return None  # tables divide by the sum of the weights
-        if len(passes) > 1 or (self.class_weight is not None and len(self.class_weight) != input.shape[1]):
+        if len(passes) > 1:
             return None
-        table = Table(formulas, self.absent, self.ignore_index is not None, self.class_weight, self.batch)
+        weights = self.class_weights(torch.empty(1, input.shape[1], dtype=torch.float64, device="cpu"))
+        table = Table(formulas, self.absent, self.ignore_index is not None, weights, self.batch)
         return plan_of(passes[0], [table], self)
 
     def _term(self, formula: Formula, statistics: MaskStatistics, task: str) -> Term:
@@ -144,10 +151,10 @@ class MaskLoss(SegmentationLoss):
         """Return sums (B, C) over the pixels of each softmax class as a term: the mean over pixels, class-weighted."""
         self.no_policy_for_absent_classes()
         per: Per = "batch" if self.batch else "example"
-        if self.class_weight is None:
+        weights = self.class_weights(summed)
+        if weights is None:
             return Term(share(summed.sum(1), self.pixels(statistics).amax(1)), per, weight)
         (actual,) = required(statistics, "actual")
-        weights = weights_of_classes(self.class_weight, summed)
         pixels = (weights * actual).sum(1)
         # Smoothed labels have a loss at classes of any weight: without a pixel of a weight above 0, it is none.
         summed = torch.where(pixels > 0, (weights * summed).sum(1), 0.0)

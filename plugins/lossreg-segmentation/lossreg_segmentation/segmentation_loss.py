@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar, Literal, TypedDict, get_args
+from typing import Any, ClassVar, Literal, TypedDict, get_args
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from lossreg import Loss, Term
+from lossreg import Term
 from lossreg.authoring import Reduction
-from lossreg.errors import DTypeError, InputError, ShapeError
-from lossreg_segmentation.class_numbers import as_like, moved, numbers
+from lossreg.errors import DTypeError, InputError
+from lossreg_segmentation.class_weights import Classes, ClassLoss, ClassWeights
 from lossreg_segmentation.distributed import Distributed
 from lossreg_segmentation.statistics import MaskStatistics
 from lossreg_segmentation.statistics.checks import check_logits
@@ -20,7 +18,6 @@ from lossreg_segmentation.tasks import Task, task_of
 
 Absent = Literal["score", "ignore", "zero", "false_positives"]
 MeanOver = Literal["weights", "pixels"]
-ClassWeights = Annotated[Sequence[Annotated[float, Field(ge=0)]], Field(min_length=2)]
 
 
 class SegmentationOptions(TypedDict, total=False):
@@ -29,12 +26,14 @@ class SegmentationOptions(TypedDict, total=False):
     task: Task
     ignore_index: int | None
     class_weight: ClassWeights | None
+    background: bool
+    classes: Classes | None
     absent: Absent
     mean_over: MeanOver
     reduction: Reduction
 
 
-class SegmentationLoss(Loss):
+class SegmentationLoss(ClassLoss):
     """Base of losses on logits (N, C, *) and their target.
 
     Args:
@@ -43,6 +42,9 @@ class SegmentationLoss(Loss):
         ignore_index: target value of pixels that are excluded from the sums and the counts; None for none.
         class_weight: one weight >= 0 per class, of a weighted mean over classes (over pixels in multiclass
             cross-entropy and focal); at least two classes. None: all have the same weight.
+        background: False leaves class 0 out, as a class_weight of 0 does: out of the mean over classes, and its pixels
+            out of a mean over pixels. nnU-Net leaves it out of Dice but not of cross-entropy: there, set it for dice.
+        classes: indices of the classes that count, at least one; the others are left out. None: all of them.
         absent: value of each term for a class without target pixels in its example. "score": the value of the formula.
             "ignore": the class is excluded from the mean over classes. "zero": 0. "false_positives": the mean of p,
             whose gradient does not vanish.
@@ -55,8 +57,6 @@ class SegmentationLoss(Loss):
     batch: bool = False
     distributed: Distributed = "local"
     means_pixels: ClassVar[bool] = True  # False for losses without a mean over pixels
-    class_weight: Tensor | None
-    _class_values: dict[str, None]
 
     def __init__(
         self,
@@ -64,31 +64,18 @@ class SegmentationLoss(Loss):
         task: Task = "auto",
         ignore_index: int | None = None,
         class_weight: ClassWeights | None = None,
+        background: bool = True,
+        classes: Classes | None = None,
         absent: Absent = "score",
         mean_over: MeanOver = "weights",
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__(reduction=reduction)
-        if class_weight is not None and not any(class_weight):
-            raise ValueError("class_weight is zero for every class; give at least one class a weight above 0")
         self.task = task
         self.ignore_index = ignore_index
         self.absent = absent
         self.mean_over = self._checked_mean(mean_over)
-        self.class_values("class_weight", class_weight)
-
-    def class_values(self, name: str, values: Tensor | Sequence[float] | float | None) -> None:
-        """Set numbers per class, which keep their values in a model of any type; checkpoints do not contain them."""
-        self.__dict__.setdefault("_class_values", {})[name] = None  # a set in the order of its names
-        setattr(self, name, None if values is None else numbers(values))
-
-    def _apply(self, fn: Any, *arguments: Any, **options: Any) -> Any:
-        found = super()._apply(fn, *arguments, **options)
-        device = fn(torch.empty(0, device="cpu")).device
-        for name in self._class_values:
-            if isinstance(values := vars(self).get(name), Tensor):
-                setattr(self, name, moved(values, device))
-        return found
+        self.choose_classes(class_weight, background, classes, task)
 
     def task_of(self, input: Tensor, target: Tensor) -> str:
         """Return the task of these tensors; raise an error if they fit no task of this loss."""
@@ -100,8 +87,8 @@ class SegmentationLoss(Loss):
     def class_term(self, values: Tensor, statistics: MaskStatistics, weight: float = 1.0) -> Term:
         """Return values (B, C) as a term: apply the policy for absent classes and the weights, drop ignored masks."""
         values, count = apply_absent(values, statistics, self.absent, ignoring=self.ignoring(statistics))
-        if self.class_weight is not None:
-            weights = weights_of_classes(self.class_weight, values)
+        weights = self.class_weights(values)
+        if weights is not None:
             count = weights.expand_as(values) if count is None else count * weights
         return Term(values, "batch" if self.batch else "pair", weight, count)
 
@@ -131,17 +118,6 @@ class SegmentationLoss(Loss):
                 f"absent={self.absent!r} has no meaning for softmax {type(self).__name__}: a class without pixels adds"
                 " nothing to it; leave absent='score'"
             )
-
-
-def weights_of_classes(class_weight: Tensor, like: Tensor) -> Tensor:
-    """Return the class weights, (C,), in the dtype of `like` (B, C, ...); check their number."""
-    classes = like.shape[1]
-    if len(class_weight) != classes:
-        raise ShapeError(
-            f"class_weight has {len(class_weight)} weights, input has {classes} classes; give one per class"
-            + (" (remove class_weight: a single class needs none)" if classes == 1 else "")
-        )
-    return as_like(class_weight, like)
 
 
 def check_absent(absent: str) -> None:

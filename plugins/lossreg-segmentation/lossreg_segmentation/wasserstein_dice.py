@@ -11,7 +11,8 @@ from torch import Tensor
 
 from lossreg import Term, losses
 from lossreg.errors import InputError, ShapeError
-from lossreg_segmentation.dense_loss import CLASSES_CONTRACT, DenseLoss, Pixels
+from lossreg_segmentation.class_numbers import as_like, numbers
+from lossreg_segmentation.dense_loss import CLASSES_CONTRACT, Pixels, WeightedDenseLoss
 from lossreg_segmentation.ratios import ratio
 from lossreg_segmentation.segmentation_loss import SegmentationOptions
 
@@ -25,7 +26,7 @@ Weighting = Literal["default", "GDL"]
     tags=("segmentation", "overlap", "multiclass", "logits", "imbalance"),
     contract=CLASSES_CONTRACT,
 )
-class WassersteinDice(DenseLoss):
+class WassersteinDice(WeightedDenseLoss):
     """Dice in which the distance between two classes is the cost of confusing them.
 
         loss = 1 - (2 TP + smooth) / (2 TP + E + smooth)
@@ -43,7 +44,8 @@ class WassersteinDice(DenseLoss):
         terms: {"wasserstein_dice": (N,)}, in [0, 1].
     Raises:
         ShapeError: sizes differ; nothing is broadcast. The number of classes of distances and input differs.
-        InputError: invalid distances. class_weight= and absent=, which have no meaning: classes are not averaged.
+        InputError: invalid distances. class_weight=, background=, classes= and absent=, which have no meaning:
+            classes are not averaged.
     Numerics: float32 or wider; finite for any finite logit; all ignored gives 0.
     Source: Fidon et al. 2017, section 2, W its eq. 6; "GDL": Tilborghs et al. 2020, appendix.
     """
@@ -68,11 +70,15 @@ class WassersteinDice(DenseLoss):
             )
         if weighting not in ("default", "GDL"):
             raise InputError(f"weighting is 'default' or 'GDL', got {weighting!r}")
+        if self.leaves_out:
+            raise InputError(
+                "background= and classes= have no meaning for WassersteinDice, which has no mean over classes; its"
+                " default weighting leaves the background out of TP"
+            )
         self.no_policy_for_absent_classes()
         self.weighting = weighting
         self.smooth = smooth
-        matrix = None if distances is None else distance_matrix(distances)
-        self.register_buffer("distances", matrix, persistent=False)
+        self.class_values("distances", None if distances is None else distance_matrix(distances))
 
     def formula(self, pixels: Pixels, task: str) -> dict[str, Term]:
         """Return one minus the Wasserstein Dice score of each example."""
@@ -80,13 +86,17 @@ class WassersteinDice(DenseLoss):
         distance = ((self._matrix(p) @ t) * p).sum(1)  # W, (B, L); 0 for ignored pixels, whose target is 0
         # alpha is 0 for ignored pixels too.
         if self.weighting == "GDL":
-            alpha = (t / (t.sum(2, keepdim=True) + 1)).sum(1)
-            errors = (alpha * distance).sum(1)
+            alpha = (t / (pixels.sum(pixels.target).unsqueeze(2) + 1)).sum(1)
+            errors = alpha * distance
         else:
             alpha = t[:, 1:].sum(1)
-            errors = distance.sum(1)
-        correct = 2 * (alpha * (1 - distance)).sum(1) + self.smooth
-        score = ratio(correct, correct + errors, self.smooth)
+            errors = distance
+        hits = alpha * (1 - distance)
+        if pixels.weight is not None:
+            weight = pixels.weight.flatten(1)
+            hits, errors = weight * hits, weight * errors
+        correct = 2 * hits.sum(1) + self.smooth
+        score = ratio(correct, correct + errors.sum(1), self.smooth)
         values = torch.where(pixels.valid.flatten(1).any(1), 1 - score, 0.0)
         return {"wasserstein_dice": Term(values, "example")}
 
@@ -100,7 +110,7 @@ class WassersteinDice(DenseLoss):
                 f"distances is {len(self.distances)} x {len(self.distances)}, input has {classes} classes;"
                 " give one row and one column per class"
             )
-        return self.distances.to(like)
+        return as_like(self.distances, like)
 
 
 def distance_matrix(distances: Sequence[Sequence[float]]) -> Tensor:
@@ -108,7 +118,7 @@ def distance_matrix(distances: Sequence[Sequence[float]]) -> Tensor:
     sizes = [len(row) for row in distances]
     if set(sizes) != {len(sizes)}:
         raise ShapeError(f"distances must be C rows of C numbers, got {len(sizes)} rows of {sizes} numbers")
-    matrix = torch.tensor(distances, dtype=torch.float64)
+    matrix = numbers(distances)
     if not (matrix.isfinite().all() and (matrix >= 0).all()):
         raise InputError("distances contains negative or infinite numbers; give finite numbers >= 0")
     if matrix.diagonal().any():
@@ -121,4 +131,4 @@ def distance_matrix(distances: Sequence[Sequence[float]]) -> Tensor:
         )
     if not matrix.any():
         raise InputError("distances is 0 between all classes, so no prediction is wrong; remove it to use 1 for all")
-    return (matrix / matrix.max()).float()
+    return matrix / matrix.max()

@@ -55,6 +55,8 @@ SHARED = {
     "task": ("multilabel", "multiclass"),
     "ignore_index": (None, 1),
     "class_weight": (None, [0.5, 2.0, 1.0]),
+    "background": (True, False),
+    "classes": (None, [0, 2]),
     "absent": ("score", "zero"),
     "reduction": ("mean", "sum"),
 }
@@ -63,6 +65,8 @@ REFUSED = {
     **{(name, "task"): ("multiclass", "is for binary and multilabel, got a multiclass target") for name in INDEPENDENT},
     **{(name, "task"): ("multilabel", "is for multiclass, got a multilabel target") for name in CLASSES},
     ("wasserstein_dice", "class_weight"): ([0.5, 2.0, 1.0], "class_weight has no meaning for WassersteinDice"),
+    ("wasserstein_dice", "background"): (False, "background= and classes= have no meaning for WassersteinDice"),
+    ("wasserstein_dice", "classes"): ([0, 1], "background= and classes= have no meaning for WassersteinDice"),
     ("wasserstein_dice", "absent"): ("zero", "absent='zero' has no meaning for softmax WassersteinDice"),
 }
 

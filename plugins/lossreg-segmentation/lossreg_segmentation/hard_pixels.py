@@ -8,7 +8,7 @@ from typing import Annotated, Unpack
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.nn.functional import logsigmoid
 
 from lossreg import Term, losses
 from lossreg_segmentation.dense_loss import CONTRACT, Pixels, WeightedDenseLoss
@@ -66,8 +66,8 @@ class OHEMCrossEntropy(HardPixelLoss):
     Raises:
         ShapeError: sizes differ; nothing is broadcast.
         InputError: absent= with multiclass, where a class without pixels adds nothing.
-    Numerics: float32 or wider; finite for any finite logit; all ignored gives 0. Equally hard pixels share the last
-        places of the minimum.
+    Numerics: float32 or wider; finite for any finite logit, and where other classes have -inf; all ignored gives 0.
+        Equally hard pixels share the last places of the minimum.
     Source: Shrivastava et al. 2016, section 4, for pixels as in Wu et al. 2016 (arXiv 1605.06885).
     """
 
@@ -113,8 +113,8 @@ class TopK(HardPixelLoss):
     Raises:
         ShapeError: sizes differ; nothing is broadcast.
         InputError: absent= with multiclass, where a class without pixels adds nothing.
-    Numerics: float32 or wider; finite for any finite logit; all ignored gives 0. Equally hard pixels share the last
-        places.
+    Numerics: float32 or wider; finite for any finite logit, and where other classes have -inf; all ignored gives 0.
+        Equally hard pixels share the last places.
     Source: Wu et al. 2016 (arXiv 1605.06885); nnU-Net's TopKLoss, which takes k in percent, of the whole batch.
     """
 
@@ -134,8 +134,14 @@ class TopK(HardPixelLoss):
 def pixel_cross_entropy(pixels: Pixels) -> Tensor:
     """Return the cross-entropy of each pixel: (B, 1, *) of classes, (B, C, *) of independent masks."""
     if pixels.multiclass:
-        return -(pixels.target * pixels.logits.log_softmax(1)).sum(1, keepdim=True)
-    return binary_cross_entropy_with_logits(pixels.logits, pixels.target, reduction="none")
+        return -share_of(pixels.target, pixels.logits.log_softmax(1)).sum(1, keepdim=True)
+    outside = share_of(1 - pixels.target, logsigmoid(-pixels.logits))
+    return -share_of(pixels.target, logsigmoid(pixels.logits)) - outside
+
+
+def share_of(share: Tensor, logarithm: Tensor) -> Tensor:
+    """Multiply; a share of 0 is 0 also where the probability is 0, as that of a class with logits of -inf."""
+    return torch.where(share > 0, share * logarithm, 0.0)
 
 
 def hardest(values: Tensor, valid: Tensor, share: float, *, minimum: int = 0) -> Tensor:

@@ -7,11 +7,12 @@ from itertools import pairwise
 from math import prod
 from typing import Annotated, Any, Literal
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from lossreg.composites.base import TERMS, Composite, normalized, terms_of, with_factor, with_prefix
+from lossreg.composites.heads import refuse_stacked_heads
+from lossreg.composites.resizing import on_level
 from lossreg.contract import contract
 from lossreg.errors import DTypeError, InputError, ShapeError
 from lossreg.loss import Reduction, Term
@@ -48,13 +49,16 @@ class DeepSupervision(Composite):
     Shapes:
         input: sequence of (N, C, *), finest first. A tensor is the finest level alone, under the first weight, so that
         a network whose other heads are disabled in evaluation needs no other loss.
-        target (N, *) or (N, C, *) of any resolution; further inputs go to every level unchanged.
+        target (N, *) or (N, C, *) of any resolution, or a list of one per level. An option with a value for each pixel,
+        such as weight=, is resized like it, and a skeleton by its maximum; distances need a list of one map per level.
+        Further inputs go to every level unchanged.
         terms: those of each level, named 0.dice, or 0.name.term if the loss has several.
     Raises:
-        ShapeError: a list of weights that has not one per level; levels that are not finest first; a target of other
-            dimensions.
-        InputError: no level; a loss with another reduction than the mean.
-    Numerics: as the loss. Targets are resized by nearest-exact in whole numbers, so class indices stay the same.
+        ShapeError: a list of weights, targets or maps that has not one per level; levels that are not finest first; a
+            target of other dimensions.
+        InputError: no level; a loss with another reduction than the mean; one map of distances for several sizes.
+    Numerics: as the loss. Targets and weights are resized by nearest-exact in whole numbers, so class indices stay the
+        same.
     Source: Lee et al. 2015, with the weights of MONAI's DeepSupervisionLoss.
     """
 
@@ -73,14 +77,24 @@ class DeepSupervision(Composite):
         # Raise now for weights that are wrong under any input.
         self.level_weights(1 if isinstance(weights, str) else len(weights))
 
-    def terms(self, input: Tensor | Sequence[Tensor], target: Tensor, *others: Any, **options: Any) -> dict[str, Term]:
+    def terms(
+        self, input: Tensor | Sequence[Tensor], target: Tensor | Sequence[Tensor], *others: Any, **options: Any
+    ) -> dict[str, Term]:
+        refuse_stacked_heads(input, target)
         levels = _levels(input)
         # A tensor is the first of the levels for which a list of weights is meant.
         alone = isinstance(input, Tensor) and not isinstance(self.weights, str)
         weights = self.level_weights(len(self.weights) if alone else len(levels))
         found: dict[str, Term] = {}
+        ((given, own),) = self.calls_of_parts((input, target, *others), options)
         for number, (level, weight) in enumerate(zip(levels, weights, strict=False)):
-            terms = terms_of(self.loss, level, resized(target, level), *others, **options)
+            resized = on_level(target, number, levels, name="target", meaning="labels")
+            maps = {
+                name: on_level(own[name], number, levels, name=name, meaning=meaning)
+                for name, meaning in self.maps().items()
+                if own.get(name) is not None
+            }
+            terms = terms_of(self.loss, level, resized, *given[2:], **{**own, **maps})
             prefixed = with_prefix(f"{number}.{self.names[0]}", terms)
             found |= {key: with_factor(term, weight) for key, term in prefixed.items()}
         return found
@@ -121,23 +135,3 @@ def _levels(input: Tensor | Sequence[Tensor]) -> Sequence[Tensor]:
         sizes = ", ".join(str(tuple(level.shape)) for level in levels)
         raise ShapeError(f"levels of input must come finest first, got shapes {sizes}; reverse them")
     return levels
-
-
-def resized(target: Tensor, level: Tensor) -> Tensor:
-    """Resize a target (N, *) or (N, C, *) to a level (N, C, *) by nearest-exact; return one that fits unchanged."""
-    if not isinstance(target, Tensor):
-        raise DTypeError(f"target must be a tensor, got {type(target).__name__}")
-    size = level.shape[2:]
-    first = target.ndim - len(size)
-    if first not in (1, 2):
-        raise ShapeError(
-            f"a level of input has shape {tuple(level.shape)}, so target must be (N, *) or (N, C, *) with"
-            f" {len(size)} spatial dimensions, got {tuple(target.shape)}"
-        )
-    for dimension, wanted in enumerate(size, start=first):
-        given = target.shape[dimension]
-        if given != wanted:
-            # floor((i + 1/2) given / wanted) in integers: float32 would round whole numbers down to the pixel before.
-            index = (2 * torch.arange(wanted, device=target.device) + 1) * given // (2 * wanted)
-            target = target.index_select(dimension, index)
-    return target

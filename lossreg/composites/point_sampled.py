@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import torch
@@ -13,6 +15,7 @@ from lossreg.composites.base import Composite, terms_of, with_prefix
 from lossreg.contract import contract
 from lossreg.errors import DTypeError, InputError, ShapeError
 from lossreg.loss import Reduction, Term
+from lossreg.loss.calls import PerPixel
 from lossreg.registries import losses
 
 
@@ -42,12 +45,15 @@ class PointSampled(Composite):
         reduction: over examples: "mean", "sum", or "none" for (N,).
     Shapes:
         input (N, C, H, W) or (N, C, D, H, W) logits; target of that shape, or (N, *) for C = 1: masks, hard or soft.
-        the loss receives (N, C, points) of both, the target soft at edges; further inputs go to it unchanged.
+        the loss receives (N, C, points) of both, the target soft at edges. An option with a value for each pixel,
+        such as weight=, is sampled with them; a point that touches a pixel of weight 0 has the weight 0. Further inputs
+        go to it unchanged.
         terms: those of the loss, under its name if it has one term, name.term if it has several.
     Raises:
         ShapeError: sizes differ; nothing is broadcast. Class indices, as each channel has its own points.
         DTypeError: input is not floating point.
-        InputError: the loss has another reduction than the mean, another ignore_index, or task="multiclass".
+        InputError: the loss has another reduction than the mean, another ignore_index, or task="multiclass". Numbers of
+            objects or regions, which have nothing between them.
     Numerics: float32 or wider. Points come from torch's generator of the input's device: torch.manual_seed repeats
         them. Their coordinates have no gradient. Beyond the outermost pixel centres the border's value continues.
     Source: Kirillov et al. 2020 (PointRend), sec. 3.1; numbers of Cheng et al. 2022 (Mask2Former).
@@ -77,22 +83,41 @@ class PointSampled(Composite):
         logits = input if input.dtype == torch.float64 else input.float()
         # Before ignored pixels are compared: uint8 == -1 would find 255.
         masks = target.reshape(input.shape).to(logits.dtype)
-        sampled = self.sampled(logits, masks)
-        return with_prefix(self.names[0], terms_of(self.loss, *sampled, *others, **options))
+        ((given, own),) = self.calls_of_parts((input, target, *others), options)
+        maps = {
+            name: _map(own.pop(name), name, meaning, logits)
+            for name, meaning in self.maps().items()
+            if own.get(name) is not None
+        }
+        sampled, at_points = self.sampled(logits, masks, maps)
+        return with_prefix(self.names[0], terms_of(self.loss, *sampled, *given[2:], **own, **at_points))
 
-    def sampled(self, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Sample logits and target at the points, (N, C, points) each."""
-        if self.ignore_index is None:
+    def sampled(
+        self, input: Tensor, target: Tensor, maps: Mapping[str, Tensor] = MappingProxyType({})
+    ) -> tuple[tuple[Tensor, Tensor], dict[str, Tensor]]:
+        """Sample logits, target and maps at the points, (N, C, points) each."""
+        ignored = self._ignored(target, maps)
+        if ignored is None:
             places = self.places(input)
-            return sample(input, places), _between_its_values(sample(target, places), target)
-        ignored = target == self.ignore_index
+            points = {name: sample(values, places) for name, values in maps.items()}
+            return (sample(input, places), _between_its_values(sample(target, places), target)), points
         # grid_sample multiplies the neighbours of a pixel that it hits by 0, which a NaN logit would survive.
         input, target = torch.where(ignored, 0.0, input), torch.where(ignored, 0.0, target)
-        ignored = ignored.to(input.dtype)
-        places = self.places(input, ignored)
-        touches = sample(ignored, places) > 0
+        places = self.places(input, ignored.to(input.dtype))
+        touches = sample(ignored.to(input.dtype), places) > 0
         mixed = _between_its_values(sample(target, places), target)
-        return sample(input, places), torch.where(touches, float(self.ignore_index), mixed)
+        points = {name: sample(values, places) for name, values in maps.items()}
+        for name in points.keys() & self._calls.weights:
+            points[name] = torch.where(touches, 0.0, points[name])
+        marked = mixed if self.ignore_index is None else torch.where(touches, float(self.ignore_index), mixed)
+        return (sample(input, places), marked), points
+
+    def _ignored(self, target: Tensor, maps: Mapping[str, Tensor]) -> Tensor | None:
+        """Return the pixels that are ignored or of weight 0; None if no pixel can be."""
+        ignored = None if self.ignore_index is None else target == self.ignore_index
+        for name in maps.keys() & self._calls.weights:
+            ignored = maps[name] == 0 if ignored is None else ignored | (maps[name] == 0)
+        return ignored
 
     def places(self, input: Tensor, ignored: Tensor | None = None) -> Tensor:
         """Draw the points of each mask, (N, C, points, dimensions) in [0, 1), the last dimension of the input first."""
@@ -107,6 +132,23 @@ class PointSampled(Composite):
         best = importance.topk(uncertain, dim=2, sorted=False).indices
         chosen = candidates.gather(2, best.unsqueeze(-1).expand(-1, -1, -1, input.ndim - 2))
         return torch.cat([chosen, random], dim=2)
+
+
+def _map(values: Any, name: str, meaning: PerPixel, input: Tensor) -> Tensor:
+    """Return a map for each channel, in the type of the logits."""
+    if meaning == "labels":
+        raise InputError(
+            f"point_sampled cannot sample {name}=, whose numbers have nothing between them; use the loss without it"
+        )
+    if not isinstance(values, Tensor):
+        raise DTypeError(f"{name} must be a tensor, got {type(values).__name__}")
+    whole = values.unsqueeze(1) if values.ndim == input.ndim - 1 else values
+    if whole.shape not in (input.shape, (input.shape[0], 1, *input.shape[2:])):
+        raise ShapeError(
+            f"input has shape {tuple(input.shape)}, so {name} must have that shape, one channel or none, got"
+            f" {tuple(values.shape)}"
+        )
+    return whole.to(input.dtype).expand(input.shape)
 
 
 def _random(input: Tensor, count: int) -> Tensor:

@@ -56,9 +56,9 @@ def joined(signatures: Sequence[Signature]) -> Signature:
     """Return the call of a loss that hands its inputs on to losses of these calls, each what it takes."""
     most = max(signatures, key=lambda each: each.required, default=ANY)
     names = most.inputs[: most.required]
-    for each in signatures:
-        names += each.inputs[len(names) :]
-    options = frozenset().union(*(each.options for each in signatures)) - set(names[: most.required])
+    while len(further := {each.inputs[len(names)] for each in signatures if len(each.inputs) > len(names)}) == 1:
+        names += tuple(further)  # under several names, such as weight and distance, a value must come by its name
+    options = frozenset().union(*(each.options for each in signatures)) - set(most.inputs[: most.required])
     return Signature(names, most.required, options, any(each.open_inputs for each in signatures))
 
 

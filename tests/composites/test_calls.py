@@ -32,6 +32,13 @@ class Mapped(Loss):
         return {"mapped": Term((input - target) * (1.0 if distance is None else distance))}
 
 
+class Toned(Loss):
+    """A loss with another optional third input."""
+
+    def terms(self, input, target, tone=None):
+        return {"toned": Term((input - target) + (0.0 if tone is None else tone))}
+
+
 class Three(Loss):
     """A loss of three inputs."""
 
@@ -49,7 +56,7 @@ class Foreign(nn.Module):
 @pytest.fixture(autouse=True)
 def scope():
     with losses.scope() as registry:
-        for kind in (Absolute, Weighed, Mapped, Three, Foreign):
+        for kind in (Absolute, Weighed, Mapped, Toned, Three, Foreign):
             registry.register(kind.__name__.lower())(kind)
         yield registry
 
@@ -94,6 +101,17 @@ def test_an_optional_input_by_position():
     """Goes to the terms that have its name."""
     assert weighted("absolute", "mapped")(X, T, MAP).item() == 1.5 + 25
     assert weighted("mapped", weighted_config("mapped", "absolute"))(X, T, MAP).item() == 25 + 25 + 1.5
+
+
+def test_a_position_with_two_names():
+    """A third input that two terms would take for different things is refused by position; the advice works."""
+    loss = weighted("mapped", "toned")
+    with pytest.raises(
+        InputError, match=r"got 3 inputs; call it as loss\(input, target, distance=\.\.\., tone=\.\.\.\)"
+    ):
+        loss(X, T, MAP)
+    assert loss(X, T, distance=MAP).item() == 25 + 1.5
+    assert loss(X, T, distance=MAP, tone=MAP).item() == 25 + 1.5 + 15
 
 
 def weighted_config(*terms):

@@ -21,7 +21,8 @@ from lossreg import (
     json_schema,
     losses,
 )
-from lossreg.composites.deep_supervision import DeepSupervision, resized
+from lossreg.composites.deep_supervision import DeepSupervision
+from lossreg.composites.resizing import resized
 
 SIZES = [(8, 12), (4, 6), (2, 3), (1, 2), (1, 1), (1, 1)]
 ALL_WEIGHTS = {

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib import import_module
-from typing import Annotated, Any, Unpack
+from typing import Annotated, Any, ClassVar, Unpack
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from lossreg import Term
+from lossreg.authoring import PerPixel
 from lossreg.errors import DTypeError, ImplementationError, InputError, ShapeError
 from lossreg_segmentation.dense_loss import Pixels, WeightedDenseLoss, read_pixels
 from lossreg_segmentation.segmentation_loss import SegmentationOptions
@@ -137,6 +138,8 @@ class DistanceLoss(WeightedDenseLoss):
         spacing: size of a pixel along each axis, > 0; None for 1.
         **options: the options of `SegmentationLoss`.
     """
+
+    per_pixel: ClassVar[Mapping[str, PerPixel]] = {"weight": "weight", "distance": "distance"}
 
     def __init__(self, *, spacing: Spacing | None = None, **options: Unpack[SegmentationOptions]) -> None:
         super().__init__(**options)

@@ -8,7 +8,8 @@ from typing import Literal
 from torch import Tensor
 
 from lossreg.errors import InputError, ShapeError
-from lossreg_segmentation.statistics.checks import SWAPPED
+from lossreg_segmentation.shapes import check_axes, misfit
+from lossreg_segmentation.statistics.checks import check_target
 
 Task = Literal["auto", "binary", "multilabel", "multiclass"]
 
@@ -20,12 +21,8 @@ def task_of(input: Tensor, target: Tensor, task: str, *, name: str, allowed: Col
         name: name of the loss, for messages.
         allowed: tasks of the loss.
     """
-    if input.ndim < target.ndim and input.shape == (target.shape[0], *target.shape[2:]):
-        advice = f"use input.unsqueeze(1){SWAPPED}" if target.shape[1] == 1 else SWAPPED.removeprefix(", or ")
-        raise ShapeError(
-            f"input has shape {tuple(input.shape)} and target {tuple(target.shape)}, expected logits (N, C, *) and a"
-            f" target (N, C, *) or (N, *); {advice}"
-        )
+    check_target(input, target)
+    check_axes(input, target, task)
     found = task if task != "auto" else _inferred(input, target, allowed)
     if found not in allowed:
         raise InputError(
@@ -45,7 +42,7 @@ def task_of(input: Tensor, target: Tensor, task: str, *, name: str, allowed: Col
     if found == "multiclass" and classes == 1:
         raise ShapeError("task='multiclass' with one channel is constant 1 after softmax; use task='binary'")
     if target.shape != input.shape and target.shape != (input.shape[0], *input.shape[2:]):
-        raise _misfit(input, target)
+        raise misfit(input, target)
     if found == "multilabel" and target.ndim < input.ndim and classes != 1:
         raise ShapeError(
             f"task='multilabel' takes one mask per channel, target {tuple(input.shape)}, got {tuple(target.shape)}"
@@ -60,10 +57,12 @@ def _inferred(input: Tensor, target: Tensor, allowed: Collection[str]) -> str:
     if target.ndim < input.ndim:
         return "multiclass"
     fitting = [task for task in ("multilabel", "multiclass") if task in allowed]
+    if input.ndim < 4 and target.shape == input.shape:
+        raise _unknown_axis(input, fitting)
     if len(fitting) == 1:
         return fitting[0]
     if target.shape == (input.shape[0], 1, *input.shape[2:]):
-        raise _misfit(input, target)  # under any task
+        raise misfit(input, target)  # under any task
     channels_last = input.ndim > 3 and input.shape[-1] < input.shape[1]
     raise InputError(
         f"a target of shape {tuple(target.shape)} may be independent masks or one-hot classes:"
@@ -72,11 +71,11 @@ def _inferred(input: Tensor, target: Tensor, allowed: Collection[str]) -> str:
     )
 
 
-def _misfit(input: Tensor, target: Tensor) -> ShapeError:
-    """Return the error for a target of another shape."""
-    batch, _, *pixels = input.shape
-    indices = "; class indices have no channel: use target.squeeze(1)" if target.shape == (batch, 1, *pixels) else ""
-    return ShapeError(
-        f"input has shape {tuple(input.shape)}, so target must have that shape or {(batch, *pixels)}, got"
-        f" {tuple(target.shape)}; nothing is broadcast{indices}"
+def _unknown_axis(input: Tensor, tasks: Collection[str]) -> InputError:
+    """Return the error for an axis that may be channels or pixels, each with another loss."""
+    add = "masks (N, H, W) use .unsqueeze(1)" if input.ndim == 3 else "one mask (H, W) use [None, None]"
+    given = " or ".join(f"task={task!r}" for task in tasks)
+    return InputError(
+        f"axis 1 of input and target {tuple(input.shape)} may be pixels or channels: for {add} on both, for channels"
+        f" set {given}"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 from lossreg import Loss
@@ -66,8 +67,8 @@ _UNKNOWN: Any = object()
 
 def found_plan(loss: Loss, make: Callable[..., MaskPlan | None], tensors: Sequence[Any]) -> MaskPlan | None:
     """Return the plan of a loss for tensors like these, made on the first call; None for the general way."""
-    if eager_obstacle(*tensors):
-        return None
+    if eager_obstacle(*tensors) or (tensors[1].requires_grad and torch.is_grad_enabled()):
+        return None  # a target that requires a gradient is refused on the general way
     key: tuple[Any, ...] = (selected.name, loss.training)
     for x in tensors:
         key += (x.shape, x.dtype, x.device)
@@ -89,11 +90,11 @@ def _changed(loss: Loss, buffers: Sequence[tuple[str, Tensor, int]]) -> bool:
     )
 
 
-def _version(buffer: Tensor) -> int:
 def _tensors(loss: Loss) -> list[Tensor]:
     """Return the numbers of a loss that are no buffers; factors may be computed from them."""
     return [value for value in (*vars(loss).values(), *loss._parameters.values()) if isinstance(value, Tensor)]
 
 
+def _version(buffer: Tensor) -> int:
     """Return the number of changes in place, which torch does not count in inference mode."""
     return -1 if buffer.is_inference() else buffer._version

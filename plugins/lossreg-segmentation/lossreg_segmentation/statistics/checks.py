@@ -8,20 +8,18 @@ import torch
 from torch import Tensor
 
 from lossreg.errors import DTypeError, InputError, ShapeError
+from lossreg_segmentation.statistics import advice
+from lossreg_segmentation.statistics.advice import SWAPPED
 from lossreg_segmentation.statistics.plain import has_values
-
-SWAPPED = ", or are input and target swapped?"
 
 
 def check_tensors(input: Tensor, target: Tensor, activation: str) -> None:
     """Check that `mask_statistics` supports the types, devices and shapes of these tensors."""
     check_logits(input, target, empty_batch=True)
-    if not isinstance(target, Tensor):
-        raise DTypeError(f"target must be a tensor, got {type(target).__name__}")
+    check_target(input, target)
     if target.is_complex() or target.is_quantized:
         fix = "; use target.dequantize()" if target.is_quantized else ""
         raise DTypeError(f"target must be bool, integer or float, got {target.dtype}{fix}")
-    check_layout("target", target)
     if target.device != input.device:
         raise InputError(f"input is on {input.device} and target on {target.device}; move one with .to()")
     index_shape = (input.shape[0], *input.shape[2:])
@@ -32,7 +30,7 @@ def check_tensors(input: Tensor, target: Tensor, activation: str) -> None:
         if target.is_floating_point() or target.dtype == torch.bool:
             raise DTypeError(
                 f"a target of shape {index_shape} must contain class indices, which are integers, got {target.dtype};"
-                f" use target.long(), or a soft target of shape {tuple(input.shape)}"
+                f" {advice.about_class_indices(input, target)}"
             )
         return
     also = f" or {index_shape}" if activation == "softmax" else ""
@@ -49,11 +47,12 @@ def check_logits(input: Tensor, target: Tensor, *, empty_batch: bool = False) ->
         target: only for the question whether the two are swapped. It is not checked.
     """
     if not isinstance(input, Tensor):
-        raise DTypeError(f"input must be a tensor of logits, got {type(input).__name__}")
+        raise DTypeError(f"input must be a tensor of logits, got {type(input).__name__}{advice.about_container(input)}")
     check_layout("input", input)
     if not input.is_floating_point():
-        question = SWAPPED if isinstance(target, Tensor) and target.is_floating_point() else ""
-        raise DTypeError(f"input must be a floating tensor of logits, got {input.dtype}; use input.float(){question}")
+        raise DTypeError(
+            f"input must be a floating tensor of logits, got {input.dtype}{advice.about_decisions(input, target)}"
+        )
     if input.ndim < 2:
         question = SWAPPED if isinstance(target, Tensor) and target.ndim > input.ndim else ""
         raise ShapeError(
@@ -61,6 +60,18 @@ def check_logits(input: Tensor, target: Tensor, *, empty_batch: bool = False) ->
         )
     if 0 in (input.shape[1:] if empty_batch else input.shape):
         raise ShapeError(f"input has shape {tuple(input.shape)}: the batch is empty; skip empty batches in the loader")
+
+
+def check_target(input: Tensor, target: object) -> None:
+    """Check that a target is a dense tensor, and gets no gradient: the losses have one for the input alone."""
+    if not isinstance(target, Tensor):
+        raise DTypeError(f"target must be a tensor, got {type(target).__name__}; use torch.as_tensor(target)")
+    check_layout("target", target)
+    if target.requires_grad and torch.is_grad_enabled():
+        raise InputError(
+            "target requires a gradient, and only input gets one from this loss;"
+            f" {advice.about_gradient(input, target)}"
+        )
 
 
 def check_layout(name: str, x: Tensor) -> None:
@@ -90,20 +101,16 @@ def check_values(
     if low >= 0 and high <= top:  # False for NaN
         return
     wrong = high if not high <= top else low
+    ignore = f"set ignore_index={int(wrong)} if it marks pixels to ignore" if float(wrong).is_integer() else ""
     if is_index:
         raise InputError(
             f"target contains class index {wrong}, input has {classes} classes (0 to {top});"
-            f" set ignore_index={wrong} if it marks pixels to ignore"
+            f" {advice.about_indices(counted, wrong, ignore)}"
         )
-    hint = "divide by 255" if wrong == 255 else "scale it"
-    mark = f", or set ignore_index={int(wrong)} if it marks pixels to ignore" if float(wrong).is_integer() else ""
-    question = SWAPPED if target.is_floating_point() and input is not None and _is_mask(input) else ""
-    raise InputError(f"target contains {wrong}, masks must have values from 0 to 1; {hint}{mark}{question}")
-
-
-def _is_mask(input: Tensor) -> bool:
-    """Return True if all values are from 0 to 1, as those of a target are, and of logits seldom."""
-    return bool(((input >= 0) & (input <= 1)).all())
+    raise InputError(
+        f"target contains {wrong}, masks must have values from 0 to 1;"
+        f" {advice.about_masks(counted, wrong, ignore, input)}"
+    )
 
 
 def counting(target: Tensor) -> Tensor:

@@ -83,8 +83,8 @@ def eager_obstacle(*tensors: Tensor) -> str:
     for x in tensors:
         if type(x) is not Tensor and not _is_plain(type(x)):
             return f"{type(x).__name__} is a subclass of torch.Tensor with operators of its own"
-        if x.layout is not _strided:
-            return f"a tensor has the layout {x.layout}"
+        if x.layout is not _strided or x.is_nested:
+            return "a tensor is nested" if x.is_nested else f"a tensor has the layout {x.layout}"
         if x.is_cuda and x.is_neg():  # on a CPU, NumPy reads them right
             return "a tensor is a view of negated values, which .resolve_neg() computes"
     return ""

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from lossreg.errors import ShapeError
+
 # Copies on other devices, with the version of the numbers that they have.
 _COPIES: Any = WeakTensorKeyDictionary()
 
@@ -49,3 +51,12 @@ def as_like(values: Tensor, like: Tensor) -> Tensor:
         copies[key] = values.to(like.dtype).to(like.device)
     copy: Tensor = copies[key]
     return copy
+
+
+def per_class(name: str, values: Tensor | None, classes: int) -> float | Tensor:
+    """Return factors, 1 in place of None; check that there is one number, or one for each class."""
+    if values is None:
+        return 1.0
+    if values.ndim == 1 and len(values) != classes:
+        raise ShapeError(f"{name} has {len(values)} values, input has {classes} classes; give one per class")
+    return values

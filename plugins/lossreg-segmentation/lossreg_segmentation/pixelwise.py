@@ -2,79 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from typing import Annotated, Any, Unpack
+from collections.abc import Sequence
+from typing import Annotated, Unpack
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
-from lossreg import Term, losses
-from lossreg.authoring import Plan
-from lossreg.errors import InputError, ShapeError
+from lossreg import losses
+from lossreg.errors import InputError
+from lossreg_segmentation.class_numbers import per_class
+from lossreg_segmentation.label_smoothing import PositiveWeight, SmoothedLoss
 from lossreg_segmentation.mask_loss import CONTRACT, INDEPENDENT_CONTRACT, MaskLoss, MaskOptions
-from lossreg_segmentation.mask_pass import MaskPass
 from lossreg_segmentation.ratios import Factor, Formula, PixelMean, focal_loss
-from lossreg_segmentation.segmentation_loss import required
-from lossreg_segmentation.statistics import MaskStatistics
-from lossreg_segmentation.statistics.checks import is_ignored
-from lossreg_segmentation.statistics.request import sums_dtype
 
-Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
+
+NO_NEGATIVES = "{} is the weight of positive against negative pixels, which softmax does not have"
 
 BINARY_TAGS = ("segmentation", "pixelwise", "binary", "multilabel", "logits")
 TAGS = (*BINARY_TAGS, "multiclass")
 
-# The two parts of binary cross-entropy: of pixels inside the mask and of pixels outside.
-SIDES = frozenset({"cross_entropy_positive", "cross_entropy_negative"})
-
 
 @losses.register("bce", aliases=("bce_loss", "binary_cross_entropy"), tags=BINARY_TAGS, contract=INDEPENDENT_CONTRACT)
-class BCE(MaskLoss):
+class BCE(SmoothedLoss):
     """Binary cross-entropy of independent masks.
 
         loss = -pos_weight t log p - (1 - t) log(1 - p)
 
     Args:
         pos_weight: factor of the positive pixels, > 0; a number or one per channel. None is 1.
+        label_smoothing: share s of the target that is spread evenly over both sides, t (1 - s) + s / 2, in [0, 1).
     Shapes:
         input (N, C, *) logits; target (N, C, *) masks, or (N, *) for C = 1.
         terms: {"bce": (N, C)}, nats, mean over valid pixels.
     Raises:
         ShapeError: sizes differ; nothing is broadcast.
-    Numerics: float32 or wider; finite for any finite logit; all ignored gives 0.
-    Source: torch.nn.BCEWithLogitsLoss.
+    Numerics: float32 or wider; finite for any finite logit; all ignored gives 0. Smoothed masks take a second pass.
+    Source: torch.nn.BCEWithLogitsLoss, of the smoothed target.
     """
 
-    needs = frozenset({"valid", "cross_entropy_positive", "cross_entropy_negative"})
     tasks = ("binary", "multilabel")
-    pos_weight: Tensor | None
-
-    def __init__(
-        self,
-        *,
-        pos_weight: Positive | Annotated[Sequence[Positive], Field(min_length=1)] | None = None,
-        **options: Unpack[MaskOptions],
-    ) -> None:
-        super().__init__(**options)
-        self.class_values("pos_weight", pos_weight)
 
     def formulas(self, task: str, classes: int) -> dict[str, Formula]:
         """Return the mean over the pixels of each mask."""
-        positive: Factor = 1.0 if self.pos_weight is None else per_class("pos_weight", self.pos_weight, classes)
-        return {"bce": PixelMean({"cross_entropy_positive": positive, "cross_entropy_negative": 1.0})}
+        return {"bce": self.of_masks(classes)}
 
 
 @losses.register("cross_entropy", aliases=("cross_entropy_loss", "ce"), tags=TAGS, contract=CONTRACT)
-class CrossEntropy(MaskLoss):
+class CrossEntropy(SmoothedLoss):
     """Cross-entropy of mutually exclusive classes, or of independent masks (both sides added).
 
         loss = -sum_c t_c log p_c
 
     Args:
+        pos_weight: for masks, factor of the positive pixels, > 0; a number or one per channel. None is 1.
         label_smoothing: share s of the target that is spread evenly over all classes, t (1 - s) + s / C, in [0, 1); for
             masks over both sides, t (1 - s) + s / 2.
     Shapes:
@@ -83,61 +65,21 @@ class CrossEntropy(MaskLoss):
         sum_i w l / sum_i w, like torch with class indices.
     Raises:
         ShapeError: sizes differ; nothing is broadcast.
-        InputError: absent= with multiclass, where a class without pixels adds nothing.
+        InputError: absent= with multiclass, where a class without pixels adds nothing; pos_weight= with multiclass.
     Numerics: float32 or wider; finite for any finite logit; all ignored gives 0. Smoothed masks take a second pass.
     Source: torch.nn.CrossEntropyLoss; batch=True gives its mean over all pixels of the batch. Smoothing: Szegedy et al.
         2016, section 7.
     """
 
-    needs = frozenset({"valid", "cross_entropy_positive", "cross_entropy_negative"})
-
-    def __init__(
-        self,
-        *,
-        label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0,
-        **options: Unpack[MaskOptions],
-    ) -> None:
-        super().__init__(**options)
-        self.label_smoothing = label_smoothing
-
-    def plan(self, *inputs: Any, **options: Any) -> Plan | None:
-        """Return the plan; it needs one pass, and smoothed masks take two."""
-        return super().plan(*inputs, **options)
-
-    def passes(self, input: Tensor, target: Tensor, weight: Tensor | None = None) -> list[MaskPass]:
-        """Return the passes; smoothed masks need a second one, because no sum contains log p outside a mask."""
-        (plain,) = super().passes(input, target, weight)
-        if self.label_smoothing == 0:
-            return [plain]
-        if plain.activation == "softmax":
-            return [replace(plain, needs=plain.needs | {"cross_entropy_uniform"})]
-        smoothed = replace(plain, target=self._smoothed(input, target), needs=SIDES)
-        return [replace(plain, needs=plain.needs - SIDES), smoothed]
-
-    def terms_from(
-        self, results: Iterator[MaskStatistics], input: Tensor, target: Tensor, weight: Tensor | None = None
-    ) -> dict[str, Term]:
-        """Compute the terms by the formula."""
-        statistics = next(results)
-        # Decide by the task, not by missing sums: a shared pass may contain the sums of the plain target.
-        if self.label_smoothing > 0 and self.task_of(input, target) != "multiclass":
-            positive, negative = required(next(results), "cross_entropy_positive", "cross_entropy_negative")
-            statistics = statistics._replace(cross_entropy_positive=positive, cross_entropy_negative=negative)
-        return super().terms_from(iter([statistics]), input, target, weight)
-
     def formulas(self, task: str, classes: int) -> dict[str, Formula]:
         """Return the mean over the pixels of each example, or of each independent mask."""
         if task != "multiclass":
-            return {"cross_entropy": PixelMean({"cross_entropy_positive": 1.0, "cross_entropy_negative": 1.0})}
+            return {"cross_entropy": self.of_masks(classes)}
+        if self.pos_weight is not None:
+            raise InputError(f"{NO_NEGATIVES.format('pos_weight')}; weigh classes by class_weight=")
         share = self.label_smoothing
         spread = {"cross_entropy_uniform": share / classes} if share > 0 else {}
         return {"cross_entropy": PixelMean({"cross_entropy_positive": 1.0 - share} | spread)}
-
-    def _smoothed(self, input: Tensor, target: Tensor) -> Tensor:
-        """Return t (1 - s) + s / 2 for masks t; ignored values are unchanged."""
-        masks = target.to(sums_dtype(input))
-        smoothed = masks * (1 - self.label_smoothing) + self.label_smoothing / 2
-        return torch.where(is_ignored(target, self.ignore_index), masks, smoothed)
 
 
 @losses.register("focal", aliases=("focal_loss",), tags=(*TAGS, "imbalance"), contract=CONTRACT)
@@ -147,55 +89,62 @@ class Focal(MaskLoss):
         loss = -alpha_t (1 - p_t)^gamma log p_t
 
     Args:
-        alpha: weight of positive pixels in [0, 1]; negative pixels have weight 1 - alpha. None: both have weight 1.
-            Softmax has no negatives: there a list gives one factor per class, and the default has no effect.
+        alpha: weight of positive pixels in [0, 1]; negative pixels have weight 1 - alpha. A list has one per channel.
+            None: both have weight 1. Softmax has no negatives: there a list gives one factor per class, and the default
+            has no effect.
+        pos_weight: for masks, another factor of the positive pixels, > 0; a number or one per channel. None is 1.
         gamma: focusing exponent, >= 0, dimensionless. 0 gives cross-entropy.
     Shapes:
         input (N, C, *) logits; target (N, *) class index or (N, C, *) masks.
         terms: {"focal": (N,) multiclass, (N, C) otherwise}, nats, mean over valid pixels.
     Raises:
         ShapeError: sizes differ; nothing is broadcast.
-        InputError: a list of alpha for masks, a number other than the default for classes.
+        InputError: alpha above 1 for masks, a number other than the default for classes; pos_weight= with multiclass.
     Numerics: float32 or wider, the power in log space; finite for any finite logit; all ignored gives 0.
-    Source: Lin et al. 2017, eq. 5.
+    Source: Lin et al. 2017, eq. 5. For soft masks t, as in torchvision and SAM 2: -log p_t is the cross-entropy of t,
+        p_t = p t + (1 - p) (1 - t), and alpha_t = alpha t + (1 - alpha) (1 - t). kornia and MONAI differ there.
+        MONAI's list of alpha for masks weighs the positive pixels alone: here alpha=None and the list as pos_weight.
     """
 
     needs = frozenset({"valid", "focal_positive", "focal_negative"})
     alpha_per_class: Tensor | None
+    pos_weight: Tensor | None
 
     def __init__(
         self,
         *,
         alpha: Share | Annotated[Sequence[Weight], Field(min_length=2)] | None = 0.25,
         gamma: Annotated[float, Field(ge=0)] = 2.0,
+        pos_weight: PositiveWeight | None = None,
         **options: Unpack[MaskOptions],
     ) -> None:
         super().__init__(**options)
         self.alpha = alpha
         self.gamma = gamma
         self.class_values("alpha_per_class", alpha if isinstance(alpha, Sequence) else None)
+        self.class_values("pos_weight", pos_weight)
 
     def formulas(self, task: str, classes: int) -> dict[str, Formula]:
         """Return the mean over the pixels of each example, or of each independent mask."""
         if task == "multiclass":
             return {"focal": PixelMean({"focal_positive": self._factor(classes)})}
-        if isinstance(self.alpha, Sequence):
-            raise InputError(f"alpha has one weight per class, but the task is {task}; give one number from 0 to 1")
-        return {"focal": focal_loss(self.alpha)}
+        if isinstance(self.alpha, Sequence) and max(self.alpha) > 1:
+            raise InputError(
+                f"alpha contains {max(self.alpha)}, but the task is {task}, where negative pixels weigh 1 - alpha; give"
+                " numbers from 0 to 1"
+            )
+        alpha = per_class("alpha", self.alpha_per_class, classes) if isinstance(self.alpha, Sequence) else self.alpha
+        positive = per_class("pos_weight", self.pos_weight, classes)
+        return {"focal": focal_loss(alpha, positive=positive)}
 
     def _factor(self, classes: int) -> Factor:
+        if self.pos_weight is not None:
+            raise InputError(f"{NO_NEGATIVES.format('pos_weight')}; give alpha as a list of {classes} factors")
         if self.alpha_per_class is not None:
             return per_class("alpha", self.alpha_per_class, classes)
         if self.alpha not in (None, 0.25):
             raise InputError(
-                f"alpha={self.alpha} is the weight of positive against negative pixels, which softmax does not have;"
-                f" give alpha as a list of {classes} factors, one per class"
+                f"{NO_NEGATIVES.format(f'alpha={self.alpha}')}; give alpha as a list of {classes} factors, one for"
+                " each class"
             )
         return 1.0
-
-
-def per_class(name: str, values: Tensor, classes: int) -> Tensor:
-    """Check that there is one number, or one for each class."""
-    if values.ndim == 1 and len(values) != classes:
-        raise ShapeError(f"{name} has {len(values)} values, input has {classes} classes; give one per class")
-    return values

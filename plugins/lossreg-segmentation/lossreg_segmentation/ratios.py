@@ -148,10 +148,15 @@ def tversky_loss(alpha: float, beta: float, smooth: float) -> Ratio:
     return overlap_loss({"intersection": 1.0}, wrong, smooth)
 
 
-def focal_loss(alpha: float | None, weight: float = 1.0) -> PixelMean:
-    """Return the focal loss of independent masks, whose positive pixels weigh alpha and negative ones 1 - alpha."""
-    positive, negative = (1.0, 1.0) if alpha is None else (alpha, 1.0 - alpha)
-    return PixelMean({"focal_positive": positive, "focal_negative": negative}, weight)
+def focal_loss(alpha: Factor | None, weight: float = 1.0, positive: Factor = 1.0) -> PixelMean:
+    """Return the focal loss of independent masks, whose positive pixels weigh alpha and negative ones 1 - alpha.
+
+    Args:
+        weight: factor of the term in the loss.
+        positive: another factor of the positive pixels.
+    """
+    inside, outside = (1.0, 1.0) if alpha is None else (alpha, 1.0 - alpha)
+    return PixelMean({"focal_positive": inside * positive, "focal_negative": outside}, weight)
 
 
 def linear(factors: Linear, statistics: MaskStatistics) -> Tensor:

@@ -271,9 +271,7 @@ def test_pos_weight_and_alpha_have_one_value_per_class():
         build("focal", alpha=[1.0, 2.0])(x, t)
 
 
-def test_alpha_is_a_number_for_masks_and_a_list_for_classes():
-    with pytest.raises(lossreg.InputError, match="one weight per class, but the task is multilabel; give one number"):
-        build("focal", "multilabel", alpha=[1.0, 1.0, 1.0])(logits("multilabel"), hard_target("multilabel"))
+def test_alpha_is_a_list_for_classes():
     with pytest.raises(
         lossreg.InputError, match=r"alpha=0\.5 is the weight of positive against .* a list of 3 factors"
     ):

@@ -13,10 +13,10 @@ pytestmark = pytest.mark.usefixtures("on_reference")
 
 # Parameter -> two values with different results.
 OWN = {
-    "bce": {"pos_weight": (None, 2.0)},
-    "cross_entropy": {"label_smoothing": (0.0, 0.2)},
+    "bce": {"pos_weight": (None, 2.0), "label_smoothing": (0.0, 0.2)},
+    "cross_entropy": {"pos_weight": (None, 2.0), "label_smoothing": (0.0, 0.2)},
     "poly1": {"epsilon": (1.0, -1.0)},
-    "focal": {"alpha": (0.25, 0.75), "gamma": (2.0, 1.0)},
+    "focal": {"alpha": (0.25, [0.25, 0.5, 0.75]), "gamma": (2.0, 1.0), "pos_weight": (None, 2.0)},
     "asymmetric_focal": {"delta": (0.7, 0.5), "gamma": (2.0, 1.0)},
     "dice": {"smooth": (1.0, 0.0)},
     "squared_dice": {"smooth": (1.0, 0.0)},

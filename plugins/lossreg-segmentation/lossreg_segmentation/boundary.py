@@ -7,9 +7,9 @@ from typing import Unpack
 from torch import Tensor
 
 from lossreg import Term, losses
-from lossreg_segmentation.dense_loss import POSITIONAL_CONTRACT, Pixels
+from lossreg_segmentation.dense_loss import POSITIONAL_CONTRACT, DenseOptions, Pixels
 from lossreg_segmentation.distance import DistanceLoss, Spacing
-from lossreg_segmentation.segmentation_loss import SegmentationOptions, share
+from lossreg_segmentation.segmentation_loss import share
 
 TAGS = ("segmentation", "boundary", "binary", "multilabel", "multiclass", "logits", "imbalance")
 
@@ -37,7 +37,7 @@ class Boundary(DistanceLoss):
     Source: Kervadec et al. 2019, eq. 5; their code takes one pixel off the distances inside.
     """
 
-    def __init__(self, *, spacing: Spacing | None = None, **options: Unpack[SegmentationOptions]) -> None:
+    def __init__(self, *, spacing: Spacing | None = None, **options: Unpack[DenseOptions]) -> None:
         super().__init__(spacing=spacing, **options)
 
     def distance_formula(self, pixels: Pixels, distance: Tensor) -> dict[str, Term]:

@@ -9,9 +9,8 @@ import torch
 from pydantic import Field
 
 from lossreg import Term, losses
-from lossreg_segmentation.dense_loss import POSITIONAL_CONTRACT, DenseLoss, Pixels
+from lossreg_segmentation.dense_loss import POSITIONAL_CONTRACT, DenseLoss, DenseOptions, Pixels
 from lossreg_segmentation.ratios import ratio
-from lossreg_segmentation.segmentation_loss import SegmentationOptions
 from lossreg_segmentation.skeleton import MAX_ITERATIONS, soft_skeleton
 
 TAGS = ("segmentation", "topology", "binary", "multilabel", "multiclass", "logits", "imbalance")
@@ -30,9 +29,11 @@ class CLDice(DenseLoss):
     Args:
         iterations: number of erosions of the skeleton, 1 to 64: at least half of the widest structure's width, pixels.
         smooth: added to numerators and denominators, pixels, >= 0.
+        batch: sum over the batch before the formula, as if it were one large image; with distributed="global" over the
+            batches of all ranks, in one more all-reduce.
     Shapes:
         input (N, C, *) logits; target (N, *) class index or (N, C, *) masks.
-        terms: {"cldice": (N, C)}, in [0, 1].
+        terms: {"cldice": (N, C)}, in [0, 1]; (1, C) with batch=True.
     Raises:
         ShapeError: sizes differ; nothing is broadcast.
     Numerics: float32 or wider; finite for any finite logit; all ignored gives 0. Ignored pixels are background in both
@@ -50,21 +51,20 @@ class CLDice(DenseLoss):
         *,
         iterations: Annotated[int, Field(ge=1, le=MAX_ITERATIONS)] = 10,
         smooth: Annotated[float, Field(ge=0)] = 1.0,
-        **options: Unpack[SegmentationOptions],
+        batch: bool = False,
+        **options: Unpack[DenseOptions],
     ) -> None:
         super().__init__(**options)
         self.iterations = iterations
         self.smooth = smooth
+        self.batch = batch
 
     def formula(self, pixels: Pixels, task: str) -> dict[str, Term]:
         """Return one minus the harmonic mean of precision and sensitivity of each mask's centre line."""
         p = torch.where(pixels.valid, pixels.probabilities(), 0.0)
-        precision = self._covered(soft_skeleton(p, self.iterations), pixels.target)
-        sensitivity = self._covered(soft_skeleton(pixels.target, self.iterations), p)
+        pairs = ((soft_skeleton(p, self.iterations), pixels.target), (soft_skeleton(pixels.target, self.iterations), p))
+        sums = [values.flatten(2).sum(2) for skeleton, mask in pairs for values in (skeleton * mask, skeleton)]
+        inside, whole, inside_target, whole_target = self.of_batch(torch.stack(sums)) + self.smooth
+        precision, sensitivity = ratio(inside, whole, self.smooth), ratio(inside_target, whole_target, self.smooth)
         values = 1 - ratio(2 * precision * sensitivity, precision + sensitivity, 0)
         return {"cldice": self.class_term(values, self.counted(pixels))}
-
-    def _covered(self, skeleton: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Return the share of a skeleton that is inside a mask, (B, C)."""
-        inside, whole = (values.flatten(2).sum(2) for values in (skeleton * mask, skeleton))
-        return ratio(inside + self.smooth, whole + self.smooth, self.smooth)

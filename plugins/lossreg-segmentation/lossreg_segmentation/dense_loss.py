@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, Unpack
 
 import torch
 from torch import Tensor
 
 from lossreg import Term
 from lossreg.authoring import PerPixel, contract, debugging
-from lossreg_segmentation.segmentation_loss import SegmentationLoss
+from lossreg_segmentation.distributed import (
+    Distributed,
+    added_over_ranks,
+    check_distributed,
+    means_over_ranks,
+    sums_over_ranks,
+)
+from lossreg_segmentation.segmentation_loss import SegmentationLoss, SegmentationOptions
 from lossreg_segmentation.statistics import MaskStatistics
 from lossreg_segmentation.statistics.autocast import outside_autocast
 from lossreg_segmentation.statistics.checks import check_counted, check_tensors, check_values
@@ -58,14 +65,31 @@ class Pixels(NamedTuple):
         return (values if self.weight is None else self.weight * values).flatten(2).sum(2)
 
 
+class DenseOptions(SegmentationOptions, total=False):
+    """Options shared by the losses over pixels. `DenseLoss` documents them and their defaults."""
+
+    distributed: Distributed
+
+
 class DenseLoss(SegmentationLoss):
     """Base of losses over pixels. A subclass turns `Pixels` into terms, in float32 or wider and without autocast.
 
     A `positional` loss uses the positions of pixels, so its input needs at least one axis after (N, C). A loss that
     ranks or moves pixels has no weights; the others are a `WeightedDenseLoss`.
+
+    Args:
+        distributed: "global" treats the batches of all ranks as one batch: under DDP, which averages gradients, uneven
+            and empty batches give the gradient of the whole batch, whose loss is the mean over ranks. It takes one
+            all-reduce of a number. With gradients off, and with "local", each rank has the loss of its own batch.
+        **options: the options of `SegmentationLoss`.
     """
 
     positional: ClassVar[bool] = False
+
+    def __init__(self, *, distributed: Distributed = "local", **options: Unpack[SegmentationOptions]) -> None:
+        super().__init__(**options)
+        check_distributed(distributed, self.reduction)
+        self.distributed = distributed
 
     def terms(self, input: Tensor, target: Tensor) -> dict[str, Term]:
         """Compute the terms by the formula."""
@@ -78,11 +102,32 @@ class DenseLoss(SegmentationLoss):
             input, target = input.unsqueeze(2), target.unsqueeze(-1)
             weight = weight.unsqueeze(-1) if isinstance(weight, Tensor) else weight
         with outside_autocast(input):
-            return self.formula(read_pixels(input, target, task, self.ignore_index, weight), task)
+            return self.of_ranks(self.formula(read_pixels(input, target, task, self.ignore_index, weight), task), input)
+
+    def of_ranks(self, terms: dict[str, Term], input: Tensor) -> dict[str, Term]:
+        """Return the terms with the mean number of examples of all ranks, if these share one batch."""
+        shared = self.distributed == "global" and not self.batch
+        return means_over_ranks(terms, input) if shared else terms
+
+    def rows(self, values: Tensor) -> Tensor:
+        """Return the pixels of each mask in a row, (B, C, L), or with batch=True those of all examples, (1, C, B L)."""
+        rows = values.flatten(2)
+        return rows.transpose(0, 1).flatten(1).unsqueeze(0) if self.batch else rows
+
+    def of_batch(self, sums: Tensor) -> Tensor:
+        """Return sums (K, B, *) as they are, or with batch=True those over the batch of all ranks, (K, 1, *)."""
+        if not self.batch:
+            return sums
+        sums = sums.sum(1, keepdim=True)
+        return added_over_ranks(sums) if self.distributed == "global" else sums
 
     def counted(self, pixels: Pixels) -> MaskStatistics:
         """Return the sums that a term of these pixels needs for the policy for absent classes."""
-        return pixels.statistics(predicted=self.absent == "false_positives")
+        statistics = pixels.statistics(predicted=self.absent == "false_positives")
+        if not self.batch:
+            return statistics
+        statistics = statistics.over_batch()
+        return sums_over_ranks(statistics) if self.distributed == "global" else statistics
 
     def formula(self, pixels: Pixels, task: str) -> dict[str, Term]:
         """Turn the pixels into terms."""
@@ -120,7 +165,7 @@ def read_pixels(
             check_counted(input, target, activation, ignore_index)
     x = input if input.dtype == torch.float64 else input.float()
     t, valid, _ = read_target(input, target, ignore_index, x.dtype)
-    valid = valid.reshape(input.shape[0], -1, *input.shape[2:])
+    valid = valid.reshape(input.shape[0], valid.shape[1], *input.shape[2:])
     if multiclass:
         valid = valid.all(1, keepdim=True)
     t = t.reshape(input.shape)

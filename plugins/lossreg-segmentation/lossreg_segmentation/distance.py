@@ -16,8 +16,7 @@ from torch import Tensor
 from lossreg import Term
 from lossreg.authoring import PerPixel
 from lossreg.errors import DTypeError, ImplementationError, InputError, ShapeError
-from lossreg_segmentation.dense_loss import Pixels, WeightedDenseLoss, read_pixels
-from lossreg_segmentation.segmentation_loss import SegmentationOptions
+from lossreg_segmentation.dense_loss import DenseOptions, Pixels, WeightedDenseLoss, read_pixels
 from lossreg_segmentation.statistics.autocast import outside_autocast
 from lossreg_segmentation.statistics.checks import check_values, is_ignored
 
@@ -136,12 +135,12 @@ class DistanceLoss(WeightedDenseLoss):
 
     Args:
         spacing: size of a pixel along each axis, > 0; None for 1.
-        **options: the options of `SegmentationLoss`.
+        **options: the options of `DenseLoss`.
     """
 
     per_pixel: ClassVar[Mapping[str, PerPixel]] = {"weight": "weight", "distance": "distance"}
 
-    def __init__(self, *, spacing: Spacing | None = None, **options: Unpack[SegmentationOptions]) -> None:
+    def __init__(self, *, spacing: Spacing | None = None, **options: Unpack[DenseOptions]) -> None:
         super().__init__(**options)
         self.spacing = spacing
 
@@ -159,7 +158,8 @@ class DistanceLoss(WeightedDenseLoss):
                 check_map(distance, input)
             # Cast first, because a power in the map's own type may overflow. Mask before the product: NaN * 0 is NaN.
             distance = distance.detach().to(pixels.logits.dtype)
-            return self.distance_formula(pixels, torch.where(pixels.valid, distance, 0.0))
+            terms = self.distance_formula(pixels, torch.where(pixels.valid, distance, 0.0))
+            return self.of_ranks(terms, input)
 
     def distance_formula(self, pixels: Pixels, distance: Tensor) -> dict[str, Term]:
         """Turn the pixels and the signed distances of their target, (B, C, *), into terms."""

@@ -32,13 +32,30 @@ def check_distributed(distributed: str, reduction: str) -> None:
         raise InputError(f"distributed='global' is a mean over all ranks, got reduction={reduction!r}; use 'mean'")
 
 
+def check_ranking(batch: bool, distributed: str) -> None:
+    """Raise InputError for a loss that sorts the pixels of the whole batch of all ranks, which hold only their own."""
+    if batch and distributed == "global":
+        raise InputError(
+            "batch=True sorts the pixels of a batch, and no sum over ranks sorts those of all; leave out batch=True"
+            " for the mean over the examples of all ranks, or distributed='global' for a sort on each rank"
+        )
+
+
 def sums_over_ranks(statistics: MaskStatistics) -> MaskStatistics:
     """Add the sums of all ranks, in one collective."""
     if not exchanging(whole="batch=True"):
         return statistics
     given = {name: field for name, field in statistics._asdict().items() if field is not None}
-    summed: Tensor = _SumOverRanks.apply(torch.stack(list(given.values())))  # type: ignore[no-untyped-call]
+    summed = added_over_ranks(torch.stack(list(given.values())))
     return MaskStatistics(**dict(zip(given, summed.unbind(), strict=True)))
+
+
+def added_over_ranks(sums: Tensor) -> Tensor:
+    """Add the numbers of all ranks, whose loss is that of the whole batch."""
+    if not exchanging(whole="batch=True"):
+        return sums
+    total: Tensor = _SumOverRanks.apply(sums)  # type: ignore[no-untyped-call]
+    return total
 
 
 def means_over_ranks(terms: Mapping[str, Term], input: Tensor) -> dict[str, Term]:

@@ -11,14 +11,31 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from lossreg import Term, losses
-from lossreg_segmentation.dense_loss import CONTRACT, Pixels, WeightedDenseLoss
-from lossreg_segmentation.segmentation_loss import SegmentationOptions
+from lossreg.authoring import Per
+from lossreg_segmentation.dense_loss import CONTRACT, DenseOptions, Pixels, WeightedDenseLoss
+from lossreg_segmentation.distributed import check_ranking
 
 TAGS = ("segmentation", "pixelwise", "binary", "multilabel", "multiclass", "logits", "imbalance", "hard_examples")
 
 
+class HardPixelOptions(DenseOptions, total=False):
+    """Options shared by the means over the hardest pixels. `HardPixelLoss` documents them and their defaults."""
+
+    batch: bool
+
+
 class HardPixelLoss(WeightedDenseLoss):
-    """Base of means over the hardest pixels. A subclass chooses them."""
+    """Base of means over the hardest pixels. A subclass chooses them.
+
+    Args:
+        batch: choose among all pixels of the batch, as of one large image; otherwise among those of each example.
+        **options: the options of `DenseLoss`.
+    """
+
+    def __init__(self, *, batch: bool = False, **options: Unpack[DenseOptions]) -> None:
+        super().__init__(**options)
+        check_ranking(batch, self.distributed)
+        self.batch = batch
 
     def chosen(self, cross_entropy: Tensor, valid: Tensor) -> Tensor:
         """Return weights in [0, 1] of the pixels in the last dimension."""
@@ -26,24 +43,25 @@ class HardPixelLoss(WeightedDenseLoss):
 
     def mean_of_hardest(self, pixels: Pixels) -> Term:
         """Return the mean over the chosen pixels of each mask, or of each example of a multiclass task."""
-        cross_entropy, valid = pixel_cross_entropy(pixels).flatten(2), pixels.valid.flatten(2)
+        cross_entropy, valid = self.rows(pixel_cross_entropy(pixels)), self.rows(pixels.valid)
         if pixels.multiclass and self.leaves_out:  # no pixel of a class that is left out is hard
-            valid = valid & (self.counted_classes(pixels.target) @ pixels.target.flatten(2) > 0).unsqueeze(1)
+            valid = valid & (self.counted_classes(pixels.target) @ self.rows(pixels.target) > 0).unsqueeze(1)
         with torch.no_grad():
             kept = self.chosen(cross_entropy, valid)
-        weights = kept if pixels.weight is None else kept * pixels.weight.flatten(2)
+        weights = kept if pixels.weight is None else kept * self.rows(pixels.weight)
         whole = weights if self.mean_over == "weights" else kept
         if not pixels.multiclass:
             return self.class_term(ratio_of_sums(cross_entropy * weights, whole), self.counted(pixels))
         self.no_policy_for_absent_classes()
+        per: Per = "batch" if self.batch else "example"
         by_class = self.class_weights(pixels.target)
         if by_class is None:
-            return Term(ratio_of_sums(cross_entropy * weights, whole).squeeze(1), "example")
+            return Term(ratio_of_sums(cross_entropy * weights, whole).squeeze(1), per)
         factors = by_class.view(1, -1, *[1] * (pixels.target.ndim - 2))
         of_classes = pixels._replace(target=factors * pixels.target)
-        weighted, total = pixel_cross_entropy(of_classes).flatten(2), of_classes.target.flatten(2).sum(1, keepdim=True)
+        weighted, total = self.rows(pixel_cross_entropy(of_classes)), self.rows(of_classes.target).sum(1, keepdim=True)
         whole = total * weights if self.mean_over == "weights" else kept
-        return Term(ratio_of_sums(weighted * weights, whole).squeeze(1), "example")
+        return Term(ratio_of_sums(weighted * weights, whole).squeeze(1), per)
 
 
 @losses.register(
@@ -61,8 +79,8 @@ class OHEMCrossEntropy(HardPixelLoss):
     Shapes:
         input (N, C, *) logits; target (N, *) class index or (N, C, *) soft classes or masks; p_t of a soft target is
         exp(-cross-entropy).
-        terms: {"ohem_cross_entropy": (N,) multiclass, (N, C) otherwise}, nats; with class_weight sum_i w l / sum_i w
-        over the kept pixels, which are chosen without it.
+        terms: {"ohem_cross_entropy": (N,) multiclass, (N, C) otherwise}, nats, or (1,) and (1, C) with batch=True; with
+        class_weight sum_i w l / sum_i w over the kept pixels, which are chosen without it.
     Raises:
         ShapeError: sizes differ; nothing is broadcast.
         InputError: absent= with multiclass, where a class without pixels adds nothing.
@@ -76,7 +94,7 @@ class OHEMCrossEntropy(HardPixelLoss):
         *,
         threshold: Annotated[float, Field(gt=0, le=1)] = 0.7,
         min_share: Annotated[float, Field(ge=0, le=1)] = 0.0625,
-        **options: Unpack[SegmentationOptions],
+        **options: Unpack[HardPixelOptions],
     ) -> None:
         super().__init__(**options)
         self.threshold = threshold
@@ -108,17 +126,17 @@ class TopK(HardPixelLoss):
         k: share of the valid pixels that is kept, in (0, 1]. 1 gives cross-entropy.
     Shapes:
         input (N, C, *) logits; target (N, *) class index or (N, C, *) soft classes or masks.
-        terms: {"topk": (N,) multiclass, (N, C) otherwise}, nats; with class_weight sum_i w l / sum_i w over the kept
-        pixels, which are chosen without it.
+        terms: {"topk": (N,) multiclass, (N, C) otherwise}, nats, or (1,) and (1, C) with batch=True; with class_weight
+        sum_i w l / sum_i w over the kept pixels, which are chosen without it.
     Raises:
         ShapeError: sizes differ; nothing is broadcast.
         InputError: absent= with multiclass, where a class without pixels adds nothing.
     Numerics: float32 or wider; finite for any finite logit, and where other classes have -inf; all ignored gives 0.
         Equally hard pixels share the last places.
-    Source: Wu et al. 2016 (arXiv 1605.06885); nnU-Net's TopKLoss, which takes k in percent, of the whole batch.
+    Source: Wu et al. 2016 (arXiv 1605.06885); nnU-Net's TopKLoss, which takes k in percent; batch=True as there.
     """
 
-    def __init__(self, *, k: Annotated[float, Field(gt=0, le=1)] = 0.1, **options: Unpack[SegmentationOptions]) -> None:
+    def __init__(self, *, k: Annotated[float, Field(gt=0, le=1)] = 0.1, **options: Unpack[HardPixelOptions]) -> None:
         super().__init__(**options)
         self.k = k
 

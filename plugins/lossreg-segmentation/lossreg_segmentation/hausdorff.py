@@ -11,9 +11,9 @@ from torch import Tensor
 
 from lossreg import Term, losses
 from lossreg.errors import ShapeError
-from lossreg_segmentation.dense_loss import POSITIONAL_CONTRACT, DenseLoss, Pixels
+from lossreg_segmentation.dense_loss import POSITIONAL_CONTRACT, DenseLoss, DenseOptions, Pixels
 from lossreg_segmentation.distance import DistanceLoss, Spacing, boundary_distance, pixel_sizes
-from lossreg_segmentation.segmentation_loss import SegmentationOptions, share
+from lossreg_segmentation.segmentation_loss import share
 from lossreg_segmentation.skeleton import shifted
 
 TAGS = ("segmentation", "boundary", "binary", "multilabel", "multiclass", "logits")
@@ -47,9 +47,7 @@ class HausdorffDT(DistanceLoss):
     Source: Karimi and Salcudean 2019, eq. 8.
     """
 
-    def __init__(
-        self, *, alpha: Alpha = 2.0, spacing: Spacing | None = None, **options: Unpack[SegmentationOptions]
-    ) -> None:
+    def __init__(self, *, alpha: Alpha = 2.0, spacing: Spacing | None = None, **options: Unpack[DenseOptions]) -> None:
         super().__init__(spacing=spacing, **options)
         self.alpha = alpha
 
@@ -96,7 +94,7 @@ class HausdorffER(DenseLoss):
         *,
         alpha: Alpha = 2.0,
         erosions: Annotated[int, Field(ge=1, le=20)] = 10,
-        **options: Unpack[SegmentationOptions],
+        **options: Unpack[DenseOptions],
     ) -> None:
         super().__init__(**options)
         self.alpha = alpha

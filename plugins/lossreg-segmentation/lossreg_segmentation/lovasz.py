@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from lossreg import Term, losses
-from lossreg_segmentation.dense_loss import CLASSES_CONTRACT, INDEPENDENT_CONTRACT, DenseLoss, Pixels
-from lossreg_segmentation.segmentation_loss import SegmentationOptions
+from lossreg_segmentation.dense_loss import CLASSES_CONTRACT, INDEPENDENT_CONTRACT, DenseLoss, DenseOptions, Pixels
+from lossreg_segmentation.distributed import check_ranking
 
 TAGS = ("segmentation", "ranking", "logits", "imbalance")
 
@@ -24,20 +24,18 @@ class LovaszLoss(DenseLoss):
     means_pixels = False
     meaningless: ClassVar[Mapping[str, str]] = {"weight": "it ranks pixels"}
 
-    def __init__(self, *, batch: bool = False, **options: Unpack[SegmentationOptions]) -> None:
+    def __init__(self, *, batch: bool = False, **options: Unpack[DenseOptions]) -> None:
         super().__init__(**options)
+        check_ranking(batch, self.distributed)
         self.batch = batch
 
     def extension(self, errors: Tensor, pixels: Pixels) -> Term:
         """Return the Lovasz extension of the Jaccard loss at errors (B, C, *) >= 0, as a term."""
         if self.ignore_index is not None:
             errors = torch.where(pixels.valid, errors, 0.0)  # sorted after all pixels with an error
-        errors, masks = errors.flatten(2), pixels.target.flatten(2)
-        if self.batch:
-            errors, masks = (each.transpose(0, 1).flatten(1).unsqueeze(0) for each in (errors, masks))
+        errors, masks = self.rows(errors), self.rows(pixels.target)
         values = (errors * jaccard_increments(errors.detach(), masks)).sum(2)
-        statistics = self.counted(pixels)
-        return self.class_term(values, statistics.over_batch() if self.batch else statistics)
+        return self.class_term(values, self.counted(pixels))
 
 
 @losses.register(
@@ -114,7 +112,7 @@ def jaccard_increments(errors: Tensor, masks: Tensor) -> Tensor:
     in any order, and do not change the increments of the others.
     """
     in_rows = errors.device.type == "cpu" and errors.shape[2] >= RADIX_LENGTH and not torch.compiler.is_compiling()
-    if not in_rows:
+    if not in_rows or len(errors) == 0:
         return _increments(errors, masks)
     rows = zip(errors.flatten(0, 1), masks.flatten(0, 1), strict=True)
     return torch.stack([_increments(*row) for row in rows]).view_as(errors)

@@ -12,9 +12,8 @@ from torch import Tensor
 from lossreg import Term, losses
 from lossreg.errors import InputError, ShapeError
 from lossreg_segmentation.class_numbers import as_like, numbers
-from lossreg_segmentation.dense_loss import CLASSES_CONTRACT, Pixels, WeightedDenseLoss
+from lossreg_segmentation.dense_loss import CLASSES_CONTRACT, DenseOptions, Pixels, WeightedDenseLoss
 from lossreg_segmentation.ratios import ratio
-from lossreg_segmentation.segmentation_loss import SegmentationOptions
 
 Row = Annotated[Sequence[Annotated[float, Field(ge=0)]], Field(min_length=2)]
 Weighting = Literal["default", "GDL"]
@@ -38,10 +37,12 @@ class WassersteinDice(WeightedDenseLoss):
         weighting: "default": alpha is 1 for foreground pixels, 0 for the background. "GDL": alpha is
             1 / (pixels of the class + 1), for the background as well, and the terms of E have the same weights.
         smooth: added to numerator and denominator, >= 0; pixels, with "GDL" in units of one whole class.
+        batch: sum over the batch before the formula, as if it were one large image; with distributed="global" over the
+            batches of all ranks, in one all-reduce, or two with "GDL".
     Shapes:
         input (N, C, *) logits; target (N, *) class index or (N, C, *) soft classes. For soft classes, W is the expected
         distance to the class of the pixel; its minimum is at a single class, not at p = t.
-        terms: {"wasserstein_dice": (N,)}, in [0, 1].
+        terms: {"wasserstein_dice": (N,)}, in [0, 1]; (1,) with batch=True.
     Raises:
         ShapeError: sizes differ; nothing is broadcast. The number of classes of distances and input differs.
         InputError: invalid distances. class_weight=, background=, classes= and absent=, which have no meaning:
@@ -60,7 +61,8 @@ class WassersteinDice(WeightedDenseLoss):
         distances: Annotated[Sequence[Row], Field(min_length=2)] | None = None,
         weighting: Weighting = "default",
         smooth: Annotated[float, Field(ge=0)] = 1.0,
-        **options: Unpack[SegmentationOptions],
+        batch: bool = False,
+        **options: Unpack[DenseOptions],
     ) -> None:
         super().__init__(**options)
         if self.class_weight is not None:
@@ -78,6 +80,7 @@ class WassersteinDice(WeightedDenseLoss):
         self.no_policy_for_absent_classes()
         self.weighting = weighting
         self.smooth = smooth
+        self.batch = batch
         self.class_values("distances", None if distances is None else distance_matrix(distances))
 
     def formula(self, pixels: Pixels, task: str) -> dict[str, Term]:
@@ -86,7 +89,8 @@ class WassersteinDice(WeightedDenseLoss):
         distance = ((self._matrix(p) @ t) * p).sum(1)  # W, (B, L); 0 for ignored pixels, whose target is 0
         # alpha is 0 for ignored pixels too.
         if self.weighting == "GDL":
-            alpha = (t / (pixels.sum(pixels.target).unsqueeze(2) + 1)).sum(1)
+            (sizes,) = self.of_batch(pixels.sum(pixels.target).unsqueeze(0))
+            alpha = (t / (sizes.unsqueeze(2) + 1)).sum(1)
             errors = alpha * distance
         else:
             alpha = t[:, 1:].sum(1)
@@ -95,10 +99,12 @@ class WassersteinDice(WeightedDenseLoss):
         if pixels.weight is not None:
             weight = pixels.weight.flatten(1)
             hits, errors = weight * hits, weight * errors
-        correct = 2 * hits.sum(1) + self.smooth
-        score = ratio(correct, correct + errors.sum(1), self.smooth)
-        values = torch.where(pixels.valid.flatten(1).any(1), 1 - score, 0.0)
-        return {"wasserstein_dice": Term(values, "example")}
+        sums = torch.stack([hits.sum(1), errors.sum(1), pixels.valid.flatten(1).any(1).to(hits.dtype)])
+        right, wrong, counted = self.of_batch(sums)
+        correct = 2 * right + self.smooth
+        score = ratio(correct, correct + wrong, self.smooth)
+        values = torch.where(counted > 0, 1 - score, 0.0)
+        return {"wasserstein_dice": Term(values, "batch" if self.batch else "example")}
 
     def _matrix(self, like: Tensor) -> Tensor:
         """Return the distances between the classes of `like` (B, C, L)."""

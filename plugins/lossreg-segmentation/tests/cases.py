@@ -132,7 +132,7 @@ def fits(name, task, options):
     """Return True if shared options have a meaning for the loss; other tests read the error where they have none."""
     if "class_weight" in options and (CHANNELS[task] == 1 or name == "wasserstein_dice"):
         return False
-    if "batch" in options and name not in (*NAMES, *SORTED):
+    if "batch" in options and name not in (*NAMES, *SORTED, *HARD, "wasserstein_dice"):
         return False
     if name == "generalized_dice":
         return options.get("absent", "ignore") == "ignore"

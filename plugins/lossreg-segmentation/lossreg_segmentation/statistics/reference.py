@@ -59,7 +59,8 @@ def read_target(
     """Return the target as (B, C or 1, L) in `dtype`, a mask of its valid positions, and True if it is soft."""
     soft = target.is_floating_point()
     is_index = target.ndim < input.ndim
-    t = counting(target.detach()).reshape(target.shape[0], 1 if is_index else target.shape[1], -1)
+    t = counting(target.detach()).unsqueeze(1) if is_index else counting(target.detach())
+    t = t.flatten(2) if t.ndim > 2 else t.unsqueeze(2)  # which no reshape to -1 does for an empty batch
     valid = ~is_ignored(t, ignore_index)
     if is_index:
         classes = t.new_ones(input.shape[1], dtype=torch.long).cumsum(0) - 1  # of the target's kind, as a DTensor is

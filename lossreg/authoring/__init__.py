@@ -14,13 +14,14 @@ from lossreg.registry.importing import lazy
 
 if TYPE_CHECKING:
     from lossreg.authoring.library import Library
+    from lossreg.composites.base import component_names
     from lossreg.contract import Contract, Implementation, contract
     from lossreg.loss import Per, Reduction
-    from lossreg.loss.debug import debugging
     from lossreg.loss.calls import PerPixel
+    from lossreg.loss.debug import debugging
     from lossreg.loss.plans import Plan, replaced_by_plan
     from lossreg.loss.shared_passes import Pass
-    from lossreg.messages import is_installed
+    from lossreg.messages import is_installed, warn_once
     from lossreg.parameters.types import Functions, Part
     from lossreg.registries import hooks
 
@@ -35,14 +36,16 @@ __getattr__, __dir__ = lazy(
         "Part": "lossreg.parameters.types",
         "Pass": "lossreg.loss.shared_passes",
         "Per": "lossreg.loss",
-        "Plan": "lossreg.loss.plans",
         "PerPixel": "lossreg.loss.calls",
+        "Plan": "lossreg.loss.plans",
         "Reduction": "lossreg.loss",
+        "component_names": "lossreg.composites.base",
         "contract": "lossreg.contract",
         "debugging": "lossreg.loss.debug",
         "hooks": "lossreg.registries",
         "is_installed": "lossreg.messages",
         "replaced_by_plan": "lossreg.loss.plans",
+        "warn_once": "lossreg.messages",
     },
 )
 
@@ -54,12 +57,14 @@ __all__ = [
     "Part",
     "Pass",
     "Per",
+    "PerPixel",
     "Plan",
     "Reduction",
-    "PerPixel",
+    "component_names",
     "contract",
     "debugging",
     "hooks",
     "is_installed",
     "replaced_by_plan",
+    "warn_once",
 ]

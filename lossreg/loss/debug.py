@@ -12,10 +12,26 @@ _enabled: ContextVar[bool] = ContextVar("lossreg_debug", default=os.environ.get(
 
 @contextmanager
 def debug_checks(enabled: bool = True) -> Iterator[None]:
-    """Check values inside the block: NaN and infinite logits, targets on a device, batches that are all ignored.
+    """Check the values of logits and targets inside the block.
 
-    Each check reads the tensors, so a device is synchronised. LOSSREG_DEBUG=1, set before Python starts, does the same
-    for a whole process. A new thread starts without the block's setting. No value is ever changed.
+        with lossreg.debug_checks():
+            loss(logits, target)
+
+    What the losses of segmentation and of Segment Anything check beside types and shapes, where a pixel counts:
+
+    - An error: NaN or infinite logits, with the place of the first. -inf is allowed for a class that the target has
+      not, as softmax leaves it out.
+    - An error: mask values or class indices out of range, also on a GPU, before the pass. On a CPU they always are.
+    - An error: masks that overlap under task="multiclass".
+    - A warning, once: logits that all lie between 0 and 1, as probabilities do.
+    - A warning: batches that are ignored whole.
+
+    No value is ever changed. Each check reads the tensors, so a device is synchronised. LOSSREG_DEBUG=1, set before
+    Python starts, does the same for a whole process. A new thread starts without the block's setting. Values that
+    cannot be read are not checked: inside torch.compile, of meta and fake tensors, and under torch.vmap.
+
+    Args:
+        enabled: False disables the checks inside the block.
     """
     token = _enabled.set(enabled)
     try:

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import lossreg
+from lossreg import messages
 from lossreg_segmentation import statistics
 
 from .cases import build, each_case, hard_target, logits
@@ -99,3 +100,71 @@ def test_target_values_off_the_cpu_are_read_under_the_switch_alone(monkeypatch):
     with lossreg.debug_checks():
         build("dice")(x, t)
     assert read == ["meta"]
+
+
+@each_case
+def test_probabilities_in_the_place_of_logits_are_told_once(name, task, monkeypatch):
+    """By their range. Logits themselves cause no warning."""
+    monkeypatch.setattr(messages, "_warned", set())
+    x, t, loss = logits(task), hard_target(task), build(name, task)
+    p = x.softmax(1) if task == "multiclass" else x.sigmoid()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        loss(p, t)
+        with lossreg.debug_checks():
+            loss(x, t)
+    with lossreg.debug_checks():
+        with pytest.warns(UserWarning, match=r"as probabilities do, .* ends in sigmoid or softmax, leave that out$"):
+            loss(p, t)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            loss(p, t)
+
+
+def test_equal_logits_and_those_of_ignored_pixels_are_no_probabilities(monkeypatch):
+    """A new head often begins with logits of 0; an ignored logit may have any value."""
+    monkeypatch.setattr(messages, "_warned", set())
+    x, t = logits("binary"), hard_target("binary")
+    with warnings.catch_warnings(), lossreg.debug_checks():
+        warnings.simplefilter("error")
+        build("dice")(torch.zeros_like(x), t)
+    x, t = x.sigmoid(), t.clone()
+    x[0, 0, 0, 0], t[0, 0, 0, 0] = -3.0, 255
+    with lossreg.debug_checks(), pytest.warns(UserWarning, match="as probabilities do"):
+        build("dice", ignore_index=255)(x, t)
+
+
+@pytest.mark.parametrize("name", ["dice", "cross_entropy", "topk", "lovasz_softmax"])
+def test_masks_that_overlap_are_no_exclusive_classes(name):
+    """They are named under the switch; independent masks and soft classes in half precision are not."""
+    x, t = logits("multiclass"), torch.zeros(4, 3, 3, 5, dtype=torch.uint8)
+    t[:, 0], t[1, 1, 2, 3], t[2, 1:, 0, 0] = 1, 1, 255
+    loss = build(name, "multiclass", ignore_index=255)
+    loss(x, t)
+    message = r"masks that overlap, 2 of them at \(1, 2, 3\) .* exclude each other; use task='multilabel'$"
+    with lossreg.debug_checks(), pytest.raises(lossreg.InputError, match=message):
+        loss(x, t)
+    with lossreg.debug_checks():
+        loss(x, torch.rand(4, 3, 3, 5).mul(4).softmax(1).bfloat16())
+        if name != "lovasz_softmax":
+            assert build(name, "multilabel", ignore_index=255)(x, t).isfinite()
+
+
+@pytest.mark.parametrize("kind", ["classes", "masks"])
+def test_classes_left_out_by_infinite_logits_are_no_error(kind):
+    """Data sets that do not label a class set its logits to -inf; a target that has the class is an error."""
+    x, t = logits("multiclass"), hard_target("multiclass").clamp(max=1)
+    x[:, 2] = -torch.inf
+    target = t if kind == "classes" else torch.nn.functional.one_hot(t, 3).movedim(-1, 1)
+    loss = build("dice", "multiclass")
+    with lossreg.debug_checks():
+        assert torch.equal(loss(x, target), loss(x, t))
+        wrong = target.clone()
+        wrong[(0, 1, 2) if kind == "classes" else (0, slice(None), 1, 2)] = (
+            2 if kind == "classes" else torch.tensor([0, 0, 1])
+        )
+        with pytest.raises(lossreg.InputError, match=r"1 NaN or infinite logits, the first at \(0, 2, 1, 2\): -inf"):
+            loss(x, wrong)
+        x[:, 2] = torch.inf
+        with pytest.raises(lossreg.InputError, match=r"60 NaN or infinite logits"):
+            loss(x, target)

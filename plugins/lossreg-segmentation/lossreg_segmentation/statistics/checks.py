@@ -7,11 +7,13 @@ import warnings
 import torch
 from torch import Tensor
 
+from lossreg.authoring import warn_once
 from lossreg.errors import DTypeError, InputError, ShapeError
 from lossreg_segmentation.statistics import advice
 from lossreg_segmentation.statistics.advice import SWAPPED
 from lossreg_segmentation.statistics.plain import has_values
 
+_ROUNDED = 0.05  # sum of soft masks above 1 that half precision explains
 
 def check_tensors(input: Tensor, target: Tensor, activation: str) -> None:
     """Check that `mask_statistics` supports the types, devices and shapes of these tensors."""
@@ -142,7 +144,7 @@ def check_batch(input: Tensor, target: Tensor, activation: str, ignore_index: in
 
 
 def check_counted(input: Tensor, target: Tensor, activation: str, ignore_index: int | None) -> None:
-    """Check, for lossreg.debug_checks(), that valid logits are finite; warn if no position is valid."""
+    """Check, for lossreg.debug_checks(), logits and target where they count; warn if they count nowhere."""
     if not (has_values(input) and has_values(target)):
         return
     valid = ~is_ignored(target, ignore_index)
@@ -150,17 +152,31 @@ def check_counted(input: Tensor, target: Tensor, activation: str, ignore_index: 
         valid = valid.unsqueeze(1)
     if activation == "softmax":
         valid = valid.all(1, keepdim=True)
-    check_logit_values(input, valid)
-    if not valid.any():
-        warnings.warn(
-            f"every pixel of the batch is ignored (ignore_index={ignore_index}): the loss and its gradient are 0;"
-            " check how the targets are made, or skip such batches in the loader",
-            UserWarning,
-            stacklevel=2,
-        )
+        _check_exclusive(input, target, valid)
+    _check_logit_values(input, valid & ~_masked_classes(input, target, activation))
+    if valid.any():
+        _warn_of_probabilities(input, valid)
+        return
+    warnings.warn(
+        f"every pixel of the batch is ignored (ignore_index={ignore_index}): the loss and its gradient are 0;"
+        " check how the targets are made, or skip such batches in the loader",
+        UserWarning,
+        stacklevel=2,
+    )
 
 
-def check_logit_values(input: Tensor, valid: Tensor) -> None:
+def _masked_classes(input: Tensor, target: Tensor, activation: str) -> Tensor:
+    """Return True at logits of -inf, by which users leave out classes, unless the target has the class."""
+    masked = input == -torch.inf
+    if activation != "softmax":
+        return torch.zeros_like(masked)
+    if target.ndim == input.ndim:
+        return masked & (target == 0)
+    classes = torch.arange(input.shape[1], device=input.device).reshape(-1, *[1] * (input.ndim - 2))
+    return masked & (counting(target).unsqueeze(1) != classes)
+
+
+def _check_logit_values(input: Tensor, valid: Tensor) -> None:
     """Check that logits are finite at valid positions. Reading the values synchronises with a device."""
     wrong = ~torch.isfinite(input) & valid
     count = int(wrong.sum())
@@ -169,4 +185,29 @@ def check_logit_values(input: Tensor, valid: Tensor) -> None:
         raise InputError(
             f"input contains {count} NaN or infinite logits, the first at {first}: {input[first].item()};"
             f" find the layer that produces them with torch.autograd.set_detect_anomaly(True)"
+        )
+
+
+def _check_exclusive(input: Tensor, target: Tensor, valid: Tensor) -> None:
+    """Check that masks of exclusive classes do not overlap: their sum over the classes is at most 1."""
+    if target.shape != input.shape:
+        return
+    added = torch.where(valid.squeeze(1), counting(target).float().sum(1), 0.0)
+    if added.numel() and added.amax() > 1 + _ROUNDED:
+        place = tuple(torch.unravel_index(added.argmax(), added.shape))
+        raise InputError(
+            f"target has masks that overlap, {added.amax().item():.3g} of them at {tuple(map(int, place))} (N, *), and"
+            " the classes of task='multiclass' exclude each other; use task='multilabel'"
+        )
+
+
+def _warn_of_probabilities(input: Tensor, valid: Tensor) -> None:
+    """Warn once if the range of the logits is that of probabilities."""
+    counted = input[valid.expand_as(input)]
+    lowest, highest = (value.item() for value in torch.aminmax(counted))
+    if 0 <= lowest < highest <= 1:
+        warn_once(
+            "probabilities as logits",
+            f"input ranges from {lowest:.3g} to {highest:.3g}, as probabilities do, and the loss takes logits: if the"
+            " model ends in sigmoid or softmax, leave that out",
         )

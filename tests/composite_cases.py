@@ -51,6 +51,11 @@ def levels(inputs, target, **params):
     return dice(fine, target) + dice(coarse, target[..., 1::2, 1::2]) / 2
 
 
+def targeted(input, _, mirrored, **params):
+    """Compute Dice of the further target."""
+    return dice(input, mirrored)
+
+
 def points(input, target, **params):
     """Interpolate every point by hand between the centres of its four pixels."""
     torch.manual_seed(0)
@@ -88,6 +93,19 @@ class LevelsCase(MaskCase):
         yield "a target of one example", (levels, target[:1])
 
 
+class TargetedCase(MaskCase):
+    """Inputs with a further target: the mask, mirrored."""
+
+    def inputs(self, kind="random", *, batch=4):
+        input, target = super().inputs(kind, batch=batch)
+        return input, target, Options(mirrored=target.flip(-1))
+
+    def misfits(self, inputs):
+        """Yield further targets that do not fit; that of the call, which this loss alone does not read, may be any."""
+        input, target, options = inputs
+        yield "a further target of one example", (input, target, Options(mirrored=options["mirrored"][:1]))
+
+
 def binary(**options):
     return [MaskCase("binary", context=on_tiles, **options)]
 
@@ -104,6 +122,9 @@ CASES = {
     "lossreg/scheduled": [StepCase("binary", context=on_tiles, params={"terms": POINTS}, oracle=scheduled)],
     "lossreg/deep_supervision": [
         LevelsCase("binary", size=(4, 6), context=on_tiles, params={"loss": DICE}, oracle=levels)
+    ],
+    "lossreg/targeted": [
+        TargetedCase("binary", context=on_tiles, params={"loss": DICE, "target": "mirrored"}, oracle=targeted)
     ],
     "lossreg/point_sampled": binary(size=(4, 6), params=SAMPLED, oracle=points),
 }

@@ -27,6 +27,7 @@ class Composite(Loss):
         parts: the losses, at least one.
         reserved: names of further components, which no part gets.
         unweighted: one per part, True for those that get no weight per pixel; by default all get it.
+        options: further options of the call, which no part gets.
         reduction: over examples: "mean", "sum", or "none" for (N,).
     """
 
@@ -36,16 +37,18 @@ class Composite(Loss):
         *,
         reserved: Sequence[str] = (),
         unweighted: Sequence[bool] = (),
+        options: Sequence[str] = (),
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__(reduction=reduction)
         self.names = component_names(parts, reserved)
         self._calls = PartCalls(self.names, parts, unweighted or [False] * len(parts))
         own, inner = type(self)._signature, self._calls.signature
+        self._own_options = own.options.union(options)
         self._signature = Signature(
             own.inputs + inner.inputs[len(own.inputs) :],
             max(own.required, inner.required),
-            own.options | inner.options,
+            self._own_options | inner.options,
             inner.open_inputs,
         )
 
@@ -53,8 +56,8 @@ class Composite(Loss):
         return self._calls.maps
 
     def check_call(self, inputs: Sequence[Any], options: Mapping[str, Any]) -> None:
-        own = type(self)._signature.options
-        self._calls.check(self, name_of(self), inputs, {key: x for key, x in options.items() if key not in own})
+        handed_on = {key: value for key, value in options.items() if key not in self._own_options}
+        self._calls.check(self, name_of(self), inputs, handed_on)
 
     def calls_of_parts(self, inputs: Sequence[Any], options: Mapping[str, Any]) -> list[Call]:
         """Return the inputs and options of each part: those that it has, such as a map of distances.

@@ -1,12 +1,14 @@
 """Fixtures that several files share, and the settings of the conformance kit for this package."""
 
 import pytest
+import torch
 
 from lossreg.testing import MaskCase
+from lossreg.testing.case import Ignoring, Options
 from lossreg_segmentation.statistics import implementation
 
 from .cases import SHAPES, own, tasks_of
-from .oracles import oracle
+from .oracles import oracle, repeated
 
 
 def reference():
@@ -25,12 +27,41 @@ def on_reference():
         yield
 
 
+class WeightedCase(MaskCase):
+    """Masks or classes whose pixels have weights 0, 1 and 2."""
+
+    def inputs(self, kind="random", *, batch=4):
+        x, t = super().inputs(kind, batch=batch)
+        generator = torch.Generator().manual_seed(2)
+        return x, t, Options(weight=torch.randint(3, (batch, 1, *self.size), generator=generator).float())
+
+    def ignoring(self, inputs):
+        *_, options = inputs
+        marked, poisoned, (x, t, _) = super().ignoring(inputs)
+        return Ignoring(marked, poisoned, (x, t, Options(weight=options["weight"][..., :-1])))
+
+
+# One loss for each way to weigh pixels, with the parameters under which a repeated pixel counts twice.
+WEIGHTED = {
+    "cross_entropy": {},
+    "bce_dice_focal": {},
+    "generalized_dice": {},
+    "topk": {"k": 1.0},
+    "wasserstein_dice": {},
+}
+
+
 def pytest_lossreg_cases(name):
     provider, _, loss = name.partition("/")
     if provider != "segmentation":
         return None
     size = (6, 7) if loss in SHAPES else (3, 5)
-    return [
+    tasks = tasks_of(loss)
+    cases = [
         MaskCase(task, size=size, params={"task": task} | own(loss, task), oracle=oracle(loss), context=tiles)
-        for task in tasks_of(loss)
+        for task in tasks
     ]
+    if loss in WEIGHTED:
+        params = {"task": tasks[-1]} | own(loss, tasks[-1]) | WEIGHTED[loss]
+        cases.append(WeightedCase(tasks[-1], label="weighted", params=params, oracle=repeated(loss), context=tiles))
+    return cases

@@ -19,6 +19,21 @@ def oracle(name):
     return partial(per_example, name)
 
 
+def repeated(name):
+    """Return the oracle of a call with weights 0, 1, 2, ...: each pixel counts as often as its weight."""
+
+    def of_repeated(input, target, *, weight, **params):
+        found = []
+        for x, t, w in zip(
+            input.flatten(2), target.flatten(target.ndim - input.ndim + 2), weight.flatten(1), strict=True
+        ):
+            times = w.long()
+            found.append(oracle(name)(*(each.repeat_interleave(times, -1)[None] for each in (x, t)), **params))
+        return np.concatenate(found)
+
+    return of_repeated
+
+
 def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 

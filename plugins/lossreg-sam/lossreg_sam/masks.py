@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lossreg import Loss, Term
 from lossreg.authoring import PerPixel, Plan, Reduction, contract, replaced_by_plan
-from lossreg.errors import DTypeError, ShapeError
+from lossreg_sam.step_checks import check_step
 from lossreg_segmentation.distributed import Distributed, check_distributed, means_over_ranks
 from lossreg_segmentation.mask_pass import MaskPass
 from lossreg_segmentation.one_function.lookup import call_of, found_plan, plan_of
@@ -17,7 +17,6 @@ from lossreg_segmentation.one_function.tables import INPUTS, Table
 from lossreg_segmentation.ratios import Formula, PixelMean, PredictionError, Ratio
 from lossreg_segmentation.segmentation_loss import Absent, apply_absent
 from lossreg_segmentation.statistics import MaskStatistics
-from lossreg_segmentation.statistics.checks import check_logits
 from lossreg_segmentation.statistics.choice import IMPLEMENTATIONS
 
 if TYPE_CHECKING:
@@ -109,30 +108,6 @@ class SamLoss(Loss):
             ratio = one.of_masks() if isinstance(one, PixelMean) else one
             values, count = apply_absent(ratio.values(statistics), statistics, self.absent, ignoring=ignoring)
         return Term(values, weight=one.weight, count=count)
-
-
-def check_step(input: Tensor, target: Tensor, predicted_iou: Tensor, *, empty_batch: bool) -> None:
-    """Check for M masks, one target for all of them, and one predicted IoU for each."""
-    for role, given in (("input", input), ("target", target), ("predicted_iou", predicted_iou)):
-        if not isinstance(given, Tensor):
-            raise DTypeError(f"{role} must be a tensor, got {type(given).__name__}")
-    check_logits(input, target, empty_batch=empty_batch)
-    if input.ndim != 4:
-        raise ShapeError(f"input has shape {tuple(input.shape)}, expected (N, M, H, W) logits")
-    n, _, *size = input.shape
-    if target.shape not in ((n, *size), (n, 1, *size)):
-        # M targets for M masks would be another loss: raise rather than guess.
-        raise ShapeError(
-            f"input has shape {tuple(input.shape)}, so target must have shape {(n, *size)} or {(n, 1, *size)}, one mask"
-            f" that the predictions share, got {tuple(target.shape)}"
-        )
-    if predicted_iou.shape != input.shape[:2]:
-        raise ShapeError(
-            f"input has shape {tuple(input.shape)}, so predicted_iou must have shape {tuple(input.shape[:2])},"
-            f" got {tuple(predicted_iou.shape)}"
-        )
-    if not predicted_iou.is_floating_point():
-        raise DTypeError(f"predicted_iou must be a floating tensor, got {predicted_iou.dtype}")
 
 
 def iou_error(weight: float = 1.0, *, power: int = 2) -> PredictionError:

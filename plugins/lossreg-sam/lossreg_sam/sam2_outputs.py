@@ -35,7 +35,8 @@ def read_steps(
     if not isinstance(target_masks, Tensor):
         raise DTypeError(f"target_masks must be a tensor, got {type(target_masks).__name__}")
     if target_masks.ndim != 4:
-        raise ShapeError(f"target_masks has shape {tuple(target_masks.shape)}, expected (T, N, H, W)")
+        channel = "; use target_masks.squeeze(2)" if target_masks.ndim == 5 and target_masks.shape[2] == 1 else ""
+        raise ShapeError(f"target_masks has shape {tuple(target_masks.shape)}, expected (T, N, H, W){channel}")
     if not isinstance(outs_per_frame, Sequence):
         raise InputError(f"outs_per_frame must be a list with one dict per frame, got {type(outs_per_frame).__name__}")
     if not len(outs_per_frame) or len(outs_per_frame) != target_masks.shape[0]:
@@ -102,7 +103,8 @@ def _step(where: str, step: Step) -> Step:
     if len(shape) != 4 or shape != (n, shape[1], *size) or 0 in shape[1:]:
         raise ShapeError(
             f"{where} has {MASKS} of shape {shape}, expected (N, M, H, W) = {(n, 'M', *size)} to fit target_masks,"
-            " with at least one mask of one pixel; upsample the masks to the size of the target"
+            " with at least one mask of one pixel; upsample the masks to the size of the target, as by"
+            f" F.interpolate(masks, {tuple(size)}, mode='bilinear')"
         )
     for key, given, expected in ((IOUS, step.ious, shape[:2]), (SCORES, step.score, (n, 1))):
         if given is not None and tuple(given.shape) != expected:

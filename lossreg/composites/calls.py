@@ -18,7 +18,7 @@ Call = tuple[Sequence[Any], dict[str, Any]]
 class PartCalls:
     """The calls of the parts of a loss, each with the inputs and options that it takes.
 
-    An input that a part requires comes by its position, whatever its name. All others come by their names. So `sam`
+    An input that a part requires comes by its position, under any name. All others come by their names. So `sam`
     beside `dice` gets predicted_iou, and `dice` does not.
 
     Args:

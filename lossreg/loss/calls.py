@@ -9,7 +9,6 @@ from typing import Any, Literal, NamedTuple
 from torch import nn
 
 from lossreg.errors import InputError
-from lossreg.messages import did_you_mean
 
 # The meaning of an option that has a value for each pixel, by which losses made of losses carry it along: a weight, the
 # number of an object or class, a mask whose thin lines must stay, a distance in pixels.
@@ -85,8 +84,7 @@ def _fix(loss: nn.Module, unknown: Iterable[str], takes: Signature) -> str:
     built = [each for each in sorted(unknown) if each in vars(loss) or each in loss._buffers]
     if built:
         return f", which is a parameter: set {_list(built)} where the loss is built, in the params of its config"
-    guesses = [guess for each in sorted(unknown) if (guess := did_you_mean(each, takes.options))]
-    return "; ".join(["", f"its options: {_list(sorted(takes.options)) or 'none'}", *guesses])
+    return f"; its options: {_list(sorted(takes.options)) or 'none'}"
 
 
 def _list(names: Iterable[str]) -> str:

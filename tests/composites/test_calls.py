@@ -1,4 +1,4 @@
-"""How losses made of losses hand inputs and options to their parts: by position, by name, and what is refused."""
+"""How losses made of losses hand inputs and options to their parts, by position and by name, and calls that do not fit."""
 
 from typing import ClassVar
 
@@ -119,7 +119,7 @@ def weighted_config(*terms):
 
 
 def test_inputs_of_a_foreign_module():
-    """By position, whatever their names; by its own names or those of the other terms."""
+    """By position; by its own names or those of the other terms."""
     loss = weighted("absolute", "foreign")
     expected = 1.5 + (1 + 1) / 2
     assert loss(X, T).item() == loss(input=X, target=T).item() == loss(y_pred=X, y_true=T).item() == expected
@@ -174,7 +174,7 @@ def test_a_term_without_the_weight_of_the_others_is_named(name, other):
 
 
 def test_a_term_may_stay_unweighted():
-    """Where its config says so, also inside other sums; a term that has the option then does not get it."""
+    """If its config has it, also inside other sums; a term that has the option then does not get it."""
     left_out = {"name": "absolute", "unweighted": True}
     assert weighted("weighed", left_out)(X, T, weight=MAP).item() == 25 + 1.5
     assert weighted("weighed", {"name": "weighed", "unweighted": True})(X, T, weight=MAP).item() == 25 + 1.5

@@ -53,7 +53,7 @@ def deep(**options):
 
 @pytest.mark.parametrize("shape", [(2, 3), (2, 1), (2,)])
 def test_weights_and_numbers_are_resized_by_nearest_exact(shape):
-    """As the target, whatever their channels and types."""
+    """As the target, for all numbers of channels and all types."""
     weight = random(*shape, *SIZES[0]).abs()
     regions = (weight * 5).to(torch.uint8)
     for call, size in zip(deep(weight=weight, regions=regions), SIZES, strict=True):
@@ -174,7 +174,7 @@ def test_weights_are_sampled_at_the_points():
 
 
 def test_a_weight_of_zero_ignores_a_pixel():
-    """Points that touch it have the weight 0, whatever the logit; they are chosen only if there are too few others."""
+    """Points that touch it have the weight 0, also under NaN; they are chosen only if there are too few others."""
     x, target, weight = random(2, 3, 8, 12), masks(), torch.ones(2, 1, 8, 12, dtype=torch.float64)
     weight[..., :6] = 0
     x[..., :6] = torch.nan

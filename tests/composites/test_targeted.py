@@ -100,7 +100,7 @@ def test_a_missing_target_is_named():
 
 
 def test_under_deep_supervision():
-    """A skeleton keeps its lines; class indices are resized by nearest-exact where the config says so."""
+    """A skeleton keeps its lines; class indices are resized by nearest-exact where the config has it."""
     x, t, _ = tensors()
     line = torch.zeros_like(t)
     line[:, :, 4, :] = True
@@ -123,7 +123,7 @@ def test_a_name_that_cannot_be_an_option(name):
 
 
 def test_configs():
-    """Round trip, and what is no config."""
+    """Round trip, and errors."""
     x, t, s = tensors()
     loss = build(SKELETON)
     assert config_of(loss)["params"]["resize"] == "maximum"

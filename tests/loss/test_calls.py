@@ -43,7 +43,7 @@ def calls(loss):
         ((X,), {}, r"Scaled needs target; call it as loss\(input, target, scale=\.\.\.\)"),
         ((), {"scale": 1}, "Scaled needs input, target; call it as"),
         ((X, T), {"foo": 1}, "Scaled has no option foo=; its options: scale$"),
-        ((X, T), {"scal": 1}, "Scaled has no option scal=; its options: scale; did you mean 'scale'?"),
+        ((X, T), {"scal": 1}, "Scaled has no option scal=; its options: scale$"),
         ((X, T), {"power": 1}, "no option power=, which is a parameter: set power where the loss is built"),
         ((X, T), {"weights": 1}, "no option weights=, which is a parameter"),
         ((X, T), {"target": T}, "Scaled got target twice, by position and by name; give each input once"),
@@ -99,7 +99,7 @@ def test_a_loss_of_any_call_is_not_checked():
 
 
 def test_signatures():
-    """Names by position, of which the first ones are required, and options by name."""
+    """Names by position, the first ones required, and options by name."""
 
     def method(self, input, target, caption=None, *, weight=None):
         pass

@@ -11,6 +11,7 @@ from lossreg_segmentation.hard_pixels import OHEMCrossEntropy, TopK
 from lossreg_segmentation.hausdorff import HausdorffDT, HausdorffER
 from lossreg_segmentation.lovasz import LovaszHinge, LovaszSoftmax
 from lossreg_segmentation.mask_loss import MaskLoss, MaskOptions
+from lossreg_segmentation.matched import Matched
 from lossreg_segmentation.overlap import Dice, FocalTversky, Jaccard, Tversky
 from lossreg_segmentation.pixelwise import BCE, CrossEntropy, Focal
 from lossreg_segmentation.poly import Poly1
@@ -44,6 +45,7 @@ __all__ = [
     "MaskLoss",
     "MaskOptions",
     "MaskStatistics",
+    "Matched",
     "OHEMCrossEntropy",
     "PixelMean",
     "Pixels",

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Annotated, Any, Literal, Unpack, get_args
+from typing import Annotated, Literal, Unpack, get_args
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from lossreg import Term, losses
-from lossreg.authoring import Plan
 from lossreg.errors import InputError
-from lossreg_segmentation.dense_loss import read_pixels
 from lossreg_segmentation.mask_loss import CONTRACT, MaskLoss, MaskOptions
-from lossreg_segmentation.overlap import TAGS, Dice, OverlapLoss
+from lossreg_segmentation.overlap import TAGS, Dice, OverlapLoss, OverlapOptions
 from lossreg_segmentation.ratios import Formula, dice_loss, overlap_loss, ratio
 from lossreg_segmentation.segmentation_loss import required
 from lossreg_segmentation.statistics import MaskStatistics
-from lossreg_segmentation.statistics.autocast import outside_autocast
 
 Weighting = Literal["square", "simple", "uniform"]
 
@@ -37,44 +33,20 @@ class SquaredDice(MaskLoss):
     Raises:
         ShapeError: sizes differ; nothing is broadcast.
     Numerics: float32 or wider; finite for any finite logit; all ignored gives 0. With smooth=0, empty on empty is 1.
-        A float target, which may be soft, needs a second read of the pixels: its product p t is not a shared sum.
     Source: Milletari et al. 2016, eq. 3.
     """
 
-    needs = frozenset({"intersection", "predicted_squared", "actual_squared"})
+    needs = frozenset({"product", "predicted_squared", "actual_squared"})
     means_pixels = False
 
     def __init__(self, *, smooth: Annotated[float, Field(ge=0)] = 1.0, **options: Unpack[MaskOptions]) -> None:
         super().__init__(**options)
         self.smooth = smooth
 
-    def terms_from(
-        self, results: Iterator[MaskStatistics], input: Tensor, target: Tensor, weight: Tensor | None = None
-    ) -> dict[str, Term]:
-        """Compute the terms, with the product p t for soft targets: over squares, min(p, t) would give less than 0."""
-        statistics = next(results)
-        if target.is_floating_point() and len(input) > 0:  # the batch of a rank may be empty
-            statistics = statistics._replace(intersection=self._product(input, target, weight))
-        return super().terms_from(iter([statistics]), input, target, weight)
-
     def formulas(self, task: str, classes: int) -> dict[str, Formula]:
         """Return one minus the score of each mask."""
         squares = {"predicted_squared": 1.0, "actual_squared": 1.0}
-        return {"squared_dice": overlap_loss({"intersection": 2.0}, squares, self.smooth)}
-
-    def plan(self, *inputs: Any, **options: Any) -> Plan | None:
-        """Return the plan; None for a soft target, whose product is a second read."""
-        soft = any(isinstance(x, Tensor) and x.is_floating_point() for x in (*inputs[1:], options.get("target")))
-        return None if soft else super().plan(*inputs, **options)
-
-    def _product(self, input: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
-        task = self.task_of(input, target)
-        with outside_autocast(input):
-            if input.ndim == 2:
-                input, target = input.unsqueeze(2), target.unsqueeze(-1)
-                weight = None if weight is None else weight.unsqueeze(-1)
-            pixels = read_pixels(input, target, task, self.ignore_index, weight)
-            return pixels.sum(pixels.probabilities() * pixels.target)
+        return {"squared_dice": overlap_loss({"product": 2.0}, squares, self.smooth)}
 
 
 @losses.register(
@@ -99,7 +71,7 @@ class LogCoshDice(Dice):
 
     def formula(self, statistics: MaskStatistics, task: str) -> dict[str, Term]:
         """Return the log-cosh of the Dice loss of each mask."""
-        values = torch.log1p(torch.sinh(dice_loss(self.smooth).values(statistics)).square()) / 2
+        values = torch.log1p(torch.sinh(self.with_overlap(dice_loss(self.smooth)).values(statistics)).square()) / 2
         return {"log_cosh_dice": self.class_term(values, statistics)}
 
 
@@ -135,7 +107,7 @@ class GeneralizedDice(OverlapLoss):
         *,
         weighting: Weighting = "square",
         smooth: Annotated[float, Field(ge=0)] = 1.0,
-        **options: Unpack[MaskOptions],
+        **options: Unpack[OverlapOptions],
     ) -> None:
         super().__init__(**options)
         if weighting not in get_args(Weighting):
@@ -150,7 +122,7 @@ class GeneralizedDice(OverlapLoss):
 
     def formula(self, statistics: MaskStatistics, task: str) -> dict[str, Term]:
         """Return one minus the score over the classes of each example."""
-        overlap, predicted, actual = required(statistics, "intersection", "predicted", "actual")
+        overlap, predicted, actual = required(statistics, self.true_positives, "predicted", "actual")
         weights = self._weights(statistics)
         numerator = 2 * (weights * overlap).sum(1) + self.smooth
         denominator = (weights * (predicted + actual)).sum(1) + self.smooth

@@ -28,6 +28,7 @@ from lossreg_segmentation.segmentation_loss import (
 )
 from lossreg_segmentation.statistics import NEGATIVES, Activation, MaskStatistics
 from lossreg_segmentation.statistics.choice import IMPLEMENTATIONS
+from lossreg_segmentation.values_by_class import ValuesByClass, count_pixels, uncounted
 
 if TYPE_CHECKING:
     from lossreg_segmentation.one_function.plan import MaskPlan
@@ -64,7 +65,7 @@ class MaskLoss(SegmentationLoss):
         **options: the options of `SegmentationLoss`.
     """
 
-    needs: ClassVar[frozenset[str]]
+    needs: frozenset[str]
     per_pixel: ClassVar[Mapping[str, PerPixel]] = {"weight": "weight"}
     gamma: float = 2.0
 
@@ -100,9 +101,14 @@ class MaskLoss(SegmentationLoss):
         statistics, task = next(results), self.task_of(input, target)
         if self.batch:
             statistics = statistics.over_batch()
-            return self.formula(sums_over_ranks(statistics) if shared else statistics, task)
-        terms = self.formula(statistics, task)
-        return means_over_ranks(terms, input) if shared else terms
+            terms = self.formula(sums_over_ranks(statistics) if shared else statistics, task)
+        else:
+            terms = self.formula(statistics, task)
+            terms = means_over_ranks(terms, input) if shared else terms
+        if task == "multiclass":
+            one = MaskPass(input, target, "softmax", self.needs, ignore_index=self.ignore_index, weight=weight)
+            count_pixels(terms.values(), one, batch=self.batch)
+        return terms
 
     def formulas(self, task: str, classes: int) -> dict[str, Formula]:
         """Return the terms as formulas of the sums."""
@@ -152,11 +158,16 @@ class MaskLoss(SegmentationLoss):
         self.no_policy_for_absent_classes()
         per: Per = "batch" if self.batch else "example"
         weights = self.class_weights(summed)
+        pixels = uncounted if statistics.actual is None else statistics.actual
+        by_class = ValuesByClass(summed.detach(), weights, pixels)
+        if pixels is uncounted and self.batch and self.distributed == "global":
+            by_class = None  # the sums may be those of all ranks, and a target has only its own pixels
         if weights is None:
-            return Term(share(summed.sum(1), self.pixels(statistics).amax(1)), per, weight)
+            values = share(summed.sum(1), self.pixels(statistics).amax(1))
+            return Term(values, per, weight, by_class=by_class)
         (actual,) = required(statistics, "actual")
         pixels = (weights * actual).sum(1)
         # Smoothed labels have a loss at classes of any weight: without a pixel of a weight above 0, it is none.
         summed = torch.where(pixels > 0, (weights * summed).sum(1), 0.0)
         whole = pixels if self.mean_over == "weights" else self.pixels(statistics).amax(1)
-        return Term(share(summed, whole), per, weight)
+        return Term(share(summed, whole), per, weight, by_class=by_class)

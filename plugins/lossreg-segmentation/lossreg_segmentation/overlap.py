@@ -2,24 +2,64 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Unpack
+from dataclasses import replace
+from typing import Annotated, Literal, Unpack
 
 import torch
 from pydantic import Field
 
 from lossreg import Term, losses
+from lossreg.errors import InputError
 from lossreg_segmentation.mask_loss import CONTRACT, MaskLoss, MaskOptions
-from lossreg_segmentation.ratios import EPSILON, Formula, dice_loss, tversky_loss
+from lossreg_segmentation.ratios import EPSILON, Formula, Linear, Ratio, dice_loss, tversky_loss
 from lossreg_segmentation.statistics import MaskStatistics
 
 TAGS = ("segmentation", "overlap", "binary", "multilabel", "multiclass", "logits", "imbalance")
 
 
+Overlap = Literal["min", "product"]
+
+
+class OverlapOptions(MaskOptions, total=False):
+    """Options of overlap losses. `OverlapLoss` and `MaskLoss` document them and their defaults."""
+
+    overlap: Overlap
+
+
 class OverlapLoss(MaskLoss):
-    """Base of losses that are a formula over intersection, predicted and actual."""
+    """Base of losses that are a formula over intersection, predicted and actual.
+
+    Args:
+        overlap: TP of a soft target. "min" is sum min(p, t), whose loss is least at p = t. "product" is sum p t, as in
+            most other libraries, whose loss is least at hard p. Hard targets have the same TP under both.
+        **options: the options of `MaskLoss`.
+    """
 
     needs = frozenset({"intersection", "predicted", "actual"})
     means_pixels = False
+
+    def __init__(self, *, overlap: Overlap = "min", **options: Unpack[MaskOptions]) -> None:
+        super().__init__(**options)
+        if overlap not in ("min", "product"):
+            raise InputError(f"overlap is 'min' or 'product', got {overlap!r}")
+        self.overlap = overlap
+        if overlap == "product":
+            self.needs = self.needs - {"intersection"} | {"product"}
+
+    @property
+    def true_positives(self) -> str:
+        """Return the name of the sum of true positives."""
+        return "product" if self.overlap == "product" else "intersection"
+
+    def with_overlap(self, formula: Ratio) -> Ratio:
+        """Return a formula of the intersection as one of the chosen overlap."""
+        if self.overlap == "min":
+            return formula
+
+        def renamed(factors: Linear) -> Linear:
+            return {self.true_positives if name == "intersection" else name: k for name, k in factors.items()}
+
+        return replace(formula, numerator=renamed(formula.numerator), denominator=renamed(formula.denominator))
 
 
 @losses.register("dice", aliases=("dice_loss",), tags=TAGS, contract=CONTRACT)
@@ -36,16 +76,16 @@ class Dice(OverlapLoss):
     Raises:
         ShapeError: sizes differ; nothing is broadcast.
     Numerics: float32 or wider; finite for any finite logit; all ignored gives 0. With smooth=0, empty on empty is 1.
-    Source: Milletari et al. 2016, eq. 3, without squares; TP of soft targets is sum min(p, t), minimal at p = t.
+    Source: Milletari et al. 2016, eq. 3, without squares; TP of soft targets is sum min(p, t) by default.
     """
 
-    def __init__(self, *, smooth: Annotated[float, Field(ge=0)] = 1.0, **options: Unpack[MaskOptions]) -> None:
+    def __init__(self, *, smooth: Annotated[float, Field(ge=0)] = 1.0, **options: Unpack[OverlapOptions]) -> None:
         super().__init__(**options)
         self.smooth = smooth
 
     def formulas(self, task: str, classes: int) -> dict[str, Formula]:
         """Return one minus the Dice score of each mask."""
-        return {"dice": dice_loss(self.smooth)}
+        return {"dice": self.with_overlap(dice_loss(self.smooth))}
 
 
 @losses.register("jaccard", aliases=("jaccard_loss", "iou", "iou_loss"), tags=TAGS, contract=CONTRACT)
@@ -65,13 +105,13 @@ class Jaccard(OverlapLoss):
     Source: Rahman and Wang 2016, eq. 1.
     """
 
-    def __init__(self, *, smooth: Annotated[float, Field(ge=0)] = 1.0, **options: Unpack[MaskOptions]) -> None:
+    def __init__(self, *, smooth: Annotated[float, Field(ge=0)] = 1.0, **options: Unpack[OverlapOptions]) -> None:
         super().__init__(**options)
         self.smooth = smooth
 
     def formulas(self, task: str, classes: int) -> dict[str, Formula]:
         """Return one minus intersection over union of each mask."""
-        return {"jaccard": tversky_loss(1.0, 1.0, self.smooth)}
+        return {"jaccard": self.with_overlap(tversky_loss(1.0, 1.0, self.smooth))}
 
 
 @losses.register("tversky", aliases=("tversky_loss",), tags=TAGS, contract=CONTRACT)
@@ -99,7 +139,7 @@ class Tversky(OverlapLoss):
         alpha: Annotated[float, Field(ge=0)] = 0.5,
         beta: Annotated[float, Field(ge=0)] = 0.5,
         smooth: Annotated[float, Field(ge=0)] = 1.0,
-        **options: Unpack[MaskOptions],
+        **options: Unpack[OverlapOptions],
     ) -> None:
         super().__init__(**options)
         self.alpha = alpha
@@ -108,7 +148,7 @@ class Tversky(OverlapLoss):
 
     def formulas(self, task: str, classes: int) -> dict[str, Formula]:
         """Return one minus the Tversky score of each mask."""
-        return {"tversky": tversky_loss(self.alpha, self.beta, self.smooth)}
+        return {"tversky": self.with_overlap(tversky_loss(self.alpha, self.beta, self.smooth))}
 
 
 @losses.register("focal_tversky", aliases=("focal_tversky_loss",), tags=TAGS, contract=CONTRACT)
@@ -136,13 +176,13 @@ class FocalTversky(Tversky):
         alpha: Annotated[float, Field(ge=0)] = 0.5,
         beta: Annotated[float, Field(ge=0)] = 0.5,
         smooth: Annotated[float, Field(ge=0)] = 1.0,
-        **options: Unpack[MaskOptions],
+        **options: Unpack[OverlapOptions],
     ) -> None:
         super().__init__(alpha=alpha, beta=beta, smooth=smooth, **options)
         self.gamma = gamma
 
     def formula(self, statistics: MaskStatistics, task: str) -> dict[str, Term]:
         """Return the power of one minus the Tversky score of each mask."""
-        values = tversky_loss(self.alpha, self.beta, self.smooth).values(statistics)
+        values = self.with_overlap(tversky_loss(self.alpha, self.beta, self.smooth)).values(statistics)
         values = torch.pow(values.clamp_min(EPSILON), self.gamma)
         return {"focal_tversky": self.class_term(values, statistics)}

@@ -93,8 +93,10 @@ class SegmentationLoss(ClassLoss):
         return Term(values, "batch" if self.batch else "pair", weight, count)
 
     def ignoring(self, statistics: MaskStatistics) -> bool:
-        """Return True if all pixels of a mask may be ignored: by the target's value, or by weights of 0."""
-        return self.ignore_index is not None or getattr(statistics, "counted", None) is not None
+        """Return True if a mask may have no pixel: all are ignored or have weights of 0, or no rank has an example."""
+        if self.of_all_ranks:
+            return True
+        return self.ignore_index is not None or statistics.counted is not None
 
     def _checked_mean(self, mean_over: MeanOver) -> MeanOver:
         if mean_over not in get_args(MeanOver):
@@ -106,7 +108,7 @@ class SegmentationLoss(ClassLoss):
 
     def pixels(self, statistics: MaskStatistics) -> Tensor:
         """Return the divisor of a mean over the pixels of each mask, (B, C): their weight or their number."""
-        if self.mean_over == "pixels" and getattr(statistics, "counted", None) is not None:
+        if self.mean_over == "pixels" and statistics.counted is not None:
             return statistics.counted
         (valid,) = required(statistics, "valid")
         return valid

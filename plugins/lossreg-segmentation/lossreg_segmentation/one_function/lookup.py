@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 
 def call_of(inputs: Sequence[Any], options: Mapping[str, Any], names: Sequence[str]) -> tuple[Any, ...]:
-    """Return the inputs of a call in the order of these names; none of them if the call has others."""
+    """Return the inputs of a call in the order of these names; none of them if the call has others, such as weights."""
+    options = {name: value for name, value in options.items() if value is not None}
     given = {**dict(zip(names, inputs, strict=False)), **options}
     if len(given) != len(inputs) + len(options) or given.keys() != set(names):
         return ()

@@ -172,7 +172,7 @@ def test_needs_is_exact():
 
     def variant(*needs, gradient=False):
         request = Request("sigmoid", tuple(f for f in FIELDS if f in needs), 2.0, None, 0.0)
-        return variant_of(request, soft=False, index=False, gradient=gradient)
+        return variant_of(request, soft=False, index=False, gradient=gradient, weighted=False)
 
     dice = variant("intersection", "predicted", "actual")
     assert (dice.overlap, dice.cross_entropy, dice.focal, dice.hard, dice.power) == (True, False, False, False, 0)

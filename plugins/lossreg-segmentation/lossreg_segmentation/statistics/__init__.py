@@ -2,7 +2,8 @@
 
 A call of `mask_statistics` passes these files in this order:
 
-    checks.py      types, devices, shapes and target values
+    checks.py      types, devices, shapes and target values; advice.py finds the call that mends what it refuses
+    value_checks.py  values of target, weights and logits, also in compiled graphs
     request.py     `Request`: everything about a pass except its tensors
     choice.py      the implementation: the first that supports the tensors, or the one set by `implementation(...)`
     plain.py       whether kernels may read the tensors, or a transform of torch is active; then the reference computes
@@ -32,13 +33,14 @@ from lossreg.authoring import debugging
 from lossreg.errors import InputError
 from lossreg_segmentation.statistics import graph as graph  # registers the operators
 from lossreg_segmentation.statistics.autocast import outside_autocast
-from lossreg_segmentation.statistics.checks import check_counted, check_tensors, check_values
+from lossreg_segmentation.statistics.checks import check_tensors
 from lossreg_segmentation.statistics.choice import chosen, implementation
 from lossreg_segmentation.statistics.op import mask_sums
 from lossreg_segmentation.statistics.plain import without_notes
 from lossreg_segmentation.statistics.reference import reference
 from lossreg_segmentation.statistics.request import DIFFERENTIABLE, FIELDS, NEGATIVES, UNIFORM, Activation, Request
-from lossreg_segmentation.statistics.weights import check_weight_values, read_weight, weighed
+from lossreg_segmentation.statistics.value_checks import check_pass, checked
+from lossreg_segmentation.statistics.weights import read_weight
 
 __all__ = ["NEGATIVES", "UNIFORM", "Activation", "MaskStatistics", "chosen", "implementation", "mask_statistics"]
 
@@ -102,7 +104,8 @@ def mask_statistics(
             a CPU, and on a device under lossreg.debug_checks().
         InputError: under lossreg.debug_checks(), NaN or infinite logits at valid positions. There, a batch without
             valid positions causes a warning.
-    Numerics: float32 inside, float64 for float64 input; autocast is off; finite for any finite logit.
+    Numerics: float32 inside, float64 for float64 input; autocast is off; finite for logits from -1e30 to 1e30, and with
+        softmax for logits of -inf, which exclude classes of which there are no targets.
     """
     wanted = frozenset(needs)
     if unknown := wanted - frozenset(MaskStatistics._fields):
@@ -116,25 +119,14 @@ def mask_statistics(
     input, target = without_notes(input), without_notes(target)
     weight = None if weight is None else read_weight(weight, input, activation)
     name = chosen(input, target, activation, weight)
-    # A compiler can trace neither the switch nor the checks. The other CPU implementations check during the pass.
-    if not torch.compiler.is_compiling() and (debugging() or (name == "reference" and target.device.type == "cpu")):
-        _check_values(input, target, activation, ignore_index, weight)
     if name == "reference":
+        target = checked(input, target, activation, ignore_index, weight)
         with outside_autocast(input):
             options = activation, wanted, gamma, ignore_index, threshold, weight
             return MaskStatistics(**reference(input, target, *options))
+    # Kernels check the target during the pass. A compiled graph cannot contain the switch: its operators read it.
+    if not torch.compiler.is_compiling() and debugging():
+        check_pass(input, target, activation, ignore_index, weight)
     request = Request(activation, tuple(f for f in FIELDS if f in wanted), float(gamma), ignore_index, float(threshold))
     sums = zip(request.needs, mask_sums(input, target, request, name, weight).unbind(), strict=True)
     return MaskStatistics(**{field: found if field in DIFFERENTIABLE else found.detach() for field, found in sums})
-
-
-def _check_values(
-    input: Tensor, target: Tensor, activation: Activation, ignore_index: int | None, weight: Tensor | None
-) -> None:
-    """Check the values of weights and target, and under lossreg.debug_checks() of logits that count."""
-    if weight is not None:
-        check_weight_values(weight)
-        target, input = weighed(target, weight), torch.where(weight > 0, input, 0.0)
-    check_values(target, input.shape[1], target.ndim < input.ndim, ignore_index, input)
-    if debugging():
-        check_counted(input, target, activation, ignore_index)

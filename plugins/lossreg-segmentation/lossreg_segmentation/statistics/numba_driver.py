@@ -15,6 +15,7 @@ from lossreg_segmentation.statistics.checks import check_values
 from lossreg_segmentation.statistics.numba_variant import variant_of
 from lossreg_segmentation.statistics.request import FIELDS, Request
 from lossreg_segmentation.statistics.threads import in_threads
+from lossreg_segmentation.statistics.weights import check_weight_values, weighed
 
 Array = npt.NDArray[Any]
 
@@ -29,28 +30,40 @@ _NUMPY = {torch.float32: np.float32, torch.float64: np.float64, torch.bfloat16: 
 
 def forward(x: Tensor, t: Tensor, request: Request, w: Tensor | None = None) -> Tensor:
     """Compute the sums of logits (B, C, L), (K, B, C) in the order of `request.needs`."""
-    launch = launch_for(x.shape, x.dtype, t.shape, t.dtype, request)
-    return torch.from_numpy(launch.sums(x, t).astype(launch.real, copy=False))
+    launch = launch_for(x.shape, x.dtype, t.shape, t.dtype, request, None if w is None else w.shape)
+    return torch.from_numpy(launch.sums(x, t, w).astype(launch.real, copy=False))
 
 
 def backward(x: Tensor, t: Tensor, grads: Tensor, request: Request, w: Tensor | None = None) -> Tensor:
     """Compute dL/dx, with the shape and dtype of x, from dL/dsums (K, B, C)."""
-    return launch_for(x.shape, x.dtype, t.shape, t.dtype, request).gradient(x, t, grads.numpy())
+    launch = launch_for(x.shape, x.dtype, t.shape, t.dtype, request, None if w is None else w.shape)
+    return launch.gradient(x, t, grads.numpy(), w)
 
 
 @lru_cache(maxsize=1024)
 def launch_for(
-    shape: torch.Size, logits: torch.dtype, targets: torch.Size, target: torch.dtype, request: Request
+    shape: torch.Size,
+    logits: torch.dtype,
+    targets: torch.Size,
+    target: torch.dtype,
+    request: Request,
+    weights: torch.Size | None = None,
 ) -> Launch:
-    """Return the launch for logits (B, C, *) and targets of these shapes and types."""
-    return Launch(shape, logits, targets, target, request)
+    """Return the launch for logits (B, C, *), targets and weights of these shapes and types."""
+    return Launch(shape, logits, targets, target, request, weights)
 
 
 class Launch:
     """Two kernels and their arguments, for tensors of one shape and type."""
 
     def __init__(
-        self, shape: torch.Size, logits: torch.dtype, targets: torch.Size, target: torch.dtype, request: Request
+        self,
+        shape: torch.Size,
+        logits: torch.dtype,
+        targets: torch.Size,
+        target: torch.dtype,
+        request: Request,
+        weights: torch.Size | None,
     ) -> None:
         self.request, self.logits, self.target = request, logits, target
         batch, self.classes = shape[:2]
@@ -65,13 +78,17 @@ class Launch:
 
         self.bits, self.stored = _BITS.get(logits), _NUMPY[logits]
         self.real = np.float64 if logits == torch.float64 else np.float32
-        self.forward, self.forward_numbers, self.read = _kernel(request, logits, target, index, False)
-        self.backward, self.backward_numbers, _ = _kernel(request, logits, target, index, True)
+        kind = request, logits, target, index, weights is not None
+        self.forward, self.forward_numbers, self.read = _kernel(*kind, False)
+        self.backward, self.backward_numbers, _ = _kernel(*kind, True)
 
         self.x_shape = (batch, self.classes, size) if self.softmax else (rows, size)
         masks = self.x_shape if self.softmax else (batch * targets[1], size)
         self.t_shape = (batch, size) if index else masks
         self.shared = self.classes // targets[1] if not self.softmax else 1  # masks that have one target
+        if weights is not None:
+            self.w_shape = (-1, size)
+            self.sharing = (self.classes // weights[1],) if not self.softmax else ()  # masks that have one weight
         by_class = (self.classes,) if self.softmax else ()
         self.part_shape = (rows, self.chunks, *by_class, FIELD_COUNT)
         self.factors_shape = (rows, *by_class, FIELD_COUNT)
@@ -79,9 +96,9 @@ class Launch:
         self.masks = batch * self.classes
 
     # Few Python calls: for a small mask they take longer than the kernels.
-    def sums(self, input: Tensor, target: Tensor) -> Array:
-        """Compute the sums (K, B, C), in float64 where partial sums are added. InputError for invalid target values."""
-        return self.added(self.parts(input, target))
+    def sums(self, input: Tensor, target: Tensor, weight: Tensor | None = None) -> Array:
+        """Compute the sums (K, B, C), in float64 where partial sums are added. InputError for invalid values."""
+        return self.added(self.parts(input, target, weight))
 
     def added(self, part: Array) -> Array:
         """Add up the partial sums, (K, B, C)."""
@@ -89,27 +106,32 @@ class Launch:
         found: Array = sums.reshape(-1, FIELD_COUNT).T[self.columns]
         return found.reshape(self.sums_shape)
 
-    def parts(self, input: Tensor, target: Tensor) -> Array:
+    def parts(self, input: Tensor, target: Tensor, weight: Tensor | None = None) -> Array:
         """Compute the partial sums of each chunk, (R, chunks, 15) or, for classes, (B, chunks, C, 15)."""
         part = np.empty(self.part_shape, self.real)
         arguments = (*self._read(input, target), part, CHUNK)
         kernel, numbers = self.forward, self.forward_numbers
+        if weight is not None:
+            numbers += self._weights(weight)
         if self.threads < 2:
             wrong = kernel(*arguments, 0, self.tasks, *numbers)
         else:
             wrong = any(in_threads(self.tasks, self.threads, lambda a, b: kernel(*arguments, a, b, *numbers)))
         if wrong:
             target = target.detach()
+            if weight is not None:
+                check_weight_values(weight)
+                target = weighed(target, weight)
             check_values(target, self.classes, self.index, self.request.ignore_index, input.detach())
         return part
 
-    def gradient(self, input: Tensor, target: Tensor, slopes: Array) -> Tensor:
+    def gradient(self, input: Tensor, target: Tensor, slopes: Array, weight: Tensor | None = None) -> Tensor:
         """Compute the gradient to the input from that of each sum, (K, B, C)."""
         factors = np.zeros((self.masks, FIELD_COUNT), self.real)
         factors[:, self.columns] = slopes.reshape(len(self.columns), self.masks).T
-        return self.gradient_by(factors, input, target)
+        return self.gradient_by(factors, input, target, weight)
 
-    def gradient_by(self, factors: Array, input: Tensor, target: Tensor) -> Tensor:
+    def gradient_by(self, factors: Array, input: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         """Compute the gradient to the input from the factors of all sums, (B C, 15)."""
         if self.softmax:
             factors = factors.reshape(self.factors_shape)
@@ -117,6 +139,8 @@ class Launch:
         gradient = np.empty(self.x_shape, self.stored)
         arguments = (*self._read(input, target), gradient, factors, CHUNK)
         kernel, numbers = self.backward, self.backward_numbers
+        if weight is not None:
+            numbers += self._weights(weight)
         if self.threads < 2:
             kernel(*arguments, 0, self.tasks, *numbers)
         else:
@@ -138,16 +162,20 @@ class Launch:
             t = np.ascontiguousarray(t)
         return (x, t) if self.softmax else (x, t, self.shared)
 
+    def _weights(self, weight: Tensor) -> tuple[Any, ...]:
+        """Return the last arguments of a weighted kernel: weights, and for masks how many share them."""
+        return np.ascontiguousarray(weight.numpy(force=True)).reshape(self.w_shape), *self.sharing
+
 
 @lru_cache(maxsize=256)
 def _kernel(
-    request: Request, logits: torch.dtype, target: torch.dtype, index: bool, gradient: bool
+    request: Request, logits: torch.dtype, target: torch.dtype, index: bool, weighted: bool, gradient: bool
 ) -> tuple[Any, tuple[Any, ...], torch.dtype]:
     """Return a kernel, its last arguments, and the target's type that it reads."""
     soft, softmax = target.is_floating_point, request.activation == "softmax"
     dtype = torch.float64 if logits == torch.float64 else torch.float32
     real = np.float64 if logits == torch.float64 else np.float32
-    variant = variant_of(request, soft=soft, index=index, gradient=gradient)
+    variant = variant_of(request, soft=soft, index=index, gradient=gradient, weighted=weighted)
     kernels = numba_softmax if softmax else numba_sigmoid
     kernel = kernels.gradient_kernel(variant) if gradient else kernels.sums_kernel(variant)
     read = dtype if soft else torch.uint8 if target == torch.bool else target  # a copy where types of floats differ

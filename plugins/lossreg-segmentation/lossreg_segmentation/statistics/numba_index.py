@@ -29,11 +29,13 @@ from lossreg_segmentation.statistics.numba_pixels import (
     MORE,
     TILE,
     TOP,
+    WEIGHT,
     choose,
     chosen_class,
     normalise,
 )
 from lossreg_segmentation.statistics.numba_variant import Variant
+from lossreg_segmentation.statistics.numba_weights import are_classes_wrong, ignore_weightless
 
 I32 = np.int32
 LOSS, FOCUSED = MORE, MORE + TILE
@@ -58,10 +60,12 @@ def sums_kernel(variant: Variant):
     """Compile sums(x, t, part, chunk, first, last, gamma, ignored) -> True if a target value is invalid.
 
     x (B, C, L); t (B, L); part (B, chunks, C, 15). Does tasks first..last of B * chunks.
+    A weighted one takes one more argument: weights (B, L).
     """
-    overlap, cross_entropy, focal, hard, squared, uniform, _, _, ignore, power, _ = variant
+    overlap, cross_entropy, focal, hard, squared, uniform, _, _, ignore, power, _, weighted = variant
+    masked = ignore or weighted
 
-    def sums(x, t, part, chunk, first, last, gamma, ignored):
+    def sums(x, t, part, chunk, first, last, gamma, ignored, *weights):
         wide_vectors()
         classes, size, chunks = x.shape[1], x.shape[2], part.shape[1]
         logits, e = np.empty((classes, TILE), part.dtype), np.empty((classes, TILE), part.dtype)
@@ -74,37 +78,47 @@ def sums_kernel(variant: Variant):
             for low in range(chunk_index * chunk, end, TILE):
                 high = min(end, low + TILE)
                 n = high - low
-                wrong |= _read(t[b, low:high], classes, ignored, ignore, marks)
-                normalise(x[b], low, high, ignore, logits, e, pixels, marks)
+                invalid = _read(t[b, low:high], classes, ignored, ignore, marks)
+                if weighted:
+                    invalid = are_classes_wrong(t[b, low:high], weights[0][b, low:high], classes, ignored, ignore)
+                wrong |= invalid
+                if weighted:
+                    ignore_weightless(weights[0][b, low:high], pixels, marks)
+                normalise(x[b], low, high, masked, logits, e, pixels, marks)
                 choose(logits, pixels, marks, n)
                 for i in range(n):
                     _, loss, _, focus = chosen_class(pixels, marks, i, gamma, power)
-                    pixels[LOSS + i] = loss
-                    pixels[FOCUSED + i] = loss * focus
+                    w = pixels[WEIGHT + i] if weighted else ONE
+                    pixels[LOSS + i] = loss * w
+                    pixels[FOCUSED + i] = loss * focus * w
                 for c in range(classes):
                     es = e[c]
                     intersection = predicted = actual = ce = focal_sum = hit = tops = ZERO
-                    p_squared = ce_uniform = ZERO
+                    p_squared = ce_uniform = counted = ZERO
                     for i in range(n):
                         p, here = es[i] * pixels[INVERSE + i], marks[LABEL + i] == I32(c)
-                        actual += select(here, ONE, ZERO)
+                        w = pixels[WEIGHT + i] if weighted else ONE
+                        actual += select(here, w, ZERO)
+                        if weighted:
+                            counted += select(here, ONE, ZERO)
                         if overlap:
-                            predicted += p
-                            intersection += select(here, p, ZERO)
+                            predicted += p * w
+                            intersection += select(here, p * w, ZERO)
                         if cross_entropy:
                             ce += select(here, pixels[LOSS + i], ZERO)
                         if focal:
                             focal_sum += select(here, pixels[FOCUSED + i], ZERO)
                         if hard:
-                            hit += select(here & (marks[TOP + i] == I32(c)), ONE, ZERO)
-                            tops += select((marks[LABEL + i] >= 0) & (marks[TOP + i] == I32(c)), ONE, ZERO)
+                            hit += select(here & (marks[TOP + i] == I32(c)), w, ZERO)
+                            tops += select((marks[LABEL + i] >= 0) & (marks[TOP + i] == I32(c)), w, ZERO)
                         if squared:
-                            p_squared += p * p
+                            p_squared += p * p * w
                     if uniform:
                         xs = logits[c]
                         for i in range(n):
                             loss = pixels[LOG_TOTAL + i] - (xs[i] - pixels[HIGHEST + i])
-                            ce_uniform += select(marks[LABEL + i] >= 0, loss, ZERO)
+                            w = pixels[WEIGHT + i] if weighted else ONE
+                            ce_uniform += select(marks[LABEL + i] >= 0, loss * w, ZERO)
                     out = part[b, chunk_index, c]
                     out[0] += intersection
                     out[1] += predicted
@@ -116,9 +130,10 @@ def sums_kernel(variant: Variant):
                     out[10] += p_squared
                     out[11] += actual
                     out[12] += ce_uniform
+                    out[13] += counted if weighted else actual
                     out[14] += intersection
             part[b, chunk_index, :, 3] = part[b, chunk_index, :, 2].sum()  # a valid pixel has one class
-            part[b, chunk_index, :, 13] = part[b, chunk_index, :, 3]
+            part[b, chunk_index, :, 13] = part[b, chunk_index, :, 13].sum()
         return wrong
 
     return kept_on_disk(sums, SUMMING)
@@ -131,9 +146,10 @@ def gradient_kernel(variant: Variant):
     With u = dL/dp of each class and v = dL/dlog p of the pixel's class, g = p (u - sum p u) - p v; for the pixel's
     class with v (1 - p) in place of -p v. An example whose k are all zero is not read.
     """
-    overlap, cross_entropy, focal, _, squared, uniform, _, _, ignore, power, product = variant
+    overlap, cross_entropy, focal, _, squared, uniform, _, _, ignore, power, product, weighted = variant
+    masked = ignore or weighted
 
-    def gradient(x, t, g, k, chunk, first, last, gamma, ignored):
+    def gradient(x, t, g, k, chunk, first, last, gamma, ignored, *weights):
         wide_vectors()
         classes, size = x.shape[1], x.shape[2]
         chunks = (size + chunk - 1) // chunk
@@ -151,7 +167,9 @@ def gradient_kernel(variant: Variant):
                 high = min(end, low + TILE)
                 n = high - low
                 _read(t[b, low:high], classes, ignored, ignore, marks)
-                normalise(x[b], low, high, ignore, logits, e, pixels, marks)
+                if weighted:
+                    ignore_weightless(weights[0][b, low:high], pixels, marks)
+                normalise(x[b], low, high, masked, logits, e, pixels, marks)
                 choose(logits, pixels, marks, n)
                 for i in range(n):
                     p, loss, rest, focus = chosen_class(pixels, marks, i, gamma, power)
@@ -189,8 +207,9 @@ def gradient_kernel(variant: Variant):
                             slope += p * (u - pixels[MEAN_U + i])
                         if uniform:
                             slope += p * k_all - k_uniform
-                        if ignore:
-                            slope = select(marks[LABEL + i] >= 0, slope, ZERO)
+                        if masked:
+                            w = pixels[WEIGHT + i] if weighted else ONE
+                            slope = select(marks[LABEL + i] >= 0, slope * w, ZERO)
                         gs[i] = narrow(slope, gs[i])
 
     return kept_on_disk(gradient, EXACT)

@@ -26,7 +26,7 @@ TILE = 256  # pixels
 
 # Where the numbers of a tile's pixels begin in one array of floats and one of integers. In separate arrays, LLVM would
 # check at run time whether they overlap, and vectorise nothing where that takes many comparisons.
-HIGHEST, OTHERS, INVERSE, LOG_TOTAL, CHOSEN, MORE = (number * TILE for number in range(6))
+HIGHEST, OTHERS, INVERSE, LOG_TOTAL, CHOSEN, WEIGHT, MORE = (number * TILE for number in range(7))
 LABEL, TOP = 0, TILE
 
 

@@ -27,6 +27,7 @@ from lossreg_segmentation.statistics.numba_math import (
 )
 from lossreg_segmentation.statistics.numba_targets import count_targets
 from lossreg_segmentation.statistics.numba_variant import Variant
+from lossreg_segmentation.statistics.numba_weights import is_wrong
 
 
 @njit(**ELEMENT)
@@ -71,45 +72,57 @@ def sums_kernel(variant: Variant):
     """Compile sums(x, t, shared, part, chunk, first, last, gamma, ignored, threshold) -> True if a target is invalid.
 
     x (R, L); t (R / shared, L); part (R, chunks, 15), in the order of FIELDS. Does tasks first..last of R * chunks.
+    A weighted one takes two more arguments: weights (R / sharing, L), and how many masks share them.
     """
-    overlap, cross_entropy, focal, hard, squared, _, soft, _, ignore, power, product = variant
+    overlap, cross_entropy, focal, hard, squared, _, soft, _, ignore, power, product, weighted = variant
 
-    def sums(x, t, shared, part, chunk, first, last, gamma, ignored, threshold):
+    def sums(x, t, shared, part, chunk, first, last, gamma, ignored, threshold, *weights):
         wide_vectors()
         chunks = part.shape[1]
         wrong = False
         for task in range(first, last):
             row, c = task // chunks, task % chunks
             xs, ts = x[row, c * chunk : (c + 1) * chunk], t[row // shared, c * chunk : (c + 1) * chunk]
-            invalid, positives, valid = count_targets(ts, ignored, soft, ignore)
-            wrong |= invalid
+            if weighted:
+                ws = weights[0][row // weights[1], c * chunk : (c + 1) * chunk]
+                wrong |= is_wrong(ts, ws, ignored, soft, ignore)
+                positives = valid = ZERO
+            else:
+                invalid, positives, valid = count_targets(ts, ignored, soft, ignore)
+                wrong |= invalid
             intersection = predicted = actual = ce_p = ce_n = focal_p = focal_n = hit = inside = ZERO
-            p_squared = t_squared = product_sum = ZERO
+            p_squared = t_squared = product_sum = counted = ZERO
             for i in range(xs.size):
                 value, tt = widen(xs[i]), ts[i]
                 counts = tt != ignored if ignore else True
+                w = ONE  # a product with it costs nothing, because the compiler leaves it out
+                if weighted:
+                    counts = counts & (ws[i] > ZERO)
+                    w, value = select(counts, ws[i], ZERO), select(counts, value, ZERO)
+                    valid += w
+                    counted += select(counts, ONE, ZERO)
                 if soft:
                     value, t1 = select(counts, value, ZERO), select(counts, tt, ZERO)
                     t0 = ONE - t1
-                    actual += t1
+                    actual += t1 * w
                     if squared:
-                        t_squared += t1 * t1
+                        t_squared += t1 * t1 * w
                     if cross_entropy or focal:
                         p, _, below, above, _, focus = _soft(value, t1, gamma, power)
                         if cross_entropy:
-                            ce_p += t1 * below
-                            ce_n += select(counts, t0 * above, ZERO)
+                            ce_p += t1 * below * w
+                            ce_n += select(counts, t0 * above * w, ZERO)
                         if focal:
-                            loss = select(counts, focus * (t1 * below + t0 * above), ZERO)
+                            loss = select(counts, focus * (t1 * below + t0 * above) * w, ZERO)
                             focal_p += t1 * loss
                             focal_n += t0 * loss
                     else:
                         p, _ = _chances(value)
                     if overlap:
-                        intersection += select(t1 < p, t1, p)
-                        predicted += select(counts, p, ZERO)
+                        intersection += select(t1 < p, t1, p) * w
+                        predicted += select(counts, p * w, ZERO)
                     if product:
-                        product_sum += t1 * p
+                        product_sum += t1 * p * w
                     positive = t1 > HALF
                 else:
                     positive = counts & (tt != 0)
@@ -118,25 +131,27 @@ def sums_kernel(variant: Variant):
                         q, kept, loss, focus = _hard(value, positive, gamma, power)
                         p = select(positive, kept, q)
                         if cross_entropy:
-                            ce_p += select(positive, loss, ZERO)
-                            ce_n += select(negative, loss, ZERO)
+                            ce_p += select(positive, loss * w, ZERO)
+                            ce_n += select(negative, loss * w, ZERO)
                         if focal:
-                            focal_p += select(positive, focus * loss, ZERO)
-                            focal_n += select(negative, focus * loss, ZERO)
+                            focal_p += select(positive, focus * loss * w, ZERO)
+                            focal_n += select(negative, focus * loss * w, ZERO)
                     else:
                         p, _ = _chances(value)
                     if overlap:
-                        intersection += select(positive, p, ZERO)
-                        predicted += select(counts, p, ZERO)
+                        intersection += select(positive, p * w, ZERO)
+                        predicted += select(counts, p * w, ZERO)
+                if weighted:
+                    positives += select(positive, w, ZERO)
                 if hard:
-                    hit += select((value > threshold) & positive, ONE, ZERO)
-                    inside += select((value > threshold) & counts, ONE, ZERO)
+                    hit += select((value > threshold) & positive, w, ZERO)
+                    inside += select((value > threshold) & counts, w, ZERO)
                 if squared:
-                    p_squared += select(counts, p * p, ZERO)
+                    p_squared += select(counts, p * p * w, ZERO)
             out = part[row, c]
             out[0], out[1], out[2], out[3], out[4] = intersection, predicted, actual, valid, ce_p
             out[5], out[6], out[7], out[8], out[9] = ce_n, focal_p, focal_n, hit, inside + positives - hit
-            out[10], out[11], out[12], out[13] = p_squared, t_squared, ZERO, valid
+            out[10], out[11], out[12], out[13] = p_squared, t_squared, ZERO, counted if weighted else valid
             out[14] = product_sum if soft else intersection
             if not soft:
                 out[2] = out[11] = positives
@@ -149,11 +164,11 @@ def sums_kernel(variant: Variant):
 def gradient_kernel(variant: Variant):
     """Compile gradient(x, t, shared, g, k, chunk, first, last, gamma, ignored): g = dL/dx from k (R, 15) = dL/dsums.
 
-    A row whose k are all zero is not read.
+    A row whose k are all zero is not read. A weighted one takes the weights as the sums' does.
     """
-    overlap, cross_entropy, focal, _, squared, _, soft, _, ignore, power, product = variant
+    overlap, cross_entropy, focal, _, squared, _, soft, _, ignore, power, product, weighted = variant
 
-    def gradient(x, t, shared, g, k, chunk, first, last, gamma, ignored):
+    def gradient(x, t, shared, g, k, chunk, first, last, gamma, ignored, *weights):
         wide_vectors()
         chunks = (x.shape[1] + chunk - 1) // chunk
         for task in range(first, last):
@@ -163,6 +178,8 @@ def gradient_kernel(variant: Variant):
                 gs[:] = 0
                 continue
             xs, ts = x[row, c * chunk : (c + 1) * chunk], t[row // shared, c * chunk : (c + 1) * chunk]
+            if weighted:
+                ws = weights[0][row // weights[1], c * chunk : (c + 1) * chunk]
             k_intersection, k_predicted, k_ce_p, k_ce_n = k[row, 0], k[row, 1], k[row, 4], k[row, 5]
             k_focal_p, k_focal_n, k_squared = k[row, 6], k[row, 7], k[row, 10] + k[row, 10]
             k_product = k[row, 14]
@@ -172,6 +189,9 @@ def gradient_kernel(variant: Variant):
             for i in range(xs.size):
                 value, tt = widen(xs[i]), ts[i]
                 counts = tt != ignored if ignore else True
+                w = ONE
+                if weighted:
+                    counts, w = counts & (ws[i] > ZERO), ws[i]
                 slope = ZERO
                 if soft:
                     value, t1 = select(counts, value, ZERO), select(counts, tt, ZERO)
@@ -216,8 +236,8 @@ def gradient_kernel(variant: Variant):
                         if squared:
                             of_p += p * k_squared
                         slope = p * rest * of_p
-                if ignore:
-                    slope = select(counts, slope, ZERO)
+                if ignore or weighted:
+                    slope = select(counts, slope * w, ZERO)
                 gs[i] = narrow(slope, gs[i])
 
     return kept_on_disk(gradient, EXACT)

@@ -23,9 +23,20 @@ from lossreg_segmentation.statistics.numba_math import (
     select,
     wide_vectors,
 )
-from lossreg_segmentation.statistics.numba_pixels import INVERSE, LABEL, MORE, OTHERS, TILE, TOP, normalise, one_class
+from lossreg_segmentation.statistics.numba_pixels import (
+    INVERSE,
+    LABEL,
+    MORE,
+    OTHERS,
+    TILE,
+    TOP,
+    WEIGHT,
+    normalise,
+    one_class,
+)
 from lossreg_segmentation.statistics.numba_targets import count_targets
 from lossreg_segmentation.statistics.numba_variant import Variant
+from lossreg_segmentation.statistics.numba_weights import ignore_weightless, is_wrong
 
 I32 = np.int32
 MEAN_U, SUM_V = MORE, MORE + TILE
@@ -48,12 +59,14 @@ def sums_kernel(variant: Variant):
     """Compile sums(x, t, part, chunk, first, last, gamma, ignored) -> True if a target value is invalid.
 
     x (B, C, L); t (B, L) class indices or (B, C, L); part (B, chunks, C, 15). Does tasks first..last of B * chunks.
+    A weighted one takes one more argument: weights (B, L).
     """
     if variant.class_index:
         return numba_index.sums_kernel(variant)
-    overlap, cross_entropy, focal, hard, squared, uniform, soft, _, ignore, power, product = variant
+    overlap, cross_entropy, focal, hard, squared, uniform, soft, _, ignore, power, product, weighted = variant
+    masked = ignore or weighted
 
-    def sums(x, t, part, chunk, first, last, gamma, ignored):
+    def sums(x, t, part, chunk, first, last, gamma, ignored, *weights):
         wide_vectors()
         classes, size, chunks = x.shape[1], x.shape[2], part.shape[1]
         logits, e = np.empty((classes, TILE), part.dtype), np.empty((classes, TILE), part.dtype)
@@ -67,42 +80,51 @@ def sums_kernel(variant: Variant):
                 high = min(end, low + TILE)
                 n = high - low
                 _counted(t[b], low, high, ignored, ignore, marks)
-                normalise(x[b], low, high, ignore, logits, e, pixels, marks)
+                if weighted:
+                    ignore_weightless(weights[0][b, low:high], pixels, marks)
+                normalise(x[b], low, high, masked, logits, e, pixels, marks)
                 for c in range(classes):
                     ts, xs, es = t[b, c, low:high], logits[c], e[c]
-                    wrong |= count_targets(ts, ignored, soft, ignore)[0]
-                    intersection = predicted = actual = valid = ce = focal_sum = hit = either = ZERO
+                    if weighted:
+                        wrong |= is_wrong(ts, weights[0][b, low:high], ignored, soft, ignore)
+                    else:
+                        wrong |= count_targets(ts, ignored, soft, ignore)[0]
+                    counted = intersection = predicted = actual = valid = ce = focal_sum = hit = either = ZERO
                     p_squared = t_squared = ce_uniform = product_sum = ZERO
                     for i in range(n):
-                        counts = marks[LABEL + i] >= 0 if ignore else True
+                        counts = marks[LABEL + i] >= 0 if masked else True
+                        w = pixels[WEIGHT + i] if weighted else ONE
                         p, loss, _, focus = one_class(xs[i], es[i], marks[TOP + i] == I32(c), pixels, i, gamma, power)
                         target = select(counts, ts[i], ZERO) if soft else select(counts & (ts[i] != 0), ONE, ZERO)
-                        actual += target
-                        if ignore:
-                            valid += select(counts, ONE, ZERO)
+                        actual += target * w
+                        if masked:
+                            valid += select(counts, w, ZERO)
+                        if weighted:
+                            counted += select(counts, ONE, ZERO)
                         if overlap:
-                            predicted += p
-                            intersection += select(target < p, target, p)
+                            predicted += p * w
+                            intersection += select(target < p, target, p) * w
+                        own = select(target > ZERO, loss, ZERO)  # that of a class of -inf is infinite
                         if cross_entropy:
-                            ce += target * loss
+                            ce += target * own * w
                         if focal:
-                            focal_sum += target * (loss * focus)
+                            focal_sum += target * (own * focus) * w
                         if hard:
                             is_top, positive = marks[TOP + i] == I32(c), target > HALF
-                            hit += select(is_top & positive, ONE, ZERO)
-                            either += select(counts & (is_top | positive), ONE, ZERO)
+                            hit += select(is_top & positive, w, ZERO)
+                            either += select(counts & (is_top | positive), w, ZERO)
                         if squared:
-                            p_squared += p * p
-                            t_squared += target * target
+                            p_squared += p * p * w
+                            t_squared += target * target * w
                         if uniform:
-                            ce_uniform += select(counts, loss, ZERO)
+                            ce_uniform += select(counts, loss * w, ZERO)
                         if product:
-                            product_sum += target * p
+                            product_sum += target * p * w
                     out = part[b, chunk_index, c]
                     out[0] += intersection
                     out[1] += predicted
                     out[2] += actual
-                    out[3] += valid if ignore else n
+                    out[3] += valid if masked else n
                     out[4] += ce
                     out[6] += focal_sum
                     out[8] += hit
@@ -110,7 +132,10 @@ def sums_kernel(variant: Variant):
                     out[10] += p_squared
                     out[11] += t_squared
                     out[12] += ce_uniform
-                    out[13] += valid if ignore else n
+                    if weighted:
+                        out[13] += counted
+                    else:
+                        out[13] += valid if ignore else n
                     out[14] += product_sum if soft else intersection
         return wrong
 
@@ -126,9 +151,10 @@ def gradient_kernel(variant: Variant):
     """
     if variant.class_index:
         return numba_index.gradient_kernel(variant)
-    overlap, cross_entropy, focal, _, squared, uniform, soft, _, ignore, power, product = variant
+    overlap, cross_entropy, focal, _, squared, uniform, soft, _, ignore, power, product, weighted = variant
+    masked = ignore or weighted
 
-    def gradient(x, t, g, k, chunk, first, last, gamma, ignored):
+    def gradient(x, t, g, k, chunk, first, last, gamma, ignored, *weights):
         wide_vectors()
         classes, size = x.shape[1], x.shape[2]
         chunks = (size + chunk - 1) // chunk
@@ -147,7 +173,9 @@ def gradient_kernel(variant: Variant):
                 high = min(end, low + TILE)
                 n = high - low
                 _counted(t[b], low, high, ignored, ignore, marks)
-                normalise(x[b], low, high, ignore, logits, e, pixels, marks)
+                if weighted:
+                    ignore_weightless(weights[0][b, low:high], pixels, marks)
+                normalise(x[b], low, high, masked, logits, e, pixels, marks)
                 pixels[MEAN_U : MEAN_U + n] = ZERO
                 pixels[SUM_V : SUM_V + n] = ZERO
                 for c in range(classes):
@@ -161,7 +189,7 @@ def gradient_kernel(variant: Variant):
                             vs[i], es[i], marks[TOP + i] == I32(c), pixels, i, gamma, power
                         )
                         if soft:
-                            target = select(marks[LABEL + i] >= 0, ts[i], ZERO) if ignore else ts[i]
+                            target = select(marks[LABEL + i] >= 0, ts[i], ZERO) if masked else ts[i]
                         else:
                             target = select(ts[i] != 0, ONE, ZERO)
                         slope = of_p = ZERO
@@ -180,7 +208,8 @@ def gradient_kernel(variant: Variant):
                         if cross_entropy:
                             slope = k_ce
                         if focal:
-                            slope += k_focal * (focus + power_slope(rest, focus, gamma, power) * p * loss)
+                            own = select(target > ZERO, loss, ZERO)
+                            slope += k_focal * (focus + power_slope(rest, focus, gamma, power) * p * own)
                         of_log_p = -target * slope
                         if uniform:
                             of_log_p -= k_uniform
@@ -196,8 +225,9 @@ def gradient_kernel(variant: Variant):
                         slope = vs[i] * rest - p * (pixels[SUM_V + i] - vs[i])
                         if overlap or squared or product:
                             slope += p * (us[i] - pixels[MEAN_U + i])
-                        if ignore:
-                            slope = select(marks[LABEL + i] >= 0, slope, ZERO)
+                        if masked:
+                            w = pixels[WEIGHT + i] if weighted else ONE
+                            slope = select(marks[LABEL + i] >= 0, slope * w, ZERO)
                         gs[i] = narrow(slope, gs[i])
 
     return kept_on_disk(gradient, EXACT)

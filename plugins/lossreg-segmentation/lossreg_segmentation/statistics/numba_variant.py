@@ -22,7 +22,7 @@ class Variant(NamedTuple):
     overlap: intersection and predicted. hard: the thresholded sums. squared: the sums of p^2 and t^2. uniform: the
     cross-entropy of all classes. soft: targets between 0 and 1. class_index: targets that are class indices.
     ignore: some target value is ignored. power: gamma if it is 0, 1 or 2, and 3 otherwise. product: the sum of p t of
-    soft targets, and its gradient; that of hard targets is the intersection.
+    soft targets, and its gradient; that of hard targets is the intersection. weighted: positions have weights.
     """
 
     overlap: bool
@@ -36,9 +36,10 @@ class Variant(NamedTuple):
     ignore: bool
     power: int
     product: bool
+    weighted: bool
 
 
-def variant_of(request: Request, *, soft: bool, index: bool, gradient: bool) -> Variant:
+def variant_of(request: Request, *, soft: bool, index: bool, gradient: bool, weighted: bool) -> Variant:
     """Return the variant for a pass; counts have no gradient, so a gradient's variant excludes them."""
     needs = frozenset(request.needs)
     focal, product = bool(needs & FOCAL), "product" in needs
@@ -54,4 +55,5 @@ def variant_of(request: Request, *, soft: bool, index: bool, gradient: bool) -> 
         ignore=request.ignore_index is not None,
         power=0 if not focal else int(request.gamma) if request.gamma in (0, 1, 2) else 3,
         product=product and (soft or gradient),
+        weighted=weighted,
     )

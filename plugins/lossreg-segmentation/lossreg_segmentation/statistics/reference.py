@@ -96,19 +96,25 @@ def _softmax(x: Tensor, t: Tensor, gamma: float, needs: frozenset[str]) -> dict[
     log_p = torch.log_softmax(x, 1)
     elements = {"p": log_p.exp()}
     if "cross_entropy_positive" in needs:
-        elements["cross_entropy_positive"] = -t * log_p
+        elements["cross_entropy_positive"] = _at_target(t, log_p)
     if "cross_entropy_uniform" in needs:
         elements["cross_entropy_uniform"] = -log_p
     if "focal_positive" in needs:
-        focal = -t * log_p
+        focal = _at_target(t, log_p)
         elements["focal_positive"] = focal * torch.exp(gamma * _log_rest(x, log_p)) if gamma > 0 else focal
     return elements
+
+
+def _at_target(t: Tensor, log_p: Tensor) -> Tensor:
+    """Return -t log p, which is 0 for t = 0 also where a logit of -inf excludes a class."""
+    return torch.where(t > 0, -t * log_p, 0.0)
 
 
 def _log_rest(x: Tensor, log_p: Tensor) -> Tensor:
     """Return log(1 - p) for each class. For the likeliest class, add the others, because 1 - p rounds to 0 there."""
     top = torch.zeros_like(x, dtype=torch.bool).scatter_(1, x.argmax(1, keepdim=True), True)
-    others = x.masked_fill(top, -torch.inf).logsumexp(1, keepdim=True) - x.logsumexp(1, keepdim=True)
+    rest = x.masked_fill(top, -torch.inf).clamp_min(torch.finfo(x.dtype).min / 2)  # of -inf alone: NaN as its gradient
+    others = rest.logsumexp(1, keepdim=True) - x.logsumexp(1, keepdim=True)
     # p <= 1/2 for every class but the likeliest.
     small = torch.where(top, 0.0, log_p.exp())
     return torch.where(top, others, torch.log1p(-small))

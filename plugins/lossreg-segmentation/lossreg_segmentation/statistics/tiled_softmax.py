@@ -13,7 +13,7 @@ def class_sums(tile: Tile, request: Request) -> dict[str, Tensor]:
     """Return the differentiable sums of classes."""
     t, needs, sums = tile.t, set(request.needs), {}
     log_p = torch.log_softmax(tile.x, 1)
-    p, z = log_p.exp(), tile.pick(log_p)
+    p, z = log_p.exp(), _of_target(log_p, tile)
     if "predicted" in needs:
         sums["predicted"] = sum_of(p, tile.share)
     if "predicted_squared" in needs:
@@ -30,6 +30,11 @@ def class_sums(tile: Tile, request: Request) -> dict[str, Tensor]:
     if "focal_positive" in needs:
         sums["focal_positive"] = tile.total(_rest(p, tile).pow_(request.gamma).mul_(-tile.mass * z))
     return sums
+
+
+def _of_target(log_p: Tensor, tile: Tile) -> Tensor:
+    """Return log p of the target's class; 0 for a target of 0, also where a logit of -inf excludes a class."""
+    return tile.pick(log_p) if tile.chosen is not None else log_p.masked_fill(tile.t == 0, 0)
 
 
 def _rest(p: Tensor, tile: Tile) -> Tensor:
@@ -84,7 +89,7 @@ def _of_log_p(tile: Tile, grads: dict[str, Tensor], p: Tensor, gamma: float) -> 
     if "cross_entropy_positive" in grads:
         v = v - t * tile.pick(grads["cross_entropy_positive"].expand(p.shape))
     if "focal_positive" in grads:
-        log_p = tile.pick(torch.log_softmax(tile.x, 1))
+        log_p = _of_target(torch.log_softmax(tile.x, 1), tile)
         log_p = torch.where(rest < 0.5, torch.log1p(-rest), log_p)  # a logarithm of 1 - 1e-8 has no digits left
         ratio = log_p / rest.clamp_min(torch.finfo(p.dtype).tiny)
         slope = (1 - gamma * tile.pick(p) * ratio) * rest.pow(gamma)

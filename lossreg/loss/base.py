@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from lossreg.errors import InputError, ShapeError
 from lossreg.loss.calls import ANY, PerPixel, Signature, check_call, signature_of
+from lossreg.loss.classes import Again, values_by_class, values_of
 from lossreg.loss.output import LossOutput, Reduction, Term
 from lossreg.loss.plans import Plan, Plans
 from lossreg.loss.reduction import example_values, mean, per_example, total
@@ -142,6 +144,7 @@ class Loss(nn.Module):
         if plan is not None and (plan.splits or self.reduction == "mean"):
             output = plan.evaluate(inputs, options, self.reduction, self._by_terms)
             if output is not None:
+                vars(output)["by_class"] = Again(self._terms, inputs, options)  # replace() would copy the output
                 return output
         terms = self._terms(inputs, options)
         parts = {name: example_values(name, term) for name, term in terms.items() if term.per != "batch"}
@@ -150,7 +153,8 @@ class Loss(nn.Module):
         summed = values.sum() if self.reduction == "sum" and values is not None else total(means, terms)
         components = {name: value.detach().clone() for name, value in means.items()}
         split = {name: part.detach().clone() for name, part in parts.items()}
-        return LossOutput(summed, components, None if values is None else values.detach().clone(), split)
+        own = None if values is None else values.detach().clone()
+        return LossOutput(summed, components, own, split, partial(values_of, values_by_class(terms)))
 
     def _per_example(self, terms: dict[str, Term], parts: Mapping[str, Tensor] | None = None) -> Tensor:
         """Return the values per example, (B,); raise InputError if the loss does not split over examples."""

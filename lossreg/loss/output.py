@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from torch import Tensor
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 Reduction = Literal["mean", "sum", "none"]
 Per = Literal["example", "pair", "batch"]
+ByClass = Callable[[], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +33,8 @@ class Term:
             gradient depends on which others share its batch, and accumulated or distributed batches give the same mean.
         examples: 0-dim, divisor of the sum over examples; None for their number. For a batch spread over several ranks
             it is the mean of their numbers, and a rank may have none.
+        by_class: computes the detached values of each class, (B, C), or (1, C) of a batch, with NaN where a class does
+            not count; it is called only when `LossOutput.per_class` is read. None: those of "pair".
     Raises:
         ShapeError: `per` is left out and values have neither one nor two dimensions.
     """
@@ -40,6 +44,7 @@ class Term:
     weight: float | Tensor = 1.0
     count: Tensor | None = None
     examples: Tensor | None = None
+    by_class: ByClass | None = None
 
     def __post_init__(self) -> None:
         if self.per is None:
@@ -77,6 +82,8 @@ class LossOutput(_Pair):
     total: 0-dim, differentiable. components: each term before its weight, 0-dim, detached and cloned, since trainers
     scale losses in place. per_example: (B,), detached, whose mean is the total; None where the loss does not split
     over examples. per_example_components: the same of each term before its weight; terms of the whole batch have none.
+    per_class: (B, C), detached, of each term that has values per class or mask, or (1, C) of the whole batch; NaN where
+    a class does not count. It is computed when it is first read, from the inputs of the call.
 
     `total, components = output` works, and type checkers see the pair (total, components).
     """
@@ -85,6 +92,14 @@ class LossOutput(_Pair):
     components: dict[str, Tensor]
     per_example: Tensor | None = None
     per_example_components: dict[str, Tensor] = field(default_factory=dict)
+    by_class: Callable[[], dict[str, Tensor]] = field(default=dict, repr=False)
+
+    @cached_property
+    def per_class(self) -> dict[str, Tensor]:
+        return self.by_class()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "per_class": self.per_class, "by_class": dict}
 
     def __iter__(self) -> Iterator[Tensor | dict[str, Tensor]]:
         return iter((self.total, self.components))

@@ -15,6 +15,7 @@ from lossreg_segmentation.distributed import Distributed
 from lossreg_segmentation.statistics import MaskStatistics
 from lossreg_segmentation.statistics.checks import check_logits
 from lossreg_segmentation.tasks import Task, task_of
+from lossreg_segmentation.values_by_class import ValuesByClass
 
 Absent = Literal["score", "ignore", "zero", "false_positives"]
 MeanOver = Literal["weights", "pixels"]
@@ -90,7 +91,14 @@ class SegmentationLoss(ClassLoss):
         weights = self.class_weights(values)
         if weights is not None:
             count = weights.expand_as(values) if count is None else count * weights
-        return Term(values, "batch" if self.batch else "pair", weight, count)
+        if not self.batch:
+            return Term(values, "pair", weight, count)
+        return Term(values, "batch", weight, count, by_class=ValuesByClass(values.detach(), count))
+
+    @property
+    def of_all_ranks(self) -> bool:
+        """Return True if the loss is of the whole batch of all ranks, none of which may have an example."""
+        return self.batch and self.distributed == "global"
 
     def ignoring(self, statistics: MaskStatistics) -> bool:
         """Return True if a mask may have no pixel: all are ignored or have weights of 0, or no rank has an example."""

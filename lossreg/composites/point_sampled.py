@@ -77,9 +77,10 @@ class PointSampled(Composite):
         self.oversampling = oversampling
         self.important = important
         self.ignore_index = ignore_index
+        self.shares_batches = any(getattr(part, "distributed", "") == "global" for part in loss.modules())
 
     def terms(self, input: Tensor, target: Tensor, *others: Any, **options: Any) -> dict[str, Term]:
-        _check(input, target)
+        _check(input, target, empty_batch=self.shares_batches)
         logits = input if input.dtype == torch.float64 else input.float()
         # Before ignored pixels are compared: uint8 == -1 would find 255.
         masks = target.reshape(input.shape).to(logits.dtype)
@@ -96,6 +97,9 @@ class PointSampled(Composite):
         self, input: Tensor, target: Tensor, maps: Mapping[str, Tensor] = MappingProxyType({})
     ) -> tuple[tuple[Tensor, Tensor], dict[str, Tensor]]:
         """Sample logits, target and maps at the points, (N, C, points) each."""
+        if len(input) == 0:  # nothing has a largest value; keep the gradient
+            logits, masks, *others = (_none(x, self.points) for x in (input, target, *maps.values()))
+            return (logits, masks), dict(zip(maps, others, strict=True))
         ignored = self._ignored(target, maps)
         if ignored is None:
             places = self.places(input)
@@ -170,6 +174,11 @@ def sample(values: Tensor, places: Tensor) -> Tensor:
     return F.grid_sample(flat, grid, padding_mode="border", align_corners=False).reshape(*masks, -1)
 
 
+def _none(values: Tensor, points: int) -> Tensor:
+    """Return the points of values without an example, (0, C, P)."""
+    return values.flatten(2)[..., :1].expand(-1, -1, points)
+
+
 def _between_its_values(mixed: Tensor, target: Tensor) -> Tensor:
     """Clamp interpolated values to the target's range: shares that sum to 1 + 1e-7 would exceed a mask's 1."""
     return mixed.clamp(target.amin(), target.amax())
@@ -190,7 +199,7 @@ def _check_part(part: nn.Module, ignore_index: int | None) -> None:
         )
 
 
-def _check(input: Tensor, target: Tensor) -> None:
+def _check(input: Tensor, target: Tensor, *, empty_batch: bool) -> None:
     for name, given in (("input", input), ("target", target)):
         if not isinstance(given, Tensor):
             raise DTypeError(f"{name} must be a tensor, got {type(given).__name__}")
@@ -198,7 +207,7 @@ def _check(input: Tensor, target: Tensor) -> None:
         raise DTypeError(f"input must be floating-point logits, got {input.dtype}")
     if input.ndim not in (4, 5):
         raise ShapeError(f"input must be (N, C, H, W) or (N, C, D, H, W), got {tuple(input.shape)}")
-    if 0 in input.shape:
+    if 0 in (input.shape[1:] if empty_batch else input.shape):  # other ranks may have examples
         raise ShapeError(f"input has shape {tuple(input.shape)}: the batch is empty; skip empty batches in the loader")
     allowed = [tuple(input.shape)] + [(input.shape[0], *input.shape[2:])] * (input.shape[1] == 1)
     if tuple(target.shape) not in allowed:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lossreg import Term
-from lossreg.authoring import PerPixel, contract, debugging
+from lossreg.authoring import PerPixel, contract
 from lossreg_segmentation.distributed import (
     Distributed,
     added_over_ranks,
@@ -20,9 +20,10 @@ from lossreg_segmentation.distributed import (
 from lossreg_segmentation.segmentation_loss import SegmentationLoss, SegmentationOptions
 from lossreg_segmentation.statistics import MaskStatistics
 from lossreg_segmentation.statistics.autocast import outside_autocast
-from lossreg_segmentation.statistics.checks import check_counted, check_tensors, check_values
+from lossreg_segmentation.statistics.checks import check_tensors
 from lossreg_segmentation.statistics.reference import read_target
-from lossreg_segmentation.statistics.weights import check_weight_values, read_weight, weighed
+from lossreg_segmentation.statistics.value_checks import checked
+from lossreg_segmentation.statistics.weights import read_weight
 
 CONTRACT = contract(input="logits", target="mask or class index", tasks=["binary", "multilabel", "multiclass"])
 INDEPENDENT_CONTRACT = contract(input="logits", target="mask", tasks=["binary", "multilabel"])
@@ -154,15 +155,7 @@ def read_pixels(
     activation = "softmax" if multiclass else "sigmoid"
     check_tensors(input, target, activation)
     weight = None if weight is None else read_weight(weight, input, activation)
-    if not torch.compiler.is_compiling():
-        debug = debugging()
-        if debug or target.device.type == "cpu":  # where it costs no device sync
-            if weight is not None:
-                check_weight_values(weight)
-            values = target if weight is None else weighed(target, weight)
-            check_values(values, input.shape[1], target.ndim < input.ndim, ignore_index, input)
-        if debug:
-            check_counted(input, target, activation, ignore_index)
+    target = checked(input, target, activation, ignore_index, weight)
     x = input if input.dtype == torch.float64 else input.float()
     t, valid, _ = read_target(input, target, ignore_index, x.dtype)
     valid = valid.reshape(input.shape[0], valid.shape[1], *input.shape[2:])

@@ -86,7 +86,7 @@ class MaskLoss(SegmentationLoss):
             needs |= {"actual"}
         if self.absent == "false_positives":
             needs |= {"predicted", "valid"}
-        if self.ignore_index is not None:
+        if self.ignore_index is not None or self.of_all_ranks:
             needs |= {"valid"}
         if weight is not None:
             needs |= {"valid", "counted"}

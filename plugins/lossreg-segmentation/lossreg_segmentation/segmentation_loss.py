@@ -100,6 +100,11 @@ class SegmentationLoss(ClassLoss):
         """Return True if the loss is of the whole batch of all ranks, none of which may have an example."""
         return self.batch and self.distributed == "global"
 
+    @property
+    def of_all_ranks(self) -> bool:
+        """Return True if the loss is of the whole batch of all ranks, none of which may have an example."""
+        return self.batch and self.distributed == "global"
+
     def ignoring(self, statistics: MaskStatistics) -> bool:
         """Return True if a mask may have no pixel: all are ignored or have weights of 0, or no rank has an example."""
         if self.of_all_ranks:

@@ -11,8 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lossreg.authoring import debugging
 from lossreg_segmentation.statistics.op import backward, forward, keep_name, no_second_gradient
+from lossreg_segmentation.statistics.plain import is_capturing
 from lossreg_segmentation.statistics.request import Activation, Request, sums_dtype
+from lossreg_segmentation.statistics.value_checks import check_pass
 
 _REQUEST = "str activation, str[] needs, float gamma, int? ignore_index, float threshold, str implementation"
 
@@ -22,6 +25,7 @@ _REQUEST = "str activation, str[] needs, float gamma, int? ignore_index, float t
     "lossreg::mask_sums", mutates_args=(), schema=f"(Tensor input, Tensor target, {_REQUEST}) -> Tensor"
 )
 def _forward_op(input: Tensor, target: Tensor, *call: Any) -> Tensor:
+    _check(input, target, None, *call)
     return forward(input, target, *_request(*call))
 
 
@@ -40,6 +44,7 @@ def _backward_op(grads: Tensor, input: Tensor, target: Tensor, *call: Any) -> Te
     schema=f"(Tensor input, Tensor target, Tensor weight, {_REQUEST}) -> Tensor",
 )
 def _weighted_op(input: Tensor, target: Tensor, weight: Tensor, *call: Any) -> Tensor:
+    _check(input, target, weight, *call)
     return forward(input, target, *_request(*call), weight)
 
 
@@ -50,6 +55,13 @@ def _weighted_op(input: Tensor, target: Tensor, weight: Tensor, *call: Any) -> T
 )
 def _weighted_backward_op(grads: Tensor, input: Tensor, target: Tensor, weight: Tensor, *call: Any) -> Tensor:
     return backward(grads, input, target, *_request(*call), weight).contiguous()
+
+
+def _check(input: Tensor, target: Tensor, weight: Tensor | None, activation: Activation, *call: Any) -> None:
+    """Check all values under lossreg.debug_checks(), which a graph reads in each call."""
+    if debugging() and not is_capturing(target.device):
+        request, _ = _request(activation, *call)
+        check_pass(input, target, activation, request.ignore_index, weight)
 
 
 def _request(activation: Activation, needs: Sequence[str], *others: Any) -> tuple[Request, str]:

@@ -152,6 +152,8 @@ def read_pixels(
     multiclass = task == "multiclass"
     if not multiclass and target.ndim < input.ndim:
         target = target.unsqueeze(1)
+    if not multiclass and target.shape == (input.shape[0], 1, *input.shape[2:]):
+        target = target.expand(input.shape)  # one mask, shared by C predictions
     activation = "softmax" if multiclass else "sigmoid"
     check_tensors(input, target, activation)
     weight = None if weight is None else read_weight(weight, input, activation)

@@ -38,8 +38,9 @@ class SegmentationLoss(ClassLoss):
     """Base of losses on logits (N, C, *) and their target.
 
     Args:
-        task: "binary" (C = 1), "multilabel" (C independent masks, sigmoid), "multiclass" (softmax over C), or "auto":
-            binary for C = 1, multiclass for integer targets (N, *); anything else is an error that lists the choices.
+        task: "binary" (C = 1), "multilabel" (C independent masks, sigmoid), "multiclass" (softmax over C), "shared"
+            (C predictions of one mask (N, *) or (N, 1, *), sigmoid), or "auto": binary for C = 1, multiclass for
+            integer targets (N, *); anything else is an error that lists the choices.
         ignore_index: target value of pixels that are excluded from the sums and the counts; None for none.
         class_weight: one weight >= 0 per class, of a weighted mean over classes (over pixels in multiclass
             cross-entropy and focal); at least two classes. None: all have the same weight.

@@ -11,7 +11,7 @@ from lossreg.errors import InputError, ShapeError
 from lossreg_segmentation.shapes import check_axes, misfit
 from lossreg_segmentation.statistics.checks import check_target
 
-Task = Literal["auto", "binary", "multilabel", "multiclass"]
+Task = Literal["auto", "binary", "multilabel", "multiclass", "shared"]
 
 
 def task_of(input: Tensor, target: Tensor, task: str, *, name: str, allowed: Collection[str]) -> str:
@@ -22,6 +22,8 @@ def task_of(input: Tensor, target: Tensor, task: str, *, name: str, allowed: Col
         allowed: tasks of the loss.
     """
     check_target(input, target)
+    if task == "shared" and "multilabel" in allowed:
+        return _shared(input, target)
     check_axes(input, target, task)
     found = task if task != "auto" else _inferred(input, target, allowed)
     if found not in allowed:
@@ -48,6 +50,18 @@ def task_of(input: Tensor, target: Tensor, task: str, *, name: str, allowed: Col
             f"task='multilabel' takes one mask per channel, target {tuple(input.shape)}, got {tuple(target.shape)}"
         )
     return found
+
+
+def _shared(input: Tensor, target: Tensor) -> str:
+    """Return the task of C predictions of one mask: each is an independent mask."""
+    batch, _, *pixels = input.shape
+    if target.shape not in ((batch, *pixels), (batch, 1, *pixels)):
+        raise ShapeError(
+            f"task='shared' takes one mask for all C predictions: input has shape {tuple(input.shape)}, so target must"
+            f" have shape {(batch, *pixels)} or {(batch, 1, *pixels)}, got {tuple(target.shape)}; for a mask of each"
+            " channel set task='multilabel'"
+        )
+    return "multilabel"
 
 
 def _inferred(input: Tensor, target: Tensor, allowed: Collection[str]) -> str:

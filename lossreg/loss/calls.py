@@ -28,10 +28,9 @@ class Signature(NamedTuple):
     open_inputs: bool = False
     open_options: bool = False
 
-    def shown(self) -> str:
-        """Return the call as a user writes it."""
-        further = [f"{name}=..." for name in sorted(self.options)]
-        return f"loss({', '.join([*self.inputs[: self.required], *further])})"
+    def shown(self, options: Iterable[str] = ()) -> str:
+        """Return the call as a user writes it, with these options."""
+        return f"loss({', '.join([*self.inputs[: self.required], *(f'{name}=...' for name in sorted(options))])})"
 
 
 ANY = Signature(open_inputs=True, open_options=True)
@@ -65,7 +64,9 @@ def check_call(loss: nn.Module, name: str, takes: Signature, inputs: Sequence[An
     """Raise InputError for a call that lacks an input, has one too many, or an option that the loss has not."""
     count = len(inputs)
     if count > len(takes.inputs) and not takes.open_inputs:
-        raise InputError(f"{name} takes {_list(takes.inputs)}, got {count} inputs; call it as {takes.shown()}")
+        raise InputError(
+            f"{name} takes {_list(takes.inputs)}, got {count} inputs; call it as {takes.shown(takes.options)}"
+        )
     by_place = takes.inputs[:count]
     if twice := [each for each in by_place if each in options]:
         raise InputError(f"{name} got {_list(twice)} twice, by position and by name; give each input once")

@@ -1,4 +1,4 @@
-"""How losses made of losses hand inputs and options to their parts, by position and by name, and calls that do not fit."""
+"""How losses made of losses hand inputs and options to their parts, and calls that do not fit."""
 
 from typing import ClassVar
 

@@ -1,6 +1,7 @@
 """Segmentation losses for lossreg: pixelwise, overlap, ranking, boundary and topology families, and their mixtures."""
 
 from lossreg_segmentation.boundary import Boundary
+from lossreg_segmentation.boundary_dou import BoundaryDoU
 from lossreg_segmentation.cldice import CLDice
 from lossreg_segmentation.combined import BCEDiceFocal
 from lossreg_segmentation.correlation import MCC
@@ -9,6 +10,7 @@ from lossreg_segmentation.dice_variants import GeneralizedDice, LogCoshDice, Squ
 from lossreg_segmentation.distance import signed_distance
 from lossreg_segmentation.hard_pixels import OHEMCrossEntropy, TopK
 from lossreg_segmentation.hausdorff import HausdorffDT, HausdorffER
+from lossreg_segmentation.loss_map import loss_map
 from lossreg_segmentation.lovasz import LovaszHinge, LovaszSoftmax
 from lossreg_segmentation.mask_loss import MaskLoss, MaskOptions
 from lossreg_segmentation.matched import Matched
@@ -16,6 +18,7 @@ from lossreg_segmentation.overlap import Dice, FocalTversky, Jaccard, Tversky
 from lossreg_segmentation.pixelwise import BCE, CrossEntropy, Focal
 from lossreg_segmentation.poly import Poly1
 from lossreg_segmentation.ratios import PixelMean, Ratio
+from lossreg_segmentation.region_size import RegionSize
 from lossreg_segmentation.segmentation_loss import SegmentationLoss, SegmentationOptions
 from lossreg_segmentation.skeleton import soft_skeleton
 from lossreg_segmentation.statistics import MaskStatistics, mask_statistics
@@ -29,6 +32,7 @@ __all__ = [
     "AsymmetricFocalTversky",
     "BCEDiceFocal",
     "Boundary",
+    "BoundaryDoU",
     "CLDice",
     "CrossEntropy",
     "DenseLoss",
@@ -51,6 +55,7 @@ __all__ = [
     "Pixels",
     "Poly1",
     "Ratio",
+    "RegionSize",
     "SegmentationLoss",
     "SegmentationOptions",
     "SquaredDice",
@@ -58,6 +63,7 @@ __all__ = [
     "Tversky",
     "UnifiedFocal",
     "WassersteinDice",
+    "loss_map",
     "mask_statistics",
     "signed_distance",
     "soft_skeleton",

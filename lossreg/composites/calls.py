@@ -80,7 +80,7 @@ class PartCalls:
             )
             name = f"{needing} inside {name}"
         check_call(loss, name, takes, inputs, named)
-        for option in self.weights & options.keys():
+        for option in self.weights & {key for key, value in options.items() if value is not None}:
             self._check_weight(name, option)
 
     def _check_weight(self, name: str, option: str) -> None:

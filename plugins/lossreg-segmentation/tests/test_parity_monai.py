@@ -94,3 +94,13 @@ def test_dice_of_sam_2_is_monai_dice_with_smooth_one_and_ours():
     theirs = monai.DiceLoss(sigmoid=True, smooth_nr=1.0, smooth_dr=1.0)(x, t)
     torch.testing.assert_close(theirs, sam_2, **close)
     torch.testing.assert_close(build("dice")(x, t), sam_2, **close)
+
+
+@pytest.mark.parametrize("name, theirs", [("dice", "DiceLoss"), ("tversky", "TverskyLoss")])
+def test_masked_losses_of_probabilities(name, theirs):
+    """A mask is a weight of 0 and 1. MONAI multiplies probabilities by it, so its own sigmoid must come before."""
+    x, t = logits("multilabel"), hard_target("multilabel")
+    mask = torch.rand(len(x), 1, *x.shape[2:], generator=torch.Generator().manual_seed(3)) > 0.4
+    masked = monai.MaskedLoss(getattr(monai, theirs))(x.sigmoid(), t.double(), mask.double())
+    ours = build(name, "multilabel", smooth=1e-5)(x, t, weight=mask)
+    torch.testing.assert_close(ours, masked, **close)

@@ -38,6 +38,20 @@ def test_the_terms_of_a_sum_share_one_weighted_pass(monkeypatch):
         torch.testing.assert_close(output.per_example_components[name], each.per_example)
 
 
+def test_a_sum_weighs_its_terms_or_names_the_one_that_cannot():
+    """A term that ranks pixels stays unweighted only where the config says so; weight=None is no weight."""
+    x, t, w = tensors("multiclass")
+    terms = [{"name": name} for name in ("cross_entropy", "topk", "lovasz_softmax")]
+    loss = lossreg.build({"name": "weighted_sum", "params": {"terms": terms}})
+    assert loss(x, t, weight=None).equal(loss(x, t))
+    with pytest.raises(lossreg.InputError, match="lovasz_softmax inside weighted_sum has no weight="):
+        loss(x, t, weight=w)
+    terms[2]["unweighted"] = True
+    found = lossreg.build({"name": "weighted_sum", "params": {"terms": terms}}).evaluate(x, t, weight=w).components
+    assert found["topk"].equal(lossreg.build("topk")(x, t, weight=w))
+    assert found["lovasz_softmax"].equal(lossreg.build("lovasz_softmax")(x, t))
+
+
 def test_other_weights_are_another_pass():
     """Passes of two weights are not merged, nor a weighted one with one that is not."""
     x, t, w = tensors("multilabel")

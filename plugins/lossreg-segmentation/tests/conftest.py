@@ -9,6 +9,7 @@ from lossreg_segmentation.statistics import implementation
 
 from .cases import SHAPES, own, tasks_of
 from .oracles import oracle, repeated
+from .oracles_sets import TERMS, SetCase, set_loss
 
 
 def reference():
@@ -55,6 +56,10 @@ def pytest_lossreg_cases(name):
     provider, _, loss = name.partition("/")
     if provider != "segmentation":
         return None
+    if loss == "matched":
+        params = {"classes": 2, "terms": TERMS, "points": 0, "no_object": 0.25}
+        # Random points alone make it random.
+        return [SetCase(params=params, contract={"deterministic": True}, oracle=set_loss, context=reference)]
     size = (6, 7) if loss in SHAPES else (3, 5)
     tasks = tasks_of(loss)
     cases = [

@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 
 from lossreg.errors import ImplementationError
+from lossreg_segmentation.statistics.plain import has_values
 
 
-# A custom operator, so that torch.compile does not trace SciPy.
-@torch.library.custom_op("lossreg::assign", mutates_args=(), schema="(Tensor costs, SymInt[] sizes) -> Tensor")
 def assign(costs: Tensor, sizes: Sequence[int]) -> Tensor:
     """Assign the targets of each image to different queries; waits for the device once, for all levels and images.
 
@@ -23,6 +22,13 @@ def assign(costs: Tensor, sizes: Sequence[int]) -> Tensor:
     Returns:
         (L, R, 3): image, query and target of each pair, min(Q, M_b) for an image, in the order of the queries.
     """
+    if has_values(costs):  # without the dispatcher, whose first call of an operator in Python imports the compiler
+        return _assign(costs, sizes)
+    pairs: Tensor = torch.ops.lossreg.assign(costs, sizes)
+    return pairs
+
+
+def _assign(costs: Tensor, sizes: Sequence[int]) -> Tensor:
     solve = _scipy_optimize().linear_sum_assignment
     count = pairs_of(costs.shape[2], sizes)
     if count == 0:
@@ -39,7 +45,13 @@ def assign(costs: Tensor, sizes: Sequence[int]) -> Tensor:
     return pairs.pin_memory().to(costs.device, non_blocking=True)  # the host need not wait for this copy
 
 
-@assign.register_fake
+# A custom operator, so that torch.compile does not trace SciPy.
+_operator = torch.library.custom_op(
+    "lossreg::assign", _assign, mutates_args=(), schema="(Tensor costs, SymInt[] sizes) -> Tensor"
+)
+
+
+@_operator.register_fake
 def _(costs: Tensor, sizes: Sequence[int]) -> Tensor:
     return costs.new_empty((costs.shape[0], pairs_of(costs.shape[2], sizes), 3), dtype=torch.long)
 

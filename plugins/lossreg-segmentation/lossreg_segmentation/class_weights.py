@@ -43,7 +43,7 @@ class ClassLoss(Loss):
     def choose_classes(
         self, class_weight: ClassWeights | None, background: bool, classes: Classes | None, task: str
     ) -> None:
-        """Set the weights of the classes and which of them count; check what is known without an input."""
+        """Set the weights of the classes and which of them count; check all that needs no input."""
         self.background, self.classes = background, None if classes is None else tuple(classes)
         if not background and task == "binary":
             raise InputError(f"{_ONE_CHANNEL}: leave out background=False in the task 'binary'")

@@ -41,7 +41,7 @@ def loss_map(loss: nn.Module, input: Tensor, target: Tensor) -> dict[str, Tensor
 
     Raises:
         TypeError: the loss is no mean over pixels.
-        InputError: absent= is not "score", or smoothed labels of classes some of which have no weight.
+        InputError: absent= is not "score", or labels are smoothed and some class has no weight.
     """
     if not isinstance(loss, WITH_MAP):
         raise TypeError(

@@ -35,12 +35,12 @@ class ValuesByClass:
 
 
 def uncounted() -> Tensor:
-    """Stand for the pixels of each class until `count_pixels` says how to count them."""
+    """Stand for the pixels of each class until `count_pixels` replaces it."""
     raise RuntimeError("the pixels of each class are counted by count_pixels")
 
 
 def count_pixels(terms: Iterable[Term], one: MaskPass, *, batch: bool) -> None:
-    """Let terms of a softmax count the pixels of each class in the target of a pass, when they are asked for."""
+    """Let terms of a softmax count the pixels of each class in the target of a pass, when they are read."""
     # Of the logits only the shape matters; the logits themselves would stay in memory with the output.
     x = one.input
     like = torch.zeros((), dtype=x.dtype, device=x.device).expand(x.shape)

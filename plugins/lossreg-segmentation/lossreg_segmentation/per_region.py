@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -75,6 +74,9 @@ class PerRegion(Loss):
             raise InputError(f"background is 'none' or 'shared', got {background!r}")
         _check(loss)
         self.loss: Loss = loss
+        self._signature = self._signature._replace(
+            options=self._signature.options | loss.option_names(), open_options=False
+        )
         self.background = background
         self.max_regions = max_regions
         self.empty_regions = empty_regions
@@ -83,16 +85,10 @@ class PerRegion(Loss):
         """Return the options that have a value for each pixel."""
         return {**self.loss.maps(), "regions": "labels"}
 
-    def option_names(self) -> frozenset[str]:
-        """Return the names of the options of a call."""
-        return self.loss.option_names() | {"regions"}
-
     def passes(
         self, input: Tensor, target: Tensor, *, regions: Tensor | None = None, **options: Any
     ) -> list[RegionPass]:
         """Return the passes of the loss, over regions."""
-        if options:
-            self.loss.check_call((input, target), options)
         count = self.max_regions + (self.background == "shared")
         return [
             RegionPass(replace(each, needs=each.needs | {"actual", "valid"}), regions, count)
@@ -131,11 +127,12 @@ def _mean_of_regions(term: Term, counted: Tensor) -> Term:
     values = term.values.unflatten(0, (batch, regions))
     if term.per == "example":  # of all classes
         weights = counted.any(2).to(values.dtype)
-        return replace(term, values=share((values * weights).sum(1), weights.sum(1)))
+        return replace(term, values=share((values * weights).sum(1), weights.sum(1)), by_class=None)
     weights = counted.to(values.dtype)
     if term.count is not None:
         weights = weights * term.count.unflatten(0, (batch, regions))
-    return replace(term, values=share((values * weights).sum(1), weights.sum(1)), count=weights.amax(1))
+    found = share((values * weights).sum(1), weights.sum(1))
+    return replace(term, values=found, count=weights.amax(1), by_class=None)
 
 
 def _check(loss: nn.Module) -> None:

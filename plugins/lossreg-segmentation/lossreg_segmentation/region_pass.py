@@ -9,10 +9,12 @@ from torch import Tensor
 
 from lossreg_segmentation.mask_pass import MaskPass
 from lossreg_segmentation.statistics import MaskStatistics, chosen
-from lossreg_segmentation.statistics.checks import check_tensors, check_values, counting
-from lossreg_segmentation.statistics.plain import has_values, without_notes
+from lossreg_segmentation.statistics.checks import check_tensors, counting
+from lossreg_segmentation.statistics.plain import without_notes
 from lossreg_segmentation.statistics.regions import Packing, added, checked_regions, contains, padding_mark, tiles_of
 from lossreg_segmentation.statistics.request import FIELDS
+from lossreg_segmentation.statistics.value_checks import check_pass, checked
+from lossreg_segmentation.statistics.weights import read_weight
 
 
 @dataclass(eq=False, slots=True)
@@ -38,11 +40,14 @@ class RegionPass:
         """Compute the sums."""
         whole = self._flat()
         regions = checked_regions(self.regions, self.whole.input, self.count)
-        batch, channels, pixels = whole.input.shape
+        batch, channels = whole.input.shape[:2]
         if regions.shape[1] == 1:
             found = _sums(whole, regions[:, 0], self.count)
         elif whole.activation == "sigmoid":  # each mask is an image of its own
-            alone = replace(whole, input=_alone(whole.input), target=_alone(whole.target.expand(whole.input.shape)))
+            like = whole.input.shape
+            weight = None if whole.weight is None else _alone(whole.weight.expand(like))
+            target = _alone(whole.target.expand(like))
+            alone = replace(whole, input=_alone(whole.input), target=target, weight=weight)
             found = _sums(alone, regions.flatten(0, 1), self.count)
             found = found.view(-1, batch, channels, self.count).transpose(2, 3)
         else:  # the classes of a pixel share one softmax, so each class takes a pass with its own regions
@@ -54,18 +59,26 @@ class RegionPass:
     def _flat(self) -> MaskPass:
         """Return the pass over (B, C, L), whose target has a value for positions to ignore."""
         whole = self.whole
-        input, target = without_notes(whole.input), without_notes(whole.target)
+        input, target, weight = without_notes(whole.input), without_notes(whole.target), whole.weight
         if whole.activation == "sigmoid" and target.ndim < input.ndim:
             target = target.unsqueeze(1)
         check_tensors(input, target, whole.activation)
+        if weight is not None:
+            weight = read_weight(weight, input, whole.activation)
         batch, channels = input.shape[:2]
         classes = channels if target.ndim < input.ndim else 0
-        target, mark = padding_mark(counting(target), whole.ignore_index, classes)
-        if mark != whole.ignore_index and target.device.type == "cpu" and has_values(target) and contains(target, mark):
-            check_values(target, channels, classes > 0, whole.ignore_index, input)
-        shape = (batch, -1) if classes else (batch, target.shape[1], -1)
+        marked, mark = padding_mark(counting(target), whole.ignore_index, classes)
+        given = input, target, whole.activation, whole.ignore_index, weight
+        if torch.compiler.is_compiling():
+            marked = checked(*given).to(marked.dtype)
+        elif mark != whole.ignore_index and contains(marked, mark):
+            check_pass(*given)
         return replace(
-            whole, input=input.reshape(batch, channels, -1), target=target.reshape(shape), ignore_index=mark
+            whole,
+            input=input.reshape(batch, channels, -1),
+            target=marked.reshape((batch, -1) if classes else (batch, target.shape[1], -1)),
+            weight=None if weight is None else weight.reshape(batch, weight.shape[1], -1),
+            ignore_index=mark,
         )
 
 
@@ -76,7 +89,11 @@ def _alone(x: Tensor) -> Tensor:
 
 def packing_of(whole: MaskPass, regions: Tensor, count: int) -> Packing:
     """Return the packing of regions (B, L) for a pass over (B, C, L), by runs where Numba's kernels compute."""
-    if torch.compiler.is_compiling() or chosen(whole.input, whole.target, whole.activation) != "numba":
+    if (
+        torch.compiler.is_compiling()
+        or len(regions) == 0
+        or chosen(whole.input, whole.target, whole.activation) != "numba"
+    ):
         return tiles_of(regions, count)
     from lossreg_segmentation.statistics.numba_regions import Runs  # an optional package
 
@@ -88,6 +105,11 @@ def _sums(whole: MaskPass, regions: Tensor, count: int) -> Tensor:
     tiles = packing_of(whole, regions, count)
     index = whole.target.ndim < whole.input.ndim
     target = tiles.pack(whole.target.unsqueeze(1) if index else whole.target, float(whole.ignore_index or 0))
-    packed = replace(whole, input=tiles.pack(whole.input, 0.0), target=target.squeeze(1) if index else target)
+    packed = replace(
+        whole,
+        input=tiles.pack(whole.input, 0.0),
+        target=target.squeeze(1) if index else target,
+        weight=None if whole.weight is None else tiles.pack(whole.weight, 0.0),
+    )
     sums = torch.stack([field for field in packed.compute() if field is not None])
     return added(sums, tiles.owner, len(regions), count)

@@ -9,6 +9,7 @@ from lossreg_segmentation.statistics import implementation
 
 from .cases import SHAPES, own, tasks_of
 from .oracles import oracle, repeated
+from .oracles_regions import PARAMS, RegionCase, region_dice
 from .oracles_sets import TERMS, SetCase, set_loss
 
 
@@ -60,6 +61,16 @@ def pytest_lossreg_cases(name):
         params = {"classes": 2, "terms": TERMS, "points": 0, "no_object": 0.25}
         # Random points alone make it random.
         return [SetCase(params=params, contract={"deterministic": True}, oracle=set_loss, context=reference)]
+    if loss == "per_region":
+        return [
+            RegionCase(
+                task,
+                params={"loss": {"name": "dice", "params": {"task": task, "ignore_index": 255}}, **PARAMS},
+                oracle=region_dice,
+                context=tiles,
+            )
+            for task in ("binary", "multilabel", "multiclass")
+        ]
     size = (6, 7) if loss in SHAPES else (3, 5)
     tasks = tasks_of(loss)
     cases = [

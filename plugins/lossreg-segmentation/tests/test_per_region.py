@@ -221,9 +221,11 @@ def test_an_image_without_regions_is_0_and_stays_in_the_mean(background, on_refe
     assert output.per_example[1] == 0
     torch.testing.assert_close(output.total, output.per_example.sum() / 3)
     (gradient,) = torch.autograd.grad(output.total, x)
-    assert gradient[1].eq(0).all() and gradient[0].ne(0).any()
+    assert gradient[1].eq(0).all()
+    assert gradient[0].ne(0).any()
     alone = loss(x[1:2], t[1:2], regions=regions[1:2])
-    assert alone.requires_grad and alone.detach() == 0
+    assert alone.requires_grad
+    assert alone.detach() == 0
 
 
 def test_numbers_of_regions_have_no_meaning(on_reference):
@@ -251,14 +253,27 @@ def test_ignored_pixels_are_in_no_region(on_reference):
     ignored = torch.rand(3, 1, 9, 11, generator=torch.Generator().manual_seed(7)) < 0.3
     loss = per_region({"name": "dice", "params": {"smooth": 0.5, "ignore_index": 7}})
     poisoned = torch.where(ignored, torch.nan, x)
-    value, gradient = value_and_gradient(
-        lambda x, t: loss(x, t, regions=regions), poisoned, t.masked_fill(ignored, 7)
-    )
+    value, gradient = value_and_gradient(lambda x, t: loss(x, t, regions=regions), poisoned, t.masked_fill(ignored, 7))
     expected, slope = value_and_gradient(
         lambda x, t: per_region(DICE)(x, t, regions=regions.masked_fill(ignored, -1)), x, t
     )
     torch.testing.assert_close((value, gradient), (expected, slope))
     assert gradient[ignored].eq(0).all()
+
+
+@pytest.mark.parametrize("name", IMPLEMENTATIONS)
+@pytest.mark.parametrize("inner", ["bce", "dice"])
+def test_weights_of_pixels(name, inner):
+    """A pixel of weight 2 is that pixel twice, one of weight 0 in no region, whatever its value."""
+    x, t, regions = example()
+    weight = torch.randint(0, 3, (3, 1, 9, 11), generator=torch.Generator().manual_seed(7))
+    twice, none = weight == 2, weight == 0
+    repeated = [torch.cat([each, torch.where(twice, each, 0)], 2) for each in (x, t)]
+    numbers = torch.cat([regions.masked_fill(none, -1), torch.where(twice, regions, -1)], 2)
+    poisoned = torch.where(none, torch.nan, x), torch.where(none, 255, t).to(torch.uint8)
+    with implementation(name):
+        found = per_region(inner)(*poisoned, regions=regions, weight=weight.double())
+        torch.testing.assert_close(found, per_region(inner)(*repeated, regions=numbers))
 
 
 @pytest.mark.parametrize("name", IMPLEMENTATIONS)
@@ -291,7 +306,8 @@ def test_half_precision():
     x, t, regions = example(dtype=torch.bfloat16)
     value, gradient = value_and_gradient(lambda x, t: per_region(DICE)(x, t, regions=regions), x, t)
     wide, slope = value_and_gradient(lambda x, t: per_region(DICE)(x, t, regions=regions), x.double(), t)
-    assert value.dtype == torch.float32 and gradient.dtype == torch.bfloat16
+    assert value.dtype == torch.float32
+    assert gradient.dtype == torch.bfloat16
     torch.testing.assert_close(value.double(), wide, rtol=1e-6, atol=1e-6)
     torch.testing.assert_close(gradient.double(), slope, rtol=1e-2, atol=1e-5)
 
@@ -339,6 +355,7 @@ def test_sums_of_losses_share_one_pass(monkeypatch):
     torch.testing.assert_close(found, lossreg.build("dice")(x, t) + alone["dice"] + alone["bce"])
 
 
+@pytest.mark.tools
 def test_compiled_code_computes_the_same():
     """torch.compile keeps value and gradient, without a graph break, and still finds a label that is too large."""
     x, t, regions = example()
@@ -352,15 +369,20 @@ def test_compiled_code_computes_the_same():
 
 def test_deep_supervision_resizes_the_map(on_reference):
     """Each level has the map of its resolution, by the nearest pixel."""
-    x, t, regions = example()
-    x, t, regions = x[..., :8, :8], t[..., :8, :8], regions[..., :8, :8]
-    loss = lossreg.build({"name": "deep_supervision", "params": {"loss": {"name": "per_region", "params": {
-        "loss": DICE, "max_regions": 5}}}})
-    coarse = x[..., ::2, ::2].clone()
-    one = per_region(DICE)
-    small = [each[..., 1::2, 1::2] for each in (t, regions)]
-    expected = one(x, t, regions=regions) + one(coarse, small[0], regions=small[1])
+    x, t, regions = (each[..., :8, :8] for each in example())
+    params = {"loss": DICE, "max_regions": 5}
+    deep = {"loss": {"name": "per_region", "params": params}, "weights": [1.0, 1.0]}
+    loss = lossreg.build({"name": "deep_supervision", "params": deep})
+    coarse, one = x[..., ::2, ::2], per_region(DICE)
+    expected = one(x, t, regions=regions) + one(coarse, t[..., 1::2, 1::2], regions=regions[..., 1::2, 1::2])
     torch.testing.assert_close(loss([x, coarse], t, regions=regions), expected)
+
+
+def test_an_option_that_the_loss_has_not(on_reference):
+    """The message names the loss and its options."""
+    x, t, regions = example()
+    with pytest.raises(InputError, match=re.escape("per_region has no option region=; its options: regions, weight")):
+        per_region(DICE)(x, t, region=regions)
 
 
 @pytest.mark.parametrize(

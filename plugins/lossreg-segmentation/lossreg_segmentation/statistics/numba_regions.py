@@ -73,10 +73,12 @@ class Runs:
         return x
 
     def _move(self, move: Any, x: Tensor, tiles: Tensor) -> None:
-        pixels, packed = _array(x), _array(tiles)
-        tasks = len(self.lengths) * SHARES
+        pixels, packed, batch = _array(x).ravel(), _array(tiles).ravel(), len(self.lengths)
+        numbers = x.shape[1], self.size, SHARES
         in_threads(
-            tasks, tasks, lambda a, b: move(pixels, packed, self.runs, self.lengths, self.first, SHARES, a, b)
+            batch * SHARES,
+            batch * SHARES,
+            lambda a, b: move(pixels, packed, self.runs, self.lengths, self.first, *numbers, a, b),
         )
 
 
@@ -155,23 +157,26 @@ def _finding() -> Any:
 
 @cache
 def _moving(*, packing: bool) -> Any:
-    def move(x, tiles, runs, lengths, first_tile, shares, first, last):  # type: ignore[no-untyped-def]
-        """Copy shares first..last of the runs of all images from pixels to tiles, or back."""
-        channels, size = x.shape[1], tiles.shape[2]
+    def move(x, tiles, runs, lengths, first_tile, channels, size, shares, first, last):  # type: ignore[no-untyped-def]
+        """Copy shares first..last of the runs of all images between pixels and tiles, both flat."""
+        pixels = runs.shape[2]
         for task in range(first, last):
             image, share = task // shares, task % shares
             starts, places, along = runs[0, image], runs[1, image], runs[2, image]
             for run in range(lengths[image] * share // shares, lengths[image] * (share + 1) // shares):
-                start, place, left = starts[run], places[run], along[run]
+                start, place, left = np.int64(starts[run]), np.int64(places[run]), np.int64(along[run])
                 while left > 0:
                     tile, at = first_tile[image] + place // size, place % size
                     length = min(left, size - at)
                     for c in range(channels):
-                        for i in range(length):  # in place of slices, which cost more than a short run
+                        # Unsigned, so that no index counts from the end, and the loop is a copy of vectors.
+                        outside = np.uint64((image * channels + c) * pixels + start)
+                        inside = np.uint64((tile * channels + c) * size + at)
+                        for i in range(np.uint64(length)):
                             if packing:
-                                tiles[tile, c, at + i] = x[image, c, start + i]
+                                tiles[inside + i] = x[outside + i]
                             else:
-                                x[image, c, start + i] = tiles[tile, c, at + i]
+                                x[outside + i] = tiles[inside + i]
                     start, place, left = start + length, place + length, left - length
 
     return kept_on_disk(move, EXACT)

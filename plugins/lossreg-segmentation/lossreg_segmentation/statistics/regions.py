@@ -39,11 +39,12 @@ class Tiles(NamedTuple):
 
     def pack(self, x: Tensor, fill: float) -> Tensor:
         """Return the tiles (M, C, T) of pixels (B, C, L), differentiable."""
-        batch, channels, _ = x.shape
+        batch, channels, pixels = x.shape
         index = self.index.unsqueeze(1).expand(batch, channels, self.index.shape[1])
         tiles = F.pad(x, (0, 1), value=fill).gather(2, index)
-        size = batch * self.index.shape[1] // max(1, len(self.owner))
-        return tiles.view(batch, channels, -1, size).transpose(1, 2).reshape(-1, channels, size)
+        size = tile_size(pixels)
+        number = index.shape[2] // size
+        return tiles.view(batch, channels, number, size).transpose(1, 2).reshape(batch * number, channels, size)
 
 
 def tiles_of(regions: Tensor, count: int) -> Tiles:
@@ -90,7 +91,7 @@ def added(sums: Tensor, owner: Tensor, batch: int, count: int) -> Tensor:
 
     On a device a matrix product, since its index_add has no order.
     """
-    fields, tiles, channels = sums.shape
+    fields, _, channels = sums.shape
     wide = sums if sums.device.type == "mps" else sums.double()
     if sums.is_cuda:
         per_image = owner.view(batch, -1, 1) - count * torch.arange(batch, device=owner.device).view(-1, 1, 1)
@@ -120,8 +121,8 @@ def padding_mark(target: Tensor, ignore_index: int | None, classes: int) -> tupl
 
 
 def contains(target: Tensor, mark: int) -> bool:
-    """Return True if a target contains a mark, which is an end of the range of its values."""
-    if target.numel() == 0:
+    """Return True if a target on a CPU contains a mark, which is an end of the range of its values."""
+    if target.numel() == 0 or target.device.type != "cpu" or not has_values(target):
         return False
     return bool(target.max() == mark if mark > 0 else target.min() == mark)
 
@@ -140,14 +141,17 @@ def checked_regions(regions: Tensor | None, input: Tensor, count: int) -> Tensor
         )
     check_layout("regions", regions)
     if regions.dtype not in _INTEGERS:
-        raise DTypeError(f"regions must be integers, the number of each pixel's region, got {regions.dtype};"
-                         " use regions.long()")
+        raise DTypeError(
+            f"regions must be integers, the number of each pixel's region, got {regions.dtype}; use regions.long()"
+        )
     batch, channels, *size = input.shape
     fitting = [(batch, 1, *size), (batch, *size), (batch, channels, *size)]
     if tuple(regions.shape) not in fitting:
         shapes = ", ".join(map(str, dict.fromkeys(fitting)))
-        raise ShapeError(f"input has shape {tuple(input.shape)}, so regions must have one of {shapes}, got"
-                         f" {tuple(regions.shape)}; nothing is broadcast")
+        raise ShapeError(
+            f"input has shape {tuple(input.shape)}, so regions must have one of {shapes}, got"
+            f" {tuple(regions.shape)}; nothing is broadcast"
+        )
     if regions.device != input.device:
         raise InputError(f"input is on {input.device} and regions on {regions.device}; move one with .to()")
     if not torch.compiler.is_compiling() and (regions.device.type == "cpu" or debugging()):

@@ -59,7 +59,7 @@ class SamLoss(Loss):
         return input, target, input.new_zeros(input.shape[:2])
 
     def passes(
-        self, input: Tensor, target: Tensor, predicted_iou: Tensor, weight: Tensor | None = None
+        self, input: Tensor, target: Tensor, predicted_iou: Tensor, *, weight: Tensor | None = None
     ) -> list[MaskPass]:
         """Return one pass for the sums over each mask, (N, M)."""
         check_step(input, target, predicted_iou, empty_batch=self.distributed == "global")
@@ -72,6 +72,7 @@ class SamLoss(Loss):
         input: Tensor,
         target: Tensor,
         predicted_iou: Tensor,
+        *,
         weight: Tensor | None = None,
     ) -> dict[str, Term]:
         """Compute the terms by the formula."""

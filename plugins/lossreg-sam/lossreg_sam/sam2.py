@@ -147,7 +147,7 @@ class SAM2(Loss):
         return [step], target.reshape(1, len(input), *input.shape[2:])
 
     def passes(
-        self, outs_per_frame: Sequence[Mapping[str, Any]], target_masks: Tensor, weight: Tensor | None = None
+        self, outs_per_frame: Sequence[Mapping[str, Any]], target_masks: Tensor, *, weight: Tensor | None = None
     ) -> list[MaskPass]:
         """Return one pass for each frame and step: the sums over its masks."""
         gamma = self.settings.focal_gamma
@@ -159,6 +159,7 @@ class SAM2(Loss):
         results: Iterator[MaskStatistics],
         outs_per_frame: Sequence[Mapping[str, Any]],
         target_masks: Tensor,
+        *,
         weight: Tensor | None = None,
     ) -> dict[str, Term]:
         """Compute the four terms of each object: sums over frames and steps."""

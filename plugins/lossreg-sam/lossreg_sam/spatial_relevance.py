@@ -111,10 +111,11 @@ class SpatialRelevance(Loss):
         region: Tensor,
         text: Tensor,
         caption: Tensor | None = None,
+        *,
         weight: Tensor | None = None,
     ) -> list[MaskPass]:
         """Return the pass over the masks."""
-        return self.masks.passes(input, target, predicted_iou, weight)
+        return self.masks.passes(input, target, predicted_iou, weight=weight)
 
     def terms_from(
         self,
@@ -125,6 +126,7 @@ class SpatialRelevance(Loss):
         region: Tensor,
         text: Tensor,
         caption: Tensor | None = None,
+        *,
         weight: Tensor | None = None,
     ) -> dict[str, Term]:
         """Compute the terms of the masks, and the contrast of the regions that have pixels."""

@@ -140,7 +140,7 @@ class WeightedDenseLoss(DenseLoss):
 
     per_pixel: ClassVar[Mapping[str, PerPixel]] = {"weight": "weight"}
 
-    def terms(self, input: Tensor, target: Tensor, weight: Tensor | None = None) -> dict[str, Term]:
+    def terms(self, input: Tensor, target: Tensor, *, weight: Tensor | None = None) -> dict[str, Term]:
         """Compute the terms by the formula."""
         return self.weighted_terms(input, target, weight)
 

@@ -145,7 +145,7 @@ class DistanceLoss(WeightedDenseLoss):
         self.spacing = spacing
 
     def terms(
-        self, input: Tensor, target: Tensor, distance: Tensor | None = None, weight: Tensor | None = None
+        self, input: Tensor, target: Tensor, distance: Tensor | None = None, *, weight: Tensor | None = None
     ) -> dict[str, Term]:
         """Compute the terms by the formula; `distance` is (N, C, *), from `signed_distance`."""
         task = self.task_of(input, target)

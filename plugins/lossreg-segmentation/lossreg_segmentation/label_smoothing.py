@@ -50,9 +50,9 @@ class SmoothedLoss(MaskLoss):
         """Return the plan; it needs one pass, and smoothed masks take two."""
         return super().plan(*inputs, **options)
 
-    def passes(self, input: Tensor, target: Tensor, weight: Tensor | None = None) -> list[MaskPass]:
+    def passes(self, input: Tensor, target: Tensor, *, weight: Tensor | None = None) -> list[MaskPass]:
         """Return the passes; smoothed masks need a second one, because no sum contains log p outside a mask."""
-        (plain,) = super().passes(input, target, weight)
+        (plain,) = super().passes(input, target, weight=weight)
         if self.label_smoothing == 0:
             return [plain]
         if plain.activation == "softmax":
@@ -61,7 +61,7 @@ class SmoothedLoss(MaskLoss):
         return [replace(plain, needs=plain.needs - SIDES), smoothed]
 
     def terms_from(
-        self, results: Iterator[MaskStatistics], input: Tensor, target: Tensor, weight: Tensor | None = None
+        self, results: Iterator[MaskStatistics], input: Tensor, target: Tensor, *, weight: Tensor | None = None
     ) -> dict[str, Term]:
         """Compute the terms by the formula."""
         statistics = next(results)
@@ -69,7 +69,7 @@ class SmoothedLoss(MaskLoss):
         if self.label_smoothing > 0 and self.task_of(input, target) != "multiclass":
             positive, negative = required(next(results), "cross_entropy_positive", "cross_entropy_negative")
             statistics = statistics._replace(cross_entropy_positive=positive, cross_entropy_negative=negative)
-        return super().terms_from(iter([statistics]), input, target, weight)
+        return super().terms_from(iter([statistics]), input, target, weight=weight)
 
     def of_masks(self, classes: int) -> PixelMean:
         """Return the mean over the pixels of each independent mask."""

@@ -77,7 +77,7 @@ class MaskLoss(SegmentationLoss):
         self.batch = batch
         self.distributed = distributed
 
-    def passes(self, input: Tensor, target: Tensor, weight: Tensor | None = None) -> list[MaskPass]:
+    def passes(self, input: Tensor, target: Tensor, *, weight: Tensor | None = None) -> list[MaskPass]:
         """Return the pass that computes the sums of logits (N, C, *) and target for the formula."""
         task = self.task_of(input, target)
         multiclass = task == "multiclass"
@@ -94,7 +94,7 @@ class MaskLoss(SegmentationLoss):
         return [MaskPass(input, target, activation, needs, self.gamma, self.ignore_index, weight=weight)]
 
     def terms_from(
-        self, results: Iterator[MaskStatistics], input: Tensor, target: Tensor, weight: Tensor | None = None
+        self, results: Iterator[MaskStatistics], input: Tensor, target: Tensor, *, weight: Tensor | None = None
     ) -> dict[str, Term]:
         """Compute the terms by the formula."""
         shared = self.distributed == "global"

@@ -56,14 +56,22 @@ def test_other_weights_are_another_pass():
     """Passes of two weights are not merged, nor a weighted one with one that is not."""
     x, t, w = tensors("multilabel")
     loss = build("dice", "multilabel")
-    (one,), (same,), (copy,), (plain,) = (loss.passes(x, t, each) for each in (w, w, w.clone(), None))
+    (one,), (same,), (copy,), (plain,) = (loss.passes(x, t, weight=each) for each in (w, w, w.clone(), None))
     assert one.merged(same) is not None
     assert one.merged(copy) is None
     assert one.merged(plain) is None
     assert plain.merged(one) is None
 
 
-@pytest.mark.parametrize("name, task", [("cross_entropy", "multiclass"), ("bce", "multilabel"), ("dice", "multilabel")])
+@pytest.mark.parametrize(
+    "name, task",
+    [
+        ("cross_entropy", "multiclass"),
+        ("bce", "multilabel"),
+        ("topk", "multiclass"),
+        ("wasserstein_dice", "multiclass"),
+    ],
+)
 def test_a_batch_is_one_large_image(name, task):
     """An image of little weight counts little, where each image of a mean over examples counts the same."""
     x, t, w = tensors(task)
@@ -89,13 +97,23 @@ def on_ranks(loss, shares, monkeypatch, x, t, w):
     return [gradient(loss, *part) for part in parts]
 
 
-@pytest.mark.parametrize("batch", [True, False])
 @pytest.mark.parametrize("shares", [(1, 1), (3, 1), (4, 0), (0, 0)], ids=str)
-@pytest.mark.parametrize("name, task", [("cross_entropy", "multiclass"), ("bce_dice_focal", "multilabel")])
+@pytest.mark.parametrize(
+    "name, task, batch",
+    [
+        ("cross_entropy", "multiclass", True),
+        ("bce_dice_focal", "multilabel", True),
+        ("bce_dice_focal", "multilabel", False),
+        ("topk", "binary", False),
+        ("boundary", "binary", False),
+        ("wasserstein_dice", "multiclass", False),
+    ],
+)
 def test_ranks_with_weights_train_as_one_process_does(name, task, shares, batch, monkeypatch):
     """Uneven and empty batches included: weights are in the sums, which the ranks add."""
     x, t, w = tensors(task, batch=sum(shares))
-    loss = build(name, task, batch=batch, distributed="global")
+    options = {"batch": True} if batch else {}
+    loss = build(name, task, distributed="global", **options)
     expected = gradient(loss, x, t, w) if sum(shares) else (torch.zeros((), dtype=x.dtype), x)
     found = on_ranks(loss, shares, monkeypatch, x, t, w)
     torch.testing.assert_close(sum(value for value, _ in found) / len(shares), expected[0])
@@ -158,11 +176,15 @@ def test_a_weight_that_is_none_is_refused(name, change, error, message):
         build(name, "multiclass")(x, t, weight=change(w))
 
 
-def test_a_weight_by_name_is_that_by_position():
+def test_all_of_a_call_may_come_by_name():
+    """Weights come by name alone: the third input of other losses is a distance or a predicted IoU."""
     x, t, w = tensors("multiclass")
     loss = build("cross_entropy", "multiclass")
-    assert loss(x, t, w).equal(loss(input=x, target=t, weight=w))
-    assert loss.evaluate(x, t, w).total.equal(lossreg.evaluate(loss, input=x, target=t, weight=w).total)
+    assert loss(x, t, weight=w).equal(loss(input=x, target=t, weight=w))
+    assert loss.evaluate(x, t, weight=w).total.equal(lossreg.evaluate(loss, input=x, target=t, weight=w).total)
+    message = r"cross_entropy takes input, target, got 3 inputs; call it as loss\(input, target, weight=\.\.\.\)"
+    with pytest.raises(lossreg.InputError, match=message):
+        loss(x, t, w)
 
 
 def test_a_weight_of_none_takes_the_fast_way(monkeypatch):

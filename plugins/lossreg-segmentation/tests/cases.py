@@ -23,12 +23,13 @@ NAMES = (
     "focal_tversky",
     "asymmetric_focal_tversky",
     "mcc",
+    "region_size",
     "bce_dice_focal",
     "unified_focal",
 )
 SORTED = ("lovasz_hinge", "lovasz_softmax")
 HARD = ("topk", "ohem_cross_entropy")
-SHAPES = ("boundary", "hausdorff_dt", "hausdorff_er", "cldice")
+SHAPES = ("boundary", "boundary_dou", "hausdorff_dt", "hausdorff_er", "cldice")
 DENSE = (*SORTED, *HARD, "wasserstein_dice", *SHAPES)
 
 OVERLAP = ("dice", "squared_dice", "log_cosh_dice", "jaccard", "tversky", "focal_tversky", "mcc")
@@ -60,6 +61,7 @@ OWN = {
     "focal_tversky": {"alpha": 0.25, "beta": 2.0, "smooth": 0.5, "gamma": 1.5},
     "asymmetric_focal_tversky": {"delta": 0.8, "gamma": 0.25, "smooth": 0.5},
     "mcc": {"smooth": 2.0},
+    "region_size": {},
     "bce_dice_focal": {
         "bce_weight": 0.5,
         "dice_weight": 2.0,
@@ -75,6 +77,7 @@ OWN = {
     "ohem_cross_entropy": {"threshold": 0.5, "min_share": 0.25},
     "wasserstein_dice": {"distances": [[0, 4, 4], [4, 0, 1], [4, 1, 0]], "weighting": "GDL", "smooth": 0.5},
     "boundary": {"spacing": [1.0, 3.0]},
+    "boundary_dou": {"smooth": 0.5},
     "hausdorff_dt": {"alpha": 1.5, "spacing": [1.0, 3.0]},
     "hausdorff_er": {"alpha": 1.0, "erosions": 3},
     "cldice": {"iterations": 2, "smooth": 0.5},
@@ -99,6 +102,7 @@ SHARP = {
     "ohem_cross_entropy": {"threshold": 0.01, "min_share": 0.0},
     "wasserstein_dice": {"smooth": 0.0},
     "hausdorff_dt": {"alpha": 0.25},
+    "boundary_dou": {"smooth": 0.0},
     "cldice": {"smooth": 0.0, "iterations": 2},
 }
 

@@ -47,6 +47,10 @@ def mcc(p, t, smooth=1e-5):
     return 1 - (tp * tn - fp * fn) / n / np.sqrt(variances[0] * variances[1])
 
 
+def region_size(p, t):
+    return abs(p.mean() - t.mean())
+
+
 def pixel_costs(p, t):
     return -t * np.log(p) - (1 - t) * np.log(1 - p)
 
@@ -162,6 +166,7 @@ MASK = {
         focal_tversky,
         asymmetric_focal_tversky,
         mcc,
+        region_size,
         bce_dice_focal,
         unified_focal,
         lovasz_hinge,

@@ -78,4 +78,22 @@ def cldice(p, t, valid, iterations=10, smooth=1.0):
     return 1 - 2 * precision * sensitivity / (precision + sensitivity)
 
 
-SHAPES = {formula.__name__: formula for formula in (boundary, hausdorff_dt, hausdorff_er, cldice)}
+def boundary_dou(p, t, valid, smooth=1e-5):
+    """Count the edge by looking around each pixel of the mask."""
+    inside = (t > 0.5) & valid
+    padded = np.pad(inside, 1)
+    inner = inside.copy()
+    for axis in range(t.ndim):
+        for by in (-1, 1):
+            inner &= np.roll(padded, by, axis)[(slice(1, -1),) * t.ndim]
+    a = (
+        min(2 * (1 - ((inside & ~inner).sum() + smooth) / (inside.sum() + smooth)) - 1, 0.8)
+        if inside.any() or smooth
+        else -1
+    )
+    p, t = p * valid, t * valid
+    whole, both = (p**2).sum() + (t**2).sum() + smooth, (p * t).sum()
+    return (whole - 2 * both) / (whole - (1 + a) * both)
+
+
+SHAPES = {formula.__name__: formula for formula in (boundary, boundary_dou, hausdorff_dt, hausdorff_er, cldice)}

@@ -19,6 +19,7 @@ MEANS = {
     "topk",
     "ohem_cross_entropy",
     "boundary",
+    "region_size",
     "hausdorff_dt",
 }
 CLASSES = torch.tensor([0.5, 2.0, 1.0], dtype=torch.float64)

@@ -27,6 +27,7 @@ ALIASES = {
     "focal_tversky": {"focal_tversky_loss"},
     "asymmetric_focal_tversky": {"asymmetric_focal_tversky_loss"},
     "mcc": {"matthews_correlation", "mcc_loss"},
+    "region_size": {"region_size_loss"},
     "bce_dice_focal": {
         "bce_dice_focal_loss",
         "combined",
@@ -41,6 +42,7 @@ ALIASES = {
     "ohem_cross_entropy": {"ohem", "ohem_cross_entropy_loss", "ohem_loss"},
     "wasserstein_dice": {"generalized_wasserstein_dice", "generalized_wasserstein_dice_loss", "wasserstein_dice_loss"},
     "boundary": {"boundary_loss"},
+    "boundary_dou": {"boundary_dou_loss"},
     "hausdorff_dt": {"hausdorff", "hausdorff_dt_loss"},
     "hausdorff_er": {"hausdorff_er_loss"},
     "cldice": {"cldice_loss", "soft_cldice"},

@@ -27,6 +27,7 @@ OWN = {
     "focal_tversky": {"alpha": (0.5, 0.7), "beta": (0.5, 0.7), "smooth": (1.0, 0.0), "gamma": (0.75, 2.0)},
     "asymmetric_focal_tversky": {"delta": (0.7, 0.5), "gamma": (0.75, 0.25), "smooth": (1.0, 0.0)},
     "mcc": {"smooth": (1e-5, 1.0)},
+    "region_size": {},
     "bce_dice_focal": {
         "bce_weight": (0.4, 0.8),
         "dice_weight": (0.4, 0.8),
@@ -47,6 +48,7 @@ OWN = {
     },
     # The distances of an empty mask are 0, and so is its score.
     "boundary": {"spacing": (None, [1.0, 3.0]), "absent": ("score", "ignore")},
+    "boundary_dou": {"smooth": (1e-5, 1.0), "batch": (False, True)},
     "hausdorff_dt": {"alpha": (2.0, 1.0), "spacing": (None, [1.0, 3.0])},
     "hausdorff_er": {"alpha": (2.0, 1.0), "erosions": (10, 1)},
     "cldice": {"iterations": (10, 2), "smooth": (1.0, 0.1)},
@@ -137,7 +139,8 @@ def test_changing_a_parameter_changes_the_result(name, key):
 
 
 @pytest.mark.parametrize(
-    "name", [n for n in (*NAMES, *DENSE) if n not in ("generalized_dice", "wasserstein_dice", "boundary")]
+    "name",
+    [n for n in (*NAMES, *DENSE) if n not in ("generalized_dice", "wasserstein_dice", "boundary", "region_size")],
 )
 def test_each_policy_for_absent_classes_is_another_value(name):
     policies = ("score", "ignore", "zero", "false_positives")

@@ -27,8 +27,9 @@ def debug_checks(enabled: bool = True) -> Iterator[None]:
     - A warning: batches that are ignored whole.
 
     No value is ever changed. Each check reads the tensors, so a device is synchronised. LOSSREG_DEBUG=1, set before
-    Python starts, does the same for a whole process. A new thread starts without the block's setting. Values that
-    cannot be read are not checked: inside torch.compile, of meta and fake tensors, and under torch.vmap.
+    Python starts, does the same for a whole process. A new thread starts without the block's setting. A loss in
+    torch.compile reads the switch in each call. Values that cannot be read are not checked: of meta and fake tensors,
+    under torch.vmap, and inside torch.export and CUDA graphs.
 
     Args:
         enabled: False disables the checks inside the block.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +17,8 @@ from lossreg.errors import DTypeError, InputError, ShapeError
 from lossreg.loss import Reduction, Term
 from lossreg.loss.calls import PerPixel
 from lossreg.registries import losses
+
+Outside = Literal["border", "zeros"]
 
 
 @losses.register(
@@ -40,6 +42,8 @@ class PointSampled(Composite):
         points: number for each mask, >= 1.
         oversampling: candidates for the uncertain points, as a multiple of points, >= 1.
         important: share of uncertain points, in [0, 1]; 0 samples evenly.
+        outside: what input and target are beyond the outermost pixel centres. "border" continues the border's value;
+            "zeros" fades to 0 there, as in Mask2Former, so that every border is uncertain.
         ignore_index: target value of ignored pixels, the same as that of the loss. A point mixes the pixels around it:
             one that touches an ignored pixel is ignored, and sampled only if there are too few others.
         reduction: over examples: "mean", "sum", or "none" for (N,).
@@ -55,7 +59,7 @@ class PointSampled(Composite):
         InputError: the loss has another reduction than the mean, another ignore_index, or task="multiclass". Numbers of
             objects or regions, which have nothing between them.
     Numerics: float32 or wider. Points come from torch's generator of the input's device: torch.manual_seed repeats
-        them. Their coordinates have no gradient. Beyond the outermost pixel centres the border's value continues.
+        them. Their coordinates have no gradient.
     Source: Kirillov et al. 2020 (PointRend), sec. 3.1; numbers of Cheng et al. 2022 (Mask2Former).
     """
 
@@ -66,6 +70,7 @@ class PointSampled(Composite):
         points: Annotated[int, Field(ge=1)] = 12544,
         oversampling: Annotated[float, Field(ge=1)] = 3.0,
         important: Annotated[float, Field(ge=0, le=1)] = 0.75,
+        outside: Outside = "border",
         ignore_index: int | None = None,
         reduction: Reduction = "mean",
     ) -> None:
@@ -76,6 +81,9 @@ class PointSampled(Composite):
         self.points = points
         self.oversampling = oversampling
         self.important = important
+        if outside not in get_args(Outside):
+            raise InputError(f"outside is 'border' or 'zeros', got {outside!r}")
+        self.outside = outside
         self.ignore_index = ignore_index
         self.shares_batches = any(getattr(part, "distributed", "") == "global" for part in loss.modules())
 
@@ -104,17 +112,27 @@ class PointSampled(Composite):
         if ignored is None:
             places = self.places(input)
             points = {name: sample(values, places) for name, values in maps.items()}
-            return (sample(input, places), _between_its_values(sample(target, places), target)), points
+            return (self._at(input, places), self._masks_at(target, places)), points
         # grid_sample multiplies the neighbours of a pixel that it hits by 0, which a NaN logit would survive.
         input, target = torch.where(ignored, 0.0, input), torch.where(ignored, 0.0, target)
         places = self.places(input, ignored.to(input.dtype))
         touches = sample(ignored.to(input.dtype), places) > 0
-        mixed = _between_its_values(sample(target, places), target)
+        mixed = self._masks_at(target, places)
         points = {name: sample(values, places) for name, values in maps.items()}
         for name in points.keys() & self._calls.weights:
             points[name] = torch.where(touches, 0.0, points[name])
         marked = mixed if self.ignore_index is None else torch.where(touches, float(self.ignore_index), mixed)
-        return (sample(input, places), marked), points
+        return (self._at(input, places), marked), points
+
+    def _at(self, values: Tensor, places: Tensor) -> Tensor:
+        return sample(values, places, self.outside)
+
+    def _masks_at(self, target: Tensor, places: Tensor) -> Tensor:
+        """Clamp interpolated values to the target's range: shares that sum to 1 + 1e-7 would exceed a mask's 1."""
+        low, high = target.amin(), target.amax()
+        if self.outside == "zeros":
+            low, high = low.clamp_max(0), high.clamp_min(0)
+        return self._at(target, places).clamp(low, high)
 
     def _ignored(self, target: Tensor, maps: Mapping[str, Tensor]) -> Tensor | None:
         """Return the pixels that are ignored or of weight 0; None if no pixel can be."""
@@ -130,7 +148,7 @@ class PointSampled(Composite):
         if uncertain == 0:
             return random
         candidates = _random(input, int(self.oversampling * self.points))
-        importance = -sample(input.detach(), candidates).abs()
+        importance = -self._at(input.detach(), candidates).abs()
         if ignored is not None:
             importance = torch.where(sample(ignored, candidates) > 0, -torch.inf, importance)
         best = importance.topk(uncertain, dim=2, sorted=False).indices
@@ -161,27 +179,18 @@ def _random(input: Tensor, count: int) -> Tensor:
     return places.to(input.dtype)
 
 
-def sample(values: Tensor, places: Tensor) -> Tensor:
-    """Interpolate values (N, C, *) linearly at places (N, C, P, dimensions) in [0, 1): (N, C, P).
-
-    Beyond the outermost pixel centres the border's value continues. Zeros there, as in other implementations, would
-    make every border uncertain.
-    """
+def sample(values: Tensor, places: Tensor, outside: Outside = "border") -> Tensor:
+    """Interpolate values (N, C, *) linearly at places (N, C, P, dimensions) in [0, 1): (N, C, P)."""
     masks, dimensions = values.shape[:2], values.ndim - 2
     size = masks.numel()
     grid = (2 * places - 1).reshape(size, -1, *[1] * (dimensions - 1), dimensions)
     flat = values.reshape(size, 1, *values.shape[2:])
-    return F.grid_sample(flat, grid, padding_mode="border", align_corners=False).reshape(*masks, -1)
+    return F.grid_sample(flat, grid, padding_mode=outside, align_corners=False).reshape(*masks, -1)
 
 
 def _none(values: Tensor, points: int) -> Tensor:
     """Return the points of values without an example, (0, C, P)."""
     return values.flatten(2)[..., :1].expand(-1, -1, points)
-
-
-def _between_its_values(mixed: Tensor, target: Tensor) -> Tensor:
-    """Clamp interpolated values to the target's range: shares that sum to 1 + 1e-7 would exceed a mask's 1."""
-    return mixed.clamp(target.amin(), target.amax())
 
 
 def _check_part(part: nn.Module, ignore_index: int | None) -> None:

@@ -454,3 +454,34 @@ def test_it_compiles_to_one_graph(ignore_index):
         results.append((value, *torch.autograd.grad(value, x)))
     for found, wanted in zip(*results, strict=True):
         torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-7)
+
+
+def test_zeros_lie_outside_as_in_mask2former():
+    """At points beyond the outermost centres both fade to 0; of the border's value, both stay what they are."""
+    input, target = torch.full((1, 1, 2, 2), 4.0), torch.ones(1, 1, 2, 2)
+    for outside in ("zeros", "border"):
+        loss = PointSampled(loss=Seen(), points=500, important=0.0, outside=outside)
+        torch.manual_seed(0)
+        places = loss.places(input)
+        torch.manual_seed(0)
+        loss(input, target)
+        x, t = loss.loss.seen
+        grid = 2 * places.view(1, 1, -1, 2) - 1
+        expected = F.grid_sample(target, grid, align_corners=False).flatten(2)  # zeros by default
+        torch.testing.assert_close(t, expected if outside == "zeros" else torch.ones_like(t))
+        torch.testing.assert_close(x, 4 * t)
+    assert expected.min() < 0.6
+
+
+def test_zeros_outside_make_borders_uncertain():
+    """So that important points lie there."""
+    input = torch.full((1, 1, 8, 8), 9.0)
+    loss = PointSampled(loss=Seen(), points=16, oversampling=8.0, important=1.0, outside="zeros")
+    torch.manual_seed(0)
+    places = loss.places(input)
+    assert ((places < 1 / 16) | (places > 15 / 16)).any(-1).all()
+
+
+def test_an_unknown_outside_names_both():
+    with pytest.raises(InputError, match="outside is 'border' or 'zeros', got 'reflection'"):
+        PointSampled(loss=Seen(), outside="reflection")

@@ -134,6 +134,6 @@ def _increments(errors: Tensor, masks: Tensor) -> Tensor:
 
 def _falling(errors: Tensor) -> Tensor:
     """Return numbers that rise as errors >= 0 fall: of the floats' bits, read as integers, which have their order."""
-    if torch.jit.is_tracing():
+    if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
         return -errors  # torch.jit cannot record the view as another type
     return -errors.contiguous().view(torch.int64 if errors.dtype == torch.float64 else torch.int32)

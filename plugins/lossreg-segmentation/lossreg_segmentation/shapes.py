@@ -67,7 +67,7 @@ def _fit(input: Tensor, target: Tensor) -> str:
     batch, channels, *pixels = input.shape
     given = list(target.shape[target.ndim - len(pixels) :])
     if target.shape == (batch, 1, *pixels):
-        return "; class indices have no channel: use target.squeeze(1)"
+        return "; class indices have no channel: use target.squeeze(1); one mask for all channels: set task='shared'"
     if len(pixels) > 1 and target.shape[-1] == prod(pixels):
         return f"; use target.unflatten(-1, {tuple(pixels)})"
     lead = tuple(target.shape[: target.ndim - len(pixels)])

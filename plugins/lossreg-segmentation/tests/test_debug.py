@@ -12,7 +12,7 @@ import torch
 
 import lossreg
 from lossreg import messages
-from lossreg_segmentation import statistics
+from lossreg_segmentation.statistics import value_checks
 
 from .cases import build, each_case, hard_target, logits
 
@@ -93,7 +93,7 @@ def test_the_environment_is_a_switch_too():
 def test_target_values_off_the_cpu_are_read_under_the_switch_alone(monkeypatch):
     """Reading them costs a device sync. The meta device replaces a GPU."""
     read = []
-    monkeypatch.setattr(statistics, "check_values", lambda target, *others: read.append(target.device.type))
+    monkeypatch.setattr(value_checks, "check_values", lambda target, *others: read.append(target.device.type))
     x, t = logits("binary").to("meta"), hard_target("binary").to("meta")
     assert build("dice")(x, t).device.type == "meta"
     assert read == []

@@ -92,8 +92,6 @@ def refusal(name: str, input: Tensor, target: Tensor, activation: str, weight: T
     """Return the reason why an implementation does not support these tensors; empty if it does."""
     if name == "reference":
         return ""
-    if weight is not None and name == "triton":
-        return "it has no weights"
     if input.dtype not in _LOGITS:
         return f"it supports logits in float32, bfloat16, float16 and float64, got {input.dtype}"
     device = input.device.type

@@ -14,7 +14,7 @@ def forward(x: Tensor, t: Tensor, request: Request, w: Tensor | None = None) -> 
     (batch, classes, _), count = x.shape, len(request.needs)
     if x.numel() == 0 or count == 0:
         return x.new_zeros((count, batch, classes), dtype=sums_dtype(x))
-    parts = sums_parts(x, t, request)
+    parts = sums_parts(x, t, request, w)
     # In float64 and in a fixed order: as exact as the parts, and the same on every run.
     sums = parts[..., 0] if parts.shape[-1] == 1 else parts.sum(-1, dtype=torch.float64).to(parts.dtype)
     return sums.view(count, batch, classes)
@@ -24,16 +24,18 @@ def backward(x: Tensor, t: Tensor, grads: Tensor, request: Request, w: Tensor | 
     """Compute dL/dx from dL/dsums, (K, B, C): with x's shape, strides and dtype, exactly 0 at ignored positions."""
     if x.numel() == 0 or not DIFFERENTIABLE.intersection(request.needs):
         return torch.zeros_like(x)
-    return gradient(x, t, grads.to(sums_dtype(x)).contiguous().flatten(1), None, request)
+    return gradient(x, t, grads.to(sums_dtype(x)).contiguous().flatten(1), None, request, w)
 
 
-def sums_parts(x: Tensor, t: Tensor, request: Request) -> Tensor:
+def sums_parts(x: Tensor, t: Tensor, request: Request, w: Tensor | None = None) -> Tensor:
     """Compute partial sums, (K, B * C, P), which add up over P to those of `forward`. x is not empty."""
     compute = triton_sigmoid.sums_parts if request.activation == "sigmoid" else triton_softmax.sums_parts
-    return compute(x, t, request)
+    return compute(x, t, request, w)
 
 
-def gradient(x: Tensor, t: Tensor, factors: Tensor, scale: Tensor | None, request: Request) -> Tensor:
+def gradient(
+    x: Tensor, t: Tensor, factors: Tensor, scale: Tensor | None, request: Request, w: Tensor | None = None
+) -> Tensor:
     """Compute dL/dx from a factor for each sum, (K, B * C) in `sums_dtype(x)`, each times the scale, one number."""
     compute = triton_sigmoid.gradient if request.activation == "sigmoid" else triton_softmax.gradient
-    return compute(x, t, factors, scale, request)
+    return compute(x, t, factors, scale, request, w)

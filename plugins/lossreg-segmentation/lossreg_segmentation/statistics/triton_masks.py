@@ -54,6 +54,27 @@ def read_block(
 
 
 @triton.jit
+def read_weights(w_ptr, w_l, low, high, x, t, counted, DTYPE: tl.constexpr, V: tl.constexpr, BLOCK: tl.constexpr):
+    """Read the weights of a block: 0 where nothing counts. A weight of 0 is as an ignored target."""
+    lane = tl.max_contiguous(tl.arange(0, BLOCK), V)
+    w_ptr += lane * w_l
+    if (low <= 0) & (high >= BLOCK):
+        w = tl.load(w_ptr)
+    else:
+        w = tl.load(w_ptr, mask=(lane >= low) & (lane < high), other=0)
+    counted = counted & (w != 0)
+    return tl.where(counted, x, float("-inf")), tl.where(counted, t, 0), tl.where(counted, w, 0).to(DTYPE), counted
+
+
+@triton.jit
+def weighed(values, w, WEIGHTED: tl.constexpr):
+    """Return values times their weights, if there are any."""
+    if WEIGHTED:
+        values = values * w
+    return values
+
+
+@triton.jit
 def _halves(x):
     """Return p of |x|, 1 - p of it, and log(1 + exp(-|x|)). None is a difference of near numbers."""
     e = exp_of(-tl.abs(x))

@@ -41,8 +41,8 @@ class Plan(NamedTuple):
     gradient: dict[str, Any]
 
 
-def sums_parts(x: Tensor, t: Tensor, request: Request) -> Tensor:
-    """Compute partial sums of `request.needs`, (K, B * C, P). x is (B, C, L), t (B, C or 1, L), of any strides."""
+def sums_parts(x: Tensor, t: Tensor, request: Request, w: Tensor | None) -> Tensor:
+    """Compute partial sums of `request.needs`, (K, B * C, P). x is (B, C, L), t and w (B, C or 1, L)."""
     from lossreg_segmentation.statistics.triton_kernels import sigmoid_sums
 
     batch, classes, length = x.shape
@@ -53,11 +53,12 @@ def sums_parts(x: Tensor, t: Tensor, request: Request) -> Tensor:
         arguments = (x[part], t[part], parts[:, part], found) if part else (x, t, parts, found)
         sizes = (*plan.x_strides, *plan.t_strides, length, plan.length, batch * classes)
         grid = (classes, plan.tiles, arguments[0].shape[0])
-        start(sigmoid_sums, grid, plan.warps, (*arguments, *sizes, *plan.numbers), plan.sums)
+        weights = _weights(w, part)
+        start(sigmoid_sums, grid, plan.warps, (*arguments, *sizes, *plan.numbers, *weights), plan.sums)
     return parts.view(len(request.needs), batch * classes, plan.tiles)
 
 
-def gradient(x: Tensor, t: Tensor, factors: Tensor, scale: Tensor | None, request: Request) -> Tensor:
+def gradient(x: Tensor, t: Tensor, factors: Tensor, scale: Tensor | None, request: Request, w: Tensor | None) -> Tensor:
     """Compute dL/dx, with x's strides, from a factor for each sum, (K, B * C), times the scale, a single number."""
     from lossreg_segmentation.statistics.triton_kernels import sigmoid_gradient
 
@@ -68,8 +69,17 @@ def gradient(x: Tensor, t: Tensor, factors: Tensor, scale: Tensor | None, reques
         arguments = (x[part], t[part], factors[:, part], scale, dx[part]) if part else (x, t, factors, scale, dx)
         sizes = (*plan.x_strides, *plan.t_strides, *plan.dx_strides, length, plan.length, batch * classes)
         grid = (classes, plan.tiles, arguments[0].shape[0])
-        start(sigmoid_gradient, grid, plan.warps, (*arguments, *sizes, *plan.numbers[::2]), plan.gradient)
+        numbers = (*plan.numbers[::2], *_weights(w, part))
+        start(sigmoid_gradient, grid, plan.warps, (*arguments, *sizes, *numbers), plan.gradient)
     return dx
+
+
+def _weights(w: Tensor | None, part: slice | None) -> tuple[Any, ...]:
+    """Return the weights of a launch and their strides; None and zeros for none."""
+    if w is None:
+        return None, 0, 0, 0
+    strides = moving(w.stride(), w.shape)
+    return w[part] if part else w, *strides
 
 
 def _examples(batch: int) -> list[slice | None]:

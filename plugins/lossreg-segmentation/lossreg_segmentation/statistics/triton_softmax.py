@@ -40,21 +40,22 @@ class Plan(NamedTuple):
     gradient: dict[str, Any]
 
 
-def sums_parts(x: Tensor, t: Tensor, request: Request) -> Tensor:
+def sums_parts(x: Tensor, t: Tensor, request: Request, w: Tensor | None) -> Tensor:
     """Compute partial sums of `request.needs`, (K, B * C, P). x is (B, C, L), t (B, C, L) or (B, L), of any strides."""
     from lossreg_segmentation.statistics.triton_softmax_sums import softmax_sums
 
     (batch, classes, length), count, dtype = x.shape, len(request.needs), sums_dtype(x)
-    plan = plan_of(x, t, request)
+    w = None if w is None else w.contiguous()
+    plan = plan_of(x, t, request, w)
     parts = x.new_empty((count, batch * classes, plan.parts), dtype=dtype)
     # Of pixels whose classes are several tiles: the largest logit, the sum of the others, the likeliest class, its own.
     softmax = x.new_empty((batch, 4, length), dtype=dtype) if plan.sums["CHUNKS"] > 1 else None
     arguments = (x, numbers_of(t), parts, softmax, cell(x.device, "softmax"))
-    start(softmax_sums, (batch, plan.parts), 1, (*arguments, *plan.sizes), plan.sums)
+    start(softmax_sums, (batch, plan.parts), 1, (*arguments, *plan.sizes, w), plan.sums)
     return parts
 
 
-def gradient(x: Tensor, t: Tensor, factors: Tensor, scale: Tensor | None, request: Request) -> Tensor:
+def gradient(x: Tensor, t: Tensor, factors: Tensor, scale: Tensor | None, request: Request, w: Tensor | None) -> Tensor:
     """Compute dL/dx, with x's strides, from a factor for each sum, (K, B * C), times the scale, a single number."""
     from lossreg_segmentation.statistics.triton_softmax_gradient import softmax_gradient
 
@@ -62,15 +63,17 @@ def gradient(x: Tensor, t: Tensor, factors: Tensor, scale: Tensor | None, reques
     if dx.stride() != x.stride() and moving(dx.stride(), x.shape) != moving(x.stride(), x.shape):
         # x overlaps itself or has gaps, which dx has not
         x, dx = x.contiguous(), torch.empty_like(x, memory_format=torch.contiguous_format)
-    plan = plan_of(x, t, request)
+    w = None if w is None else w.contiguous()
+    plan = plan_of(x, t, request, w)
     arguments = (x, numbers_of(t), factors, scale, dx)
-    start(softmax_gradient, (x.shape[0], plan.parts), 1, (*arguments, *plan.sizes), plan.gradient)
+    start(softmax_gradient, (x.shape[0], plan.parts), 1, (*arguments, *plan.sizes, w), plan.gradient)
     return dx
 
 
-def plan_of(x: Tensor, t: Tensor, request: Request) -> Plan:
+def plan_of(x: Tensor, t: Tensor, request: Request, w: Tensor | None = None) -> Plan:
     """Return the plan of a pass; made once for tensors of the same kind."""
     aligned = x.data_ptr() % ALIGNMENT == 0 and t.data_ptr() % ALIGNMENT == 0
+    aligned = aligned and (w is None or w.data_ptr() % ALIGNMENT == 0)
     return _plan(x.shape, x.stride(), aligned, x.dtype, t.shape, t.stride(), is_index(x, t), t.dtype, request)
 
 

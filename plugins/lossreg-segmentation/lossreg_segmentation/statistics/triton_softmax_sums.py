@@ -9,6 +9,7 @@ a statistic, for example INTERSECTION, is its place in the stack of sums, -1 if 
 import triton
 import triton.language as tl
 
+from lossreg_segmentation.statistics.triton_masks import weighed
 from lossreg_segmentation.statistics.triton_math import TINY, exp_of, number, power
 from lossreg_segmentation.statistics.triton_pixels import (
     are_inside,
@@ -45,24 +46,34 @@ def _put(ptr, PLACE: tl.constexpr, stride, sums, mask, bad):
 @triton.jit(do_not_specialize=["x_b", "x_c", "x_l", "t_b", "t_c", "t_l", "one", "C", "L", "gamma", "ignored", "steps"])
 def softmax_sums(
     x_ptr, t_ptr, parts_ptr, softmax_ptr, found_ptr, x_b, x_c, x_l, t_b, t_c, t_l, one, C, L, gamma, ignored, steps,
+    w_ptr,
     INTERSECTION: tl.constexpr, PREDICTED: tl.constexpr, ACTUAL: tl.constexpr, VALID: tl.constexpr,
     CROSS_ENTROPY_POSITIVE: tl.constexpr, FOCAL_POSITIVE: tl.constexpr,
     HARD_INTERSECTION: tl.constexpr, HARD_UNION: tl.constexpr,
     PREDICTED_SQUARED: tl.constexpr, ACTUAL_SQUARED: tl.constexpr, CROSS_ENTROPY_UNIFORM: tl.constexpr,
+    COUNTED: tl.constexpr, PRODUCT: tl.constexpr,
     GAMMA: tl.constexpr, IGNORED: tl.constexpr, SOFT: tl.constexpr, INDEX: tl.constexpr, WIDE: tl.constexpr,
     CHUNKS: tl.constexpr, C_TILE: tl.constexpr, V: tl.constexpr, LANES: tl.constexpr, W: tl.constexpr,
 ):  # fmt: skip
-    """Write the sums of each class over `steps` blocks of pixels into (K, B, C, parts); NaN if a target is wrong."""
+    """Write the sums of each class over `steps` blocks of pixels into (K, B, C, parts); NaN if a target is wrong.
+
+    The weights (B, L), if there are any, are contiguous. A pixel of weight 0 is as one beyond the end.
+    """
+    WEIGHTED: tl.constexpr = w_ptr is not None
     DTYPE: tl.constexpr = parts_ptr.dtype.element_ty
     batch, part, parts = tl.program_id(0).to(tl.int64), tl.program_id(1), tl.num_programs(1)
     x_b, x_c, t_b, t_c, L = multiple(x_b, V), multiple(x_c, V), multiple(t_b, V), multiple(t_c, V), multiple(L, V)
     x_ptr, t_ptr = x_ptr + batch * x_b, t_ptr + batch * t_b
     pixel, gamma = pixels(V, W, WIDE), number(gamma, DTYPE)
+    if WEIGHTED:
+        w_ptr += batch * L
     if CHUNKS > 1:
         softmax_ptr += batch * 4 * L
         for step in range(steps):
             first = (part * steps + step).to(tl.int64) * (V * W)
             inside = are_inside(tl.minimum(L - first, V * W).to(tl.int32), V, W)
+            if WEIGHTED:
+                inside = inside & (read_pixels(w_ptr + first, one, pixel, inside, V, LANES, W) != 0)
             x_at, t_at, index, counted = x_ptr + first * x_l, t_ptr + first * t_l, pixel, inside
             if INDEX:
                 index, counted, _ = read_indices(t_at, t_l, C, pixel, inside, ignored, IGNORED, WIDE, V, LANES, W)
@@ -80,13 +91,17 @@ def softmax_sums(
     for chunk in range(CHUNKS):
         overlap, predicted, actual, ce, focal = zero, zero, zero, zero, zero
         hits, union, squares, actual_squares, uniform = zero, zero, zero, zero, zero
-        count = tl.zeros((1, W), DTYPE)
+        product, count, mass = zero, tl.zeros((1, W), DTYPE), tl.zeros((1, W), DTYPE)
         wrong = tl.zeros((1 if INDEX else C_TILE, W), tl.int32)
         c = classes(chunk, C_TILE, WIDE)
         for step in range(steps):
             first = (part * steps + step).to(tl.int64) * (V * W)
             x_at, t_at, index = x_ptr + first * x_l, t_ptr + first * t_l, pixel
             inside = are_inside(tl.minimum(L - first, V * W).to(tl.int32), V, W)
+            w = 1
+            if WEIGHTED:
+                w = read_pixels(w_ptr + first, one, pixel, inside, V, LANES, W)
+                inside = inside & (w != 0)
             if INDEX:
                 index, counted, bad = read_indices(t_at, t_l, C, pixel, inside, ignored, IGNORED, WIDE, V, LANES, W)
                 t = (index == c).to(DTYPE)
@@ -111,24 +126,29 @@ def softmax_sums(
                     own = own_logits(x, index, c)
             scale = inverse_total(others, counted)
             p = e * scale
-            predicted += _over_thread(p, V)
-            squares += _over_thread(p * p, V)
+            predicted += _over_thread(weighed(p, w, WEIGHTED), V)
+            squares += _over_thread(weighed(p * p, w, WEIGHTED), V)
             if CROSS_ENTROPY_UNIFORM >= 0:
-                uniform += _over_thread(tl.where(counted, tail_of(others) - (x - largest), 0), V)
+                loss = tl.where(counted, tail_of(others) - (x - largest), 0)
+                uniform += _over_thread(weighed(loss, w, WEIGHTED), V)
             if HARD_INTERSECTION >= 0 or HARD_UNION >= 0:
                 if CHUNKS > 1:
                     top = read_pixels(at + 2 * L, one, pixel, inside, V, LANES, W).to(tl.int32) == c
                 else:
                     top = first_largest(x, largest, c) == c
-                hits += _over_thread((top & (t > 0.5)).to(DTYPE), V)
-                union += _over_thread(((top & counted) | (t > 0.5)).to(DTYPE), V)
+                hits += _over_thread(weighed((top & (t > 0.5)).to(DTYPE), w, WEIGHTED), V)
+                union += _over_thread(weighed(((top & counted) | (t > 0.5)).to(DTYPE), w, WEIGHTED), V)
             p_t, rest, nll = of_target(x, own, index, e, largest, others, scale, INDEX)
-            overlap += _over_thread(tl.minimum(p_t, t) if SOFT else p_t * t, V)
+            overlap += _over_thread(weighed(tl.minimum(p_t, t) if SOFT else p_t * t, w, WEIGHTED), V)
+            product += _over_thread(weighed(p_t * t, w, WEIGHTED), V)
+            nll = weighed(nll, w, WEIGHTED)
             ce += _over_thread(t * nll, V)
             if FOCAL_POSITIVE >= 0:
                 focal += _over_thread(t * (nll * power(rest, tl.log(tl.maximum(rest, TINY)), gamma, GAMMA)), V)
-            actual += _over_thread(t, V)
-            actual_squares += _over_thread(t * t, V)
+            actual += _over_thread(weighed(t, w, WEIGHTED), V)
+            actual_squares += _over_thread(weighed(t * t, w, WEIGHTED), V)
+            if WEIGHTED:
+                mass += _over_thread(tl.where(counted, w, 0), V)
             count += _over_thread(counted.to(DTYPE), V)
             wrong += _over_thread(bad.to(tl.int32), V)
         bad = tl.max(tl.max(wrong, 1), 0) > 0
@@ -143,7 +163,9 @@ def softmax_sums(
         _put(to, INTERSECTION, stride, overlap, real, bad)
         _put(to, PREDICTED, stride, predicted, real, bad)
         _put(to, ACTUAL, stride, actual, real, bad)
-        _put(to, VALID, stride, tl.broadcast_to(count, (C_TILE, W)), real, bad)
+        _put(to, VALID, stride, tl.broadcast_to(mass if WEIGHTED else count, (C_TILE, W)), real, bad)
+        _put(to, COUNTED, stride, tl.broadcast_to(count, (C_TILE, W)), real, bad)
+        _put(to, PRODUCT, stride, product, real, bad)
         _put(to, CROSS_ENTROPY_POSITIVE, stride, ce, real, bad)
         _put(to, FOCAL_POSITIVE, stride, focal, real, bad)
         _put(to, HARD_INTERSECTION, stride, hits, real, bad)

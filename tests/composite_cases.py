@@ -51,6 +51,11 @@ def levels(inputs, target, **params):
     return dice(fine, target) + dice(coarse, target[..., 1::2, 1::2]) / 2
 
 
+def power(input, target, **params):
+    """Raise -log of the score to 0.3."""
+    return (-np.log(1 - dice(input, target))) ** 0.3
+
+
 def targeted(input, _, mirrored, **params):
     """Compute Dice of the further target."""
     return dice(input, mirrored)
@@ -122,6 +127,9 @@ CASES = {
     "lossreg/scheduled": [StepCase("binary", context=on_tiles, params={"terms": POINTS}, oracle=scheduled)],
     "lossreg/deep_supervision": [
         LevelsCase("binary", size=(4, 6), context=on_tiles, params={"loss": DICE}, oracle=levels)
+    ],
+    "lossreg/power": [
+        MaskCase("binary", context=on_tiles, params={"loss": DICE, "exponent": 0.3, "log": True}, oracle=power)
     ],
     "lossreg/targeted": [
         TargetedCase("binary", context=on_tiles, params={"loss": DICE, "target": "mirrored"}, oracle=targeted)

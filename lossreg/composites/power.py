@@ -1,0 +1,65 @@
+"""A power of another loss, or of its logarithm, before any mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Annotated, Any
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from lossreg.composites.base import CONTRACT
+from lossreg.composites.sums import LossSum
+from lossreg.errors import InputError
+from lossreg.loss import Reduction, Term
+from lossreg.registries import losses
+
+# Lower bound of a base and of a score, below which slopes would be infinite.
+EPSILON = 1e-7
+
+
+@losses.register(
+    "power", aliases=("power_loss",), tags=("composite",), contract=CONTRACT, example={"loss": {"name": "dice"}}
+)
+class Power(LossSum):
+    """A loss raised to a power, or the negative logarithm of its score: each value before the mean over classes.
+
+        loss = inner^exponent, with log: (-log(1 - inner))^exponent
+
+    Args:
+        loss: the inner loss, such as dice, whose values are >= 0, with log in [0, 1].
+        exponent: > 0, dimensionless. Below 1 it raises the loss of masks that are nearly right.
+        log: raise -log of the score, 1 - inner, as log losses of overlaps do.
+        reduction: over examples: "mean", "sum", or "none" for (N,).
+    Shapes:
+        inputs and options: those of the inner loss.
+        terms: those of the inner loss, under its name; one value of each class is raised where it has values per class.
+    Raises:
+        InputError: the inner loss has another reduction than the mean, which this one would override.
+    Numerics: as the inner loss; a base or a score below 1e-7 counts as 1e-7 and has no gradient.
+    Source: Wong et al. 2018, eq. 2, the Dice part: `log` and exponent 0.3. With exponent 1 it is the log loss of
+        segmentation-models-pytorch and pytorch-toolbelt.
+    """
+
+    def __init__(
+        self,
+        *,
+        loss: nn.Module,
+        exponent: Annotated[float, Field(gt=0)] = 1.0,
+        log: bool = False,
+        reduction: Reduction = "mean",
+    ) -> None:
+        super().__init__([loss], reduction=reduction)
+        if not exponent > 0:
+            raise InputError(f"exponent is above 0, got {exponent}; give 1 for the loss itself")
+        self.exponent = exponent
+        self.log = log
+
+    def terms_from(self, results: Iterator[Any], *inputs: Any, **options: Any) -> dict[str, Term]:
+        found = self.weighted([1.0], results, inputs, options)
+        return {name: replace(term, values=self._raised(term.values), by_class=None) for name, term in found.items()}
+
+    def _raised(self, values: Tensor) -> Tensor:
+        base = -(1 - values).clamp_min(EPSILON).log() if self.log else values
+        return base if self.exponent == 1 else base.clamp_min(EPSILON).pow(self.exponent)

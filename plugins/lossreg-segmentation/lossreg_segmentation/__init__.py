@@ -22,6 +22,7 @@ from lossreg_segmentation.region_size import RegionSize
 from lossreg_segmentation.segmentation_loss import SegmentationLoss, SegmentationOptions
 from lossreg_segmentation.skeleton import soft_skeleton
 from lossreg_segmentation.statistics import MaskStatistics, mask_statistics
+from lossreg_segmentation.target_maps import border_weights, components, hard_skeleton, voronoi
 from lossreg_segmentation.unified_focal import AsymmetricFocal, AsymmetricFocalTversky, UnifiedFocal
 from lossreg_segmentation.wasserstein_dice import WassersteinDice
 
@@ -63,8 +64,12 @@ __all__ = [
     "Tversky",
     "UnifiedFocal",
     "WassersteinDice",
+    "border_weights",
+    "components",
+    "hard_skeleton",
     "loss_map",
     "mask_statistics",
     "signed_distance",
     "soft_skeleton",
+    "voronoi",
 ]

@@ -30,6 +30,7 @@ NAMES = (
 SORTED = ("lovasz_hinge", "lovasz_softmax")
 HARD = ("topk", "ohem_cross_entropy")
 SHAPES = ("boundary", "boundary_dou", "hausdorff_dt", "hausdorff_er", "cldice")
+ELSEWHERE = ("matched", "per_region")  # take other inputs, and have tests of their own
 DENSE = (*SORTED, *HARD, "wasserstein_dice", *SHAPES)
 
 OVERLAP = ("dice", "squared_dice", "log_cosh_dice", "jaccard", "tversky", "focal_tversky", "mcc")

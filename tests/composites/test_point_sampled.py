@@ -457,7 +457,7 @@ def test_it_compiles_to_one_graph(ignore_index):
 
 
 def test_zeros_lie_outside_as_in_mask2former():
-    """At points beyond the outermost centres both fade to 0; of the border's value, both stay what they are."""
+    """Beyond the outermost centres both fade to 0; with "border" they keep their values there."""
     input, target = torch.full((1, 1, 2, 2), 4.0), torch.ones(1, 1, 2, 2)
     for outside in ("zeros", "border"):
         loss = PointSampled(loss=Seen(), points=500, important=0.0, outside=outside)

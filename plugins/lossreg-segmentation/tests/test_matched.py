@@ -1,4 +1,4 @@
-"""The loss of sets of masks: matching, pairs, levels, and what is refused."""
+"""The loss of sets of masks: matching, pairs, levels, and inputs and terms that are refused."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def test_the_product_of_soft_targets_is_that_of_the_formula(name):
 @pytest.mark.parametrize("how", ["reference", "tiled"])
 @each_loss
 def test_hard_targets_have_one_overlap(name, how):
-    """Whatever their type."""
+    """For targets of every type."""
     x, t = masks(soft=False)
     with implementation(how):
         for target in (t, t.long(), t.bool()):

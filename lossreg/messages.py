@@ -101,7 +101,15 @@ def warn(message: str, category: type[Warning] = UserWarning, source: object = N
     module = frame.f_globals.get("__name__", "unknown")
     registry = frame.f_globals.setdefault("__warningregistry__", {})
     warnings.warn_explicit(
-        message, category, frame.f_code.co_filename, frame.f_lineno, module, registry, frame.f_globals, source
+        # Without the module's globals, of which Python would ask the loader for the line: that of `python -c` has none.
+        message,
+        category,
+        frame.f_code.co_filename,
+        frame.f_lineno,
+        module,
+        registry,
+        None,
+        source,
     )
 
 

@@ -5,6 +5,7 @@ import inspect
 import subprocess
 import sys
 import warnings
+from importlib.machinery import BuiltinImporter
 from pathlib import Path
 
 import pytest
@@ -94,3 +95,11 @@ def test_a_script_shows_the_warnings_about_old_names(tmp_path):
     assert expected <= told, done.stderr
     assert len(lines) == len(told)
     assert "the parameter 'eps' was renamed; write 'smooth'" in done.stderr
+
+
+def test_code_without_a_file_is_warned_as_well():
+    """`python -c` and standard input run in a module whose loader has no source, and raised an ImportError."""
+    code = "from lossreg.messages import warn\nwarn('a sentence')"
+    with pytest.warns(UserWarning, match="a sentence") as caught:
+        exec(compile(code, "<string>", "exec"), {"__name__": "__main__", "__loader__": BuiltinImporter})
+    assert [(each.filename, each.lineno) for each in caught] == [("<string>", 2)]

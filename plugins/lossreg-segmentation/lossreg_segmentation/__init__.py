@@ -15,6 +15,7 @@ from lossreg_segmentation.lovasz import LovaszHinge, LovaszSoftmax
 from lossreg_segmentation.mask_loss import MaskLoss, MaskOptions
 from lossreg_segmentation.matched import Matched
 from lossreg_segmentation.overlap import Dice, FocalTversky, Jaccard, Tversky
+from lossreg_segmentation.per_region import PerRegion
 from lossreg_segmentation.pixelwise import BCE, CrossEntropy, Focal
 from lossreg_segmentation.poly import Poly1
 from lossreg_segmentation.ratios import PixelMean, Ratio
@@ -52,6 +53,7 @@ __all__ = [
     "MaskStatistics",
     "Matched",
     "OHEMCrossEntropy",
+    "PerRegion",
     "PixelMean",
     "Pixels",
     "Poly1",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import prod
 
 import torch
 from torch import Tensor
@@ -65,7 +66,8 @@ class RegionPass:
         check_tensors(input, target, whole.activation)
         if weight is not None:
             weight = read_weight(weight, input, whole.activation)
-        batch, channels = input.shape[:2]
+        batch, channels, *size = input.shape
+        pixels = prod(size)  # not -1, which an empty batch leaves open
         classes = channels if target.ndim < input.ndim else 0
         marked, mark = padding_mark(counting(target), whole.ignore_index, classes)
         given = input, target, whole.activation, whole.ignore_index, weight
@@ -75,9 +77,9 @@ class RegionPass:
             check_pass(*given)
         return replace(
             whole,
-            input=input.reshape(batch, channels, -1),
-            target=marked.reshape((batch, -1) if classes else (batch, target.shape[1], -1)),
-            weight=None if weight is None else weight.reshape(batch, weight.shape[1], -1),
+            input=input.reshape(batch, channels, pixels),
+            target=marked.reshape((batch, pixels) if classes else (batch, target.shape[1], pixels)),
+            weight=None if weight is None else weight.reshape(batch, weight.shape[1], pixels),
             ignore_index=mark,
         )
 

@@ -7,6 +7,7 @@ import re
 
 import pytest
 import torch
+import torch.distributed as dist
 
 import lossreg
 from lossreg.errors import DTypeError, InputError, ShapeError
@@ -39,7 +40,7 @@ def per_region(loss, **params):
 
 
 def example(channels=1, batch=3, seed=0, labels=6, dtype=torch.float64):
-    """Return logits, masks and a map with the labels -1..4, of which -1 counts nowhere."""
+    """Return logits, masks and a map with the labels -1..4; -1 counts nowhere."""
     generator = torch.Generator().manual_seed(seed)
     x = 2 * torch.randn(batch, channels, 9, 11, generator=generator, dtype=torch.float64)
     t = (torch.rand(batch, channels, 9, 11, generator=generator) < 0.4).long()
@@ -264,7 +265,7 @@ def test_ignored_pixels_are_in_no_region(on_reference):
 @pytest.mark.parametrize("name", IMPLEMENTATIONS)
 @pytest.mark.parametrize("inner", ["bce", "dice"])
 def test_weights_of_pixels(name, inner):
-    """A pixel of weight 2 is that pixel twice, one of weight 0 in no region, whatever its value."""
+    """A pixel of weight 2 is that pixel twice, one of weight 0 is in no region, and its values have no meaning."""
     x, t, regions = example()
     weight = torch.randint(0, 3, (3, 1, 9, 11), generator=torch.Generator().manual_seed(7))
     twice, none = weight == 2, weight == 0
@@ -293,7 +294,7 @@ def test_maps_of_every_integer_type(name, dtype, shape):
 @pytest.mark.parametrize("name", IMPLEMENTATIONS)
 @pytest.mark.parametrize("target", [torch.bool, torch.uint8, torch.int8, torch.int32, torch.float32, torch.float16])
 def test_targets_of_every_type(name, target):
-    """The positions that fill up a tile are ignored, whatever the target's type."""
+    """The positions that fill up a tile are ignored, with targets of every type."""
     x, t, regions = example(dtype=torch.float32)
     expected = per_region(DICE)(x.double(), t, regions=regions)
     with implementation(name):
@@ -396,7 +397,7 @@ def test_an_option_that_the_loss_has_not(on_reference):
 )
 @pytest.mark.parametrize("name", IMPLEMENTATIONS)
 def test_a_map_that_does_not_fit(regions, error, message, name):
-    """The message names what is wrong and how to mend it."""
+    """The message names the mistake and how to mend it."""
     x, t, _ = example()
     with implementation(name), pytest.raises(error, match=re.escape(message)):
         per_region(DICE)(x, t, regions=regions)
@@ -433,6 +434,32 @@ def test_a_mask_of_255_is_told(name):
     x, t, regions = example()
     with implementation(name), pytest.raises(InputError, match="target contains 255"):
         per_region(DICE)(x, (t * 255).to(torch.uint8), regions=regions)
+
+
+@pytest.mark.parametrize("shares", [(1, 2), (3, 0)], ids=str)
+def test_ranks_train_as_one_process_does(shares, monkeypatch, on_reference):
+    """With distributed: global, uneven and empty batches included, the mean is over the examples of all ranks."""
+    x, t, regions = example(batch=3)
+    loss = per_region({"name": "dice", "params": {"smooth": 0.5, "distributed": "global"}})
+    whole = value_and_gradient(lambda x, t: per_region(DICE)(x, t, regions=regions), x, t)
+    monkeypatch.setattr(dist, "is_initialized", lambda: True)
+    monkeypatch.setattr(dist, "get_world_size", lambda: 2)
+    monkeypatch.setattr(dist, "all_reduce", lambda examples: examples.fill_(sum(shares)))
+    ranks = zip(x.split(shares), t.split(shares), regions.split(shares), strict=True)
+    found = [value_and_gradient(lambda x, t, own=own: loss(x, t, regions=own), *given) for *given, own in ranks]
+    torch.testing.assert_close(sum(value for value, _ in found) / 2, whole[0])
+    torch.testing.assert_close(torch.cat([gradient for _, gradient in found]) / 2, whole[1])
+
+
+def test_values_per_class(on_reference):
+    """A class without a region in an image is NaN there."""
+    x, t, regions = example(2)
+    t[0, 1] = 0
+    output = per_region({"name": "dice", "params": {"task": "multilabel"}}).evaluate(x, t, regions=regions)
+    values = output.per_class["dice"]
+    assert values.shape == (3, 2)
+    assert values.isnan().nonzero().tolist() == [[0, 1]]
+    torch.testing.assert_close(values.nanmean(1).mean(), output.total)
 
 
 @pytest.mark.parametrize("reduction", ["sum", "none"])

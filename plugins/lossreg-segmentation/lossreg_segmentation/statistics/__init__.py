@@ -18,7 +18,8 @@ The implementations; each but the reference has forward(x, t, request, w) and ba
     numba_*.py     compiled CPU kernels: the driver calls sigmoid or softmax, compiled per numba_variant.py
     triton_*.py    GPU kernels: the driver calls sigmoid or softmax, which plan a pass and launch its kernels
 
-The result is the sums, `MaskStatistics`.
+The result is the sums, `MaskStatistics`. Sums of each region of an image are those of a pass over tiles of one region:
+regions.py packs the pixels into such tiles, and numba_regions.py does so by runs.
 """
 
 from __future__ import annotations

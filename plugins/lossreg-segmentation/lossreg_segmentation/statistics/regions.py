@@ -6,6 +6,7 @@ those of its tiles added up. The last tile of a region is filled up with positio
 
 from __future__ import annotations
 
+from math import prod
 from typing import NamedTuple, Protocol
 
 import torch
@@ -156,7 +157,7 @@ def checked_regions(regions: Tensor | None, input: Tensor, count: int) -> Tensor
         raise InputError(f"input is on {input.device} and regions on {regions.device}; move one with .to()")
     if not torch.compiler.is_compiling() and (regions.device.type == "cpu" or debugging()):
         check_numbers(regions, count)
-    return regions.reshape(batch, 1 if regions.ndim < input.ndim else regions.shape[1], -1)
+    return regions.reshape(batch, 1 if regions.ndim < input.ndim else regions.shape[1], prod(size))
 
 
 def check_numbers(regions: Tensor, count: int) -> None:

@@ -65,7 +65,7 @@ def test_a_mask_without_weight_counts_nowhere():
 
 
 def test_sam2_reads_only_pixels_that_weigh():
-    """A video of which the right half weighs 0 has the loss of its left half."""
+    """A video whose right half weighs 0 has the loss of its left half."""
     outs, targets = video(size=(4, 6))
     weight = torch.ones(targets.shape)
     weight[..., 3:] = 0

@@ -20,7 +20,7 @@ def build(name, task, **params):
 
 
 def tensors(task, size=(4, 5), batch=2):
-    """Return logits, target, and weights from 0.25 to 2, of which a third is 0."""
+    """Return logits, target, and weights: a third is 0, the others are from 0.25 to 2."""
     generator = torch.Generator().manual_seed(0)
     channels = 1 if task == "binary" else 3
     x = torch.randn(batch, channels, *size, generator=generator, dtype=torch.float64)

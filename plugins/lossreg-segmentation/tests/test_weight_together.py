@@ -39,7 +39,7 @@ def test_the_terms_of_a_sum_share_one_weighted_pass(monkeypatch):
 
 
 def test_a_sum_weighs_its_terms_or_names_the_one_that_cannot():
-    """A term that ranks pixels stays unweighted only where the config says so; weight=None is no weight."""
+    """A term that ranks pixels stays unweighted only where its config has the word; weight=None is no weight."""
     x, t, w = tensors("multiclass")
     terms = [{"name": name} for name in ("cross_entropy", "topk", "lovasz_softmax")]
     loss = lossreg.build({"name": "weighted_sum", "params": {"terms": terms}})
@@ -144,6 +144,16 @@ def test_half_precision_is_that_of_the_same_numbers(name, dtype):
     torch.testing.assert_close(
         loss(x, t, weight=w).double(), loss(x.double(), t, weight=w.double()), rtol=1e-5, atol=1e-6
     )
+
+
+@pytest.mark.parametrize("name", ["dice", "bce", "generalized_dice", "topk"])
+def test_a_class_whose_pixels_weigh_nothing_counts_nowhere(name):
+    """The loss of three masks, one of weight 0, is that of the other two."""
+    x, t, w = tensors("multilabel")
+    weight = w.expand(x.shape).clone()
+    weight[:, 1] = 0
+    loss = build(name, "multilabel")
+    torch.testing.assert_close(loss(x, t, weight=weight), loss(x[:, ::2], t[:, ::2], weight=weight[:, ::2]))
 
 
 def test_a_bool_weight_is_a_mask():

@@ -73,9 +73,8 @@ def compare(theirs, terms, points, counts, seed):
     for key, (_, _, name) in terms.items():
         torch.testing.assert_close(output.components[name], found[key].detach(), rtol=1e-6, atol=1e-7)
     expected = sum(weight * found[key] for key, (_, weight, _) in terms.items())
-    for one, other in zip(
-        torch.autograd.grad(output.total, [masks, classes]), torch.autograd.grad(expected, [masks, classes]), strict=True
-    ):
+    found, wanted = (torch.autograd.grad(value, [masks, classes]) for value in (output.total, expected))
+    for one, other in zip(found, wanted, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-6 * max(other.abs().max().item(), 1e-3))
 
 

@@ -69,7 +69,8 @@ def test_all_pixels_equal_loops_over_every_assignment(counts):
     input, target = batch(counts, queries=4, size=(3, 5), canvas=(3, 5))
     value, expected = build()(input, target), set_loss(input, target)
     torch.testing.assert_close(value, expected, rtol=1e-12, atol=0)
-    for one, other in zip(gradients(value, input), torch.autograd.grad(expected, [*input.values()], allow_unused=True)):
+    wanted = torch.autograd.grad(expected, [*input.values()], allow_unused=True)
+    for one, other in zip(gradients(value, input), wanted, strict=True):
         torch.testing.assert_close(one, torch.zeros_like(one) if other is None else other, rtol=1e-10, atol=1e-14)
 
 

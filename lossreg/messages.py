@@ -101,7 +101,7 @@ def warn(message: str, category: type[Warning] = UserWarning, source: object = N
     module = frame.f_globals.get("__name__", "unknown")
     registry = frame.f_globals.setdefault("__warningregistry__", {})
     warnings.warn_explicit(
-        # Without the module's globals, of which Python would ask the loader for the line: that of `python -c` has none.
+        # Without the module's globals: Python would ask its loader for the line, and that of `python -c` raises then.
         message,
         category,
         frame.f_code.co_filename,

@@ -159,7 +159,7 @@ class MaskLoss(SegmentationLoss):
         per: Per = "batch" if self.batch else "example"
         weights = self.class_weights(summed)
         pixels = uncounted if statistics.actual is None else statistics.actual
-        by_class = ValuesByClass(summed.detach(), weights, pixels)
+        by_class: ValuesByClass | None = ValuesByClass(summed.detach(), weights, pixels)
         if pixels is uncounted and self.batch and self.distributed == "global":
             by_class = None  # the sums may be those of all ranks, and a target has only its own pixels
         if weights is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -16,6 +16,9 @@ from lossreg_segmentation.mask_loss import MaskLoss
 from lossreg_segmentation.region_pass import RegionPass
 from lossreg_segmentation.segmentation_loss import required, share
 from lossreg_segmentation.statistics import MaskStatistics
+
+if TYPE_CHECKING:
+    from lossreg_segmentation.mask_pass import MaskPass
 
 Background = Literal["none", "shared"]
 
@@ -72,10 +75,9 @@ class PerRegion(Loss):
         super().__init__(reduction=reduction)
         if background not in ("none", "shared"):
             raise InputError(f"background is 'none' or 'shared', got {background!r}")
-        _check(loss)
-        self.loss: Loss = loss
+        self.loss = _checked(loss)
         self._signature = self._signature._replace(
-            options=self._signature.options | loss.option_names(), open_options=False
+            options=self._signature.options | self.loss.option_names(), open_options=False
         )
         self.background = background
         self.max_regions = max_regions
@@ -92,7 +94,7 @@ class PerRegion(Loss):
         count = self.max_regions + (self.background == "shared")
         return [
             RegionPass(replace(each, needs=each.needs | {"actual", "valid"}), regions, count)
-            for each in self.loss.passes(input, target, **options)
+            for each in cast("list[MaskPass]", self.loss.passes(input, target, **options))
         ]
 
     def terms_from(
@@ -135,8 +137,8 @@ def _mean_of_regions(term: Term, counted: Tensor) -> Term:
     return replace(term, values=found, count=weights.amax(1), by_class=None)
 
 
-def _check(loss: nn.Module) -> None:
-    """Check that a loss is over sums of each image, or made of such losses."""
+def _checked(loss: nn.Module) -> Loss:
+    """Return a loss if it is over sums of each image, or made of such losses."""
     name = type(loss).__name__
     if getattr(loss, "batch", False):
         raise InputError(
@@ -148,7 +150,7 @@ def _check(loss: nn.Module) -> None:
             " it out there and set it on per_region"
         )
     if isinstance(loss, MaskLoss):
-        return
+        return loss
     parts = list(loss.children())
     if len(parts) == 1 and isinstance(parts[0], nn.ModuleList):
         parts = list(parts[0])
@@ -158,4 +160,5 @@ def _check(loss: nn.Module) -> None:
             f" them; {name} is none of these; put it beside per_region in a weighted_sum"
         )
     for part in parts:
-        _check(part)
+        _checked(part)
+    return loss

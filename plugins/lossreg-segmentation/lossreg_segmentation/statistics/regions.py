@@ -26,22 +26,24 @@ _INTEGERS = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torc
 class Packing(Protocol):
     """The pixels of B images in M tiles of one region. `owner` (M,) has b R + r of each tile, and B R for none."""
 
-    owner: Tensor
+    @property
+    def owner(self) -> Tensor:
+        """Return the owners."""
 
     def pack(self, x: Tensor, fill: float) -> Tensor:
         """Return the tiles (M, C, T) of pixels (B, C, L), differentiable."""
 
 
 class Tiles(NamedTuple):
-    """A packing by torch: `index` (B, N T) has the pixel at each position of the tiles, and L where there is none."""
+    """A packing by torch: `pixel` (B, N T) has the pixel at each position of the tiles, and L where there is none."""
 
-    index: Tensor
+    pixel: Tensor
     owner: Tensor
 
     def pack(self, x: Tensor, fill: float) -> Tensor:
         """Return the tiles (M, C, T) of pixels (B, C, L), differentiable."""
         batch, channels, pixels = x.shape
-        index = self.index.unsqueeze(1).expand(batch, channels, self.index.shape[1])
+        index = self.pixel.unsqueeze(1).expand(batch, channels, self.pixel.shape[1])
         tiles = F.pad(x, (0, 1), value=fill).gather(2, index)
         size = tile_size(pixels)
         number = index.shape[2] // size
@@ -181,7 +183,8 @@ def refuse_number(most: int, count: int) -> None:
 )
 def _tiles_op(regions: Tensor, count: int) -> tuple[Tensor, Tensor]:
     check_numbers(regions, count)
-    return tuple(_tiles_of(regions, count))
+    tiles = _tiles_of(regions, count)
+    return tiles.pixel, tiles.owner
 
 
 @_tiles_op.register_fake

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from lossreg import Loss, Term, losses
 from lossreg.authoring import Reduction, component_names, contract
 from lossreg.errors import InputError
+from lossreg_segmentation.mask_loss import MaskLoss
 from lossreg_segmentation.matched.costs import class_cost, has_cost, mask_cost
 from lossreg_segmentation.matched.inputs import Level, Objects, read_levels, read_targets
 from lossreg_segmentation.matched.pairs import Pairs, means_of_ranks
@@ -96,8 +97,9 @@ class Matched(Loss):
         self.classes = classes
         self.no_object = no_object
         self.sampling = RandomPoints(points, oversampling, important) if points else AllPixels()
-        self.parts = nn.ModuleList(term["loss"] for term in terms)
-        self.names = component_names(self.parts)
+        parts = [term["loss"] for term in terms]
+        self.names = component_names(parts)
+        self.parts = nn.ModuleList(parts)
         self.kinds = [term["of"] for term in terms]
         self.weights = [float(term.get("weight", 1.0)) for term in terms]
         for name, kind, part in zip(self.names, self.kinds, self.parts, strict=True):
@@ -152,7 +154,7 @@ class Matched(Loss):
         parts = [
             self.cost[name] * mask_cost(part, logits, masks)
             for name, part in zip(self.names, self.parts, strict=True)
-            if name in self.cost
+            if name in self.cost and isinstance(part, MaskLoss)
         ]
         if "class" in self.cost:
             parts.append(self.cost["class"] * class_cost(classes, labels))
@@ -165,7 +167,7 @@ class Matched(Loss):
         return torch.where(classes == self.classes, self.no_object * values, values).sum(2)
 
 
-def _values(part: nn.Module, input: Tensor, target: Tensor) -> Tensor:
+def _values(part: Any, input: Tensor, target: Tensor) -> Tensor:
     """Return the values of a loss for each example; those of none are connected to the graph."""
     values: Tensor = part.per_example(input, target) if len(input) else input.flatten(1).sum(1)
     return values

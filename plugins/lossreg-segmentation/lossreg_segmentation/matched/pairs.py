@@ -84,8 +84,9 @@ def means_of_ranks(numbers: Sequence[float], like: Tensor) -> Sequence[float | T
     """Return the mean over ranks of each number, and 1 for 0; one collective, and none with gradients off."""
     if not exchanging():
         return [number or 1.0 for number in numbers]
-    options = {"dtype": sums_dtype(like), "device": like.device}
-    means = torch.stack([torch.full((), float(number), **options) for number in numbers])  # no copy from the host
+    dtype, device = sums_dtype(like), like.device
+    # Filled on the device: a copy from the host would wait for it.
+    means = torch.stack([torch.full((), float(number), dtype=dtype, device=device) for number in numbers])
     dist.all_reduce(means)
     means /= dist.get_world_size()
     return torch.where(means > 0, means, 1.0).unbind()

@@ -123,11 +123,13 @@ def _sample(masks: Tensor, index: Tensor, places: Tensor, size: tuple[int, int])
     first = position.floor()
     x, y = (position - first).unbind(-1)
     left, top = first.long().unbind(-1)
-    above, below = (
-        torch.lerp(*(_read(masks, index, row, column, places.dtype) for column in (left, left + 1)), x)
-        for row in (top, top + 1)
-    )
-    return torch.lerp(above, below, y)
+
+    def between_columns(row: Tensor) -> Tensor:
+        return torch.lerp(
+            _read(masks, index, row, left, places.dtype), _read(masks, index, row, left + 1, places.dtype), x
+        )
+
+    return torch.lerp(between_columns(top), between_columns(top + 1), y)
 
 
 def _read(masks: Tensor, index: Tensor, row: Tensor, column: Tensor, dtype: torch.dtype) -> Tensor:

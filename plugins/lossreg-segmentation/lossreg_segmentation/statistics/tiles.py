@@ -129,8 +129,9 @@ class Reader:
         target = counting(self.target[_shared(place.rows, self.shared), :, place.columns])
         weight = self._weight(place)
         counted, kept = self._counted(target, weight)
-        valid = None if kept is None else _number(kept, dtype)
+        valid = None
         if kept is not None:
+            valid = _number(kept, dtype)
             # By bits: a product would keep NaN, and torch.where branches per position.
             bits = torch.int64 if dtype == torch.float64 else torch.int32
             logits = (logits.view(bits) & -_number(kept, bits)).view(dtype)

@@ -29,8 +29,8 @@ class PartCalls:
     def __init__(self, names: Sequence[str], parts: Sequence[nn.Module], unweighted: Sequence[bool]) -> None:
         self.names = names
         self.maps: dict[str, PerPixel] = {}
-        for part in parts:
-            self.maps.update(_inner(part).maps() if isinstance(_inner(part), Loss) else {})
+        for inner in map(_inner, parts):
+            self.maps.update(inner.maps() if isinstance(inner, Loss) else {})
         if all(unweighted):
             self.maps["weight"] = "weight"
         self.weights = frozenset(name for name, meaning in self.maps.items() if meaning == "weight")

@@ -106,7 +106,7 @@ def mask_statistics(
         InputError: under lossreg.debug_checks(), NaN or infinite logits at valid positions. There, a batch without
             valid positions causes a warning.
     Numerics: float32 inside, float64 for float64 input; autocast is off; finite for logits from -1e30 to 1e30, and with
-        softmax for logits of -inf, which exclude classes of which there are no targets.
+        softmax for logits of -inf, which exclude classes that are no pixel's target.
     """
     wanted = frozenset(needs)
     if unknown := wanted - frozenset(MaskStatistics._fields):

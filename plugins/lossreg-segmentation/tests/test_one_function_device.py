@@ -200,13 +200,14 @@ def test_no_plan_is_made_in_a_capture(monkeypatch):
     monkeypatch.setattr(lookup, "eager_obstacle", lambda *_: "")
     monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
     made = SimpleNamespace(buffers=[])
-    there = SimpleNamespace(shape=(2, 3), dtype=torch.float32, device=torch.device("cuda:0"))
+    cuda = torch.device("cuda:0")
+    there = [SimpleNamespace(shape=(2, 3), dtype=torch.float32, device=cuda, requires_grad=False) for _ in range(2)]
     loss = lossreg.build("dice")
-    assert lookup.found_plan(loss, lambda *_: made, [there]) is None
+    assert lookup.found_plan(loss, lambda *_: made, there) is None
     monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
-    assert lookup.found_plan(loss, lambda *_: made, [there]) is made
+    assert lookup.found_plan(loss, lambda *_: made, there) is made
     monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
-    assert lookup.found_plan(loss, lambda *_: None, [there]) is made
+    assert lookup.found_plan(loss, lambda *_: None, there) is made
 
 
 def test_no_sum_is_planned_in_a_capture(launches, monkeypatch):

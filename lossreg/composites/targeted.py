@@ -24,7 +24,7 @@ Resize = Literal["maximum", "nearest"]
     example={"target": "skeleton", "loss": "dice"},
 )
 class Targeted(Composite):
-    """A loss against a further target of the call, such as a skeleton, a boundary or an auxiliary label.
+    """A loss against a further target, such as a skeleton, a boundary or an auxiliary label.
 
         loss = loss(input, further target)
 

@@ -23,7 +23,7 @@ EPSILON = 1e-7
     "power", aliases=("power_loss",), tags=("composite",), contract=CONTRACT, example={"loss": {"name": "dice"}}
 )
 class Power(LossSum):
-    """A loss raised to a power, or the negative logarithm of its score: each value before the mean over classes.
+    """A power of a loss, or of the negative logarithm of its score, before the mean over classes.
 
         loss = inner^exponent, with log: (-log(1 - inner))^exponent
 

@@ -33,7 +33,7 @@ Background = Literal["none", "shared"]
     example={"loss": "dice"},
 )
 class PerRegion(Loss):
-    """Mean of a loss over the regions of each image, so that a small object counts as much as a large one.
+    """Mean of a loss over the regions of an image, where small objects count as much as large ones.
 
         loss = mean_c mean_r loss of class c over the pixels of region r
 

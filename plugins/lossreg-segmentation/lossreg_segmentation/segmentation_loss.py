@@ -98,12 +98,7 @@ class SegmentationLoss(ClassLoss):
 
     @property
     def of_all_ranks(self) -> bool:
-        """Return True if the loss is of the whole batch of all ranks, none of which may have an example."""
-        return self.batch and self.distributed == "global"
-
-    @property
-    def of_all_ranks(self) -> bool:
-        """Return True if the loss is of the whole batch of all ranks, none of which may have an example."""
+        """Return True if the loss is of the whole batch of all ranks. Perhaps no rank has an example."""
         return self.batch and self.distributed == "global"
 
     def ignoring(self, statistics: MaskStatistics) -> bool:

@@ -191,7 +191,8 @@ def test_channels_in_the_last_dimension_are_named_before_a_task():
 def test_class_indices_with_a_channel_are_told_to_drop_it(name, task):
     """MONAI's labels are (N, 1, *). The advice gives the loss of class indices (N, *)."""
     x, t = logits("multiclass"), hard_target("multiclass")
-    with pytest.raises(lossreg.ShapeError, match=r"class indices have no channel: use target\.squeeze\(1\); one mask .*'shared'$"):
+    advice = r"class indices have no channel: use target\.squeeze\(1\); one mask .*'shared'$"
+    with pytest.raises(lossreg.ShapeError, match=advice):
         build(name, task)(x, t.unsqueeze(1))
     assert build(name, task)(x, t.unsqueeze(1).squeeze(1)).isfinite()
 

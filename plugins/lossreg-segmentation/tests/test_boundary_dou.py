@@ -77,7 +77,7 @@ def test_the_factor_of_the_overlap():
 @pytest.mark.parametrize("name", ["boundary_dou", "region_size"])
 @pytest.mark.parametrize("task", ["multiclass", "multilabel"])
 def test_ignored_pixels_and_weights_of_zero(name, task):
-    """Count nowhere, whatever lies under them; a border between a mask and ignored pixels is an edge."""
+    """Count nowhere, with any logit under them; a border between a mask and ignored pixels is an edge."""
     x, t = tensors()
     t = t if task == "multiclass" else (F.one_hot(t, 4).movedim(-1, 1) > 0).long()
     marked, weight = t.clone(), torch.ones(3, 1, 9, 11, dtype=torch.float64)

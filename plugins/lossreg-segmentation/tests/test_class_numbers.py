@@ -84,7 +84,7 @@ def test_float64_logits_have_weights_of_float64():
 
 @each
 def test_numbers_per_class_may_learn(name):
-    """A parameter in their place has a gradient, and so has the tensor itself once it asks for one."""
+    """A parameter in their place has a gradient, and so has the tensor itself once it requires one."""
     loss, x, t = made(name)
     attribute = "alpha_per_class" if name == "focal" else NUMBERS[name][1]
     loss(x, t)

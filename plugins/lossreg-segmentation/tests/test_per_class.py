@@ -91,7 +91,7 @@ def test_a_sum_has_the_values_of_its_terms():
 
 @pytest.mark.parametrize("name", ["dice", "cross_entropy"])
 def test_nothing_is_computed_before_it_is_read(name, monkeypatch):
-    """Evaluation takes one pass; reading the values per class takes what is missing."""
+    """Evaluation takes one pass; reading the values per class takes the missing ones."""
     x, t = logits("multiclass").float(), hard_target("multiclass")
     loss, passes = build(name, "multiclass"), []
     compute = MaskPass.compute

@@ -62,7 +62,7 @@ def pairs_of(queries: int, sizes: Sequence[int]) -> int:
 
 
 def _finite(cost: Tensor) -> Tensor:
-    """Replace what is not finite by a cost that no sum of the others reaches, and that rounds none of them away."""
+    """Replace infinite costs and NaN by a cost that no sum of the others reaches, and that rounds none of them away."""
     usable = cost.isfinite()
     if usable.all():
         return cost

@@ -41,7 +41,7 @@ OF_TARGET: dict[str, Callable[[Tensor], Tensor]] = {
     "counted": torch.ones_like,
 }
 FIELDS = frozenset({*INSIDE, *OUTSIDE, *OF_LOGITS, *OF_TARGET}) & frozenset(MaskStatistics._fields)
-# Read by the policy for absent classes, whatever the loss needs itself.
+# Read by the policy for absent classes, beside the sums that the loss needs.
 ALWAYS = frozenset({"predicted", "actual", "valid"})
 
 

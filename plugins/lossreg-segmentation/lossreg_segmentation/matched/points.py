@@ -20,7 +20,7 @@ from lossreg_segmentation.statistics.request import sums_dtype
 
 @dataclass(frozen=True)
 class RandomPoints:
-    """Points drawn anew in each call, most of those of a loss where its prediction is uncertain.
+    """New random points in each call, most of those of a loss where its prediction is uncertain.
 
     Args:
         count: points of each mask.

@@ -235,7 +235,7 @@ def test_parameters_are_those_of_the_loss():
     part = {name: value.item() for name, value in tracked.last.components.items()}
     expected = (part["focal"] + part["dice"]) * torch.tensor(-3.0).exp().item() + 3
     assert called.item() == pytest.approx(expected)
-    buffered = Tracked({"name": "cross_entropy", "params": {"class_weight": [1, 2]}})
+    buffered = Tracked(nn.CrossEntropyLoss(torch.tensor([1.0, 2.0])))
     assert [value.dtype for value in buffered.half().loss.buffers()] == [torch.float16]
 
 

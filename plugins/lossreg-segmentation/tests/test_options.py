@@ -7,7 +7,8 @@ import torch
 
 import lossreg
 
-from .cases import CLASSES, DENSE, INDEPENDENT, NAMES, SHAPES, SORTED, hard_target, logits
+from .cases import CLASSES, DENSE, HARD, INDEPENDENT, NAMES, SHAPES, SORTED, hard_target, logits
+from .test_soft_overlap import NAMES as WITH_OVERLAP
 
 pytestmark = pytest.mark.usefixtures("on_reference")
 
@@ -48,7 +49,7 @@ OWN = {
     },
     # The distances of an empty mask are 0, and so is its score.
     "boundary": {"spacing": (None, [1.0, 3.0]), "absent": ("score", "ignore")},
-    "boundary_dou": {"smooth": (1e-5, 1.0), "batch": (False, True)},
+    "boundary_dou": {"smooth": (1e-5, 1.0)},
     "hausdorff_dt": {"alpha": (2.0, 1.0), "spacing": (None, [1.0, 3.0])},
     "hausdorff_er": {"alpha": (2.0, 1.0), "erosions": (10, 1)},
     "cldice": {"iterations": (10, 2), "smooth": (1.0, 0.1)},
@@ -62,6 +63,7 @@ SHARED = {
     "absent": ("score", "zero"),
     "reduction": ("mean", "sum"),
 }
+BATCHED = (*NAMES, *SORTED, *HARD, "wasserstein_dice", "boundary_dou", "cldice")
 # A refused value and its message.
 REFUSED = {
     **{(name, "task"): ("multiclass", "is for binary and multilabel, got a multiclass target") for name in INDEPENDENT},
@@ -75,7 +77,7 @@ REFUSED = {
 
 def row(name):
     """Return the parameters of a loss."""
-    batch = {"batch": (False, True)} if name in (*NAMES, *SORTED) else {}
+    batch = {"batch": (False, True)} if name in BATCHED else {}
     ignored = {"ignore_index": (None, 0)} if name in (*CLASSES, *SHAPES) else {}
     return SHARED | batch | ignored | OWN[name]
 
@@ -98,11 +100,11 @@ def tensors(name):
 
 
 def squares():
-    """Return squares wide enough for several erosions: one nearly found, one false positive, one missed."""
+    """Return squares wide enough for several erosions: one nearly or half found, one false positive, one missed."""
     t = torch.zeros(2, 3, 13, 13, dtype=torch.int64)
     t[:, ::2, 2:11, 2:11] = 1
     x = torch.where(t > 0, 1.0, -1.5).double()
-    x[:, 1, 3:10, 3:9], x[:, 2] = 4.0, -4.0
+    x[:, 1, 3:10, 3:9], x[:, 2], x[1, 0, 6:] = 4.0, -4.0, -3.0
     return x, t
 
 
@@ -113,10 +115,11 @@ def value(name, params):
 
 @pytest.mark.parametrize("name", OWN)
 def test_the_table_has_exactly_the_parameters_of_the_manifest(name):
-    """A new parameter without a row fails here. Others: test_distributed.py, test_mean_over.py."""
+    """A new parameter without a row fails here. Others: test_distributed.py, test_mean_over.py, test_soft_overlap.py."""
     declared = lossreg.losses.entry(name).metadata["parameters"]["properties"]
-    assert set(row(name)) == set(declared) - {"distributed", "mean_over"}
-    assert ("distributed" in declared) == (name in NAMES)
+    assert set(row(name)) == set(declared) - {"distributed", "mean_over", "overlap"}
+    assert {"distributed", "mean_over"} <= set(declared)
+    assert ("overlap" in declared) == (name in WITH_OVERLAP)
 
 
 def test_the_table_has_every_loss():

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.nn.functional import one_hot
+
+from lossreg_segmentation.statistics import implementation, mask_statistics
 
 from .cases import DENSE, build, hard_target, logits, tasks_of, value_and_gradient
 
@@ -65,3 +68,21 @@ def test_a_wrong_mask_is_seen(name):
     """The target's own class has probability 0: the loss is infinite, as torch's cross-entropy."""
     x = torch.tensor([[[-torch.inf], [1.0]]])
     assert build(name)(x, torch.zeros(1, 1, dtype=torch.long)) == torch.inf
+
+
+@pytest.mark.usefixtures("compiled")
+@pytest.mark.parametrize("kind", ["index", "hard", "soft"])
+@pytest.mark.parametrize("name", ["reference", "tiled", pytest.param("numba", marks=pytest.mark.tools)])
+def test_the_sums_of_every_implementation_show_a_wrong_mask(name, kind):
+    """The sum of the class that is masked although it is a pixel's target is infinite, and no other."""
+    x = torch.tensor([[[-torch.inf, 0.5], [1.0, 2.0], [0.3, -torch.inf]]])
+    t = torch.tensor([[0, 1]])
+    if kind != "index":
+        t = one_hot(t, 3).movedim(-1, 1).to(torch.float32 if kind == "soft" else torch.uint8)
+    with implementation(name):
+        sums = mask_statistics(
+            x, t, activation="softmax", gamma=1.5, needs=("cross_entropy_positive", "focal_positive")
+        )
+    p = 1 / (1 + torch.tensor(-1.5).exp())
+    torch.testing.assert_close(sums.cross_entropy_positive, torch.tensor([[torch.inf, -p.log(), 0]]))
+    torch.testing.assert_close(sums.focal_positive, torch.tensor([[torch.inf, -p.log() * (1 - p) ** 1.5, 0]]))

@@ -295,6 +295,28 @@ def test_of_equal_logits_the_first_is_predicted(runs, classes):
     torch.testing.assert_close(gradient[0, -2:, 0], torch.tensor([-0.5, 0.5], device=DEVICE))
 
 
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # NumPy's, in the interpreter
+@pytest.mark.parametrize("kind", ["index", "hard", "soft"])
+@pytest.mark.parametrize("classes", [3, 40])
+def test_a_class_that_is_left_out_has_no_loss_unless_it_is_the_target(runs, classes, kind):
+    """Then it is infinite, that of its class alone; the gradients are those of the probabilities."""
+    x, t = torch.full((1, classes, 2), -torch.inf), torch.tensor([[0, 1]])
+    x[0, 1:3, 0] = x[0, :2, 1] = 0.0
+    if kind != "index":
+        t = one_hot(t, classes).movedim(-1, 1).to(torch.float32 if kind == "soft" else torch.uint8)
+    x, t, request = x.to(DEVICE), t.to(DEVICE), request_of(["cross_entropy_positive", "focal_positive"], gamma=1.0)
+    sums = triton_driver.forward(x, t, request)[:, 0].cpu()
+    assert sums[:, 0].tolist() == [torch.inf] * 2
+    assert sums[:, 1].tolist() == pytest.approx([0.6931472, 0.3465736])
+    assert not sums[:, 2:].any()
+    of_ce = torch.zeros(2, 1, classes, device=DEVICE)
+    of_ce[0] = 1
+    gradient = triton_driver.backward(x, t, of_ce, request)[0].cpu()
+    expected = torch.zeros(classes, 2)
+    expected[:3, 0], expected[:2, 1] = torch.tensor([-1, 0.5, 0.5]), torch.tensor([0.5, -0.5])
+    torch.testing.assert_close(gradient, expected)
+
+
 @pytest.mark.parametrize(
     ("gamma", "classes", "kind"),
     [(0.0, 4, "index"), (1.0, 4, "hard"), (2.0, 4, "soft"), (1.5, 4, "index"), (2.0, 34, "index"), (1.5, 34, "soft")],

@@ -39,7 +39,7 @@ from lossreg_segmentation.statistics.numba_variant import Variant
 from lossreg_segmentation.statistics.numba_weights import ignore_weightless, is_wrong
 
 I32 = np.int32
-LEAST = np.float32(-1e30)
+MOST = np.float32(1e30)
 MEAN_U, SUM_V = MORE, MORE + TILE
 
 
@@ -53,16 +53,6 @@ def _counted(t, low, high, ignored, ignore, marks):
             ts = t[c, low:high]
             for i in range(high - low):
                 marks[LABEL + i] = select(ts[i] != ignored, marks[LABEL + i], I32(-1))
-
-
-@njit(**EXACT)
-def _bound(logits, n):
-    """Write -1e30 for lower logits: 0 times the infinite loss of a class that a logit of -inf excludes would be NaN."""
-    wide_vectors()
-    for c in range(len(logits)):
-        xs = logits[c]
-        for i in range(n):
-            xs[i] = select(xs[i] < LEAST, LEAST, xs[i])
 
 
 @cache
@@ -94,8 +84,6 @@ def sums_kernel(variant: Variant):
                 if weighted:
                     ignore_weightless(weights[0][b, low:high], pixels, marks)
                 normalise(x[b], low, high, masked, logits, e, pixels, marks)
-                if cross_entropy or focal:
-                    _bound(logits, n)
                 for c in range(classes):
                     ts, xs, es = t[b, c, low:high], logits[c], e[c]
                     if weighted:
@@ -118,9 +106,9 @@ def sums_kernel(variant: Variant):
                             predicted += p * w
                             intersection += select(target < p, target, p) * w
                         if cross_entropy:
-                            ce += target * loss * w
+                            ce += select(target > ZERO, target * loss * w, ZERO)  # its loss may be infinite
                         if focal:
-                            focal_sum += target * (loss * focus) * w
+                            focal_sum += select(target > ZERO, target * (loss * focus) * w, ZERO)
                         if hard:
                             is_top, positive = marks[TOP + i] == I32(c), target > HALF
                             hit += select(is_top & positive, w, ZERO)
@@ -188,8 +176,6 @@ def gradient_kernel(variant: Variant):
                 if weighted:
                     ignore_weightless(weights[0][b, low:high], pixels, marks)
                 normalise(x[b], low, high, masked, logits, e, pixels, marks)
-                if cross_entropy or focal:
-                    _bound(logits, n)
                 pixels[MEAN_U : MEAN_U + n] = ZERO
                 pixels[SUM_V : SUM_V + n] = ZERO
                 for c in range(classes):
@@ -222,6 +208,7 @@ def gradient_kernel(variant: Variant):
                         if cross_entropy:
                             slope = k_ce
                         if focal:
+                            loss = select(loss > MOST, MOST, loss)  # 0 times infinity would be NaN
                             slope += k_focal * (focus + power_slope(rest, focus, gamma, power) * p * loss)
                         of_log_p = -target * slope
                         if uniform:

@@ -192,5 +192,5 @@ def of_target(x, own, index, e, largest, others, scale, INDEX: tl.constexpr):
         z = tl.where(index >= 0, own - largest, 0)
         e = exp_of(z)
     else:
-        z = tl.maximum(x - largest, LEAST)
+        z = x - largest
     return e * scale, rest_of(e, others, scale), tail_of(others) - z

@@ -7,6 +7,7 @@ import triton.language as tl
 from lossreg_segmentation.statistics.triton_masks import weighed
 from lossreg_segmentation.statistics.triton_math import TINY, exp_of, number, power
 from lossreg_segmentation.statistics.triton_pixels import (
+    LEAST,
     along,
     are_inside,
     classes,
@@ -191,6 +192,7 @@ def softmax_gradient(
                 if INDEX:
                     t = (index == c).to(DTYPE)
                 p_t, rest, nll = of_target(x, own, index, e, largest, others, scale, INDEX)
+                nll = tl.minimum(nll, -LEAST)  # 0 times infinity would be NaN
                 slope = _slopes(
                     overlap, product, predicted, ce, focal, squares, uniform, t, e * scale, p_t, rest, nll, gamma,
                     INTERSECTION, PREDICTED, FOCAL_POSITIVE, PREDICTED_SQUARED, CROSS_ENTROPY_UNIFORM, PRODUCT,

@@ -12,7 +12,7 @@ from lossreg_segmentation.statistics.request import FIELDS, Activation, Request
 
 @dataclass(eq=False, slots=True)
 class MaskPass:
-    """Arguments of `mask_statistics`. A target or weight (N, *) of independent masks is that of each of them."""
+    """Arguments of `mask_statistics`. A target (N, *) of independent masks is that of each of them."""
 
     input: Tensor
     target: Tensor
@@ -41,10 +41,9 @@ class MaskPass:
 
     def compute(self) -> MaskStatistics:
         """Compute the sums."""
-        target, weight = self.target, self.weight
-        if self.activation == "sigmoid":
-            target = target.unsqueeze(1) if target.ndim < self.input.ndim else target
-            weight = weight.unsqueeze(1) if isinstance(weight, Tensor) and weight.ndim < self.input.ndim else weight
+        target = self.target
+        if self.activation == "sigmoid" and target.ndim < self.input.ndim:
+            target = target.unsqueeze(1)
         return mask_statistics(
             self.input,
             target,
@@ -53,5 +52,5 @@ class MaskPass:
             gamma=self.gamma,
             ignore_index=self.ignore_index,
             threshold=self.threshold,
-            weight=weight,
+            weight=self.weight,
         )

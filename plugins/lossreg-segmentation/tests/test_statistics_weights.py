@@ -180,14 +180,15 @@ def test_the_reference_is_differentiable_twice_with_weights(activation, kind, on
 
 @pytest.mark.parametrize("name", IMPLEMENTATIONS)
 def test_a_weight_has_the_shape_of_a_target(name):
-    """(B, 1, *), for one mask and for classes (B, *), and strides of any kind."""
+    """(B, 1, *) or (B, *), and strides of any kind."""
     skip_unless_it_runs(name)
     x, t = batch("index")
     w = torch.rand(*SIZE, B).movedim(-1, 0)
     whole = compute(name, x, t, "softmax", weight=w.unsqueeze(1).contiguous())
     torch.testing.assert_close(compute(name, x, t, "softmax", weight=w), whole)
-    one = compute(name, x[:, :1], t[:, None] == 0, "sigmoid", weight=w.unsqueeze(1))
-    torch.testing.assert_close(compute(name, x[:, :1], t[:, None] == 0, "sigmoid", weight=w), one)
+    for masks in (x[:, :1], x):
+        one = compute(name, masks, t[:, None] == 0, "sigmoid", weight=w.unsqueeze(1))
+        torch.testing.assert_close(compute(name, masks, t[:, None] == 0, "sigmoid", weight=w), one)
 
 
 @pytest.mark.parametrize(
@@ -197,15 +198,15 @@ def test_a_weight_has_the_shape_of_a_target(name):
         (torch.ones(2, 1, 4, dtype=torch.long), DTypeError, r"floating or bool, got torch.int64; use weight.float\(\)"),
         (torch.ones(2, 1, 4, requires_grad=True), InputError, r"which no loss gives to it; use weight.detach\(\)"),
         (torch.ones(2, 1, 4, device="meta"), InputError, r"input is on cpu and weight on meta; move one with .to\(\)"),
-        (torch.ones(2, 4), ShapeError, r"must have shape \(2, 3, 4\) or \(2, 1, 4\), got \(2, 4\).*weight.expand"),
-        (torch.ones(2, 3, 1), ShapeError, r"must have shape \(2, 3, 4\) or \(2, 1, 4\), got \(2, 3, 1\)"),
+        (torch.tensor(1.0), ShapeError, r"shape \(2, 3, 4\) or \(2, 1, 4\) or \(2, 4\), got \(\); .*weight.expand"),
+        (torch.ones(2, 3, 1), ShapeError, r"\(2, 3, 4\) or \(2, 1, 4\) or \(2, 4\), got \(2, 3, 1\)"),
         (
             torch.ones(2, 1, 4).to_sparse(),
             InputError,
             r"weight has the layout torch.sparse_coo; use weight.to_dense\(\)",
         ),
     ],
-    ids=["list", "integers", "gradient", "device", "no channel", "broadcast", "sparse"],
+    ids=["list", "integers", "gradient", "device", "one number", "broadcast", "sparse"],
 )
 def test_a_weight_that_does_not_fit_is_refused_with_the_remedy(weight, error, message):
     """Each message has the call that mends it."""

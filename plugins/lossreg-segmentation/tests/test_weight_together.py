@@ -172,6 +172,7 @@ def test_a_bool_weight_is_a_mask():
             r"weight must be floating or bool, got torch.int64; use weight.float\(\)",
         ),
         (lambda w: w[..., :-1], lossreg.ShapeError, "so weight must have shape"),
+        (lambda w: w[0, 0, 0, 0], lossreg.ShapeError, "so weight must have shape"),
         (lambda w: w.expand(-1, 3, -1, -1), lossreg.ShapeError, "classes of a pixel have one weight.*class_weight"),
         (lambda w: w.requires_grad_(), lossreg.InputError, r"weight requires a gradient.*use weight.detach\(\)"),
         (lambda w: -w, lossreg.InputError, "weights must be finite and >= 0"),
@@ -184,6 +185,15 @@ def test_a_weight_that_is_none_is_refused(name, change, error, message):
     x, t, w = tensors("multiclass")
     with pytest.raises(error, match=message):
         build(name, "multiclass")(x, t, weight=change(w))
+
+
+@pytest.mark.parametrize("name", ["dice", "topk"])
+def test_a_weight_of_all_masks_needs_no_channel(name):
+    """(N, *) is (N, 1, *), in the losses over sums and in those over pixels."""
+    x, t, w = tensors("multilabel")
+    one = w[:, :1]
+    loss = build(name, "multilabel")
+    assert loss(x, t, weight=one[:, 0]).equal(loss(x, t, weight=one))
 
 
 def test_all_of_a_call_may_come_by_name():

@@ -98,8 +98,8 @@ def mask_statistics(
             with any target; with `ignore_index`, both must let a position count. Read in the type of the sums.
     Shapes:
         input (B, C, *) logits; target (B, C, *), or (B, *) class index with softmax, or (B, 1, *) shared by all C masks
-        with sigmoid. bool, integer (0 and 1) or float in [0, 1]. weight (B, 1, *), or (B, C, *) with sigmoid, or (B, *)
-        with softmax or one mask.
+        with sigmoid. bool, integer (0 and 1) or float in [0, 1]. weight (B, 1, *) or (B, *), or (B, C, *) with
+        sigmoid.
     Raises:
         ShapeError, DTypeError, InputError: sizes, types, target values or weights that do not fit. Values are read on
             a CPU, and on a device under lossreg.debug_checks().

@@ -29,23 +29,18 @@ def check_weight(weight: Tensor, input: Tensor, activation: str) -> None:
         raise InputError("weight requires a gradient, which no loss gives to it; use weight.detach()")
     if weight.device != input.device:
         raise InputError(f"input is on {input.device} and weight on {weight.device}; move one with .to()")
-    batch, classes, *size = input.shape
+    batch, _, *size = input.shape
     shared, alone = (batch, 1, *size), (batch, *size)
-    if weight.shape == shared or (weight.shape == alone and (activation == "softmax" or classes == 1)):
-        return
+    allowed = {shared: None, alone: None}
     if activation == "sigmoid":
-        if weight.shape == input.shape:
-            return
-        allowed = f"{tuple(input.shape)} or {shared}"
-        raise ShapeError(
-            f"input has shape {tuple(input.shape)}, so weight must have shape {allowed}, got {tuple(weight.shape)};"
-            " nothing is broadcast: use weight.expand(...)"
-        )
+        allowed = {tuple(input.shape): None, **allowed}
+    if tuple(weight.shape) in allowed:
+        return
     reason = "nothing is broadcast: use weight.expand(...)"
     if weight.shape == input.shape:
         reason = "the classes of a pixel have one weight: weigh classes by class_weight"
     raise ShapeError(
-        f"input has shape {tuple(input.shape)}, so weight must have shape {shared} or {alone},"
+        f"input has shape {tuple(input.shape)}, so weight must have shape {' or '.join(map(str, allowed))},"
         f" got {tuple(weight.shape)}; {reason}"
     )
 

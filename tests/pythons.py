@@ -31,6 +31,7 @@ NEED_TORCH = {
     "hooks/",
     "loss/",
     "packages/",
+    "peers/",
     "testing/",
     "trainers/",
     "annotations",

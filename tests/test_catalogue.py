@@ -42,6 +42,16 @@ def test_tags_are_of_the_table_and_name_the_family(entry):
     assert "input" in kinds or "composite" in entry.tags
 
 
+@in_checkout
+def test_the_page_says_when_to_use_each_composite():
+    """And each loss of boundaries, skeletons, regions and sizes: their names alone do not tell."""
+    chosen = [*losses.find("composite | boundary | topology | instances"), "region_size"]
+    section = (DOCS / "losses.md").read_text().partition("## Which one")[2].partition("## Coming")[0]
+    first_party = {entry.name for entry in FIRST_PARTY}
+    assert [name for name in chosen if name in first_party and f"`{name}`" not in section] == []
+    assert {"per_region", "matched", "targeted", "power", "boundary_dou"} <= {*chosen}
+
+
 @each_loss
 def test_tags_name_the_tasks_of_the_contract(entry):
     """A composite with the task of its terms has no task tag, so that not every search for a task finds it."""

@@ -1,10 +1,14 @@
 """The loss of Mask2Former and MaskFormer in transformers, and `matched` on the same points."""
 
+import re
+
 import pytest
 import torch
+import yaml
 
 import lossreg
 
+from ..peers.rows import PAGE
 from .data import define_torchvision_operators, trainer
 
 define_torchvision_operators()
@@ -29,6 +33,13 @@ def ours(terms, points):
         for of, weight, name in terms.values()
     ]
     return lossreg.build({"name": "matched", "params": {"classes": CLASSES, "points": points, "terms": listed}})
+
+
+def of_the_page(name, **params):
+    """Return the config in the row of docs/losses.md, with other parameters in the place of some."""
+    found = re.search(rf"^\| transformers `{name}` \| `(.+)` \|$", PAGE.read_text(), re.MULTILINE)
+    config = yaml.safe_load(found[1])
+    return {"name": config["name"], "params": config["params"] | params}
 
 
 def mask2former():
@@ -60,6 +71,28 @@ def batch(counts, seed):
         for m in counts
     ]
     return masks.requires_grad_(), classes.requires_grad_(), target
+
+
+@pytest.mark.parametrize(
+    ("name", "theirs", "weights", "params"),
+    [
+        ("Mask2FormerLoss", mask2former, (2.0, 5.0, 5.0), {"points": POINTS}),
+        ("MaskFormerLoss", maskformer, (1.0, 20.0, 1.0), {}),
+    ],
+)
+def test_the_configs_of_the_page(name, theirs, weights, params):
+    """In value and gradient, with the weights of the papers."""
+    masks, classes, target = batch((3, 5), 0)
+    loss = lossreg.build(of_the_page(name, classes=CLASSES, **params))
+    torch.manual_seed(0)
+    values = theirs()(masks, classes, [t["masks"] for t in target], [t["labels"] for t in target])
+    keys = ("loss_cross_entropy", "loss_mask", "loss_dice")
+    expected = sum(weight * values[key] for weight, key in zip(weights, keys, strict=True))
+    torch.manual_seed(0)
+    found = loss({"masks": masks, "classes": classes}, target)
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=0)
+    for one, other in zip(*(torch.autograd.grad(v, [masks, classes]) for v in (found, expected)), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-6 * other.abs().max().item())
 
 
 def compare(theirs, terms, points, counts, seed):

@@ -115,7 +115,7 @@ def value(name, params):
 
 @pytest.mark.parametrize("name", OWN)
 def test_the_table_has_exactly_the_parameters_of_the_manifest(name):
-    """A new parameter without a row fails here. Others: test_distributed.py, test_mean_over.py, test_soft_overlap.py."""
+    """A new parameter without a row fails here. Others: test_(distributed, mean_over, soft_overlap)."""
     declared = lossreg.losses.entry(name).metadata["parameters"]["properties"]
     assert set(row(name)) == set(declared) - {"distributed", "mean_over", "overlap"}
     assert {"distributed", "mean_over"} <= set(declared)

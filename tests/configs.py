@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 import lossreg
 from lossreg.config.resolution import parameters
 
+text = st.text(alphabet="ab1_ é", max_size=5)
 # For JSON Schema 1.0 is an integer, for validate it is not: the one intended difference. So no whole floats here.
 junk_leaves = st.one_of(
     st.none(),
@@ -17,7 +18,7 @@ junk_leaves = st.one_of(
     st.integers(-(10**20), 10**20),
     st.floats(-1e6, 1e6).filter(lambda x: not x.is_integer()),
     st.sampled_from(["", "dice", "mean", "1e-6", "nan", "segmentation/dice", "é", "binary", "loss", "weight"]),
-    st.text(alphabet="ab1_ é", max_size=5),
+    text,
 )
 keys = st.sampled_from(["name", "params", "provider", "version", "terms", "smooth", "gamma", "weight", "loss", "x", ""])
 junk = st.recursive(
@@ -53,7 +54,7 @@ def values(schema, depth):
         return st.dictionaries(keys, values(schema["additionalProperties"], depth), max_size=3)
     if kind == "integer":
         return st.integers(schema.get("minimum", -(10**9)), schema.get("maximum", 10**9))
-    return {"boolean": st.booleans(), "null": st.none()}[kind]
+    return {"boolean": st.booleans(), "null": st.none(), "string": text}[kind]
 
 
 @st.composite

@@ -63,15 +63,23 @@ def test_a_config_is_complete():
             "task": "auto",
             "ignore_index": None,
             "class_weight": None,
+            "background": True,
+            "classes": None,
             "batch": False,
+            "overlap": "min",
             "absent": "score",
+            "mean_over": "weights",
             "distributed": "local",
             "reduction": "mean",
         },
         "provider": "segmentation",
         "version": lossreg.__version__,
     }
-    assert config_of(build(MIXTURE))["params"]["terms"][2] == {**config_of(build("focal")), "weight": 1.0}
+    assert config_of(build(MIXTURE))["params"]["terms"][2] == {
+        **config_of(build("focal")),
+        "weight": 1.0,
+        "unweighted": False,
+    }
 
 
 def saved(module):
@@ -218,10 +226,10 @@ def test_a_library_that_a_constructor_lacks_is_named(raising):
 
 
 def test_a_loss_of_lossreg_refuses_its_arguments():
-    """Its check of the values raises a ValueError."""
+    """Its check of the values raises an InputError."""
     with pytest.raises(
         InvalidConfigError,
-        match=r"params: the constructor of segmentation/dice raised ValueError: .*class_weight is zero for",
+        match=r"params: the constructor of segmentation/dice raised InputError: class_weight is zero for",
     ):
         build({"name": "dice", "params": {"class_weight": [0, 0]}})
 

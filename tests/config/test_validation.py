@@ -18,8 +18,12 @@ DICE = {
     "task": "auto",
     "ignore_index": None,
     "class_weight": None,
+    "background": True,
+    "classes": None,
     "batch": False,
+    "overlap": "min",
     "absent": "score",
+    "mean_over": "weights",
     "distributed": "local",
     "reduction": "mean",
 }
@@ -65,7 +69,8 @@ def test_nested_configs_are_completed_too():
     """The keys of their slot are completed as well."""
     checked = validate({"name": "weighted_sum", "params": {"terms": ["dice", {"name": "bce_loss", "weight": 20}]}})
     first, second = checked.params["terms"]
-    assert first == {"name": "dice", "params": DICE, "provider": "segmentation", "version": VERSION, "weight": 1.0}
+    beside = {"weight": 1.0, "unweighted": False}
+    assert first == {"name": "dice", "params": DICE, "provider": "segmentation", "version": VERSION, **beside}
     assert (second["name"], second["weight"]) == ("bce", 20.0)
     assert checked.params["normalize_weights"] is False
 
@@ -141,12 +146,12 @@ def test_validating_again_and_again_keeps_nothing():
         (
             {"name": "weighted_sum"},
             "params.terms",
-            "missing; expected a list of at least 1, each a loss: its name or {name, params, weight}",
+            "missing; expected a list of at least 1, each a loss: its name or {name, params, weight, unweighted}",
         ),
         (
             {"name": "weighted_sum", "params": {"terms": "dice"}},
             "params.terms",
-            "each a loss: its name or {name, params, weight}, got the text 'dice'",
+            "each a loss: its name or {name, params, weight, unweighted}, got the text 'dice'",
         ),
         ({"name": "product", "params": {"terms": []}}, "params.terms", "expected a list of at least 1"),
     ],
@@ -171,7 +176,7 @@ def test_nested_messages_carry_the_path():
     found = problems({"name": "weighted_sum", "params": {"terms": terms}})
     assert found["params.terms[1].params.smoth"] == "unknown parameter; did you mean 'smooth'?"
     assert found["params.terms[1].weigth"] == "unknown key; did you mean 'weight'?"
-    assert found["params.terms[2]"] == "expected a loss: its name or {name, params, weight}, got 5"
+    assert found["params.terms[2]"] == "expected a loss: its name or {name, params, weight, unweighted}, got 5"
     assert found["params.terms[3].weight"].startswith(
         "expected a number, got the text '1e-6'; YAML takes 1e-6 for text"
     )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from torch import nn
 
 from lossreg.errors import InputError
-from lossreg.loss import Loss
+from lossreg.loss import Loss, name_of
 from lossreg.loss.calls import PerPixel, Signature, check_call, joined, signature_of
 from lossreg.loss.wrappers import wrapped
 
@@ -70,7 +70,8 @@ class PartCalls:
         if unknown := options.keys() - self.places.keys() - takes.options:
             known = ", ".join(sorted(takes.options)) or "none"
             raise InputError(
-                f"no loss inside {name} has the option {', '.join(sorted(unknown))}=; their options: {known}"
+                f"no loss inside {name} has the option {', '.join(sorted(unknown))}=; their options:"
+                f" {known}{_why(loss, unknown)}"
             )
         named = {takes.inputs[self.places[key]] if key in self.places else key: None for key in options}
         needs = takes.inputs[len(inputs) : takes.required]
@@ -101,6 +102,18 @@ def _call(takes: Signature, given: Mapping[int, Any], by_name: Mapping[str, Any]
     else:
         inputs = [given[place] for place in range(takes.required)]
     return inputs, {key: value for key, value in by_name.items() if key in takes.options}
+
+
+def _why(loss: nn.Module, unknown: Iterable[str]) -> str:
+    """Return why the losses inside a loss have not the options that others have."""
+    reasons = {
+        f"; {each}= has no meaning for {name_of(part)}, because {part.meaningless[each]}": None
+        for part in loss.modules()
+        if isinstance(part, Loss)
+        for each in sorted(unknown)
+        if each in part.meaningless
+    }
+    return "".join(reasons)
 
 
 def _signature(part: nn.Module) -> Signature:

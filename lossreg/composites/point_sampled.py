@@ -163,7 +163,9 @@ def _map(values: Any, name: str, meaning: PerPixel, input: Tensor) -> Tensor:
             f"point_sampled cannot sample {name}=, whose numbers have nothing between them; use the loss without it"
         )
     if not isinstance(values, Tensor):
-        raise DTypeError(f"{name} must be a tensor, got {type(values).__name__}")
+        raise DTypeError(f"{name} must be a tensor, got {type(values).__name__}; use torch.as_tensor({name})")
+    if meaning == "weight" and not (values.is_floating_point() or values.dtype == torch.bool):
+        raise DTypeError(f"{name} must be floating or bool, got {values.dtype}; use {name}.float()")
     whole = values.unsqueeze(1) if values.ndim == input.ndim - 1 else values
     if whole.shape not in (input.shape, (input.shape[0], 1, *input.shape[2:])):
         raise ShapeError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from keyword import iskeyword
 from typing import Any, Literal, get_args
 
 from torch import Tensor, nn
@@ -53,7 +54,7 @@ class Targeted(Composite):
     ) -> None:
         super().__init__([loss], options=(target,), reduction=reduction)
         taken = {*self._calls.signature.inputs, *self._calls.signature.options, "input", "target"}
-        if not isinstance(target, str) or not target.isidentifier() or target in taken:
+        if not isinstance(target, str) or not target.isidentifier() or iskeyword(target) or target in taken:
             raise InputError(
                 f"target must be a name of Python that no input or option of the loss has ({', '.join(sorted(taken))}),"
                 f" such as 'skeleton', got {target!r}"

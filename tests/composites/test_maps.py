@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lossreg import DTypeError, InputError, Loss, ShapeError, Term, build
+from lossreg import DTypeError, InputError, InvalidConfigError, Loss, ShapeError, Term, build
 from lossreg.composites.deep_supervision import DeepSupervision
 from lossreg.composites.point_sampled import PointSampled
 from lossreg.composites.resizing import maximum, resized
@@ -201,5 +201,24 @@ def test_other_maps_at_the_points():
         PointSampled(loss=loss, points=20)(x, target, regions=torch.zeros(2, 3, 8, 12, dtype=torch.int64))
     with pytest.raises(ShapeError, match=r"so weight must have that shape, one channel or none, got \(2, 2, 8, 12\)"):
         PointSampled(loss=loss, points=20)(x, target, weight=torch.zeros(2, 2, 8, 12))
-    with pytest.raises(DTypeError, match="weight must be a tensor, got float"):
+    with pytest.raises(DTypeError, match=r"weight must be a tensor, got float; use torch.as_tensor\(weight\)"):
         PointSampled(loss=loss, points=20)(x, target, weight=1.0)
+    with pytest.raises(DTypeError, match=r"weight must be floating or bool, got torch.int64; use weight.float\(\)"):
+        PointSampled(loss=loss, points=20)(x, target, weight=torch.ones(2, 1, 8, 12, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("name", ["cldice", "hausdorff_er", "boundary_dou"])
+def test_points_have_no_neighbours(name):
+    """A loss of edges or lines would compare points that happen to be next to each other in a row."""
+    with pytest.raises(InvalidConfigError, match="points have no neighbours; put it beside point_sampled"):
+        build({"name": "point_sampled", "params": {"loss": {"name": "weighted_sum", "params": {"terms": [name]}}}})
+
+
+@pytest.mark.parametrize("name", ["boundary", "hausdorff_dt"])
+def test_points_need_a_map_of_distances(name):
+    """Without one, distances would be those along a row of points; with it they are sampled."""
+    x, target = random(2, 3, 8, 12), masks()
+    loss = build({"name": "point_sampled", "params": {"loss": {"name": name, "params": {"task": "multilabel"}}}})
+    with pytest.raises(InputError, match=r"point_sampled needs distance=, .* distance=signed_distance\(target\)"):
+        loss(x, target)
+    assert loss(x, target, distance=signed_distance(target)).isfinite()

@@ -116,7 +116,7 @@ def test_under_deep_supervision():
     assert loss(levels, t, label=label).item() == pytest.approx(expected.item(), rel=1e-6)
 
 
-@pytest.mark.parametrize("name", ["input", "target", "a b", "", "weight", 3])
+@pytest.mark.parametrize("name", ["input", "target", "a b", "", "weight", "class", 3])
 def test_a_name_that_cannot_be_an_option(name):
     with pytest.raises(InputError, match="target must be a name of Python that no input or option of the loss has"):
         Targeted(target=name, loss=Dice())

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lossreg import Term
 from lossreg.authoring import Reduction
-from lossreg.errors import DTypeError, InputError
+from lossreg.errors import InputError
 from lossreg_segmentation.class_weights import Classes, ClassLoss, ClassWeights
 from lossreg_segmentation.distributed import Distributed
 from lossreg_segmentation.statistics import MaskStatistics
@@ -82,8 +82,6 @@ class SegmentationLoss(ClassLoss):
     def task_of(self, input: Tensor, target: Tensor) -> str:
         """Return the task of these tensors; raise an error if they fit no task of this loss."""
         check_logits(input, target, empty_batch=self.distributed == "global")  # other ranks may have examples
-        if not isinstance(target, Tensor):
-            raise DTypeError(f"target must be a tensor, got {type(target).__name__}")
         return task_of(input, target, self.task, name=type(self).__name__, allowed=self.tasks)
 
     def class_term(self, values: Tensor, statistics: MaskStatistics, weight: float = 1.0) -> Term:

@@ -70,10 +70,12 @@ def test_input_that_is_not_floating_is_refused(name, dtype):
 @each_name
 def test_what_is_no_tensor_is_refused_by_its_type(name):
     x, t = logits("binary"), hard_target("binary")
-    with pytest.raises(lossreg.DTypeError, match="input must be a tensor of logits, got ndarray"):
+    with pytest.raises(lossreg.DTypeError, match="got ndarray; give the tensor that the model returned"):
         build(name)(x.numpy(), t)
     for task in ("auto", "binary"):
-        with pytest.raises(lossreg.DTypeError, match="target must be a tensor, got list"):
+        with pytest.raises(
+            lossreg.DTypeError, match=r"target must be a tensor, got list; use torch.as_tensor\(target\)"
+        ):
             build(name, task)(x, t.tolist())
         with pytest.raises(lossreg.DTypeError, match="target must be a tensor, got ndarray"):
             build(name, task)(x, np.zeros((4, 1, 3, 5)))

@@ -123,6 +123,11 @@ def test_a_loss_without_weights_says_why(name):
     message = rf"^{name} has no option weight=; weight= has no meaning there, because it"
     with pytest.raises(lossreg.InputError, match=message):
         build(name, task)(x, t, weight=w)
+    inside = lossreg.build({"name": "power", "params": {"loss": name}})
+    with pytest.raises(
+        lossreg.InputError, match=rf"no loss inside power .*; weight= has no meaning for {name}, because"
+    ):
+        inside(x, t, weight=w)
 
 
 @each_case

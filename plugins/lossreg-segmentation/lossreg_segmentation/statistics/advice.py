@@ -20,6 +20,8 @@ def about_container(input: object) -> str:
         return f"; give the tensor alone, such as input[{names[0]!r}]" if names else ""
     if isinstance(input, Sequence) and input and all(isinstance(one, Tensor) for one in input):
         return "; for outputs of several resolutions use deep_supervision, otherwise give the logits alone"
+    if hasattr(input, "__array__"):
+        return "; give the tensor that the model returned: an array has no gradient"
     return ""
 
 

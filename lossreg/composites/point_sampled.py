@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from lossreg.composites.base import Composite, terms_of, with_prefix
 from lossreg.contract import contract
 from lossreg.errors import DTypeError, InputError, ShapeError
-from lossreg.loss import Reduction, Term
+from lossreg.loss import Loss, Reduction, Term
 from lossreg.loss.calls import PerPixel
 from lossreg.registries import losses
 
@@ -56,8 +56,9 @@ class PointSampled(Composite):
     Raises:
         ShapeError: sizes differ; nothing is broadcast. Class indices, as each channel has its own points.
         DTypeError: input is not floating point.
-        InputError: the loss has another reduction than the mean, another ignore_index, or task="multiclass". Numbers of
-            objects or regions, which have nothing between them.
+        InputError: the loss has another reduction than the mean, another ignore_index, or task="multiclass"; it
+            compares neighbouring pixels, or measures distances and gets no map of them. Numbers of objects or regions,
+            which have nothing between them.
     Numerics: float32 or wider. Points come from torch's generator of the input's device: torch.manual_seed repeats
         them. Their coordinates have no gradient.
     Source: Kirillov et al. 2020 (PointRend), sec. 3.1; numbers of Cheng et al. 2022 (Mask2Former).
@@ -77,6 +78,7 @@ class PointSampled(Composite):
         super().__init__([loss], reduction=reduction)
         for part in loss.modules():
             _check_part(part, ignore_index)
+        self._needed_maps = [name for part in loss.modules() for name in _distances(part)]
         self.loss = loss
         self.points = points
         self.oversampling = oversampling
@@ -93,6 +95,12 @@ class PointSampled(Composite):
         # Before ignored pixels are compared: uint8 == -1 would find 255.
         masks = target.reshape(input.shape).to(logits.dtype)
         ((given, own),) = self.calls_of_parts((input, target, *others), options)
+        for name in self._needed_maps:
+            if own.get(name) is None:
+                raise InputError(
+                    f"point_sampled needs {name}=, because points have no distances of their own: compute a map, as"
+                    f" {name}=signed_distance(target)"
+                )
         maps = {
             name: _map(own.pop(name), name, meaning, logits)
             for name, meaning in self.maps().items()
@@ -208,6 +216,18 @@ def _check_part(part: nn.Module, ignore_index: int | None) -> None:
             f"{type(part).__name__} inside has task='multiclass'; point_sampled takes other points for each channel,"
             " which softmax would mix: use task='multilabel'"
         )
+    if getattr(part, "positional", False) and not _distances(part):
+        raise InputError(
+            f"{type(part).__name__} inside compares neighbouring pixels, and points have no neighbours; put it beside"
+            " point_sampled in a weighted_sum"
+        )
+
+
+def _distances(part: nn.Module) -> list[str]:
+    """Return the names of the maps without which a loss would measure distances between pixels."""
+    if not getattr(part, "positional", False) or not isinstance(part, Loss):
+        return []
+    return [name for name, meaning in part.maps().items() if meaning == "distance"]
 
 
 def _check(input: Tensor, target: Tensor, *, empty_batch: bool) -> None:

@@ -60,6 +60,7 @@ class BoundaryDoU(MaskLoss):
 
     needs = frozenset({"product", "predicted_squared", "actual_squared"})
     means_pixels = False
+    positional = True
 
     def __init__(self, *, smooth: Annotated[float, Field(ge=0)] = 1e-5, **options: Unpack[MaskOptions]) -> None:
         super().__init__(**options)

@@ -138,6 +138,7 @@ class DistanceLoss(WeightedDenseLoss):
         **options: the options of `DenseLoss`.
     """
 
+    positional = True
     per_pixel: ClassVar[Mapping[str, PerPixel]] = {"weight": "weight", "distance": "distance"}
 
     def __init__(self, *, spacing: Spacing | None = None, **options: Unpack[DenseOptions]) -> None:

@@ -66,6 +66,7 @@ class MaskLoss(SegmentationLoss):
     """
 
     needs: frozenset[str]
+    positional: ClassVar[bool] = False  # True for losses that also read the positions of pixels
     per_pixel: ClassVar[Mapping[str, PerPixel]] = {"weight": "weight"}
     gamma: float = 2.0
 

@@ -149,12 +149,12 @@ def _checked(loss: nn.Module) -> Loss:
             f"{name} has reduction={loss.reduction!r} inside per_region, which takes the mean over the regions; leave"
             " it out there and set it on per_region"
         )
-    if isinstance(loss, MaskLoss):
+    if isinstance(loss, MaskLoss) and not loss.positional:
         return loss
     parts = list(loss.children())
     if len(parts) == 1 and isinstance(parts[0], nn.ModuleList):
         parts = list(parts[0])
-    if not isinstance(loss, Loss) or type(loss).passes is Loss.passes or not parts:
+    if not isinstance(loss, Loss) or type(loss).passes is Loss.passes or not parts or isinstance(loss, PerRegion):
         raise InputError(
             f"per_region takes losses over sums, such as dice, tversky, bce, focal and cross_entropy, or a sum of"
             f" them; {name} is none of these; put it beside per_region in a weighted_sum"

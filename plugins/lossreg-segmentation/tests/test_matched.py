@@ -367,6 +367,36 @@ REFUSED = {
         {"terms": [{"of": "class", "name": "cross_entropy", "params": {"class_weight": [1.0, 1.0, 0.1]}}]},
         "by no_object",
     ),
+    "classes left out": (
+        {"terms": [{"of": "class", "name": "cross_entropy", "params": {"background": False}}]},
+        "leaves classes out",
+    ),
+    "ignored in a sum": (
+        {
+            "cost": {"class": 1.0},
+            "terms": [
+                {
+                    "of": "mask",
+                    "name": "weighted_sum",
+                    "params": {"terms": [{"name": "bce", "params": {"ignore_index": 255}}]},
+                }
+            ],
+        },
+        "no point or query is ignored",
+    ),
+    "ranks": (
+        {"terms": [{"of": "mask", "name": "dice", "params": {"distributed": "global"}}]},
+        "matched itself shares ranks",
+    ),
+    "edges": ({"terms": [{"of": "mask", "name": "boundary_dou"}]}, "the points of pairs have no neighbours"),
+    "distances": (
+        {"cost": {"class": 1.0}, "terms": [{"of": "mask", "name": "boundary"}]},
+        "the points of pairs have no neighbours",
+    ),
+    "lines": (
+        {"cost": {"class": 1.0}, "terms": [{"of": "mask", "name": "cldice"}]},
+        "the points of pairs have no neighbours",
+    ),
 }
 
 
@@ -375,6 +405,13 @@ def test_wrong_terms_are_named(case):
     params, message = REFUSED[case]
     with pytest.raises((InputError, InvalidConfigError), match=message):
         build(**({"terms": TERMS} | params))
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.uint32, torch.uint64, torch.int8], ids=str)
+def test_labels_of_every_integer_type(dtype):
+    input, target = batch()
+    narrow = [objects | {"labels": objects["labels"].to(dtype)} for objects in target]
+    assert build()(input, narrow).item() == build()(input, target).item()
 
 
 def test_a_loss_that_is_no_cost_may_be_a_term():

@@ -420,6 +420,8 @@ def test_the_largest_label_of_a_shared_background_is_max_regions(on_reference):
         ("topk", "TopK is none of these; put it beside per_region in a weighted_sum"),
         ({"name": "weighted_sum", "params": {"terms": ["dice", "topk"]}}, "TopK is none of these"),
         ({"name": "deep_supervision", "params": {"loss": "dice"}}, "DeepSupervision is none of these"),
+        ("boundary_dou", "BoundaryDoU is none of these"),
+        ({"name": "per_region", "params": {"loss": "dice"}}, "PerRegion is none of these"),
     ],
 )
 def test_a_loss_without_regions_is_refused(loss, message):

@@ -47,7 +47,7 @@ ALWAYS = frozenset({"predicted", "actual", "valid"})
 
 def has_cost(loss: object) -> bool:
     """Return True if a loss can be computed from the sums of all pairs."""
-    return isinstance(loss, MaskLoss) and loss.needs <= FIELDS
+    return isinstance(loss, MaskLoss) and not loss.positional and loss.needs <= FIELDS
 
 
 def mask_cost(loss: MaskLoss, x: Tensor, t: Tensor) -> Tensor:

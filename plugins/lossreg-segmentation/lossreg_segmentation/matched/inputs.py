@@ -77,6 +77,7 @@ def read_targets(target: Any, level: Level, classes: int) -> list[Objects]:
         where = f"target[{number}]"
         objects = Objects(*_tensors(where, one, Objects._fields))
         _check_objects(where, objects, level)
+        objects = objects._replace(labels=objects.labels.long())  # torch compares no wide unsigned numbers
         _check_labels(where, objects.labels, classes)
         found.append(objects)
     return found

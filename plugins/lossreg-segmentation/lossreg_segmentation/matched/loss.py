@@ -182,15 +182,22 @@ def _terms(name: str, values: Tensor, weight: float) -> dict[str, Term]:
 
 
 def _check_part(name: str, kind: str, part: nn.Module) -> None:
-    """Raise InputError for a loss that does not split over examples, or has weights that it could not apply."""
-    if not isinstance(part, Loss) or getattr(part, "batch", False):
+    """Raise InputError for a loss that does not split over examples, or has options that it could not apply."""
+    inner = [*part.modules()]
+    if not isinstance(part, Loss) or any(getattr(each, "batch", False) for each in inner):
         raise InputError(
             f"{name} of matched must have a value for each pair or query: a loss of lossreg with batch=False"
         )
-    if getattr(part, "ignore_index", None) is not None:
-        raise InputError(f"{name} of matched has ignore_index, but no point or query is ignored; leave it out")
-    if getattr(part, "class_weight", None) is not None:
+    if any(getattr(each, "positional", False) for each in inner):
         raise InputError(
-            f"{name} of matched has class_weight, but each of its examples has one {kind}; leave it out, and weigh"
-            " queries without a target by no_object"
+            f"{name} of matched compares neighbouring pixels, and the points of pairs have no neighbours; leave it out"
+        )
+    if any(getattr(each, "distributed", "local") == "global" for each in inner):
+        raise InputError(f"{name} of matched has distributed='global', but matched itself shares ranks; leave it out")
+    if any(getattr(each, "ignore_index", None) is not None for each in inner):
+        raise InputError(f"{name} of matched has ignore_index, but no point or query is ignored; leave it out")
+    if any(getattr(each, "weighs_classes", False) for each in inner):
+        raise InputError(
+            f"{name} of matched has class_weight or leaves classes out, but each of its examples has one {kind}; leave"
+            " that out, and weigh queries without a target by no_object"
         )

@@ -77,7 +77,7 @@ class Pairs:
 
 
 def _padded_labels(targets: Sequence[Objects]) -> Tensor:
-    return pad_sequence([objects.labels.long() for objects in targets], batch_first=True)
+    return pad_sequence([objects.labels for objects in targets], batch_first=True)
 
 
 def means_of_ranks(numbers: Sequence[float], like: Tensor) -> Sequence[float | Tensor]:

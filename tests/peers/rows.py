@@ -50,13 +50,15 @@ def rows() -> list[Row]:
 
 
 def inputs(target: str, seed: int) -> dict[str, Any]:
-    """Return the names that the page uses, for hard targets in float64. With seed 1, some targets are empty."""
+    """Return the names that the page uses, for hard targets. With seed 1, some are empty; with 2, all are."""
     generator = torch.Generator().manual_seed(seed)
     channels = 1 if target in ("mask", "components") else 3
     x = (2 * torch.randn(3, channels, 8, 6, dtype=torch.float64, generator=generator)).requires_grad_()
     labels = torch.randint(0, 3, (3, 8, 6), generator=generator)
     if seed == 1:  # a class that is nowhere, and an image with one class
         labels[labels == 2], labels[0] = 0, 0
+    if seed == 2:
+        labels[:] = 0
     names: dict[str, Any] = {"x": x, "C": channels, "n": labels.numel(), "w": torch.tensor([1.0, 2.0, 4.0]).double()}
     names |= {"m": 0.5 + torch.rand(3, 1, 8, 6, dtype=torch.float64, generator=generator)}
     if target == "components":

@@ -57,7 +57,7 @@ def test_every_line_of_the_table_is_a_row():
     assert {row.library for row in ROWS} == INSTALLED.keys() | WRITTEN.keys() | PAPERS
 
 
-@pytest.mark.parametrize("seed", [0, 1], ids=["all classes", "missing classes"])
+@pytest.mark.parametrize("seed", [0, 1, 2], ids=["all classes", "missing classes", "one class"])
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.library} {row.theirs}")
 def test_both_sides_are_equal(row, library, seed):
     """In value and gradient, in float64 where theirs can."""
@@ -65,6 +65,9 @@ def test_both_sides_are_equal(row, library, seed):
     loss = lossreg.build(row.config(names))
     found = loss(names["xs"] if row.target == "levels" else names["x"], names["t"], **row.options(names))
     expected = theirs(row, library, names)
+    if seed == 2 and expected.isnan():  # theirs divides 0 by 0
+        assert found.isfinite()
+        return
     exact = expected.dtype == torch.float64 and not (row.library == "MONAI" and FLOAT32_INSIDE.search(row.theirs))
     torch.testing.assert_close(found, expected.double(), rtol=1e-9 if exact else 1e-5, atol=1e-12)
     (gradient,), (other,) = (torch.autograd.grad(value, names["x"]) for value in (found, expected))

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from lossreg.errors import DTypeError, ImplementationError, InputError, ShapeError
-from lossreg_segmentation.statistics.checks import check_values
 
 LEAST = 1e-9  # border weights below it are 0: float32 would not tell them from 0 beside 1
 
@@ -26,7 +25,7 @@ def components(mask: Tensor, *, diagonal: bool = True) -> Tensor:
         mask: masks (N, C, *), bool or values from 0 to 1; above 1/2 is inside.
         diagonal: pixels that touch only at a corner or an edge belong together.
     Raises:
-        ShapeError: no axes after (N, C).
+        ShapeError: not two or more axes after (N, C).
         InputError: values outside [0, 1].
         ImplementationError: SciPy is not installed.
     Source: scipy.ndimage.label.
@@ -46,9 +45,10 @@ def voronoi(labels: Tensor) -> Tensor:
         loss(input, target, regions=cells)  # a per_region loss: the CC loss
 
     Args:
-        labels: numbers of components, integers (N, C, *), 0 for the background. A map without a component stays 0.
+        labels: numbers of components, integers (N, C, *), 0 for the background. A map without a component stays 0, and
+            pixels below 0, which count nowhere, stay as they are.
     Raises:
-        ShapeError: no axes after (N, C).
+        ShapeError: not two or more axes after (N, C).
         DTypeError: labels are no integers.
         ImplementationError: SciPy is not installed.
     Numerics: Euclidean distances from centre to centre; a pixel that is as near to several components gets any of them.
@@ -57,11 +57,13 @@ def voronoi(labels: Tensor) -> Tensor:
     ndimage = _library("scipy.ndimage", "boundary")
 
     def cells(numbers: Any) -> Any:
-        outside = numbers == 0
+        outside = numbers <= 0
         if outside.all():
             return numbers
         nearest = ndimage.distance_transform_edt(outside, return_distances=False, return_indices=True)
-        return numbers[tuple(nearest)]
+        found = numbers[tuple(nearest)]
+        found[numbers < 0] = numbers[numbers < 0]
+        return found
 
     return _each(_numbers(labels), cells, labels.dtype)
 
@@ -78,11 +80,11 @@ def border_weights(labels: Tensor, *, w0: float = 10.0, sigma: float = 5.0) -> T
         loss(input, target, weight=weight)
 
     Args:
-        labels: numbers of objects, integers (N, C, *), 0 for the background, such as those of `components`.
+        labels: numbers of objects, integers (N, C, *), such as those of `components`; 0 and below are no objects.
         w0: weight between two objects that touch, >= 0.
         sigma: width of the border, pixels, > 0.
     Raises:
-        ShapeError: no axes after (N, C).
+        ShapeError: not two or more axes after (N, C).
         DTypeError: labels are no integers.
         InputError: a negative w0, or sigma that is not positive.
         ImplementationError: SciPy is not installed.
@@ -113,10 +115,10 @@ def _two_nearest(ndimage: Any, numbers: Any, far: int) -> tuple[Tensor, Tensor]:
 
 
 def _boxes(ndimage: Any, numbers: Any) -> list[tuple[int, Any]]:
-    """Return each number but 0 with the box around its pixels."""
+    """Return each number above 0 with the box around its pixels."""
     found, places = torch.from_numpy(numbers).unique(return_inverse=True)
     boxes = ndimage.find_objects((places + 1).numpy())
-    return [(number, box) for number, box in zip(found.tolist(), boxes, strict=True) if number]
+    return [(number, box) for number, box in zip(found.tolist(), boxes, strict=True) if number > 0]
 
 
 def hard_skeleton(target: Tensor, *, tube: int = 2) -> Tensor:
@@ -160,26 +162,44 @@ def _each(maps: Tensor, change: Callable[[Any], Any], dtype: torch.dtype) -> Ten
 
 def _inside(mask: Tensor) -> Tensor:
     if not isinstance(mask, Tensor) or mask.is_complex():
-        given = mask.dtype if isinstance(mask, Tensor) else type(mask).__name__
-        raise DTypeError(f"expected a tensor of masks, bool, integer or float, got {given}")
+        raise DTypeError(f"expected a tensor of masks, bool, integer or float, got {_given(mask)}")
     _check_axes(mask)
-    check_values(mask, mask.shape[1], False, None)
-    return mask > 0.5
+    values = mask.to(torch.float64)
+    wrong = values[~((values >= 0) & (values <= 1))]
+    if len(wrong):
+        raise InputError(
+            f"a mask contains {wrong[0].item():g}, expected values from 0 to 1; give one mask for each number, as"
+            " mask == 1 and mask == 2, or mask == 255 for masks of 0 and 255"
+        )
+    return values > 0.5
 
 
 def _numbers(labels: Tensor) -> Tensor:
-    if not isinstance(labels, Tensor) or labels.is_floating_point() or labels.is_complex():
-        given = labels.dtype if isinstance(labels, Tensor) else type(labels).__name__
-        raise DTypeError(f"labels must be a tensor of integers, from components(masks), got {given}")
+    if (
+        not isinstance(labels, Tensor)
+        or labels.is_floating_point()
+        or labels.is_complex()
+        or labels.dtype == torch.bool
+    ):
+        raise DTypeError(f"labels must be a tensor of integers, from components(masks), got {_given(labels)}")
     _check_axes(labels)
     return labels.long()
 
 
+def _given(maps: object) -> str:
+    """Return what was given in the place of a map; an array comes with its remedy."""
+    if isinstance(maps, Tensor):
+        return str(maps.dtype)
+    return type(maps).__name__ + ("; use torch.as_tensor() on it" if hasattr(maps, "__array__") else "")
+
+
 def _check_axes(maps: Tensor) -> None:
-    if maps.ndim < 3:
-        raise ShapeError(
-            f"a map has shape {tuple(maps.shape)}, expected (N, C, *): add the missing axes, as [None, None]"
+    """Refuse maps (N, H, W), whose rows would be images of one dimension."""
+    if maps.ndim < 4:
+        advice = (
+            "unsqueeze(1) for images (N, H, W), unsqueeze(2) for lines (N, C, L)" if maps.ndim == 3 else "[None, None]"
         )
+        raise ShapeError(f"a map has shape {tuple(maps.shape)}, expected (N, C, H, W) or more: add axes by {advice}")
 
 
 def _library(name: str, extra: str) -> Any:

@@ -46,7 +46,7 @@ def flooded(mask, diagonal):
     return found
 
 
-@pytest.mark.parametrize("size", [(9, 11), (4, 5, 6), (12,)])
+@pytest.mark.parametrize("size", [(9, 11), (4, 5, 6), (1, 12)])
 @pytest.mark.parametrize("diagonal", [True, False])
 def test_components(size, diagonal):
     """Those of a flood from each pixel, numbered from 1 in every mask."""
@@ -69,7 +69,7 @@ def distances(numbers):
     }
 
 
-@pytest.mark.parametrize("size", [(9, 11), (4, 5, 6), (12,)])
+@pytest.mark.parametrize("size", [(9, 11), (4, 5, 6), (1, 12)])
 def test_voronoi(size):
     """The number of a nearest component; pixels of components keep theirs."""
     labels = components(masks(*size, density=0.1))
@@ -84,7 +84,7 @@ def test_voronoi(size):
     assert not voronoi(torch.zeros(1, 1, 4, 4, dtype=torch.uint8)).any()
 
 
-@pytest.mark.parametrize("size", [(14, 17), (5, 6, 7), (60,)])
+@pytest.mark.parametrize("size", [(14, 17), (5, 6, 7), (1, 60)])
 @pytest.mark.parametrize("w0, sigma", [(10, 5), (3, 1), (0, 2)])
 def test_border_weights(size, w0, sigma):
     """The formula of the paper, with the distances to the two nearest of all objects."""
@@ -99,11 +99,11 @@ def test_border_weights(size, w0, sigma):
 
 def test_border_weights_by_hand():
     """Two objects with two pixels between them: 1 and 2 away. One object alone has no border."""
-    labels = torch.tensor([[[1, 0, 0, 2]]], dtype=torch.uint8)
+    labels = torch.tensor([[[[1, 0, 0, 2]]]], dtype=torch.uint8)
     near = 1 + 10 * math.exp(-9 / 50)
-    assert border_weights(labels)[0, 0].tolist() == pytest.approx([near] * 4)
-    assert border_weights(labels.clamp_max(1) * (labels != 2))[0, 0].tolist() == [1.0] * 4
-    wide = torch.zeros(1, 1, 200, dtype=torch.int64)
+    assert border_weights(labels).flatten().tolist() == pytest.approx([near] * 4)
+    assert border_weights(labels.clamp_max(1) * (labels != 2)).flatten().tolist() == [1.0] * 4
+    wide = torch.zeros(1, 1, 1, 200, dtype=torch.int64)
     wide[..., 0], wide[..., -1] = 1, 2
     assert border_weights(wide).unique().tolist() == [1.0]
 
@@ -161,11 +161,13 @@ def test_maps_in_losses():
 @pytest.mark.parametrize("function", [components, hard_skeleton])
 def test_masks_that_are_none(function):
     with pytest.raises(
-        ShapeError, match=r"a map has shape \(4, 4\), expected \(N, C, \*\): add the missing axes, as \[None"
+        ShapeError, match=r"a map has shape \(4, 4\), expected \(N, C, H, W\) or more: add axes by \[None, None\]"
     ):
         function(torch.zeros(4, 4))
-    with pytest.raises(InputError, match="from 0 to 1"):
+    with pytest.raises(InputError, match=r"a mask contains 255, .* or mask == 255 for masks of 0 and 255"):
         function(torch.full((1, 1, 4, 4), 255))
+    with pytest.raises(InputError, match="a mask contains nan"):
+        function(torch.full((1, 1, 4, 4), math.nan))
     with pytest.raises(DTypeError, match="expected a tensor of masks, bool, integer or float, got list"):
         function([[0, 1]])
 
@@ -180,6 +182,32 @@ def test_labels_that_are_none(function):
         function(torch.zeros(4, 4, dtype=torch.int64))
 
 
+def test_images_without_a_channel_are_no_lines():
+    """Each row of (N, H, W) would be an image of its own; the axes that the message names give the right maps."""
+    images = masks(9, 11)[0]
+    for function, given in ((components, images), (voronoi, images.int()), (border_weights, images.int())):
+        with pytest.raises(ShapeError, match=r"unsqueeze\(1\) for images \(N, H, W\), unsqueeze\(2\) for lines"):
+            function(given)
+    line = torch.tensor([[[1, 1, 0, 1]]])
+    assert components(line.unsqueeze(2)).squeeze(2).tolist() == [[[1, 1, 0, 2]]]
+
+
+def test_pixels_below_0_are_no_objects():
+    """They count nowhere: no cell grows from them, and no border is beside them."""
+    labels = torch.tensor([[[[-1, -1, 0, 0, 1, 0, 0, 2, 0]]]])
+    assert voronoi(labels).flatten().tolist() == [-1, -1, 1, 1, 1, 1, 2, 2, 2]
+    assert torch.equal(border_weights(labels), border_weights(labels.clamp_min(0)))
+    assert voronoi(labels.clamp_max(0)).flatten().tolist() == [-1, -1, *[0] * 7]
+
+
+def test_arrays_and_masks_are_no_labels():
+    """A mask of bool is one object to border_weights, so its weights would be 1."""
+    with pytest.raises(DTypeError, match=r"from components\(masks\), got torch.bool"):
+        border_weights(masks(4, 4))
+    with pytest.raises(DTypeError, match=r"got ndarray; use torch.as_tensor\(\) on it"):
+        components(masks(4, 4).numpy())
+
+
 def test_parameters_out_of_range():
     labels = torch.ones(1, 1, 4, 4, dtype=torch.int64)
     for w0, sigma in ((-1, 5), (10, 0), (math.nan, 1), (1, math.inf)):
@@ -189,7 +217,7 @@ def test_parameters_out_of_range():
         with pytest.raises(InputError, match="tube must be a number of pixels >= 0"):
             hard_skeleton(labels, tube=tube)
     with pytest.raises(ShapeError, match=r"expected \(N, C, H, W\) or \(N, C, D, H, W\)"):
-        hard_skeleton(labels.flatten(2))
+        hard_skeleton(labels[None, None])
 
 
 def test_no_examples():

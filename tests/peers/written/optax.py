@@ -15,12 +15,6 @@ def dice_loss(predictions, targets, *, class_weights=None, smooth=1.0, ignore_ba
     return loss[:, int(ignore_background) :].mean(-1)
 
 
-def multiclass_generalized_dice_loss(predictions, targets, *, smooth=1.0):
-    """Weigh the Dice of each class by its inverse squared frequency in the batch."""
-    weights = 1 / (targets.sum((0, 1, 2)) ** 2 + 1e-7)
-    return dice_loss(predictions, targets, class_weights=weights / weights.mean(), smooth=smooth).mean()
-
-
 def sigmoid_focal_loss(logits, labels, alpha=None, gamma=2.0):
     """Compute the focal loss of each element."""
     p_t = torch.where(labels > 0, logits.sigmoid(), (-logits).sigmoid())

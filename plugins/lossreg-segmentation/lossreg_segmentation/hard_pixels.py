@@ -44,8 +44,10 @@ class HardPixelLoss(WeightedDenseLoss):
     def mean_of_hardest(self, pixels: Pixels) -> Term:
         """Return the mean over the chosen pixels of each mask, or of each example of a multiclass task."""
         cross_entropy, valid = self.rows(pixel_cross_entropy(pixels)), self.rows(pixels.valid)
+        counted = torch.ones_like(valid)
         if pixels.multiclass and self.leaves_out:  # no pixel of a class that is left out is hard
-            valid = valid & (self.counted_classes(pixels.target) @ self.rows(pixels.target) > 0).unsqueeze(1)
+            counted = (self.counted_classes(pixels.target) @ self.rows(pixels.target)).unsqueeze(1)
+            valid = valid & (counted > 0)
         with torch.no_grad():
             kept = self.chosen(cross_entropy, valid)
         weights = kept if pixels.weight is None else kept * self.rows(pixels.weight)
@@ -60,7 +62,7 @@ class HardPixelLoss(WeightedDenseLoss):
         factors = by_class.view(1, -1, *[1] * (pixels.target.ndim - 2))
         of_classes = pixels._replace(target=factors * pixels.target)
         weighted, total = self.rows(pixel_cross_entropy(of_classes)), self.rows(of_classes.target).sum(1, keepdim=True)
-        whole = total * weights if self.mean_over == "weights" else kept
+        whole = total * weights if self.mean_over == "weights" else counted * kept
         return Term(ratio_of_sums(weighted * weights, whole).squeeze(1), per)
 
 

@@ -66,10 +66,10 @@ def _maps(loss: MaskLoss, input: Tensor, target: Tensor, task: str) -> list[tupl
             terms = alone.terms(
                 _as_examples(input), _as_examples(target) if target.ndim == input.ndim else _rows(target)
             )
-        scale = _scale(loss, pixels)
+        scale, counts = _scale(loss, pixels)
         shape = (input.shape[0], *input.shape[2:], -1)
         maps = [(name, term.values.reshape(shape).movedim(-1, 1)) for name, term in terms.items()]
-        return [(name, torch.where(pixels.valid & (scale > 0), values * scale, torch.nan)) for name, values in maps]
+        return [(name, torch.where(pixels.valid & counts, values * scale, torch.nan)) for name, values in maps]
 
 
 def _as_examples(x: Tensor) -> Tensor:
@@ -82,19 +82,26 @@ def _rows(target: Tensor) -> Tensor:
     return target.reshape(-1, 1)
 
 
-def _scale(loss: MaskLoss, pixels: Pixels) -> Tensor:
-    """Return the weight of each pixel, divided by the mean over those that count, (B, 1, *); of each mask, (C, ...)."""
+def _scale(loss: MaskLoss, pixels: Pixels) -> tuple[Tensor, Tensor]:
+    """Return the weight of each pixel, divided by its mean, (B, 1, *), and True where a pixel counts in that mean.
+
+    Of masks these are one number for each, (C, 1, ...).
+    """
     weights = loss.class_weights(pixels.target)
     ones = [1] * (pixels.target.ndim - 2)
     if weights is None:
-        return pixels.logits.new_ones(1)
+        return pixels.logits.new_ones(1), pixels.valid
     if not pixels.multiclass:
-        return (weights * (weights > 0).sum() / weights.sum()).view(-1, *ones)
+        return (weights * (weights > 0).sum() / weights.sum()).view(-1, *ones), (weights > 0).view(-1, *ones)
     if getattr(loss, "label_smoothing", 0) > 0 and (weights == 0).any():
         raise InputError("a map of smoothed labels needs a weight above 0 for every class; set label_smoothing=0")
     of_pixels = (weights.view(-1, *ones) * pixels.target).sum(1, keepdim=True)
+    divisor = of_pixels
     if loss.mean_over == "pixels":
-        return of_pixels
+        divisor = pixels.valid.to(of_pixels.dtype)
+        if loss.leaves_out:
+            divisor = (loss.counted_classes(pixels.target).view(-1, *ones) * pixels.target).sum(1, keepdim=True)
     axes = (0, *range(2, of_pixels.ndim)) if loss.batch else tuple(range(2, of_pixels.ndim))
-    counted = (of_pixels > 0).sum(axes, keepdim=True)
-    return of_pixels * counted / of_pixels.sum(axes, keepdim=True).clamp_min(torch.finfo(of_pixels.dtype).tiny)
+    counts = divisor > 0
+    whole = divisor.sum(axes, keepdim=True).clamp_min(torch.finfo(divisor.dtype).tiny)
+    return of_pixels * counts.sum(axes, keepdim=True) / whole, counts

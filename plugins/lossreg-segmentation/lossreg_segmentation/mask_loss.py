@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lossreg import Term
 from lossreg.authoring import Per, PerPixel, Plan, contract, replaced_by_plan
+from lossreg.errors import InputError
 from lossreg_segmentation.distributed import (
     Distributed,
     check_distributed,
@@ -170,5 +171,16 @@ class MaskLoss(SegmentationLoss):
         pixels = (weights * actual).sum(1)
         # Smoothed labels have a loss at classes of any weight: without a pixel of a weight above 0, it is none.
         summed = torch.where(pixels > 0, (weights * summed).sum(1), 0.0)
-        whole = pixels if self.mean_over == "weights" else self.pixels(statistics).amax(1)
+        whole = pixels if self.mean_over == "weights" else self._counted_pixels(actual, statistics)
         return Term(share(summed, whole), per, weight, by_class=by_class)
+
+    def _counted_pixels(self, actual: Tensor, statistics: MaskStatistics) -> Tensor:
+        """Return the number of pixels of the softmax classes that are not left out, (B,)."""
+        if not self.leaves_out:
+            return self.pixels(statistics).amax(1)
+        if statistics.counted is not None:  # the number of pixels of all classes
+            raise InputError(
+                "mean_over='pixels' with weight= does not know the number of pixels of some classes: leave out"
+                " background= and classes=, and set the weight to 0 at the pixels of the classes that do not count"
+            )
+        return (self.counted_classes(actual) * actual).sum(1)

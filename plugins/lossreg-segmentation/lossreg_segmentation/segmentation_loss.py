@@ -51,7 +51,7 @@ class SegmentationLoss(ClassLoss):
             "ignore": the class is excluded from the mean over classes. "zero": 0. "false_positives": the mean of p,
             whose gradient does not vanish.
         mean_over: divisor of a mean over pixels: "weights", the sum of their weights, of each class or of each pixel;
-            or "pixels", their number.
+            or "pixels", the number of those that are not left out.
         reduction: over examples: "mean", "sum", or "none" for (N,).
     """
 

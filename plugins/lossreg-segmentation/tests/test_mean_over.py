@@ -63,6 +63,34 @@ def test_soft_classes_with_weights_are_those_of_torch():
     torch.testing.assert_close(found, cross_entropy(x, t, weight=CLASSES))
 
 
+@pytest.mark.parametrize("name", ["cross_entropy", "topk", "ohem_cross_entropy"])
+@pytest.mark.parametrize("soft", [False, True])
+def test_pixels_of_classes_that_are_left_out_are_not_among_the_number(name, soft):
+    """Neither in cross-entropy nor among the hardest pixels, which here are all; soft pixels count in part."""
+    torch.manual_seed(0)
+    x, t = torch.randn(2, 3, 4, 5, dtype=torch.float64), torch.randint(3, (2, 4, 5))
+    t = torch.rand(2, 3, 4, 5, dtype=torch.float64).softmax(1) if soft else t
+    every = {"topk": {"k": 1.0}, "ohem_cross_entropy": {"min_share": 1.0}}.get(name, {})
+    shares = t if soft else torch.nn.functional.one_hot(t, 3).movedim(-1, 1).double()
+    summed = -(shares * x.log_softmax(1) * torch.tensor([0.0, 2.0, 1.0]).view(3, 1, 1))
+    expected = (summed.flatten(1).sum(1) / shares[:, 1:].flatten(1).sum(1)).mean()
+    loss = build(name, task="multiclass", class_weight=[5, 2, 1], background=False, **every)
+    torch.testing.assert_close(loss(x, t), expected)
+
+
+def test_weights_of_some_classes_have_no_number_of_pixels():
+    """The error names the weights that give it: 0 at the pixels of the others."""
+    torch.manual_seed(0)
+    x, t = torch.randn(2, 3, 4, 5, dtype=torch.float64), torch.randint(3, (2, 4, 5))
+    w = torch.rand(2, 1, 4, 5, dtype=torch.float64)
+    with pytest.raises(lossreg.InputError, match="leave out background= and classes=, and set the weight to 0 at the"):
+        build("cross_entropy", background=False)(x, t, weight=w)
+    own = w * (t != 0).unsqueeze(1)
+    values = own[:, 0] * cross_entropy(x, t, reduction="none")
+    expected = (values.flatten(1).sum(1) / (own > 0).flatten(1).sum(1)).mean()
+    torch.testing.assert_close(build("cross_entropy")(x, t, weight=own), expected)
+
+
 @pytest.mark.parametrize("name", ["topk", "ohem_cross_entropy"])
 def test_the_hardest_pixels_divide_by_their_number(name):
     """With every pixel among the hardest, the mean is that of torch's cross-entropy of each pixel."""

@@ -10,7 +10,7 @@ import lossreg
 from lossreg import InputError, Loss, Term, losses
 from lossreg.discovery.first_party import OWNERS
 from lossreg.records import compute_per_example_loss
-from lossreg.testing.case import MaskCase
+from lossreg.testing.case import MaskCase, Options
 from lossreg.testing.conformance import MASK_TARGETS, default_cases
 from lossreg.testing.subject import split_options
 
@@ -47,6 +47,18 @@ def video():
     return frames, torch.randint(0, 2, (2, EXAMPLES, 4, 5))
 
 
+def sets():
+    """Queries of masks and classes, and images of two, one, no and four targets."""
+    input = {"masks": normal(EXAMPLES, 3, 4, 5), "classes": normal(EXAMPLES, 3, 3)}
+    return input, [{"masks": torch.rand(n, 4, 5) > 0.5, "labels": torch.randint(2, (n,))} for n in (2, 1, 0, 4)]
+
+
+def regions():
+    """Masks, and the region of each pixel."""
+    x, t = MaskCase("binary").inputs()
+    return x, t, Options(regions=torch.randint(3, (EXAMPLES, *x.shape[2:])))
+
+
 # Of the losses that take something else than logits and masks.
 INPUTS = {
     "sam/sam": sam,
@@ -54,7 +66,13 @@ INPUTS = {
     "sam/sam2": video,
     "sam/spatial_relevance": lambda: (*sam(), normal(EXAMPLES, 6), normal(EXAMPLES, 6)),
     "sam/text_region_contrast": lambda: (normal(EXAMPLES, 6), normal(EXAMPLES, 6)),
+    "segmentation/matched": sets,
+    "segmentation/per_region": regions,
 }
+
+
+def example_of(entry):
+    return entry.metadata.get("example") or {}
 
 
 def subjects():
@@ -65,10 +83,9 @@ def subjects():
             cases = [(case.label, case.params, case.inputs) for case in composites.CASES[name]]
         elif contract["input"] == "logits" and contract["target"] in MASK_TARGETS:
             made = [MaskCase(case.task, size=(8, 9), params=case.params) for case in default_cases(name)]
-            example = entry.metadata.get("example") or {}
-            cases = [(case.label, example | case.params, case.inputs) for case in made]
+            cases = [(case.label, example_of(entry) | case.params, case.inputs) for case in made]
         else:
-            cases = [("default", {}, INPUTS[name])]
+            cases = [("default", example_of(entry), INPUTS[name])]
         for label, params, inputs in cases:
             yield pytest.param(name, params, inputs, contract["per_example"], id=f"{name}-{label}")
 
@@ -103,21 +120,30 @@ def test_the_mean_is_the_training_scalar(name, params, inputs):
 
 
 def test_losses_split_as_their_contract_declares():
-    """The product is refused; a contrast gives each pair's part, which depends on the others, and the same mean."""
-    assert {s.values[0] for s in SUBJECTS if not s.values[3]} == {"lossreg/product", *CONTRASTS}
+    """The product is refused; the others give each example's part, which depends on the others, and the same mean."""
+    assert {s.values[0] for s in SUBJECTS if not s.values[3]} == {"lossreg/product", *SHARES}
 
 
-CONTRASTS = ("sam/spatial_relevance", "sam/text_region_contrast")
+# The contrast of a pair is with the other pairs; matched divides by the number of masks of all images.
+SHARES = {
+    "sam/spatial_relevance": {},
+    "sam/text_region_contrast": {},
+    "segmentation/matched": example_of(losses.entry("segmentation/matched")) | {"points": 0},
+}
 
 
-@pytest.mark.parametrize("name", CONTRASTS)
-def test_a_contrast_gives_the_part_of_each_pair(name):
-    """Its mean is the scalar; computed with fewer others, a pair loses another value."""
+def first_two(given):
+    return {name: x[:2] for name, x in given.items()} if isinstance(given, dict) else given[:2]
+
+
+@pytest.mark.parametrize("name", SHARES)
+def test_a_share_of_a_sum_over_examples_depends_on_the_others(name):
+    """The mean of the shares is the scalar; computed with fewer others, an example loses another value."""
     torch.manual_seed(1)
-    given = INPUTS[name]()
-    scalar, values = called(build(name), given)
+    given, loss = INPUTS[name](), build(name, **SHARES[name])
+    scalar, values = called(loss, given)
     torch.testing.assert_close(values.mean(), scalar, check_dtype=False)
-    _, fewer = called(build(name), tuple(x[:2] for x in given))
+    _, fewer = called(loss, [first_two(x) for x in given])
     assert not torch.allclose(fewer, values[:2])
 
 

@@ -68,7 +68,8 @@ class PartCalls:
         """Raise InputError for a call that the parts cannot share."""
         takes = self.signature
         if unknown := options.keys() - self.places.keys() - takes.options:
-            known = ", ".join(sorted(takes.options)) or "none"
+            missing = set(takes.inputs[len(inputs) : takes.required]) - options.keys()
+            known = ", ".join(sorted(missing | takes.options)) or "none"
             raise InputError(
                 f"no loss inside {name} has the option {', '.join(sorted(unknown))}=; their options:"
                 f" {known}{_why(loss, unknown)}"

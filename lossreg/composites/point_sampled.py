@@ -216,6 +216,11 @@ def _check_part(part: nn.Module, ignore_index: int | None) -> None:
             f"{type(part).__name__} inside has task='multiclass'; point_sampled takes other points for each channel,"
             " which softmax would mix: use task='multilabel'"
         )
+    if getattr(part, "task", None) == "shared":
+        raise InputError(
+            f"{type(part).__name__} inside has task='shared', but each channel has its own points of the target: use"
+            " task='multilabel', and give target.expand_as(input), from (N, 1, *)"
+        )
     if getattr(part, "positional", False) and not _distances(part):
         raise InputError(
             f"{type(part).__name__} inside compares neighbouring pixels, and points have no neighbours; put it beside"

@@ -207,6 +207,15 @@ def test_other_maps_at_the_points():
         PointSampled(loss=loss, points=20)(x, target, weight=torch.ones(2, 1, 8, 12, dtype=torch.int64))
 
 
+def test_predictions_of_one_mask_at_points():
+    """Each has its own points, so the mask is repeated for each; the advice gives the loss of both."""
+    x, mask = random(2, 3, 8, 12), masks()[:, :1]
+    with pytest.raises(InvalidConfigError, match=r"use task='multilabel', and give target.expand_as\(input\)"):
+        build({"name": "point_sampled", "params": {"loss": {"name": "dice", "params": {"task": "shared"}}}})
+    loss = build({"name": "point_sampled", "params": {"loss": {"name": "dice", "params": {"task": "multilabel"}}}})
+    assert loss(x, mask.expand_as(x)).isfinite()
+
+
 @pytest.mark.parametrize("name", ["cldice", "hausdorff_er", "boundary_dou"])
 def test_points_have_no_neighbours(name):
     """A loss of edges or lines would compare points that happen to be next to each other in a row."""

@@ -71,6 +71,9 @@ def test_a_map_of_distances_goes_to_the_boundary():
     maps = signed_distance(t.unsqueeze(1)).expand_as(x)
     loss = lossreg.build(MIX)
     assert loss(x, t, iou, distance=maps) == loss(x, t, iou)
+    assert loss(x, t, iou, distance=maps[:, :1]) == loss(x, t, iou)
+    with pytest.raises(lossreg.ShapeError, match="so distance too"):
+        build("boundary", task="multilabel")(x, t.unsqueeze(1).expand_as(x), distance=maps[:, :1])
 
 
 def test_a_missing_input_is_named():
@@ -82,7 +85,7 @@ def test_a_missing_input_is_named():
             lossreg.InputError, match=r"sam inside weighted_sum needs predicted_iou; call it as loss\(inp"
         ):
             call(x, t)
-        with pytest.raises(lossreg.InputError, match="has the option predicted="):
+        with pytest.raises(lossreg.InputError, match=r"option predicted=; .* distance, predicted_iou, weight"):
             call(x, t, predicted=iou)
 
 

@@ -148,7 +148,7 @@ class DistanceLoss(WeightedDenseLoss):
     def terms(
         self, input: Tensor, target: Tensor, distance: Tensor | None = None, *, weight: Tensor | None = None
     ) -> dict[str, Term]:
-        """Compute the terms by the formula; `distance` is (N, C, *), from `signed_distance`."""
+        """Compute the terms by the formula; `distance` is (N, C, *), from `signed_distance`, or shared (N, 1, *)."""
         task = self.task_of(input, target)
         with outside_autocast(input):
             pixels = read_pixels(input, target, task, self.ignore_index, weight)
@@ -156,7 +156,8 @@ class DistanceLoss(WeightedDenseLoss):
             if distance is None:
                 distance = _signed(pixels.target > 0.5, sizes)
             else:
-                check_map(distance, input)
+                shared = self.task == "shared" and getattr(distance, "shape", ())[1:2] == (1,)  # as their mask is
+                check_map(distance, input[:, :1] if shared else input)
             # Cast first, because a power in the map's own type may overflow. Mask before the product: NaN * 0 is NaN.
             distance = distance.detach().to(pixels.logits.dtype)
             terms = self.distance_formula(pixels, torch.where(pixels.valid, distance, 0.0))

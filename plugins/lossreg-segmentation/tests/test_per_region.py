@@ -408,8 +408,9 @@ def test_the_largest_label_of_a_shared_background_is_max_regions(on_reference):
     x, t, regions = example()
     loss = per_region(DICE, background="shared", max_regions=4)
     assert torch.isfinite(loss(x, t, regions=regions))
-    with pytest.raises(InputError, match="has the number 4, but max_regions allows numbers up to 3"):
+    with pytest.raises(InputError, match=r"has the number 4, .* up to 3; raise max_regions by at least 1, or"):
         per_region(DICE, max_regions=4)(x, t, regions=regions)
+    assert torch.isfinite(per_region(DICE, max_regions=5)(x, t, regions=regions))
 
 
 @pytest.mark.parametrize(

@@ -173,8 +173,8 @@ def refuse_number(most: int, count: int) -> None:
     """Raise InputError if the largest number of a region is not below `count`."""
     if most >= count:
         raise InputError(
-            f"regions has the number {most}, but max_regions allows numbers up to {count - 1}; set max_regions to the"
-            " largest number of regions in an image of the data set, or number them again from 0 in each image"
+            f"regions has the number {most}, but max_regions allows numbers up to {count - 1}; raise max_regions by at"
+            f" least {most - count + 1}, or number the regions of each image from 0 without gaps"
         )
 
 

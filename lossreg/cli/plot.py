@@ -14,7 +14,7 @@ from lossreg.messages import printable
 from lossreg.registries import losses
 from lossreg.registry.entry import Entry
 
-PLOTTABLE = "logits & (binary | multilabel | multiclass) & !sam"
+PLOTTABLE = "logits & (binary | multilabel | multiclass) & !sam & !instances"
 AS_TERMS = "as the terms"  # the inputs of a sum, which its terms check
 
 

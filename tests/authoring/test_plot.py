@@ -281,7 +281,7 @@ def test_a_loss_of_other_inputs_raises_with_its_contract(run, name):
     assert str(result.exception) == (
         f"{losses.entry(name).full_name} cannot be drawn: its input is {contract['input']!r} and its target"
         f" {contract['target']!r}, not logits and a mask or class index; losses that can be drawn:"
-        " lossreg list --tag 'logits & (binary | multilabel | multiclass) & !sam'"
+        " lossreg list --tag 'logits & (binary | multilabel | multiclass) & !sam & !instances'"
     )
 
 
@@ -300,6 +300,10 @@ def test_the_tags_find_every_loss_that_can_be_drawn():
     assert {name for name in found if name.partition("/")[0] in ("lossreg", "segmentation", "sam")} == drawable - sums
 
 
+# What a call needs beside logits and masks.
+NEEDING = {"scheduled": "needs the training step", "targeted": "targeted needs skeleton="}
+
+
 @pytest.mark.parametrize("entry", FIRST_PARTY, ids=lambda entry: entry.full_name)
 def test_every_loss_is_sampled_or_raises_by_its_contract(entry):
     """A loss with a suitable contract accepts the tensors, and its curves are finite."""
@@ -310,11 +314,11 @@ def test_every_loss_is_sampled_or_raises_by_its_contract(entry):
             plotting._classes(entry)
         return
     classes = plotting._classes(entry)
-    needed = {"loss": "bce"} if entry.name == "point_sampled" else {"terms": ["bce"]}
+    term = {"name": "bce", "points": [[0, 1.0]]} if entry.name == "scheduled" else "bce"
+    needed = {"loss": "bce", "terms": [term], "target": "skeleton"}
     params = {key: needed[key] for key in entry.metadata["parameters"]["required"]}
-    if entry.name == "scheduled":
-        params = {"terms": [{"name": "bce", "points": [[0, 1.0]]}]}
-        with pytest.raises(LossregError, match=r"Scheduled cannot be drawn: .* needs the training step"):
+    if entry.name in NEEDING:
+        with pytest.raises(LossregError, match=rf"cannot be drawn: .* {NEEDING[entry.name]}"):
             curves(build({"name": entry.full_name, "params": params}))
         return
     sampled = curves(build({"name": entry.full_name, "params": params}), [-2.0, 0.0, 2.0], classes=classes)

@@ -68,6 +68,10 @@ def _fit(input: Tensor, target: Tensor) -> str:
     given = list(target.shape[target.ndim - len(pixels) :])
     if target.shape == (batch, 1, *pixels):
         return "; class indices have no channel: use target.squeeze(1); one mask for all channels: set task='shared'"
+    if target.shape == (batch, *pixels, channels):
+        return "; the last axis of target has the channels: use target.movedim(-1, 1)"
+    if len(pixels) > 1 and target.shape == (batch, *input.shape[1:-1]):
+        return "; if the last axis of input has the channels, use input.movedim(-1, 1)"
     if len(pixels) > 1 and target.shape[-1] == prod(pixels):
         return f"; use target.unflatten(-1, {tuple(pixels)})"
     lead = tuple(target.shape[: target.ndim - len(pixels)])

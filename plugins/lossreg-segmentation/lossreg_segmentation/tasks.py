@@ -75,7 +75,7 @@ def _inferred(input: Tensor, target: Tensor, allowed: Collection[str]) -> str:
         raise _unknown_axis(input, fitting)
     if len(fitting) == 1:
         return fitting[0]
-    if target.shape == (input.shape[0], 1, *input.shape[2:]):
+    if target.shape != input.shape:
         raise misfit(input, target)  # under any task
     channels_last = input.ndim > 3 and input.shape[-1] < input.shape[1]
     raise InputError(

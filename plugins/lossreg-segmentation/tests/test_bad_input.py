@@ -25,6 +25,7 @@ from .cases import (
     every_case,
     hard_target,
     logits,
+    tasks_of,
 )
 
 pytestmark = pytest.mark.usefixtures("on_reference")
@@ -186,6 +187,24 @@ def test_channels_in_the_last_dimension_are_named_before_a_task():
         build("dice")(x.movedim(1, -1), t.movedim(1, -1))
     with pytest.raises(lossreg.InputError, match=r"task='multiclass' \(softmax\)$"):
         build("dice")(logits("multiclass"), hard_target("multilabel"))
+    x, t = logits("multiclass"), hard_target("multiclass")
+    with pytest.raises(
+        lossreg.ShapeError, match=r"if the last axis of input has the channels, use input.movedim\(-1, 1"
+    ):
+        build("dice")(x.movedim(1, -1), t)
+    assert build("dice")(x.movedim(1, -1).movedim(-1, 1), t) == build("dice")(x, t)
+
+
+@each_name
+def test_a_target_with_channels_in_the_last_dimension_is_told_to_move_them(name):
+    """As one_hot returns them; no task would make it fit."""
+    task = tasks_of(name)[-1]
+    x = logits(task)
+    t = F.one_hot(hard_target("multiclass"), 3)
+    for given in ("auto", task):
+        with pytest.raises(lossreg.ShapeError, match=r"the last axis of target has .* use target.movedim\(-1, 1\)$"):
+            build(name, given)(x, t)
+    assert build(name, task)(x, t.movedim(-1, 1)).isfinite()
 
 
 @pytest.mark.parametrize("task", ["auto", "multiclass"])

@@ -24,6 +24,16 @@ def test_an_unsigned_target_is_the_same_target(name, index):
         torch.testing.assert_close(value_and_gradient(loss, x, t.to(dtype)), expected, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("name", ["dice", "topk", "boundary"])
+def test_masks_of_8_bit_floats_are_the_same_masks(name):
+    """torch can only store them. Here 2 marks ignored pixels."""
+    x, t = logits("binary"), hard_target("binary")
+    t[..., 0, :] = 2
+    loss = build(name, "binary", ignore_index=2)
+    found = value_and_gradient(loss, x, t.to(torch.float8_e4m3fn))
+    torch.testing.assert_close(found, value_and_gradient(loss, x, t), rtol=1e-12, atol=1e-15)
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("name", DENSE)
 def test_half_precision_is_that_of_the_types_of_logits_alone(name, dtype):

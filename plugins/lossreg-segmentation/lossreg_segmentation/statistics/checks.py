@@ -15,6 +15,7 @@ from lossreg_segmentation.statistics.plain import has_values
 
 _ROUNDED = 0.05  # sum of soft masks above 1 that half precision explains
 
+
 def check_tensors(input: Tensor, target: Tensor, activation: str) -> None:
     """Check that `mask_statistics` supports the types, devices and shapes of these tensors."""
     check_logits(input, target, empty_batch=True)
@@ -116,7 +117,9 @@ def check_values(
 
 
 def counting(target: Tensor) -> Tensor:
-    """Convert a target to a type that torch can compute with. uint16, as in 16-bit PNGs, can only be stored."""
+    """Convert a target to a type that torch can compute with. uint16, as in 16-bit PNGs, and float8 are for storage."""
+    if target.is_floating_point() and target.dtype.itemsize == 1:
+        return target.float()
     return target.long() if target.dtype in (torch.uint16, torch.uint32, torch.uint64) else target
 
 

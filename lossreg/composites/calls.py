@@ -51,7 +51,7 @@ class PartCalls:
             for place, name in enumerate(each.inputs[: each.required]):
                 self.places.setdefault(name, place)
 
-    def of_parts(self, loss: nn.Module, name: str, inputs: Sequence[Any], options: Mapping[str, Any]) -> list[Call]:
+    def of_parts(self, loss: Loss, name: str, inputs: Sequence[Any], options: Mapping[str, Any]) -> list[Call]:
         """Return the inputs and options of each part in a call of the loss.
 
         Raises:
@@ -64,15 +64,15 @@ class PartCalls:
         by_name = {names[place]: value for place, value in given.items() if place < len(names)} | dict(options)
         return [_call(takes, given, by_name) for takes in self.takes]
 
-    def check(self, loss: nn.Module, name: str, inputs: Sequence[Any], options: Mapping[str, Any]) -> None:
+    def check(self, loss: Loss, name: str, inputs: Sequence[Any], options: Mapping[str, Any]) -> None:
         """Raise InputError for a call that the parts cannot share."""
         takes = self.signature
+        known = loss.option_names() | takes.options  # those of the loss itself as well, for messages
         if unknown := options.keys() - self.places.keys() - takes.options:
             missing = set(takes.inputs[len(inputs) : takes.required]) - options.keys()
-            known = ", ".join(sorted(missing | takes.options)) or "none"
             raise InputError(
                 f"no loss inside {name} has the option {', '.join(sorted(unknown))}=; their options:"
-                f" {known}{_why(loss, unknown)}"
+                f" {', '.join(sorted(missing | known)) or 'none'}{_why(loss, unknown)}"
             )
         named = {takes.inputs[self.places[key]] if key in self.places else key: None for key in options}
         needs = takes.inputs[len(inputs) : takes.required]
@@ -81,7 +81,7 @@ class PartCalls:
                 each for each, own in zip(self.names, self.takes, strict=True) if own.required == takes.required
             )
             name = f"{needing} inside {name}"
-        check_call(loss, name, takes, inputs, named)
+        check_call(loss, name, takes._replace(options=known), inputs, named)
         for option in self.weights & {key for key, value in options.items() if value is not None}:
             self._check_weight(name, option)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Annotated, Any
 
+import torch
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -37,7 +38,7 @@ class Power(LossSum):
         terms: those of the inner loss, under its name; one value of each class is raised where it has values per class.
     Raises:
         InputError: the inner loss has another reduction than the mean, which this one would override.
-    Numerics: as the inner loss; a base or a score below 1e-7 counts as 1e-7 and has no gradient.
+    Numerics: as the inner loss; a base or a score below 1e-7 counts as 1e-7 and has no gradient; a base of 0 stays 0.
     Source: Wong et al. 2018, eq. 2, the Dice part: `log` and exponent 0.3. With exponent 1 it is the log loss of
         segmentation-models-pytorch and pytorch-toolbelt.
     """
@@ -62,4 +63,7 @@ class Power(LossSum):
 
     def _raised(self, values: Tensor) -> Tensor:
         base = -(1 - values).clamp_min(EPSILON).log() if self.log else values
-        return base if self.exponent == 1 else base.clamp_min(EPSILON).pow(self.exponent)
+        if self.exponent == 1:
+            return base
+        # An image that is ignored whole has the value 0, which stays 0.
+        return torch.where(base == 0, 0.0, base.clamp_min(EPSILON).pow(self.exponent))

@@ -53,10 +53,10 @@ class Targeted(Composite):
         self, *, target: str, loss: nn.Module, resize: Resize = "maximum", reduction: Reduction = "mean"
     ) -> None:
         super().__init__([loss], options=(target,), reduction=reduction)
-        taken = {*self._calls.signature.inputs, *self._calls.signature.options, "input", "target"}
+        taken = {*self._calls.signature.inputs, *self._calls.signature.options, "input", "target", "weight", "self"}
         if not isinstance(target, str) or not target.isidentifier() or iskeyword(target) or target in taken:
             raise InputError(
-                f"target must be a name of Python that no input or option of the loss has ({', '.join(sorted(taken))}),"
+                f"target must be a name of Python that is no input or option of losses ({', '.join(sorted(taken))}),"
                 f" such as 'skeleton', got {target!r}"
             )
         if resize not in get_args(Resize):

@@ -55,6 +55,16 @@ def test_a_perfect_and_a_hopeless_mask_have_a_finite_loss_and_gradient():
             assert torch.autograd.grad(loss, leaf)[0].isfinite().all()
 
 
+@pytest.mark.parametrize("log", [False, True])
+def test_an_image_that_is_ignored_whole_has_the_value_0(log):
+    """As under the loss itself; the floor of the base would make it 0.008."""
+    x, t = tensors()
+    inner = {"name": "cross_entropy", "params": {"ignore_index": 255}}
+    loss = power(inner, exponent=0.3, log=log)(x, torch.full_like(t[:, 0], 255))
+    assert loss.item() == 0
+    assert not torch.autograd.grad(loss, x)[0].any()
+
+
 def test_components_and_values_per_example_and_class_are_raised():
     x, t = tensors()
     output = power(DICE, exponent=2.0).evaluate(x, t)

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from lossreg import InputError, InvalidConfigError, build, config_of, evaluate
 from lossreg.composites.targeted import Targeted
-from lossreg_segmentation import Dice
+from lossreg_segmentation import Dice, LovaszHinge
 from tests.composite_cases import on_tiles
 
 RECALL = {"name": "tversky", "params": {"alpha": 0, "beta": 1, "task": "multilabel"}}
@@ -116,10 +116,23 @@ def test_under_deep_supervision():
     assert loss(levels, t, label=label).item() == pytest.approx(expected.item(), rel=1e-6)
 
 
-@pytest.mark.parametrize("name", ["input", "target", "a b", "", "weight", "class", 3])
+@pytest.mark.parametrize("name", ["input", "target", "a b", "", "weight", "class", "self", 3])
 def test_a_name_that_cannot_be_an_option(name):
-    with pytest.raises(InputError, match="target must be a name of Python that no input or option of the loss has"):
-        Targeted(target=name, loss=Dice())
+    """A weight is that of other terms, also where the loss itself has none."""
+    for loss in (Dice(), LovaszHinge()):
+        with pytest.raises(InputError, match="target must be a name of Python that is no input or option of losses"):
+            Targeted(target=name, loss=loss)
+
+
+def test_messages_show_the_further_target():
+    """Also in a sum."""
+    x, t, s = tensors()
+    loss = build(SKELETON)
+    with pytest.raises(InputError, match=r"got 3 inputs; call it as loss\(input, target, skeleton=..., weight=...\)"):
+        loss(x, t, s)
+    for each in (loss, build({"name": "weighted_sum", "params": {"terms": [SKELETON]}})):
+        with pytest.raises(InputError, match="has the option skelton=; their options: skeleton, weight"):
+            each(x, t, skelton=s)
 
 
 def test_configs():

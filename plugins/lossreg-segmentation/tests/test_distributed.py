@@ -134,6 +134,21 @@ def test_two_ranks_of_one_batch_train_as_one_process_does_with_both_halves(name,
         torch.testing.assert_close(grad, whole, rtol=1e-8, atol=1e-12)
 
 
+@pytest.mark.parametrize("name", ["cross_entropy", "topk", "boundary"])
+def test_examples_weigh_the_same_on_ranks_of_different_batches(name, monkeypatch):
+    """One example here and three on the other rank: a quarter of the mean, times two as DDP averages, is a half."""
+    images, target = batch(name)
+    config = {**CONFIGS[name], "params": {**CONFIGS[name]["params"], "distributed": "local"}}
+    value, expected = gradients(model(), lossreg.build(config), images[:1], target[:1])
+    monkeypatch.setattr(dist, "is_initialized", lambda: True)
+    monkeypatch.setattr(dist, "get_world_size", lambda: 2)
+    monkeypatch.setattr(dist, "all_reduce", lambda examples: examples.add_(3))
+    found, grads = gradients(model(), lossreg.build(CONFIGS[name]), images[:1], target[:1])
+    assert found == pytest.approx(value / 2, rel=1e-9)
+    for grad, whole in zip(grads, expected, strict=True):
+        torch.testing.assert_close(grad, whole / 2, rtol=1e-8, atol=1e-12)
+
+
 def test_the_mean_of_local_losses_is_another_where_batches_are_uneven():
     """So the test above would fail if ranks did not share their sums."""
     config = {"name": "dice", "params": {"batch": True, "task": "multilabel"}}

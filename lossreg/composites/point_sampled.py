@@ -242,7 +242,8 @@ def _check(input: Tensor, target: Tensor, *, empty_batch: bool) -> None:
     if not input.is_floating_point():
         raise DTypeError(f"input must be floating-point logits, got {input.dtype}")
     if input.ndim not in (4, 5):
-        raise ShapeError(f"input must be (N, C, H, W) or (N, C, D, H, W), got {tuple(input.shape)}")
+        add = "; for masks (N, H, W) use .unsqueeze(1) on input and target" if input.ndim == 3 else ""
+        raise ShapeError(f"input must be (N, C, H, W) or (N, C, D, H, W), got {tuple(input.shape)}{add}")
     if 0 in (input.shape[1:] if empty_batch else input.shape):  # other ranks may have examples
         raise ShapeError(f"input has shape {tuple(input.shape)}: the batch is empty; skip empty batches in the loader")
     allowed = [tuple(input.shape)] + [(input.shape[0], *input.shape[2:])] * (input.shape[1] == 1)

@@ -75,7 +75,7 @@ def maximum(mask: Tensor, level: Tensor, *, name: str) -> Tensor:
 def _first(target: Tensor, level: Tensor, name: str) -> int:
     """Return the dimension of a target (N, *) or (N, C, *) from which its pixels are."""
     if not isinstance(target, Tensor):
-        raise DTypeError(f"{name} must be a tensor, got {type(target).__name__}")
+        raise DTypeError(f"{name} must be a tensor, got {type(target).__name__}; use torch.as_tensor({name})")
     size = level.shape[2:]
     first = target.ndim - len(size)
     if first not in (1, 2):

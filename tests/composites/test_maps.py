@@ -126,7 +126,7 @@ def test_lists_of_one_map_per_level():
 
 
 def test_what_is_no_map():
-    with pytest.raises(DTypeError, match="weight must be a tensor, got int"):
+    with pytest.raises(DTypeError, match=r"weight must be a tensor, got int; use torch.as_tensor\(weight\)"):
         deep(weight=1)
     with pytest.raises(
         ShapeError, match=r"so weight must be \(N, \*\) or \(N, C, \*\) with 2 spatial dimensions, got \(3,"

@@ -407,6 +407,7 @@ def test_what_else_is_given_goes_to_the_loss():
             DTypeError,
             "must be floating-point logits, got torch.int32",
         ),
+        (torch.zeros(2, 8, 8), torch.zeros(2, 8, 8), ShapeError, r"use .unsqueeze\(1\) on input and target"),
         (torch.zeros(2, 1, 8, 8), None, DTypeError, "target must be a tensor, got NoneType"),
         ([torch.zeros(2, 1, 8, 8)], torch.zeros(2, 1, 8, 8), DTypeError, "input must be a tensor, got list"),
     ],

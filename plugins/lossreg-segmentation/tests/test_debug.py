@@ -168,3 +168,17 @@ def test_classes_left_out_by_infinite_logits_are_no_error(kind):
         x[:, 2] = torch.inf
         with pytest.raises(lossreg.InputError, match=r"60 NaN or infinite logits"):
             loss(x, target)
+
+
+@pytest.mark.parametrize("name", ["dice", "topk"])
+def test_a_batch_in_which_nothing_weighs_is_warned_of(name):
+    """As one of which every pixel is ignored; a NaN logit that does not weigh is no mistake."""
+    x, t = logits("binary"), hard_target("binary")
+    x[..., 0] = float("nan")
+    weight = (~x.isnan()).double()
+    loss = build(name, "binary")
+    with lossreg.debug_checks(), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        loss(x, t, weight=weight)
+        with pytest.raises(UserWarning, match=r"every pixel of the batch is ignored .*or weight 0.*: the loss and its"):
+            loss(x, t, weight=0 * weight)

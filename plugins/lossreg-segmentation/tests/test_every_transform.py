@@ -7,6 +7,7 @@ import torch
 from torch._subclasses import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 
+import lossreg
 from lossreg_segmentation.distance import signed_distance
 from lossreg_segmentation.skeleton import extremum, extremum_in_steps
 
@@ -45,6 +46,19 @@ def test_forward_mode_gives_the_gradient_along_a_vector(name):
     torch.testing.assert_close((found, slope), (value, (gradient * direction).sum()))
 
 
+@pytest.mark.parametrize("name", ["dice", "topk"])
+def test_forward_mode_gives_no_derivative_of_target_and_weight(name):
+    """It is refused as in reverse mode; a tangent of 0 would be wrong in silence."""
+    x, t, w = (torch.rand(2, 1, 4, 5, dtype=torch.float64) for _ in range(3))
+    loss, ones = build(name, "binary"), torch.ones_like(x)
+    with pytest.raises(lossreg.InputError, match=r"target requires a gradient, .* use target.detach\(\)"):
+        torch.func.jvp(lambda y: loss(x, y), (t,), (ones,))
+    with pytest.raises(lossreg.InputError, match=r"weight requires a gradient, .* use weight.detach\(\)"):
+        torch.func.jvp(lambda y: loss(x, t, weight=y), (w,), (ones,))
+    found = torch.func.jvp(lambda y: loss(y, y.sigmoid().detach()), (x,), (ones,))
+    torch.testing.assert_close(found, torch.func.jvp(lambda y: loss(y, x.sigmoid()), (x,), (ones,)))
+
+
 @every_loss
 @pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning")  # torch's own, for a scatter
 def test_vmap_gives_the_gradient_of_each_example(name):
@@ -70,6 +84,7 @@ def test_without_values_there_are_shapes(name, kind):
 
 @every_loss
 @pytest.mark.tools  # seconds of tracing in all
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")  # of our checks of sizes
 def test_a_traced_program_is_right_for_other_inputs(name):
     """make_fx, with numbers and with symbols for the sizes, and torch.jit.trace: no number of the trace is left."""
     loss, x, t, value, gradient = case(name)

@@ -11,7 +11,7 @@ from lossreg.authoring import warn_once
 from lossreg.errors import DTypeError, InputError, ShapeError
 from lossreg_segmentation.statistics import advice
 from lossreg_segmentation.statistics.advice import SWAPPED
-from lossreg_segmentation.statistics.plain import has_values
+from lossreg_segmentation.statistics.plain import has_values, wants_gradient
 
 _ROUNDED = 0.05  # sum of soft masks above 1 that half precision explains
 
@@ -70,7 +70,7 @@ def check_target(input: Tensor, target: object) -> None:
     if not isinstance(target, Tensor):
         raise DTypeError(f"target must be a tensor, got {type(target).__name__}; use torch.as_tensor(target)")
     check_layout("target", target)
-    if target.requires_grad and torch.is_grad_enabled():
+    if wants_gradient(target):
         raise InputError(
             "target requires a gradient, and only input gets one from this loss;"
             f" {advice.about_gradient(input, target)}"
@@ -146,7 +146,9 @@ def check_batch(input: Tensor, target: Tensor, activation: str, ignore_index: in
     check_counted(input, target, activation, ignore_index)
 
 
-def check_counted(input: Tensor, target: Tensor, activation: str, ignore_index: int | None) -> None:
+def check_counted(
+    input: Tensor, target: Tensor, activation: str, ignore_index: int | None, weight: Tensor | None = None
+) -> None:
     """Check, for lossreg.debug_checks(), logits and target where they count; warn if they count nowhere."""
     if not (has_values(input) and has_values(target)):
         return
@@ -156,12 +158,15 @@ def check_counted(input: Tensor, target: Tensor, activation: str, ignore_index: 
     if activation == "softmax":
         valid = valid.all(1, keepdim=True)
         _check_exclusive(input, target, valid)
+    if weight is not None:
+        valid = valid & (weight > 0)
     _check_logit_values(input, valid & ~_masked_classes(input, target, activation))
     if valid.any():
         _warn_of_probabilities(input, valid)
         return
+    zero = "" if weight is None else ", or weight 0"
     warnings.warn(
-        f"every pixel of the batch is ignored (ignore_index={ignore_index}): the loss and its gradient are 0;"
+        f"every pixel of the batch is ignored (ignore_index={ignore_index}{zero}): the loss and its gradient are 0;"
         " check how the targets are made, or skip such batches in the loader",
         UserWarning,
         stacklevel=2,

@@ -47,6 +47,13 @@ def is_plain_gradient(grad: Tensor) -> bool:
     return not (is_batched(grad) or transforms_are_active() or modes())
 
 
+def wants_gradient(x: Tensor) -> bool:
+    """Return True if autograd, backward or in forward mode, would ask for the gradient of a tensor."""
+    if forward_ad._current_level >= 0 and forward_ad.unpack_dual(x).tangent is not None:
+        return True
+    return x.requires_grad and torch.is_grad_enabled()
+
+
 def is_capturing(device: torch.device) -> bool:
     """Return True while a CUDA graph captures launches. No tables can be copied to the device then."""
     return device.type == "cuda" and torch.cuda.is_current_stream_capturing()
@@ -68,6 +75,13 @@ def has_values(x: Tensor) -> bool:
             return False
         x = get_unwrapped(x)
     return True
+
+
+def unwrapped(x: Tensor) -> Tensor:
+    """Return the tensor that transforms of torch.func follow, without them: its values, and none of their gradients."""
+    while is_functorch_wrapped_tensor(x):
+        x = get_unwrapped(x)
+    return x
 
 
 def eager_obstacle(*tensors: Tensor) -> str:

@@ -31,10 +31,10 @@ def check_pass(input: Tensor, target: Tensor, activation: str, ignore_index: int
     """Check the values of weights and target, and under lossreg.debug_checks() of logits that count."""
     if weight is not None:
         check_weight_values(weight)
-        target, input = weighed(target, weight), torch.where(weight > 0, input, 0.0)
+        target = weighed(target, weight)
     check_values(target, input.shape[1], target.ndim < input.ndim, ignore_index, input)
     if debugging():
-        check_counted(input, target, activation, ignore_index)
+        check_counted(input, target, activation, ignore_index, weight)
 
 
 def _check_call(

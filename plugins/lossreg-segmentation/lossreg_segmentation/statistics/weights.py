@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lossreg.errors import DTypeError, InputError, ShapeError
 from lossreg_segmentation.statistics.checks import check_layout, counting
-from lossreg_segmentation.statistics.plain import has_values, without_notes
+from lossreg_segmentation.statistics.plain import has_values, wants_gradient, without_notes
 from lossreg_segmentation.statistics.request import sums_dtype
 
 
@@ -25,7 +25,7 @@ def check_weight(weight: Tensor, input: Tensor, activation: str) -> None:
     check_layout("weight", weight)
     if not (weight.is_floating_point() or weight.dtype == torch.bool):
         raise DTypeError(f"weight must be floating or bool, got {weight.dtype}; use weight.float()")
-    if weight.requires_grad and torch.is_grad_enabled():
+    if wants_gradient(weight):
         raise InputError("weight requires a gradient, which no loss gives to it; use weight.detach()")
     if weight.device != input.device:
         raise InputError(f"input is on {input.device} and weight on {weight.device}; move one with .to()")

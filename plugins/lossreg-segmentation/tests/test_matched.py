@@ -276,6 +276,28 @@ def test_costs_beside_an_infinite_one_keep_their_digits():
     assert assign(cost, [3])[0, :, 1:].tolist() == [[0, 1], [1, 2], [2, 0]]
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")  # torch's own, on first use of forward mode
+@pytest.mark.parametrize("points", [0, 16])
+def test_transforms_of_torch_func(points):
+    """The gradient of torch.func.grad, and the slope of forward mode, are those of backward.
+
+    torch samples points in no forward mode.
+    """
+    input, target = batch()
+    given = {name: x.detach() for name, x in input.items()}
+
+    def value(masks):
+        torch.manual_seed(0)
+        return build(points=points)({**given, "masks": masks}, target)
+
+    torch.manual_seed(0)
+    gradient, _ = gradients(build(points=points)(input, target), input)
+    torch.testing.assert_close(torch.func.grad(value)(given["masks"]), gradient)
+    if not points:
+        slope = torch.func.jvp(value, (given["masks"],), (gradient,))[1]
+        torch.testing.assert_close(slope, gradient.square().sum())
+
+
 def test_no_object_weighs_the_queries_without_a_target():
     """With 0 they cost nothing, and neither does a batch without objects; it stays connected to the graph."""
     input, target = batch((0, 0))

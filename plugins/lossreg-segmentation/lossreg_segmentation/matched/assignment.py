@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lossreg.errors import ImplementationError
-from lossreg_segmentation.statistics.plain import has_values
+from lossreg_segmentation.statistics.plain import has_values, transforms_are_active
 
 
 def assign(costs: Tensor, sizes: Sequence[int]) -> Tensor:
@@ -22,7 +22,8 @@ def assign(costs: Tensor, sizes: Sequence[int]) -> Tensor:
     Returns:
         (L, R, 3): image, query and target of each pair, min(Q, M_b) for an image, in the order of the queries.
     """
-    if has_values(costs):  # without the dispatcher, whose first call of an operator in Python imports the compiler
+    # Without the dispatcher, whose first call of an operator in Python imports the compiler.
+    if has_values(costs) and not transforms_are_active():
         return _assign(costs, sizes)
     pairs: Tensor = torch.ops.lossreg.assign(costs, sizes)
     return pairs

@@ -77,13 +77,6 @@ def has_values(x: Tensor) -> bool:
     return True
 
 
-def unwrapped(x: Tensor) -> Tensor:
-    """Return the tensor that transforms of torch.func follow, without them: its values, and none of their gradients."""
-    while is_functorch_wrapped_tensor(x):
-        x = get_unwrapped(x)
-    return x
-
-
 def eager_obstacle(*tensors: Tensor) -> str:
     """Do the same outside of compilers, where each step comes by."""
     if transforms_are_active():

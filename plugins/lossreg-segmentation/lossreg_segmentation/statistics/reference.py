@@ -112,7 +112,7 @@ def _at_target(t: Tensor, log_p: Tensor) -> Tensor:
 
 def _log_rest(x: Tensor, log_p: Tensor) -> Tensor:
     """Return log(1 - p) for each class. For the likeliest class, add the others, because 1 - p rounds to 0 there."""
-    top = torch.zeros_like(x, dtype=torch.bool).scatter_(1, x.argmax(1, keepdim=True), True)
+    top = torch.zeros_like(x, dtype=torch.bool).scatter_(1, x.argmax(1, keepdim=True), 1)
     rest = x.masked_fill(top, -torch.inf).clamp_min(torch.finfo(x.dtype).min / 2)  # of -inf alone: NaN as its gradient
     others = rest.logsumexp(1, keepdim=True) - x.logsumexp(1, keepdim=True)
     # p <= 1/2 for every class but the likeliest.
@@ -123,4 +123,4 @@ def _log_rest(x: Tensor, log_p: Tensor) -> Tensor:
 def _predicted(x: Tensor, activation: str, threshold: float) -> Tensor:
     if activation == "sigmoid":
         return x > threshold
-    return torch.zeros_like(x, dtype=torch.bool).scatter_(1, x.argmax(1, keepdim=True), True)
+    return torch.zeros_like(x, dtype=torch.bool).scatter_(1, x.argmax(1, keepdim=True), 1)

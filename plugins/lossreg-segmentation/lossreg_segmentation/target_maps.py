@@ -187,7 +187,7 @@ def _numbers(labels: Tensor) -> Tensor:
 
 
 def _given(maps: object) -> str:
-    """Return what was given in the place of a map; an array comes with its remedy."""
+    """Return the type of an argument that is no map, and for an array its remedy."""
     if isinstance(maps, Tensor):
         return str(maps.dtype)
     return type(maps).__name__ + ("; use torch.as_tensor() on it" if hasattr(maps, "__array__") else "")

@@ -57,6 +57,8 @@ def per_class(name: str, values: Tensor | None, classes: int) -> float | Tensor:
     """Return factors, 1 in place of None; check that there is one number, or one for each class."""
     if values is None:
         return 1.0
+    if values.ndim > 1:
+        raise ShapeError(f"{name} has shape {tuple(values.shape)}, expected one value per class: use {name}.flatten()")
     if values.ndim == 1 and len(values) != classes:
         raise ShapeError(f"{name} has {len(values)} values, input has {classes} classes; give one per class")
     return values

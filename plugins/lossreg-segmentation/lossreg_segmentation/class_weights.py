@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -44,7 +45,7 @@ class ClassLoss(Loss):
         self, class_weight: ClassWeights | None, background: bool, classes: Classes | None, task: str
     ) -> None:
         """Set the weights of the classes and which of them count; check all that needs no input."""
-        self.background, self.classes = background, None if classes is None else tuple(classes)
+        self.background, self.classes = background, None if classes is None else tuple(map(int, classes))
         if not background and task == "binary":
             raise InputError(f"{_ONE_CHANNEL}: leave out background=False in the task 'binary'")
         if self.classes is not None:
@@ -90,6 +91,8 @@ class ClassLoss(Loss):
         return kept
 
     def _check_weights(self, class_weight: ClassWeights) -> None:
+        if not all(0 <= float(weight) < math.inf for weight in class_weight):
+            raise InputError(f"class_weight must be finite numbers >= 0, got {class_weight}; 0 leaves a class out")
         counted = [class_weight[c] for c in self._kept(len(class_weight))]
         if not any(counted):
             which = "every class that counts" if self.leaves_out else "every class"

@@ -119,6 +119,7 @@ class Focal(MaskLoss):
         **options: Unpack[MaskOptions],
     ) -> None:
         super().__init__(**options)
+        alpha = alpha.tolist() if isinstance(alpha, Tensor) else alpha
         self.alpha = alpha
         self.gamma = gamma
         self.class_values("alpha_per_class", alpha if isinstance(alpha, Sequence) else None)

@@ -7,6 +7,7 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 import lossreg
+import lossreg_segmentation
 from lossreg_segmentation.class_numbers import as_like
 
 from .cases import build, hard_target, logits
@@ -124,3 +125,25 @@ def test_a_compiled_loss_reads_its_numbers_without_a_break(name):
     loss, x, t = made(name)
     compiled = torch.compile(loss.half(), fullgraph=True, backend="eager")
     torch.testing.assert_close(compiled(x, t), loss(x, t), rtol=1e-12, atol=0)
+
+
+def test_numbers_per_class_may_be_tensors():
+    """As torch's losses take them; in a config they are lists."""
+    x, t = torch.randn(2, 3, 4, 5), torch.randint(3, (2, 4, 5))
+    listed = lossreg_segmentation.Focal(alpha=[0.5, 0.25, 1.0], classes=[0, 2])(x, t)
+    assert (
+        lossreg_segmentation.Focal(alpha=torch.tensor([0.5, 0.25, 1.0]), classes=torch.tensor([0, 2]))(x, t) == listed
+    )
+
+
+def test_numbers_per_class_of_other_axes_are_told_to_lose_them():
+    """torch's BCEWithLogitsLoss takes (C, 1, 1)."""
+    x, t = torch.randn(2, 3, 4, 5), torch.randint(2, (2, 3, 4, 5))
+    with pytest.raises(lossreg.ShapeError, match=r"pos_weight has shape \(3, 1, 1\), .*: use pos_weight.flatten\(\)"):
+        lossreg_segmentation.BCE(pos_weight=torch.ones(3, 1, 1))(x, t)
+
+
+@pytest.mark.parametrize("wrong", [-1.0, float("nan"), float("inf")])
+def test_weights_of_classes_are_checked_without_a_config_too(wrong):
+    with pytest.raises(lossreg.InputError, match="class_weight must be finite numbers >= 0, got"):
+        lossreg_segmentation.Dice(class_weight=[wrong, 1.0])

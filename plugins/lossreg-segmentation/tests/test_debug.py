@@ -172,7 +172,7 @@ def test_classes_left_out_by_infinite_logits_are_no_error(kind):
 
 @pytest.mark.parametrize("name", ["dice", "topk"])
 def test_a_batch_in_which_nothing_weighs_is_warned_of(name):
-    """As one of which every pixel is ignored; a NaN logit that does not weigh is no mistake."""
+    """As if every pixel were ignored; a NaN logit that does not weigh is no mistake."""
     x, t = logits("binary"), hard_target("binary")
     x[..., 0] = float("nan")
     weight = (~x.isnan()).double()

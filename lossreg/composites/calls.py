@@ -42,11 +42,11 @@ class PartCalls:
         self.signature = joined(self.takes)
         if all(unweighted):  # a sum around this one may have a weight
             self.signature = self.signature._replace(options=self.signature.options | self.weights)
+        # The number of inputs that all parts take as they come; -1 if each needs its own.
         alike = all(each.required == self.signature.required or each.open_inputs for each in self.takes)
         self.same = self.signature.required if alike else -1
-        self.places: dict[
-            str, int
-        ] = {}  # of the inputs that every call needs, by the names that the parts have for them
+        # The places of the inputs that every call needs, by the names that the parts have for them.
+        self.places: dict[str, int] = {}
         for each in (self.signature, *self.takes):
             for place, name in enumerate(each.inputs[: each.required]):
                 self.places.setdefault(name, place)

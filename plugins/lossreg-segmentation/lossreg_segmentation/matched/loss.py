@@ -34,7 +34,7 @@ class MatchedTerm(TypedDict):
 @losses.register(
     "matched",
     aliases=("matched_loss", "set_criterion"),
-    tags=("composite", "segmentation", "random", "logits"),
+    tags=("composite", "segmentation", "instances", "random", "logits"),
     contract=contract(
         input="mask logits and class logits of queries, of one or several layers",
         target="masks and labels of each image",

@@ -295,7 +295,6 @@ def test_of_equal_logits_the_first_is_predicted(runs, classes):
     torch.testing.assert_close(gradient[0, -2:, 0], torch.tensor([-0.5, 0.5], device=DEVICE))
 
 
-@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # NumPy's, in the interpreter
 @pytest.mark.parametrize("kind", ["index", "hard", "soft"])
 @pytest.mark.parametrize("classes", [3, 40])
 def test_a_class_that_is_left_out_has_no_loss_unless_it_is_the_target(runs, classes, kind):

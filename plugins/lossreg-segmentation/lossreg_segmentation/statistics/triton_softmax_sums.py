@@ -141,12 +141,11 @@ def softmax_sums(
             p_t, rest, nll = of_target(x, own, index, e, largest, others, scale, INDEX)
             overlap += _over_thread(weighed(tl.minimum(p_t, t) if SOFT else p_t * t, w, WEIGHTED), V)
             product += _over_thread(weighed(p_t * t, w, WEIGHTED), V)
-            nll = weighed(nll, w, WEIGHTED)
             # The loss of a class that a logit of -inf excludes is infinite: 0 times it would be NaN.
-            ce += _over_thread(tl.where(t > 0, t * nll, 0), V)
+            nll = weighed(tl.where(t > 0, nll, 0), w, WEIGHTED)
+            ce += _over_thread(t * nll, V)
             if FOCAL_POSITIVE >= 0:
-                focused = nll * power(rest, tl.log(tl.maximum(rest, TINY)), gamma, GAMMA)
-                focal += _over_thread(tl.where(t > 0, t * focused, 0), V)
+                focal += _over_thread(t * (nll * power(rest, tl.log(tl.maximum(rest, TINY)), gamma, GAMMA)), V)
             actual += _over_thread(weighed(t, w, WEIGHTED), V)
             actual_squares += _over_thread(weighed(t * t, w, WEIGHTED), V)
             if WEIGHTED:

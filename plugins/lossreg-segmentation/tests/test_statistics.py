@@ -202,7 +202,8 @@ def test_gradients_reach_the_input_through_the_prediction(task, needs):
     x, t = logits(task).requires_grad_(), soft_target(task)
     found = mask_statistics(x, t, activation="softmax" if task == "multiclass" else "sigmoid", needs=needs)
     carrying = {name for name in needs if getattr(found, name).requires_grad}
-    assert set(needs) - carrying == {"actual", "actual_squared", "valid", "hard_intersection", "hard_union"}
+    constant = {"actual", "actual_squared", "valid", "counted", "hard_intersection", "hard_union"}
+    assert set(needs) - carrying == constant
     sum(getattr(found, name).sum() for name in carrying).backward()
     assert x.grad.abs().min() > 0
 

@@ -117,7 +117,7 @@ def test_every_file_of_the_kernels_is_in_the_key():
 
 @pytest.mark.tools
 def test_an_edit_of_a_function_that_a_kernel_calls_compiles_the_kernel_again(tmp_path):
-    """In a copy of the package: another number for one gives other probabilities in the next process."""
+    """In a copy of the package: another exponential gives other probabilities in the next process."""
     copy = tmp_path / "lossreg_segmentation"
     shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
 
@@ -129,7 +129,7 @@ def test_an_edit_of_a_function_that_a_kernel_calls_compiles_the_kernel_again(tmp
     assert predicted() == "[[1.5, 1.5]]"
     math = copy / "statistics" / "numba_math.py"
     text = math.read_text()
-    one = "ZERO, HALF, ONE = F32(0.0), F32(0.5), F32(1.0)"
-    assert one in text
-    math.write_text(text.replace(one, one.replace("1.0", "2.0")))
+    exponential = "return (p * r + ONE) * float_of"
+    assert exponential in text
+    math.write_text(text.replace(exponential, exponential.replace("ONE", "HALF")))
     assert predicted() != "[[1.5, 1.5]]"

@@ -149,7 +149,7 @@ def checked_regions(regions: Tensor | None, input: Tensor, count: int) -> Tensor
         )
     batch, channels, *size = input.shape
     fitting = [(batch, 1, *size), (batch, *size), (batch, channels, *size)]
-    if tuple(regions.shape) not in fitting:
+    if all(regions.shape != shape for shape in fitting):
         shapes = ", ".join(map(str, dict.fromkeys(fitting)))
         raise ShapeError(
             f"input has shape {tuple(input.shape)}, so regions must have one of {shapes}, got"

@@ -19,7 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 WHEELS = ("lossreg", "lossreg_segmentation", "lossreg_sam")
 ABSENT = ("numba", "scipy", "duckdb", "matplotlib", "triton")  # in the development environment, but not here
-NEED_SCIPY = ("boundary", "hausdorff_dt")  # the extra lossreg-segmentation[boundary]
+NEED_SCIPY = ("boundary", "hausdorff_dt", "matched")  # the extras boundary and matching of lossreg-segmentation
 CONFIG = '{"name": "weighted_sum", "params": {"terms": [{"weight": 20, "name": "focal"}, {"name": "dice"}]}}'
 DICE = """
 import torch, lossreg
@@ -90,7 +90,7 @@ def imports(plain: Plain) -> None:
     """Check that only the wheels' dependencies are there, that the quickstart runs, and that autocast is ignored."""
     there = "import importlib.util as u; print([n for n in {} if u.find_spec(n)])"
     plain.python(there.format(ABSENT), prints="[]")
-    plain.python("import lossreg, sys; print(len(lossreg.losses.list()), 'torch' in sys.modules)", prints="36 False")
+    plain.python("import lossreg, sys; print(len(lossreg.losses.list()), 'torch' in sys.modules)", prints="42 False")
     quickstart = (ROOT / "README.md").read_text().partition("## Quickstart")[2].partition("\n## ")[0]
     for language, code in re.findall(r"```(\w+)\n(.*?)```", quickstart, re.DOTALL):
         if language == "yaml":
@@ -105,7 +105,7 @@ def commands(plain: Plain) -> None:
     plain.run(
         "lossreg", "doctor", prints="tiled; numba is several times faster: pip install 'lossreg-segmentation[cpu]'"
     )
-    plain.run("lossreg", "list", prints="36 losses")
+    plain.run("lossreg", "list", prints="42 losses")
     plain.run("lossreg", "list", "--tag", "sam & !mixture")
     plain.run("lossreg", "show", "dice", prints="smooth")
     plain.run("lossreg", "why", "dice", prints="segmentation")

@@ -18,7 +18,8 @@ from lossreg.integrations.advice import advice
 from lossreg.integrations.context import Context
 from lossreg.integrations.meter import TOTAL, Meter, component_key
 from lossreg.integrations.observers import Monitoring, Recording
-from lossreg.loss import Loss, LossOutput, evaluate, optional_parameters
+from lossreg.loss import Loss, LossOutput, evaluate
+from lossreg.loss.calls import signature_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -231,7 +232,7 @@ class Tracked(nn.Module):
 
 
 def _options(module: nn.Module) -> frozenset[str]:
-    return module.option_names() if isinstance(module, Loss) else optional_parameters(type(module).forward)
+    return module.option_names() if isinstance(module, Loss) else signature_of(type(module).forward).options
 
 
 def _size(output: LossOutput, inputs: Sequence[Any]) -> int:

@@ -1,6 +1,6 @@
 """Losses: terms, outputs, and the only code that reduces them."""
 
-from lossreg.loss.base import Loss, evaluate, name_of, optional_parameters, scalar
+from lossreg.loss.base import Loss, evaluate, name_of, scalar
 from lossreg.loss.output import LossOutput, Per, Reduction, Term
 from lossreg.loss.reduction import per_example
 
@@ -12,7 +12,6 @@ __all__ = [
     "Term",
     "evaluate",
     "name_of",
-    "optional_parameters",
     "per_example",
     "scalar",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -227,11 +227,6 @@ def name_of(loss: nn.Module) -> str:
         inner = wrapped(inner)
     config = vars(inner or loss).get("_lossreg_config")  # set by lossreg.build
     return str(config["name"]) if isinstance(config, Mapping) else type(loss).__name__
-
-
-def optional_parameters(method: Callable[..., Any]) -> frozenset[str]:
-    """Return the names of a method's parameters that have a default or are keyword-only."""
-    return signature_of(method).options
 
 
 def _signature_of(cls: type[Loss]) -> Signature:

@@ -1,5 +1,7 @@
 """The rows of the benchmark, and the tensors of each."""
 
+import gc
+
 import pytest
 import torch
 
@@ -108,3 +110,39 @@ def test_python_calls_of_a_step_are_counted_exactly(benchmarks):
     made = work.make_work(row, torch.device("cpu"))
     counts = [measure.python_calls(each, made) for each in (row, row, Longer(*row))]
     assert counts[0] == counts[1] == counts[2] - 1
+
+
+def test_python_calls_are_of_the_step_alone(benchmarks):
+    """Python counts no calls of a garbage collection that happens to fall into the step."""
+    import measure
+    import rows
+    import work
+
+    class Garbage:
+        """Be in a cycle with itself, and call Python when collected."""
+
+        def __init__(self):
+            self.itself = self
+
+        def __del__(self):
+            pass
+
+    class Littering(rows.Row):
+        def ours(self):
+            loss = super().ours()
+
+            def littering(*tensors):
+                Garbage()
+                return loss(*tensors)
+
+            return littering
+
+    row = rows.Row("dice", (1, 1, 8, 8), {"name": "dice"}, list)
+    made = work.make_work(row, torch.device("cpu"))
+    often = gc.get_threshold()
+    alone = measure.python_calls(Littering(*row), made)
+    gc.set_threshold(1)
+    try:
+        assert measure.python_calls(Littering(*row), made) == alone
+    finally:
+        gc.set_threshold(*often)

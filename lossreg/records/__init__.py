@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from lossreg.records.captions import flag_bad_captions
     from lossreg.records.config import RecordConfig
     from lossreg.records.evaluation import RankError, evaluate_dataset, run_dataset_evaluation
+    from lossreg.records.evaluation.draws import Draw
     from lossreg.records.evaluation.ray_data import RayExecutor
+    from lossreg.records.filters import Filters
     from lossreg.records.per_example import compute_per_example_loss
     from lossreg.records.report import write_report
     from lossreg.records.writer import RecordWriter
@@ -23,6 +25,8 @@ __getattr__, __dir__ = lazy(
     __name__,
     {
         "CaptionRules": "lossreg.records.caption_rules",
+        "Draw": "lossreg.records.evaluation.draws",
+        "Filters": "lossreg.records.filters",
         "RankError": "lossreg.records.evaluation",
         "RayExecutor": "lossreg.records.evaluation.ray_data",
         "RecordConfig": "lossreg.records.config",
@@ -39,6 +43,8 @@ __getattr__, __dir__ = lazy(
 
 __all__ = [
     "CaptionRules",
+    "Draw",
+    "Filters",
     "RankError",
     "RayExecutor",
     "RecordConfig",

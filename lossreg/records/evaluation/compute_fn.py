@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from inspect import Signature, signature
 from typing import Any
 
 import numpy as np
@@ -10,14 +11,18 @@ import numpy as np
 from lossreg.errors import InputError
 from lossreg.messages import printable
 from lossreg.records.column_values import Chunk, shown
+from lossreg.records.evaluation.draws import Draw
 from lossreg.records.row_validation import SIZE, chunks, length
 
 
-def function(compute_fn: Callable[..., Any], init: Mapping[str, Any] | None = None) -> Callable[[Any], object]:
+def function(
+    compute_fn: Callable[..., Any], init: Mapping[str, Any] | None = None, draws: Sequence[Draw] = ()
+) -> Callable[..., object]:
     """Create the compute_fn from a class, with the keyword arguments `init`; return a function unchanged.
 
     Raises:
-        InputError: it cannot be called, or it is a function and there are arguments.
+        InputError: it cannot be called, it is a function and there are arguments, or it takes no `draw` where there are
+            draws.
     """
     if not callable(compute_fn):
         raise InputError(f"compute_fn must be a function of a batch, or a class of one, got {shown(compute_fn)}")
@@ -25,41 +30,78 @@ def function(compute_fn: Callable[..., Any], init: Mapping[str, Any] | None = No
         made: object = compute_fn(**(init or {}))
         if not callable(made):
             raise InputError(f"compute_fn {compute_fn.__name__} is a class without __call__(self, batch)")
-        return made
+        return _taking(made, draws)
     if init:
         raise InputError(
             f"init has {', '.join(init)}, but compute_fn is not a class; use functools.partial",
             init=dict(init),
         )
-    return compute_fn
+    return _taking(compute_fn, draws)
 
 
 def computed(
-    compute: Callable[[Any], object], batches: Iterable[tuple[int, Any]], columns: Mapping[str, str | int] | None = None
+    compute: Callable[..., object],
+    batches: Iterable[tuple[int, Any]],
+    columns: Mapping[str, str | int] | None = None,
+    draws: Sequence[Draw] = (),
 ) -> Iterator[Chunk]:
-    """Yield the rows of each batch. `compute` runs without gradients.
+    """Yield the rows of each batch, of each draw in turn. `compute` runs without gradients.
 
     Args:
         compute: returns the rows of a batch: an iterable of mappings, or a mapping of columns.
         batches: each with its number, for errors.
         columns: values of every row, such as the run; `compute` must not return these columns.
+        draws: given to `compute` as the keyword argument `draw`; without draws it is called once, with the batch alone.
     Raises:
         InputError: `compute` returned invalid rows; names the batch. Its own exceptions pass, with a note that names
             the batch.
     """
+    for number, batch in batches:
+        for draw in draws or (None,):
+            added = dict(columns or {}) if draw is None else {**(columns or {}), "draw": draw.number}
+            for chunk in _found(compute, batch, number, draw):
+                if draw is not None and draw.condition is not None and chunk.get("condition") is None:
+                    chunk["condition"] = np.full(length(chunk), draw.condition)
+                yield _completed(chunk, added, number)
+
+
+def _found(compute: Callable[..., object], batch: Any, number: int, draw: Draw | None) -> list[Chunk]:
     import torch
 
-    for number, batch in batches:
-        try:
-            with torch.no_grad():
-                found = list(chunks(compute(batch)))  # a generator runs here
-        except InputError as error:
-            raise type(error)(f"batch {number}: compute_fn returned invalid rows: {error}") from error
-        except Exception as error:
-            error.add_note(f"lossreg: compute_fn failed in batch {number}, counted from 0")
-            raise
-        for chunk in found:
-            yield _completed(chunk, columns or {}, number)
+    try:
+        with torch.no_grad():
+            returned = compute(batch) if draw is None else compute(batch, draw=draw)
+            try:
+                return list(chunks(returned))  # a generator runs here
+            except InputError as error:
+                raise type(error)(f"batch {number}: compute_fn returned invalid rows: {error}") from error
+    except Exception as error:
+        error.add_note(f"lossreg: compute_fn failed in batch {number}, counted from 0")
+        raise
+
+
+def _taking(compute: Callable[..., object], draws: Sequence[Draw]) -> Callable[..., object]:
+    """Check that the function takes a draw where there are some, and can do without where there are none."""
+    try:
+        taken = signature(compute)
+    except (TypeError, ValueError):  # a builtin may have none
+        return compute
+    if draws and not _fits(taken, draw=None):
+        raise InputError(
+            f"draws={len(draws)} calls compute_fn(batch, draw=...), which takes {taken}; give it a parameter `draw`,"
+            " and use draw.condition and draw.noise(ids, like=images) in place of a random timestep and noise"
+        )
+    if not draws and not _fits(taken) and _fits(taken, draw=None):
+        raise InputError(f"compute_fn takes {taken}, and there are no draws; add draws=4")
+    return compute
+
+
+def _fits(taken: Signature, **options: object) -> bool:
+    try:
+        taken.bind(None, **options)
+    except TypeError:
+        return False
+    return True
 
 
 def merged(small: Iterable[Chunk], *, size: int = SIZE) -> Iterator[Chunk]:
@@ -84,15 +126,18 @@ def joined(parts: list[Chunk]) -> Chunk:
     return {name: _column(name, parts) for name in names}
 
 
-def first_rows(given: Iterable[Chunk], count: int | None) -> Iterator[Chunk]:
-    """Yield the first `count` rows; no further chunk is computed."""
+def first_rows(given: Iterable[Chunk], count: int | None, draws: int = 1) -> Iterator[Chunk]:
+    """Yield the first `count` rows of each draw; no further chunk is computed."""
     if count is None:
         yield from given
         return
+    left = [count] * draws
     for chunk in given:
-        yield {name: None if values is None else values[:count] for name, values in chunk.items()}
-        count -= length(chunk)
-        if count <= 0:
+        draw = 0 if (column := chunk.get("draw")) is None or draws == 1 else int(column[0])
+        if left[draw] > 0:
+            yield {name: None if values is None else values[: left[draw]] for name, values in chunk.items()}
+        left[draw] -= length(chunk)
+        if max(left) <= 0:
             return
 
 
@@ -112,7 +157,7 @@ def with_ids(given: Iterable[Chunk], why: str) -> Iterator[Chunk]:
 def _completed(chunk: Chunk, columns: Mapping[str, str | int], number: int) -> Chunk:
     rows = length(chunk)
     for name, value in columns.items():
-        if chunk[name] is not None:
+        if chunk.get(name) is not None:
             raise InputError(
                 f"batch {number}: compute_fn returned a column {name!r}, which the evaluation sets to"
                 f" {printable(repr(value))}; leave it out",

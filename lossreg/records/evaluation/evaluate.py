@@ -17,6 +17,7 @@ from lossreg.records.aggregate import aggregate_by_dataset
 from lossreg.records.column_values import Chunk, shown
 from lossreg.records.evaluation.compute_fn import computed, first_rows, function, merged, with_ids
 from lossreg.records.evaluation.distributed import Ranks, torchrun_ranks
+from lossreg.records.evaluation.draws import Conditions, Noise, make_draws
 from lossreg.records.export import export_csv, export_json
 from lossreg.records.reader import connect
 from lossreg.records.record_schema import SUFFIX
@@ -37,6 +38,9 @@ def evaluate_dataset(
     sample_fraction: float = 1.0,
     max_samples: int | None = None,
     seed: int = 0,
+    draws: int | None = None,
+    noise: Noise = "own",
+    conditions: Conditions | None = None,
     out_csv: str | PathLike[str] | None = None,
     out_json: str | PathLike[str] | None = None,
 ) -> dict[str, Any]:
@@ -47,12 +51,20 @@ def evaluate_dataset(
     Args:
         compute_fn: called with each batch, without gradients; returns its rows as records are given: an iterable of
             mappings, or a mapping of columns to tensors, arrays or lists. `loss` is required. It must set the model to
-            eval mode itself.
+            eval mode itself. With `draws` it is called as compute_fn(batch, draw=draw) with each `Draw`.
         dataloader: yields the batches.
         sample_fraction: share of the batches to compute, in (0, 1]. The choice depends on `seed` and the number of the
             batch alone. A plain DataLoader of a map-style dataset does not load the others.
-        max_samples: number of rows after which it stops, >= 1; None for all.
-        seed: another seed chooses other batches.
+        max_samples: number of rows, of each draw, after which it stops, >= 1; None for all.
+        seed: another seed chooses other batches, conditions and noise.
+        draws: number of evaluations of every example, >= 1, for a loss that is random, such as that of a diffusion
+            model: 4, or 8 if time allows. The rows have the columns `draw` and `condition`. None: one, without a draw.
+        noise: "own": that of an example depends on `seed`, the draw and its sample_id. "common": all examples have the
+            same noise, in pairs of opposite signs; it ranks with fewer draws, but is no measure of the mean loss. The
+            examples must have one shape, and `draws` be even.
+        conditions: from which distribution the draws' conditions are: an interval such as (0, 1000), or the quantile
+            function of the training's sampler, from (0, 1) to the timestep. The draws divide it into equal shares, and
+            all examples have the same conditions. None: the draws have none.
         out_csv, out_json: also write every row, or the aggregates and every example, to these files.
     Returns:
         the result of `aggregate_by_dataset`.
@@ -61,10 +73,11 @@ def evaluate_dataset(
             returned invalid rows. Its own exceptions pass, with a note that names the batch.
     """
     _check(sample_fraction, max_samples)
-    compute = function(compute_fn)
+    every = make_draws(draws, noise, conditions, seed)
+    compute = function(compute_fn, draws=every)
     batches = chosen_batches(dataloader, sample_fraction, seed)
     with TemporaryDirectory(prefix="lossreg-evaluation-") as folder:
-        rows = first_rows(computed(compute, batches), max_samples)
+        rows = first_rows(computed(compute, batches, draws=every), max_samples, max(1, len(every)))
         if not write_rows(rows, Path(folder), "evaluation"):
             raise InputError(
                 f"there are no rows: the dataloader is empty, or sample_fraction={sample_fraction} with seed={seed}"
@@ -87,6 +100,10 @@ def run_dataset_evaluation(
     out_dir: str | PathLike[str],
     executor: Executor | RayExecutor = "local",
     init: Mapping[str, Any] | None = None,
+    draws: int | None = None,
+    noise: Noise = "own",
+    conditions: Conditions | None = None,
+    seed: int = 0,
 ) -> Path:
     """Evaluate a dataset with the model of one step, in one process or many, and write rows and summary.
 
@@ -108,6 +125,8 @@ def run_dataset_evaluation(
         out_dir: created if it is missing; shared by all processes.
         executor: "local", "torchrun", "ray" or a `RayExecutor`.
         init: keyword arguments of a compute_fn that is a class.
+        draws, noise, conditions: as in `evaluate_dataset`; the same in every process.
+        seed: another seed has other conditions and noise.
     Returns:
         the JSON file, on every rank.
     Raises:
@@ -116,6 +135,7 @@ def run_dataset_evaluation(
         RankError: another rank failed. No rank waits for it.
     """
     name = _name(job_name, step)
+    every = make_draws(draws, noise, conditions, seed)
     directory, summary = Path(out_dir) / f"{name}.records", Path(out_dir) / f"{name}.json"
     columns: dict[str, str | int] = {"run": job_name, "step": step}
     if executor in ("local", "torchrun"):
@@ -123,7 +143,7 @@ def run_dataset_evaluation(
             columns["rank"] = ranks.rank
 
             def rows() -> Iterator[Chunk]:
-                return computed(function(compute_fn, init), enumerate(dataloader), columns)
+                return computed(function(compute_fn, init, every), enumerate(dataloader), columns, every)
 
             _on_ranks(ranks, rows, directory, summary, job_name)
         return summary
@@ -133,7 +153,7 @@ def run_dataset_evaluation(
         executor = RayExecutor()
     if not isinstance(executor, RayExecutor):
         raise InputError(f"executor must be 'local', 'torchrun', 'ray' or a RayExecutor, got {shown(executor)}")
-    evaluate_on_ray(compute_fn, dataloader, directory, columns | {"rank": 0}, executor, init)
+    evaluate_on_ray(compute_fn, dataloader, directory, columns | {"rank": 0}, executor, init, every)
     _summarise(directory, summary)
     return summary
 

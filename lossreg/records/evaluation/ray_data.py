@@ -16,6 +16,7 @@ require("duckdb", "numpy", extra="records", use="records")
 from lossreg.records.column_values import Chunk, shown  # noqa: E402
 from lossreg.records.database import open_database  # noqa: E402
 from lossreg.records.evaluation.compute_fn import computed, function, joined, with_ids  # noqa: E402
+from lossreg.records.evaluation.draws import Draw, plan  # noqa: E402
 from lossreg.records.evaluation.ray_shards import adopt, begin, done_ids, done_parts, temporary_folder  # noqa: E402
 from lossreg.records.row_validation import length  # noqa: E402
 from lossreg.records.shards import select  # noqa: E402
@@ -52,6 +53,7 @@ def evaluate_on_ray(
     columns: Mapping[str, str | int],
     executor: RayExecutor,
     init: Mapping[str, Any] | None = None,
+    draws: tuple[Draw, ...] = (),
 ) -> None:
     """Compute and write the rows of all examples that are missing in `directory`.
 
@@ -66,11 +68,11 @@ def evaluate_on_ray(
     require("ray", extra="ray", use="executor 'ray'")
     import ray.data
 
-    maker = {"compute_fn": compute_fn, "init": init, "columns": dict(columns)}
+    maker = {"compute_fn": compute_fn, "init": init, "columns": dict(columns), "draws": draws}
     pool = _pool(executor)
     run, directory = str(columns["run"]), directory.absolute()  # workers are in other directories
     if isinstance(data, ray.data.Dataset):
-        session = begin(directory, {"by": "sample_id"})
+        session = begin(directory, {"by": "sample_id", **plan(draws)})
         adopt(directory, run, session)
         arguments = maker | {"done": done_ids(directory)}
         rows = data.map_batches(_RowsOfBatch, fn_constructor_kwargs=arguments, batch_size=executor.batch_size, **pool)
@@ -78,7 +80,7 @@ def evaluate_on_ray(
     else:
         loader = _loader(data, executor)
         size = -(-executor.part_size // loader["batch_size"]) * loader["batch_size"]
-        session = begin(directory, {"examples": len(loader["dataset"]), "part_size": size})
+        session = begin(directory, {"examples": len(loader["dataset"]), "part_size": size, **plan(draws)})
         adopt(directory, run, session)
         missing = _missing_parts(directory, len(loader["dataset"]), size)
         if not missing:
@@ -113,9 +115,16 @@ class _RowsOfPart:
     """Rows of parts of a dataset; each actor creates one instance."""
 
     def __init__(
-        self, compute_fn: Any, init: Any, columns: Mapping[str, str | int], loader: Mapping[str, Any], size: int
+        self,
+        compute_fn: Any,
+        init: Any,
+        columns: Mapping[str, str | int],
+        draws: tuple[Draw, ...],
+        loader: Mapping[str, Any],
+        size: int,
     ) -> None:
-        self.compute, self.columns, self.loader, self.size = function(compute_fn, init), columns, loader, size
+        self.compute, self.columns, self.draws = function(compute_fn, init, draws), columns, draws
+        self.loader, self.size = loader, size
 
     def __call__(self, batch: Mapping[str, Any]) -> Iterator[object]:
         from torch.utils.data import DataLoader, Subset
@@ -125,7 +134,7 @@ class _RowsOfPart:
             stop = min(start + self.size, len(self.loader["dataset"]))
             given = {**self.loader, "dataset": Subset(self.loader["dataset"], range(start, stop))}
             batches = zip(count(start // self.loader["batch_size"]), DataLoader(**given), strict=False)
-            if found := list(computed(self.compute, batches, self.columns)):
+            if found := list(computed(self.compute, batches, self.columns, self.draws)):
                 rows = joined(found)
                 yield _table(rows, {"part": part, "rows": length(rows)})
 
@@ -133,8 +142,16 @@ class _RowsOfPart:
 class _RowsOfBatch:
     """Rows of a streamed Ray dataset, without ids that are done; each actor creates one instance."""
 
-    def __init__(self, compute_fn: Any, init: Any, columns: Mapping[str, str | int], done: frozenset[str]) -> None:
-        self.compute, self.columns, self.done = function(compute_fn, init), columns, done
+    def __init__(
+        self,
+        compute_fn: Any,
+        init: Any,
+        columns: Mapping[str, str | int],
+        done: frozenset[str],
+        draws: tuple[Draw, ...] = (),
+    ) -> None:
+        self.compute, self.columns, self.draws = function(compute_fn, init, draws), columns, draws
+        self.done = done
         self.numbers = count()
 
     def __call__(self, batch: Mapping[str, Any]) -> Iterator[object]:
@@ -145,9 +162,11 @@ class _RowsOfBatch:
         todo = [str(name) not in self.done for name in batch["sample_id"].tolist()]
         if any(todo):
             left = {name: values[todo] for name, values in batch.items()}
-            found = computed(self.compute, [(next(self.numbers), left)], self.columns)
+            found = computed(self.compute, [(next(self.numbers), left)], self.columns, self.draws)
             why = "return that of the batch, by which a killed job continues"
-            yield from (_table(chunk) for chunk in with_ids(found, why))
+            # One table for all draws: an id that is in a complete file has them all.
+            if rows := list(with_ids(found, why)):
+                yield _table(joined(rows))
 
 
 def _table(chunk: Chunk, constants: Mapping[str, int] | None = None) -> object:

@@ -13,6 +13,8 @@ from lossreg.errors import InputError, ShapeError
 from lossreg.records.column_values import Chunk, column, is_tensor
 from lossreg.records.record_schema import COLUMNS, COMPONENT
 
+ON_DEVICE = ("condition", "unconditional")  # columns that may be tensors on the device of the losses
+
 
 @dataclass(frozen=True, eq=False)
 class Batch:
@@ -22,7 +24,7 @@ class Batch:
         size: number of examples.
         chosen: (size,), True for each example to record; None for all.
         metadata: by column, an array with a value per example or one value for all; None if missing.
-        names: "loss", and the columns of its components.
+        names: "loss", the columns of its components, and columns that were given on the device of the losses.
         values: (names, size), on the device of the losses; an array if they were no tensor.
     """
 
@@ -45,11 +47,20 @@ def copied(values: list[Any]) -> Any:
 
 
 def to_chunk(batches: Sequence[Batch]) -> Chunk:
-    """Join the chosen rows of all batches as columns."""
-    chunk: Chunk = dict.fromkeys(COLUMNS)
-    for name in batches[0].metadata:
-        chunk[name] = _joined(name, batches)
-    chunk |= _numbers(batches)
+    """Join the chosen rows of all batches as columns: the known ones, the components, the user's own."""
+    rows = [
+        dict(zip(batch.names, values, strict=True))
+        for batch, values in zip(batches, _on_host([batch.values for batch in batches]), strict=True)
+    ]
+    sizes = [batch.size for batch in batches]
+    computed = (name for batch in batches for name in batch.names)
+    chunk: Chunk = {}
+    for name in dict.fromkeys([*COLUMNS, *computed, *(name for batch in batches for name in batch.metadata)]):
+        given = [
+            _host(name, row[name]) if name in row else b.metadata.get(name)
+            for b, row in zip(batches, rows, strict=True)
+        ]
+        chunk[name] = _joined(given, sizes)
     if all(batch.chosen is None for batch in batches):
         return chunk
     every = [np.ones(batch.size, dtype=bool) if batch.chosen is None else batch.chosen for batch in batches]
@@ -57,39 +68,31 @@ def to_chunk(batches: Sequence[Batch]) -> Chunk:
     return {name: None if values is None else values[chosen] for name, values in chunk.items()}
 
 
-def _joined(name: str, batches: Sequence[Batch]) -> np.ndarray[Any, Any] | None:
-    values = [batch.metadata[name] for batch in batches]
-    if all(value is None for value in values):
+def _host(name: str, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    return values.astype(np.bool_ if COLUMNS.get(name) == "BOOLEAN" else np.float64)
+
+
+def _joined(given: Sequence[Any], sizes: Sequence[int]) -> np.ndarray[Any, Any] | None:
+    """Join the values of batches: an array, one value for all rows, or None. Missing numbers are masked."""
+    if all(value is None for value in given):
         return None
-    if COLUMNS[name] == "VARCHAR":
-        joined = np.empty(sum(batch.size for batch in batches), dtype=object)
+    if any(isinstance(value, str) or getattr(value, "dtype", None) == np.object_ for value in given):
+        joined = np.empty(sum(sizes), dtype=object)
         start = 0
-        for value, batch in zip(values, batches, strict=True):
-            joined[start : start + batch.size] = value
-            start += batch.size
+        for value, size in zip(given, sizes, strict=True):
+            joined[start : start + size] = value
+            start += size
         return joined
-    missing = np.repeat([value is None for value in values], [batch.size for batch in batches])
-    parts = [np.broadcast_to(0 if value is None else value, b.size) for value, b in zip(values, batches, strict=True)]
-    return _masked(np.concatenate(parts), missing)
-
-
-def _numbers(batches: Sequence[Batch]) -> Chunk:
-    """Join the losses and components, masked where a batch does not have the component."""
-    names = list(dict.fromkeys(name for batch in batches for name in batch.names))
-    size = sum(batch.size for batch in batches)
-    joined = {name: np.zeros(size) for name in names}
-    missing = {name: np.ones(size, dtype=bool) for name in names}
-    start = 0
-    for batch, values in zip(batches, _on_host([batch.values for batch in batches]), strict=True):
-        for name, row in zip(batch.names, values, strict=True):
-            joined[name][start : start + batch.size] = row
-            missing[name][start : start + batch.size] = False
-        start += batch.size
-    return {name: _masked(values, missing[name]) for name, values in joined.items()}
-
-
-def _masked(values: np.ndarray[Any, Any], missing: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    return np.ma.MaskedArray(values, mask=missing) if missing.any() else values
+    missing = np.repeat([value is None for value in given], sizes)
+    parts = [np.broadcast_to(np.False_, size) if v is None else v for v, size in zip(given, sizes, strict=True)]
+    parts = [part if np.ndim(part) else np.broadcast_to(part, size) for part, size in zip(parts, sizes, strict=True)]
+    if any(np.ma.isMA(part) for part in parts):
+        joined = np.ma.concatenate(parts)  # type: ignore[no-untyped-call]
+        missing |= np.ma.getmaskarray(joined)
+        joined = np.ma.getdata(joined)
+    else:
+        joined = np.concatenate(parts)
+    return np.ma.MaskedArray(joined, mask=missing) if missing.any() else joined
 
 
 def _on_host(values: Sequence[Any]) -> list[np.ndarray[Any, Any]]:
@@ -140,6 +143,29 @@ def _size(losses: Any) -> int:
             " lossreg.evaluate or compute_per_example_loss, and not the training scalar"
         )
     return len(losses)
+
+
+def beside(losses: Any, name: str, value: Any, size: int) -> Any:
+    """Return the values of a column that may stay on the device of the losses, (size,); None for a value on the host.
+
+    What an example met, such as its timestep, is drawn on the device: to read it would wait.
+
+    Raises:
+        InputError: values of another type.
+        ShapeError: not `size` values.
+    """
+    if name not in ON_DEVICE or not is_tensor(value) or value.device.type == "cpu" or not is_tensor(losses):
+        return None
+    if value.device != losses.device:
+        return None
+    boolean = COLUMNS[name] == "BOOLEAN"
+    if value.is_complex() or (str(value.dtype) == "torch.bool") != boolean:
+        raise InputError(f"{name} must be {'truth values' if boolean else 'numbers'}, got {value.dtype}")
+    if value.ndim == 0:
+        return value.expand(size)
+    if tuple(value.shape) != (size,):
+        raise ShapeError(f"{name} has shape {tuple(value.shape)}, and there are {size} losses; give one per example")
+    return value
 
 
 def broadcast(name: str, value: Any, size: int) -> Any:

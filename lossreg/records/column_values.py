@@ -11,13 +11,13 @@ import numpy as np
 
 from lossreg.errors import InputError, ShapeError
 from lossreg.messages import printable
-from lossreg.records.record_schema import COLUMNS
+from lossreg.records.record_schema import COLUMNS, COMPONENT
 
 # Columns of equal length, or None for a column without values. Text is an object array with None for a missing value;
 # numbers are masked where a value is missing, and NaN where the value is NaN.
 Chunk = dict[str, "np.ndarray[Any, Any] | None"]
 
-_INTEGERS = {"rank": 32, "step": 64, "epoch": 32}  # bits
+_INTEGERS = {"rank": 32, "step": 64, "epoch": 32, "draw": 64}  # bits
 
 
 def column(name: str, values: object, first: int = 0) -> np.ndarray[Any, Any]:
@@ -32,8 +32,13 @@ def column(name: str, values: object, first: int = 0) -> np.ndarray[Any, Any]:
     listed = _listed(name, values)
     if name in _INTEGERS:
         return _integers(name, listed, first)
-    if COLUMNS.get(name, "DOUBLE") == "VARCHAR":
+    if is_own(name):
+        return _own(name, listed, first)
+    kind = COLUMNS.get(name, "DOUBLE")
+    if kind == "VARCHAR":
         return _texts(name, listed, first)
+    if kind == "BOOLEAN":
+        return _booleans(name, listed, first)
     numbers = _floats(name, listed, first)
     if name == "weight":
         numbers = np.ma.filled(numbers, 1.0)
@@ -42,6 +47,11 @@ def column(name: str, values: object, first: int = 0) -> np.ndarray[Any, Any]:
     elif name == "loss" and len(wrong := np.flatnonzero(np.ma.getmaskarray(numbers))):
         _raise_wrong(name, first + int(wrong[0]), None, "a number, also NaN or infinite")
     return numbers
+
+
+def is_own(name: str) -> bool:
+    """Check whether a column is one of the user's own."""
+    return name not in COLUMNS and not name.startswith(COMPONENT)
 
 
 def is_tensor(value: object) -> bool:
@@ -111,16 +121,49 @@ def _storable(texts: Sequence[str | None]) -> Sequence[str | None]:
 
 
 def _integers(name: str, values: Sequence[Any] | np.ndarray[Any, Any], first: int) -> np.ndarray[Any, Any]:
-    limit = 2 ** (_INTEGERS[name] - 1)
+    bits = _INTEGERS.get(name, 64)
+    limit = 2 ** (bits - 1)
     numbers = []
     for row, value in enumerate(values.tolist() if isinstance(values, np.ndarray) else values):
         number = value.item() if is_tensor(value) and value.ndim == 0 else value
         if isinstance(number, np.integer):
             number = int(number)
         if number is not None and (type(number) is not int or not -limit <= number < limit):
-            _raise_wrong(name, first + row, value, f"an integer of {_INTEGERS[name]} bits or None")
+            _raise_wrong(name, first + row, value, f"an integer of {bits} bits or None")
         numbers.append(number)
     return _masked(numbers, np.int64)
+
+
+def _booleans(name: str, values: Sequence[Any] | np.ndarray[Any, Any], first: int) -> np.ndarray[Any, Any]:
+    listed = [_scalar(value) for value in (values.tolist() if isinstance(values, np.ndarray) else values)]
+    for row, value in enumerate(listed):
+        if value is not None and not isinstance(value, bool):
+            _raise_wrong(name, first + row, value, "True, False or None")
+    return _masked(listed, np.bool_)
+
+
+def _own(name: str, values: Sequence[Any] | np.ndarray[Any, Any], first: int) -> np.ndarray[Any, Any]:
+    """Make an array of text, of truth values, of integers, or of floats where there is one among the numbers."""
+    listed = [_scalar(value) for value in (values.tolist() if isinstance(values, np.ndarray) else values)]
+    rows: dict[type, int] = {}  # of the first value of each type
+    for row, value in enumerate(listed):
+        if value is not None and type(value) not in rows:
+            if type(value) not in (str, bool, int, float):
+                _raise_wrong(name, first + row, value, "text, True, False, a number or None")
+            rows[type(value)] = row
+    if len(rows.keys() - {int, float}) + bool(rows.keys() & {int, float}) > 1:
+        (one, row), *_, (_, other) = rows.items()
+        _raise_wrong(name, first + other, listed[other], f"{one.__name__} as in row {first + row}, one type in all")
+    if rows.keys() & {int, float}:
+        if float in rows:
+            return _floats(name, listed, first)
+        return _integers(name, listed, first)
+    return _masked(listed, np.bool_) if bool in rows else _texts(name, listed, first)
+
+
+def _scalar(value: Any) -> Any:
+    """Return Python's own value for a NumPy scalar or a tensor without dimensions."""
+    return value.item() if (is_tensor(value) or isinstance(value, np.generic)) and value.ndim == 0 else value
 
 
 def _floats(name: str, values: Sequence[Any] | np.ndarray[Any, Any], first: int) -> np.ndarray[Any, Any]:

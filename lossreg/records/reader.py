@@ -12,20 +12,24 @@ from tempfile import TemporaryDirectory
 
 from lossreg.errors import InputError, RecordsError
 from lossreg.messages import printable, require
-from lossreg.records.record_schema import COLUMNS, COMPONENT, SUFFIX
+from lossreg.records.record_schema import COLUMNS, COMPONENT, OWN, SUFFIX
 
 require("duckdb", "numpy", extra="records", use="records")
 
 import duckdb  # noqa: E402
 
+from lossreg.records.column_values import is_own  # noqa: E402
 from lossreg.records.database import identifier, open_database, reason  # noqa: E402
 from lossreg.records.deduplicate import find_duplicates  # noqa: E402
+from lossreg.records.own_columns import HIDING  # noqa: E402
 from lossreg.records.row_validation import check_names, chunks, columns  # noqa: E402
 from lossreg.records.shards import write_shard  # noqa: E402
 
 Rows = Iterable[Mapping[str, object]] | Mapping[str, object]
 Records = str | PathLike[str] | Rows | duckdb.DuckDBPyConnection
 
+_INTEGER_KINDS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER")
+_NUMBERS = (*_INTEGER_KINDS, "UBIGINT", "HUGEINT", "UHUGEINT", "FLOAT", "DOUBLE")
 _WRITTEN_BY = "shards are written by lossreg.records.RecordWriter"
 # Missing values are normalised: an empty id or path is NULL, a missing dataset is ''.
 _VALUES = {
@@ -47,9 +51,11 @@ def connect(
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open records for queries. Data beyond the limit of memory goes to a temporary folder, removed at the end.
 
-    The view `records` has all `COLUMNS`, a column loss_<component> for each component that occurs, and `row_id`, the
-    unique number of a row. A missing dataset is '', an empty sample_id or path is NULL, a missing weight is 1 and a
-    missing loss NaN. Two kinds of duplicate rows are left out:
+    The view `records` has all `COLUMNS`, a column loss_<component> for each component that occurs, a column own_<name>
+    for each further column of the shards (see `own_columns`), and `row_id`, the unique number of a row. A column that a
+    shard does not have is NULL, so that shards of earlier and later versions are read together. A missing dataset is
+    '', an empty sample_id or path is NULL, a missing weight is 1 and a missing loss NaN. Two kinds of duplicate rows
+    are left out:
 
     - Padding by distributed samplers. If a run has several ranks: rows of a sample that a lower rank has in the same
       run, split, dataset and epoch (and step, if epoch is NULL). A missing rank is rank 0.
@@ -81,6 +87,15 @@ def components(connection: duckdb.DuckDBPyConnection) -> list[str]:
     """List the columns of components in the view, in the order of their names."""
     names = (row[0] for row in connection.execute("DESCRIBE records").fetchall())
     return sorted(name for name in names if name.startswith(COMPONENT))
+
+
+def own_columns(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
+    """List the user's own columns, in the order of their names, each with its type in SQL.
+
+    In the view `records` the column `name` is called `f"{OWN}{name}"`. A type is VARCHAR, BIGINT, DOUBLE or BOOLEAN.
+    """
+    found = {row[0]: row[1] for row in connection.execute("DESCRIBE records").fetchall()}
+    return {name.removeprefix(OWN): found[name] for name in sorted(found) if name.startswith(OWN)}
 
 
 def _shards(directory: Path) -> list[Path]:
@@ -152,21 +167,33 @@ def _plain_errors(directory: Path, memory_limit: str) -> Iterator[None]:
 def _create_view(connection: duckdb.DuckDBPyConnection, shards: Sequence[Path]) -> None:
     paths = [_without_pattern(path) for path in shards]
     connection.execute("SET VARIABLE files = ?", [paths])
-    found = _checked_columns(connection, shards)
+    _check_shards(connection, shards)
+    read = "read_parquet(getvariable('files'), union_by_name = true)"
+    found = {row[0]: row[1] for row in connection.execute(f"DESCRIBE SELECT * FROM {read}").fetchall()}
     parts = []
-    for name in [*COLUMNS, *found]:
-        value = f"CAST({identifier(name)} AS {COLUMNS.get(name, 'DOUBLE')})"
+    for name, kind in COLUMNS.items():
+        value = f"CAST({identifier(name) if name in found else 'NULL'} AS {kind})"
         parts.append(_VALUES.get(name, "{0}").format(value) + f" AS {identifier(name)}")
+    others = sorted(found.keys() - COLUMNS)
+    parts += [f"CAST({identifier(name)} AS DOUBLE) AS {identifier(name)}" for name in others if not is_own(name)]
+    own = [name for name in others if is_own(name)]
+    parts += [f"CAST({identifier(name)} AS {_own_kind(found[name])}) AS {identifier(OWN + name)}" for name in own]
     # The index of the file and the index of the row in it, as the bits of one number.
     parts.append("(CAST(file_index AS BIGINT) << 40) | file_row_number AS row_id")
-    read = f"SELECT {', '.join(parts)} FROM read_parquet(getvariable('files'), union_by_name = true)"
-    connection.execute(f"CREATE TEMP VIEW stored AS {read}")
+    connection.execute(f"CREATE TEMP VIEW stored AS SELECT {', '.join(parts)} FROM {read}")
     some = find_duplicates(connection, shards)
     connection.execute("CREATE TEMP VIEW records AS FROM stored" + " ANTI JOIN duplicates USING (row_id)" * some)
 
 
-def _checked_columns(connection: duckdb.DuckDBPyConnection, shards: Sequence[Path]) -> list[str]:
-    """Check the columns of every shard, and list those of components."""
+def _own_kind(found: str) -> str:
+    """Choose the type of a user's column in the view. What is no number and no truth value is shown as text."""
+    if found == "BOOLEAN" or found in _INTEGER_KINDS:
+        return "BOOLEAN" if found == "BOOLEAN" else "BIGINT"
+    return "DOUBLE" if _is_number(found) else "VARCHAR"
+
+
+def _check_shards(connection: duckdb.DuckDBPyConnection, shards: Sequence[Path]) -> None:
+    """Check the columns of every shard."""
     query = "SELECT name, duckdb_type FROM parquet_schema(?) WHERE duckdb_type IS NOT NULL"
     of_all = query.replace("SELECT", "SELECT DISTINCT file_name,")
     by_file: dict[str, dict[str, str]] = defaultdict(dict)
@@ -182,18 +209,25 @@ def _checked_columns(connection: duckdb.DuckDBPyConnection, shards: Sequence[Pat
         raise
     for path in shards:
         _check_columns(path, by_file[str(path)])
-    found = sorted({name for kinds in by_file.values() for name in kinds if name.startswith(COMPONENT)} - {COMPONENT})
-    check_names(found, str(shards[0].parent))
-    return found
+    names = {name for kinds in by_file.values() for name in kinds if name.startswith(COMPONENT)} - {COMPONENT}
+    check_names(sorted(names), str(shards[0].parent))
 
 
 def _check_columns(path: Path, kinds: Mapping[str, str]) -> None:
-    if missing := [name for name in COLUMNS if name not in kinds]:
-        raise _no_shard(path, f"it has no column {', '.join(map(repr, missing))}")
+    if "loss" not in kinds:
+        raise _no_shard(path, "it has no column 'loss'")
     for name, kind in kinds.items():
-        number = COLUMNS.get(name, "DOUBLE" if name.startswith(COMPONENT) else "VARCHAR") != "VARCHAR"
-        if number and kind in ("VARCHAR", "BLOB", "BOOLEAN"):
+        if name.lower() in HIDING:
+            raise _no_shard(path, f"its column {name!r} hides the number of a row in DuckDB; write it without, or")
+        expected = COLUMNS.get(name, "DOUBLE" if name.startswith(COMPONENT) else "VARCHAR")
+        if expected == "BOOLEAN" and kind != "BOOLEAN":
+            raise _no_shard(path, f"its column {name!r} contains {kind}, expected truth values")
+        if expected not in ("VARCHAR", "BOOLEAN") and not _is_number(kind):
             raise _no_shard(path, f"its column {name!r} contains {kind}, expected numbers")
+
+
+def _is_number(kind: str) -> bool:
+    return kind in _NUMBERS or kind.startswith("DECIMAL")
 
 
 def _no_shard(path: Path, why: str) -> RecordsError:

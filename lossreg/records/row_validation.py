@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from lossreg.errors import InputError, ShapeError
-from lossreg.messages import did_you_mean, printable
-from lossreg.records.column_values import Chunk, column, shown
+from lossreg.messages import printable
+from lossreg.records.column_values import Chunk, column, is_own, shown
+from lossreg.records.own_columns import OwnTypes, check_own_name, check_text
 from lossreg.records.record_schema import COLUMNS, COMPONENT
 
 SIZE = 65_536  # rows
@@ -21,7 +22,8 @@ def chunks(rows: object, *, size: int = SIZE) -> Iterator[Chunk]:
 
     Args:
         rows: an iterable of mappings, such as a list of dicts or a generator; or one mapping of columns to equally long
-            lists, arrays or tensors. The columns are those of `COLUMNS` and loss_<component>; `loss` is required.
+            lists, arrays or tensors. The columns are those of `COLUMNS`, loss_<component>, and the user's own, which
+            hold text, numbers or truth values; `loss` is required.
         size: rows of a chunk, >= 1.
     Raises:
         InputError: an invalid row or value; names the row, counted from 0, and the column.
@@ -33,9 +35,11 @@ def chunks(rows: object, *, size: int = SIZE) -> Iterator[Chunk]:
         return
     if isinstance(rows, str | bytes) or not isinstance(rows, Iterable):
         raise InputError(f"records must be an iterable of mappings, or a mapping of columns, got {shown(rows)}")
-    remaining, first = iter(rows), 0
+    remaining, first, types = iter(rows), 0, OwnTypes()
     while batch := list(islice(remaining, size)):
-        yield _to_columns(batch, first)
+        made = _to_columns(batch, first)
+        types.check(made)
+        yield made
         first += len(batch)
 
 
@@ -53,7 +57,12 @@ def columns(given: Mapping[str, object], *, first: int = 0) -> Chunk:
         raise ShapeError(f"columns must have the same length, got {found}", sizes=sizes)
     if made["weight"] is None:
         made["weight"] = np.ones(sizes["loss"])
-    return made
+    return {name: values for name, values in made.items() if not is_own(name) or has_values(values)}
+
+
+def has_values(values: np.ndarray[Any, Any] | None) -> bool:
+    """Check whether a column has any value: without one, the type of a user's column is not known."""
+    return values is not None and not (values.dtype == object and all(value is None for value in values))
 
 
 def length(chunk: Chunk) -> int:
@@ -61,19 +70,18 @@ def length(chunk: Chunk) -> int:
     return len(next(values for values in chunk.values() if values is not None))
 
 
-def check_names(given: Iterable[str], where: str) -> None:
-    """Check that every name is that of a column, and that no two differ in case alone: DuckDB ignores case.
+def check_names(given: Iterable[Any], where: str) -> None:
+    """Check the names of columns: known ones, components, and the user's own. DuckDB ignores case.
 
     Raises:
-        InputError: an unknown name, with similar ones; or two that differ in case alone.
+        InputError: a name that cannot be one, or that is like a known one; or two that differ in case alone.
     """
     seen: dict[str, str] = {}
     for name in given:
-        component = isinstance(name, str) and len(name) > len(COMPONENT) and name.startswith(COMPONENT)
-        if name not in COLUMNS and not component:
-            every = f"the columns are {', '.join(COLUMNS)} and {COMPONENT}<component>"
-            hint = did_you_mean(str(name), COLUMNS, otherwise=every)
-            raise InputError(f"{where}: unknown column {printable(repr(name)):.80}; {hint}", column=name)
+        if isinstance(name, str) and len(name) > len(COMPONENT) and name.startswith(COMPONENT):
+            check_text(name, where)
+        elif name not in COLUMNS:
+            check_own_name(name, where)
         if other := seen.get(name.lower()):
             raise InputError(
                 f"{where}: {printable(other)!r} and {printable(name)!r} differ in case alone; rename one", column=name

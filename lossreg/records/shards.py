@@ -14,9 +14,9 @@ import numpy as np
 from lossreg.errors import RecordsError
 from lossreg.messages import printable
 from lossreg.records.atomic_write import atomic_write
-from lossreg.records.column_values import Chunk
+from lossreg.records.column_values import Chunk, is_own
 from lossreg.records.database import identifier, literal, open_database, reason
-from lossreg.records.record_schema import COLUMNS, SUFFIX
+from lossreg.records.record_schema import COLUMNS, OWN_KINDS, SUFFIX, VERSION, VERSION_KEY
 
 
 def new_session() -> str:
@@ -31,7 +31,7 @@ def shard_name(run: str, rank: int, session: str, number: int) -> str:
 
 
 def write_shard(directory: str | Path, name: str, chunk: Chunk) -> Path:
-    """Write rows as one Parquet file of all `COLUMNS` and of the chunk's components.
+    """Write rows as one Parquet file of all `COLUMNS`, the chunk's components, and the user's own columns.
 
     It is written to a temporary file, which is renamed once it is on the disk. A file of this name is replaced.
 
@@ -50,7 +50,8 @@ def write_shard(directory: str | Path, name: str, chunk: Chunk) -> Path:
         # One thread: the others belong to training.
         with atomic_write(path) as temporary, open_database(threads=1) as connection:
             query = select(connection, chunk)
-            connection.execute(f"COPY ({query}) TO {literal(temporary)} (FORMAT parquet, COMPRESSION zstd)")
+            version = f"KV_METADATA {{{VERSION_KEY}: '{VERSION}'}}"
+            connection.execute(f"COPY ({query}) TO {literal(temporary)} (FORMAT parquet, COMPRESSION zstd, {version})")
     except (OSError, duckdb.Error) as error:
         why = reason(error) if directory.is_dir() else "the directory does not exist, or cannot be read"
         raise RecordsError(
@@ -64,7 +65,8 @@ def select(connection: duckdb.DuckDBPyConnection, chunk: Chunk, name: str = "chu
     arrays: dict[str, np.ndarray[Any, Any]] = {}
     parts = []
     for number, (column, values) in enumerate(chunk.items()):
-        kind = COLUMNS.get(column, "DOUBLE")
+        own = values is not None and is_own(column)
+        kind = OWN_KINDS[values.dtype.kind] if own else COLUMNS.get(column, "DOUBLE")  # type: ignore[union-attr]
         if values is None:
             parts.append(f"CAST(NULL AS {kind}) AS {identifier(column)}")
             continue

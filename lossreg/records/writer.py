@@ -7,7 +7,7 @@ import os
 import sys
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -16,9 +16,22 @@ import numpy as np
 
 from lossreg.errors import InputError, RecordsError
 from lossreg.messages import warn
-from lossreg.records.buffer import Batch, broadcast, copied, each, losses_of, repeated, single, to_chunk
+from lossreg.records.buffer import (
+    ON_DEVICE,
+    Batch,
+    beside,
+    broadcast,
+    copied,
+    each,
+    losses_of,
+    repeated,
+    single,
+    to_chunk,
+)
 from lossreg.records.column_values import shown
 from lossreg.records.config import RecordConfig
+from lossreg.records.own_columns import OwnTypes, check_own_name
+from lossreg.records.record_schema import COLUMNS
 from lossreg.records.row_validation import check_names
 from lossreg.records.sampling import chosen
 from lossreg.records.shards import new_session, shard_name, write_shard
@@ -77,7 +90,7 @@ class RecordWriter:
         self._buffer: list[Batch] = []
         self._rows = 0
         self._since = 0.0
-        self._checked: set[tuple[str, ...]] = set()
+        self._types = OwnTypes()
         self._names: dict[str, None] = {}
         _open.add(self)
 
@@ -119,6 +132,11 @@ class RecordWriter:
         path: str | Path | Sequence[str | Path | None] | None = None,
         caption: str | Sequence[str | None] | None = None,
         weight: float | Sequence[float] | None = None,
+        condition: float | Sequence[float | None] | Tensor | np.ndarray[Any, Any] | None = None,
+        draw: int | Sequence[int | None] | None = None,
+        unconditional: bool | Sequence[bool | None] | Tensor | np.ndarray[Any, Any] | None = None,
+        control: bool | Sequence[bool | None] | None = None,
+        columns: Mapping[str, Any] | None = None,
     ) -> None:
         """Buffer the losses of one batch. An error adds nothing, unless it is one of writing.
 
@@ -128,8 +146,16 @@ class RecordWriter:
             dataset, split, path, caption: one for all, or one per example.
             step, epoch: of the batch.
             weight: of a row in a mean, finite and > 0; one for all, or one per example.
+            condition: what made this look easy or hard, such as the timestep, sigma or noise level of a diffusion
+                model; one for all, or one per example. A tensor may be on the device of the losses.
+            draw: the number of the repetition, where an example is evaluated several times in one step.
+            unconditional: True where the caption was dropped. A tensor may be on the device of the losses.
+            control: True for a planted example that is known to be bad.
+            columns: columns of your own by their names, such as {"camera": names, "size": 512}: text, numbers or truth
+                values; one for all, or one per example. Each keeps its type.
         Raises:
-            InputError: the loss does not split over examples; or a value that a column cannot hold.
+            InputError: the loss does not split over examples; or a value that a column cannot hold; or a column of your
+                own whose name is that of a column or like it, or whose type has changed.
             ShapeError: not one value per loss.
             RecordsError: as `flush`. The batch is buffered.
         """
@@ -140,14 +166,18 @@ class RecordWriter:
         if number % self.config.every:
             return
         values, names, size = losses_of(losses)
-        if names not in self._checked:
-            check_names(dict.fromkeys([*self._names, *names]), "the components of the loss")
-        per_row = {"split": split, "dataset": dataset, "path": path, "caption": caption, "weight": weight}
-        metadata |= {name: broadcast(name, value, size) for name, value in per_row.items()}
+        self._check_names(names, columns)
+        per_row: dict[str, Any] = {"split": split, "dataset": dataset, "path": path, "caption": caption}
+        per_row |= {"weight": weight, "condition": condition, "draw": draw, "unconditional": unconditional}
+        per_row |= {"control": control} | dict(columns or {})
+        on_device = {name: beside(values[0], name, per_row[name], size) for name in ON_DEVICE}
+        on_device = {name: value for name, value in on_device.items() if value is not None}
+        metadata |= {name: broadcast(name, value, size) for name, value in per_row.items() if name not in on_device}
         metadata["sample_id"] = None if sample_ids is None else each("sample_id", sample_ids, size)
         mask = self._chosen(metadata, size)
-        self._checked.add(names)
-        self._names |= dict.fromkeys(names)
+        self._types.check({name: metadata[name] for name in columns or {}})
+        self._names |= dict.fromkeys([*names, *(columns or {})])
+        values, names = [*values, *on_device.values()], (*names, *on_device)
         rows = size if mask is None else int(mask.sum())
         if not rows:
             return
@@ -157,6 +187,20 @@ class RecordWriter:
         self._rows += rows
         if self._rows >= self.config.flush_rows or time.monotonic() - self._since >= self.config.flush_seconds:
             self.flush()
+
+    def _check_names(self, names: Sequence[str], columns: Mapping[str, Any] | None) -> None:
+        """Check the names of components and of the user's columns, where there are new ones."""
+        if columns is not None and not isinstance(columns, Mapping):
+            raise InputError(f"columns must be a mapping of names to values, got {shown(columns)}")
+        for name in columns or {}:
+            if name in COLUMNS or name == "sample_ids":
+                argument = "sample_ids" if name == "sample_id" else name
+                raise InputError(f"columns: {name!r} is a column already; give it as add({argument}=...)", column=name)
+            if name not in self._names:
+                check_own_name(name, "columns")
+        new = [name for name in (*names, *(columns or {})) if name not in self._names]
+        if new:
+            check_names(dict.fromkeys([*self._names, *new]), "columns" if columns else "the components of the loss")
 
     def flush(self) -> None:
         """Write the buffered rows as one shard.

@@ -43,7 +43,15 @@ FULL = {
     "caption": ["", "text", None],
     "weight": [1.0, 2.5, 1.0],
     "loss": [0.5, NAN, -math.inf],
+    "condition": [0.5, None, NAN],
+    "draw": [0, None, 2**40],
+    "unconditional": [True, None, False],
+    "control": [None, None, True],
     "loss_dice": [None, NAN, 0.25],
+    "camera": ["left", None, "right"],
+    "size": [512, 2**60, None],
+    "ratio": [1, None, 0.5],
+    "night": [None, False, True],
 }
 AS_ROWS = [dict(zip(FULL, row, strict=True)) for row in zip(*FULL.values(), strict=True)]
 EXPECTED = [{name: shown(value) for name, value in row.items()} for row in AS_ROWS]
@@ -133,7 +141,7 @@ def test_numbers_that_look_like_text_stay_text(tmp_path):
             {"loss": [1], "sampleid": [1]},
             "the columns: unknown column 'sampleid'; did you mean 'sample_id'?",
         ),
-        ([{"loss": 1, 5: 1}], "row 0: unknown column 5; the columns are run, rank, step, epoch, split, dataset,"),
+        ([{"loss": 1, 5: 1}], "row 0: the name of a column must be text, got 5"),
         ([{"loss": 1, "loss_": 1}], "row 0: unknown column 'loss_'; did you mean 'loss'?"),
         ([{"loss": 1, "loss_a": 1, "loss_A": 1}], "row 0: 'loss_a' and 'loss_A' differ in case alone; rename one"),
         ([{"loss": 1}] * 3 + [{"loss": "x"}], "row 3, column 'loss': expected a number, got 'x' (str)"),

@@ -60,14 +60,18 @@ def test_rows_are_read_as_added(tmp_path):
             path=[Path("a/x.png"), "b.png", None],
             caption=["a dog", "", None],
             weight=[1, 2.5, 1],
+            condition=[0.25, None, 7],
+            draw=2,
+            unconditional=[True, False, None],
+            control=False,
         )
         assert writer.waiting == 3
     assert writer.waiting == 0
     directory = tmp_path / "deep" / "er"
     assert read(directory, order="loss") == [
-        ("night 7", 2, 10**10, 3, "train", "coco", "x", "a/x.png", "a dog", 1.0, 5.0, 2.0, 1.0),
-        ("night 7", 2, 10**10, 3, "train", None, None, None, None, 1.0, 8.0, 1.0, 6.0),
-        ("night 7", 2, 10**10, 3, "train", "ade", "5", "b.png", "", 2.5, 14.0, 6.0, 2.0),
+        ("night 7", 2, 10**10, 3, "train", "coco", "x", "a/x.png", "a dog", 1.0, 5.0, 0.25, 2, True, False, 2.0, 1.0),
+        ("night 7", 2, 10**10, 3, "train", None, None, None, None, 1.0, 8.0, 7.0, 2, None, False, 1.0, 6.0),
+        ("night 7", 2, 10**10, 3, "train", "ade", "5", "b.png", "", 2.5, 14.0, None, 2, False, False, 6.0, 2.0),
     ]
     types = duckdb.connect().sql(f"DESCRIBE SELECT * FROM read_parquet('{directory}/*.parquet')").fetchall()
     assert {row[0]: row[1] for row in types} == {**COLUMNS, "loss_a": "DOUBLE", "loss_b": "DOUBLE"}

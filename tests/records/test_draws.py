@@ -98,6 +98,7 @@ def test_noise_is_normal_and_as_the_images_are():
     each = torch.corrcoef(noise.flatten(1)) - torch.eye(200)
     assert each.abs().max() < 0.25
     assert Draw(0).noise(["a"], like=torch.zeros(1, 3, dtype=torch.bfloat16)).dtype == torch.bfloat16
+    assert Draw(0).noise([], like=torch.zeros(0, 3)).shape == (0, 3)
 
 
 def test_the_result_counts_rows_and_examples():
@@ -160,6 +161,7 @@ def test_a_class_of_a_compute_fn_gets_draws():
             {"draws": 2, "conditions": lambda share: math.nan},
             r"conditions\(0.1253\) must be a finite number, .*got nan",
         ),
+        ({"draws": 2, "conditions": lambda share: torch.ones(2)}, r"must be a finite number, .*got tensor"),
         ({"draws": 2, "seed": "a"}, r"seed must be an integer, got 'a' \(str\)"),
         (
             {"draws": 2, "compute_fn": lambda batch: None},

@@ -83,7 +83,10 @@ class Draw:
             self._check_shape(shape)
         generator = torch.Generator()
         each = {seed: torch.randn(shape, generator=generator.manual_seed(seed)) for seed in dict.fromkeys(seeds)}
-        return self.sign * torch.stack([each[seed] for seed in seeds]).to(like)
+        noise = torch.empty(like.shape)
+        for row, seed in enumerate(seeds):
+            noise[row] = each[seed]
+        return self.sign * noise.to(like)
 
     def _check_shape(self, shape: tuple[int, ...]) -> None:
         if not self._shapes:
@@ -143,8 +146,8 @@ def _condition(conditions: Conditions | None, share: float) -> float | None:
     if conditions is None:
         return None
     if callable(conditions):
-        found = conditions(share)
-        value = found.item() if hasattr(found, "item") else found
+        found: Any = conditions(share)
+        value = found.item() if getattr(found, "ndim", None) == 0 else found
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             raise InputError(
                 f"conditions({share:.4g}) must be a finite number, the timestep below which this share of those in"

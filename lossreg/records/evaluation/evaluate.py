@@ -88,7 +88,7 @@ def evaluate_dataset(
                 export_csv(records, out_csv)
             if out_json is not None:
                 export_json(records, out_json)
-            return aggregate_by_dataset(records)
+            return aggregate_by_dataset(records, together=True)
 
 
 def run_dataset_evaluation(

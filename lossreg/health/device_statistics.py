@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 TARGET_FIELDS = 4  # the last fields of `Mask`, which need a target
-UNLIKELY = 3  # windows of logits that all lie between 0 and 1; those of a new network may for one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +29,9 @@ class UpdateStatistics:
         step: number of the update.
         values: the parts, flattened and concatenated, on the device; None if the batch was empty.
         shapes: the shape of each part, in the order of `values`. Parts that do not exist are left out.
-            total: (). components: (K,). losses: (B,). presence: (B, 2), as of `presence`. masks: (N, C, fields of
+            total: (). components: (K,). losses: (B,). presence: (B, 4), as of `presence`. masks: (N, C, fields of
             `Mask`). gradients: (2, L), the weights of L components and the norms of their gradients.
+        has_masks: True if the target is known to hold masks, rather than class indices.
         components: names of the K components.
         differentiated: names of the L components.
         batch: number of examples, 0 if it is unknown.
@@ -42,6 +42,7 @@ class UpdateStatistics:
     step: int
     values: Tensor | None = None
     shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    has_masks: bool = False
     components: Sequence[str] = ()
     differentiated: Sequence[str] = ()
     batch: int = 0
@@ -54,8 +55,16 @@ class UpdateStatistics:
             return Update(self.step, None)
         parts = self._parts(numbers)
         none = [None] * self.batch
-        empty = map(_is_empty, parts.get("presence", none))
-        columns = zip(parts.get("losses", none), empty, self._masks(parts), self.sample_ids or none, strict=True)
+        presence = parts.get("presence", none)
+        values = [(row[2], row[3]) for row in presence] if self.has_masks else none
+        columns = zip(
+            parts.get("losses", none),
+            map(_is_empty, presence),
+            self._masks(parts),
+            self.sample_ids or none,
+            values,
+            strict=True,
+        )
         components = dict(zip(self.components, parts["components"], strict=True))
         return Update(self.step, parts["total"], components, tuple(starmap(Example, columns)))
 
@@ -80,11 +89,11 @@ class UpdateStatistics:
             fields = None if "presence" in parts else -TARGET_FIELDS
             masks[:: self.every] = [tuple(Mask(*mask[:fields]) for mask in example) for example in parts["masks"]]
         elif "presence" in parts:
-            masks = [(Mask(valid),) for _, valid in parts["presence"]]
+            masks = [(Mask(valid),) for _, valid, *_ in parts["presence"]]
         return masks
 
 
-def to_window(pending: Sequence[UpdateStatistics], history: Sequence[float]) -> Window | None:
+def to_window(pending: Sequence[UpdateStatistics], history: Sequence[float], before: Sequence[Update]) -> Window | None:
     """Copy the statistics of all updates to the host at once; return None if all batches were empty."""
     import torch
 
@@ -101,7 +110,7 @@ def to_window(pending: Sequence[UpdateStatistics], history: Sequence[float]) -> 
         updates.append(statistics.update(own))
         if statistics.differentiated:
             weights, gradients = statistics.gradients(own)
-    return Window(updates, history, weights, gradients)
+    return Window(updates, history, weights, gradients, before)
 
 
 class Reader:
@@ -115,7 +124,6 @@ class Reader:
         self._activation = activation
         self._ignore_index = ignore_index
         self._loss = loss
-        self._within: int | None = 0  # windows with all predictions in [0, 1]; None once the range is clear
 
     def read(
         self, output: Any, prediction: Any, target: Any, step: int, sample_ids: Any, *, with_gradients: bool
@@ -148,30 +156,13 @@ class Reader:
                     "components": (len(given.components),),
                     **{name: tuple(part.shape) for name, part in parts.items()},
                 },
+                has_masks=given.has_channels,
                 components=tuple(given.components),
                 differentiated=names,
                 batch=given.batch or 0,
                 every=every or 1,
                 sample_ids=given.sample_ids,
             )
-
-    def check_range(self, window: Window) -> None:
-        """Warn, once, if the range of the predictions contradicts the activation."""
-        masks = [mask for example in window.examples() for mask in example.masks if mask.lowest is not None]
-        if self._within is None or not masks:
-            return
-        lowest, highest = min(mask.lowest or 0.0 for mask in masks), max(mask.highest or 0.0 for mask in masks)
-        within, found = 0 <= lowest <= highest <= 1, f"the predictions range from {lowest:.3g} to {highest:.3g}"
-        self._within = self._within + 1 if within and lowest < highest else None
-        message = None
-        if self._activation == "none":
-            self._within = None
-            message = None if within else f"{found}, so they are not probabilities: leave out activation='none'"
-        elif self._within == UNLIKELY:
-            self._within = None
-            message = f"{found}, as probabilities do: pass activation='none' if they are not logits"
-        if message is not None:
-            warn(message, HealthWarning)
 
     def _per_example(self, given: BatchInputs, every: int) -> dict[str, Tensor]:
         parts = {} if given.losses is None else {"losses": given.losses}

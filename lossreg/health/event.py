@@ -64,6 +64,9 @@ class Finding:
         severity, evidence, hint, kind: those of an event.
         sample_ids: those of an event, without its limit.
         step: of the update; None for the window's last.
+        patience: updates for which it must be found without a break before it is reported, instead of the rule's
+            `needed` windows; 0 for those.
+        level: a number that rises while the training recovers, >= 0. A rising level delays the report.
     """
 
     severity: Severity
@@ -72,6 +75,8 @@ class Finding:
     kind: Kind = "fault"
     sample_ids: tuple[str, ...] = field(default=())
     step: int | None = None
+    patience: int = 0
+    level: float = 0.0
 
     def event(self, rule: str, step: int, rank: int) -> HealthEvent:
         """Return the event of a rule's name, in a window that ends at `step`."""

@@ -5,15 +5,18 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from lossreg.errors import HealthError, InputError
+from lossreg.health.activation_check import ActivationCheck
 from lossreg.health.batch_inputs import check_step
 from lossreg.health.component_gradients import with_terms
 from lossreg.health.debounce import Debounce
 from lossreg.health.device_statistics import Reader, UpdateStatistics, to_window
 from lossreg.health.event import Action, Finding, HealthEvent, HealthWarning
+from lossreg.health.options import check_options
 from lossreg.health.rank_consensus import GO_ON, RAISE, STOP, RankConsensus, rank
+from lossreg.health.recall import Recall
 from lossreg.health.rules import Rule, default_rules
 from lossreg.health.sinks import Delivery, Sink, log, to_hooks
 from lossreg.health.statistics import Activation
@@ -71,16 +74,18 @@ class LossMonitor:
         group: ProcessGroup | None = None,
     ) -> None:
         loss = with_terms(loss)
-        _check(rules, every, action, activation, loss)
+        check_options(rules, every, action, activation, loss)
         self.rules = tuple(default_rules() if rules is None else rules)
         self.every = every
         self.action = action
         self._should_stop = False
         self._reader = Reader(activation, ignore_index, loss)
+        self._activation = ActivationCheck(activation)
         self._delivery = Delivery([to_hooks] if sinks is None else sinks)
         self._consensus = RankConsensus(group)
         self._debounced = [(rule, Debounce(rule)) for rule in self.rules]
         self._history: deque[float] = deque(maxlen=max((rule.history for rule in self.rules), default=0))
+        self._recall = Recall()
         self._pending: list[UpdateStatistics] = []
         self._updates = 0
         self._last_step: int | None = None
@@ -111,8 +116,9 @@ class LossMonitor:
             output: the result of `lossreg.evaluate`, or the loss as a 0-dim tensor or (B,), before any scaling.
             prediction: (B, C, *), logits unless `activation` is "none".
             target: (B, C, *) masks, hard or soft; (B, *) or (B, 1, *) for one mask, or for class indices.
-            step: an integer; None counts the updates, from 1. A smaller step than the last, as after a restart, starts
-                again: earlier losses, reports and stops no longer count.
+            step: an integer; None counts the updates, from 1. A smaller step than the last ends the window, and earlier
+                losses are no longer compared with. Findings go on, so the number of a batch in its epoch will do as
+                well; after a stop everything starts again.
             sample_ids: of the B examples, on the host, because reading them from a device would block.
         Returns:
             The events of this update; empty unless the window is complete.
@@ -168,13 +174,19 @@ class LossMonitor:
         events: list[HealthEvent] = []
         if self._last_step is not None and step < self._last_step:
             events += self.flush()
-            self._should_stop = False
-            self._history.clear()
-            for _, debounce in self._debounced:
-                debounce.reset()
+            self._step_back()
         self._last_step = step
         self._pending.append(statistics)
         return events + self.flush() if len(self._pending) >= self.every else events
+
+    def _step_back(self) -> None:
+        """Compare with no earlier loss. After a stop this is another training, so forget the old one's findings."""
+        self._history.clear()
+        if self._should_stop:
+            self._should_stop = False
+            self._recall.forget()
+            for _, debounce in self._debounced:
+                debounce.reset()
 
     def _evaluate(self, decide: Callable[[int], int]) -> list[HealthEvent]:
         """Run the rules, decide with the other ranks, then deliver.
@@ -199,14 +211,14 @@ class LossMonitor:
     def _run_rules(self) -> list[tuple[HealthEvent, Action]]:
         """Return the events of the pending updates, with their actions."""
         pending, self._pending = self._pending, []
-        window = to_window(pending, tuple(self._history))
+        window = to_window(pending, tuple(self._history), self._recall.updates())
         if window is None:
             return []
-        self._reader.check_range(window)
+        self._activation.add(window)
         events = []
         for rule, debounce in tuple(self._debounced):
             try:
-                findings = rule.combine(debounce.findings(rule.check(window)))
+                findings = rule.combine(debounce.findings(rule.check(window), len(window.updates)))
             except Exception as error:  # noqa: BLE001 - no error of a rule may stop the training
                 self._debounced.remove((rule, debounce))
                 message = f"the rule {type(rule).__name__} raised {with_type(error)}; it is disabled"
@@ -214,6 +226,7 @@ class LossMonitor:
                 continue
             name = type(rule).__name__
             events += [(found.event(name, window.step, rank()), self._action(rule, found)) for found in findings]
+        self._recall.add(window.updates)
         self._history.extend(loss for _, loss in window.losses() if math.isfinite(loss))
         return events
 
@@ -225,21 +238,3 @@ class LossMonitor:
 
 def _decides(own: Action | None, common: Action) -> bool:
     return (common if own is None else own) in ("stop", "raise")
-
-
-def _check(rules: object, every: int, action: object, activation: object, loss: object) -> None:
-    if rules is not None and (isinstance(rules, str) or not isinstance(rules, Sequence)):
-        raise InputError(f"rules must be a list, such as [Collapse(), NonFinite()], got {rules!r:.80}")
-    for rule in rules or ():
-        if not isinstance(rule, Rule):
-            raise InputError(f"rules must be instances of lossreg.health.Rule, such as Collapse(), got {rule!r:.80}")
-    if not isinstance(every, int) or every < 1:
-        raise InputError(f"every must be a number of updates >= 1, got {every!r}")
-    if action not in ("warn", "raise", "stop") and not callable(action):
-        raise InputError(f"action must be 'warn', 'raise', 'stop' or a callable of an event, got {action!r:.80}")
-    if activation not in get_args(Activation):
-        allowed = ", ".join(map(repr, get_args(Activation)))
-        raise InputError(f"activation must be one of {allowed}, got {activation!r:.80}")
-    if loss is not None and not callable(getattr(loss, "terms", None)):
-        name = type(loss).__name__
-        raise InputError(f"loss must be a lossreg.Loss, because its terms are differentiated, got {name}; leave it out")

@@ -21,9 +21,10 @@ def every_example(batch: int, classes: int) -> int:
 
 
 def presence(target: Tensor, ignore_index: int | None, *, background: bool, classes: int | None = None) -> Tensor:
-    """Return (B, 2). Column 0: 1 with foreground, 0 without, -1 if all is ignored. Column 1: the share of valid pixels.
+    """Return (B, 4): presence, the share of valid pixels, and the lowest and highest value of these.
 
-    Every pixel is read, so that a single pixel of foreground counts.
+    Presence is 1 with foreground, 0 without, -1 if all is ignored. Every pixel is read, so that a single pixel of
+    foreground counts.
 
     Args:
         target: (B, *), class indices or masks.
@@ -33,20 +34,24 @@ def presence(target: Tensor, ignore_index: int | None, *, background: bool, clas
     """
     import torch
 
-    foreground = (target > 0.5)[:, 1:] if background else target > 0.5
+    target = target.int() if target.dtype in (torch.uint16, torch.uint32) else target  # which have no maximum
     share = torch.ones(len(target), device=target.device)
     valid = _valid(target, ignore_index, classes)
     if valid is not None:
-        foreground = foreground & (valid[:, 1:] if background else valid)
         share = valid.reshape(len(valid), -1).float().mean(1)
-    found = foreground.reshape(len(foreground), -1).any(1).float()
-    return torch.stack([found.where(share > 0, -1.0), share], 1)
+        target = target.where(valid, torch.zeros((), dtype=target.dtype, device=target.device))
+    pixels = target.reshape(len(target), -1)
+    if not pixels.numel():
+        return share.new_zeros(len(target), 4)
+    lowest, highest = pixels.amin(1).float(), pixels.amax(1).float()
+    top = target[:, 1:].reshape(len(target), -1).amax(1) if background and target.shape[1] > 1 else highest
+    return torch.stack([(top > 0.5).float().where(share > 0, -1.0), share, lowest, highest], 1)
 
 
 def mask_statistics(
     prediction: Tensor, target: Tensor | None, activation: Activation, ignore_index: int | None
 ) -> Tensor:
-    """Return (B, C, 9): the fields of `Mask` in their order. Without a target its fields are 0.
+    """Return (B, C, 10): the fields of `Mask` in their order. Without a target its fields are 0.
 
     Args:
         prediction: (B, C, *), without a graph.
@@ -73,12 +78,19 @@ def mask_statistics(
     predicted = probability.sum(-1) / count
     apart = (probability - predicted.unsqueeze(-1)).square_()
     spread = ((apart if weights is None else apart.where(weights, 0.0)).sum(-1) / count).sqrt()
-    fields = [valid, predicted, spread, raw.amin(-1), raw.amax(-1)]
+    fields = [valid, predicted, spread, raw.amin(-1), raw.amax(-1), _number(probability > 0.5) / count]
     if target is None:
         return torch.stack(fields + [torch.zeros_like(predicted)] * 4, -1)
     off = (probability - target).abs_()
-    fields += [part.float().sum(-1) / count for part in (target, target > 0.5, off > 0.5, off > 0.9999)]
+    fields += [target.sum(-1) / count, *(_number(part) / count for part in (target > 0.5, off > 0.5, off > 0.9999))]
     return torch.stack(fields, -1)
+
+
+def _number(pixels: Tensor) -> Tensor:
+    """Return the number of true pixels. As bytes they are summed without a copy of four times their size."""
+    import torch
+
+    return pixels.view(torch.uint8).sum(-1, dtype=torch.int32).float()
 
 
 def _masks(target: Tensor, ignore_index: int | None, classes: int | None) -> tuple[Tensor, Tensor | None]:

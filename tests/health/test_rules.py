@@ -12,10 +12,12 @@ from lossreg.health import (
     ConstantPrediction,
     DeadComponent,
     EmptyTargets,
+    IgnoredTargets,
     NonFinite,
     Plateau,
     Saturation,
     Spike,
+    TargetRange,
     ZeroLoss,
     default_rules,
 )
@@ -316,11 +318,43 @@ def test_wrong_with_full_confidence_is_saturation():
 
 def test_targets_above_1_are_of_the_data():
     """Masks of 0 and 255: everything that is foreground is off by more than 1, and no learning rate helps."""
-    (finding,) = found(Saturation(), window(*[example(mask(0.2, 51.0, foreground=0.2, wrong=0.2, stuck=0.2))] * 4))
-    assert (finding.severity, finding.kind, finding.evidence["target"]) == ("error", "data", 51.0)
-    assert "targets exceed 1: divide masks of 0 and 255 by 255" in finding.hint
+    given = example(mask(0.2, 51.0, foreground=0.2, wrong=0.0, stuck=0.0))._replace(values=(0.0, 255.0))
+    (finding,) = found(TargetRange(), window(given))
+    assert (finding.severity, finding.kind, finding.evidence["highest"]) == ("error", "data", 255.0)
+    assert "divide masks of 0 and 255 by 255" in finding.hint
+    wrong = given._replace(masks=(mask(0.2, 51.0, foreground=0.2, wrong=0.2, stuck=0.2),))
+    assert not found(Saturation(), window(*[wrong] * 4))  # the cause is told alone
     (finding,) = found(Saturation(), window(*[example(mask(0.2, 0.6, foreground=0.2, wrong=0.2, stuck=0.2))] * 4))
     assert (finding.severity, finding.kind) == ("warning", "fault")  # soft ones
+
+
+def values(target, lowest, highest, foreground):
+    """Make a window of one example, by mean, range and foreground of its target."""
+    return window(example(mask(0.2, target, foreground=foreground))._replace(values=(lowest, highest)))
+
+
+def test_a_value_above_1_beside_others_may_be_one_to_ignore():
+    """Of 20 % foreground of 1 and a border of 5 % at 255, which the loss ignores: a warning, ignore_index first."""
+    (finding,) = found(TargetRange(), values(0.2 + 0.05 * 255, 0, 255, 0.25))
+    assert (finding.severity, finding.kind) == ("warning", "data")
+    assert finding.hint.startswith("some pixels of the targets exceed 1: set ignore_index")
+
+
+def test_masks_of_minus_1_and_1_are_an_error_and_a_regression_is_not():
+    """Of two values the mean follows from the share of foreground; noise has no such mean."""
+    (finding,) = found(TargetRange(), values(2 * 0.3 - 1, -1, 1, 0.3))
+    assert (finding.severity, "(target + 1) / 2" in finding.hint) == ("error", True)
+    (finding,) = found(TargetRange(), values(0.01, -3.9, 4.1, 0.31))
+    assert (finding.severity, "of a regression pass the loss alone" in finding.hint) == ("info", True)
+
+
+def test_values_of_masks_are_no_event():
+    """Hard, soft, overshooting by an interpolation, and in a smaller part of the examples."""
+    for lowest, highest in ((0, 1), (0.1, 0.9), (-0.1, 1.2), (0, 0)):
+        assert not found(TargetRange(), values(0.3, lowest, highest, 0.3))
+    strange = example(mask())._replace(values=(0, 255))
+    assert not found(TargetRange(), window(strange, example(mask())._replace(values=(0, 1))))
+    assert not found(TargetRange(), window(example(mask())))  # class indices
 
 
 @pytest.mark.parametrize("wrong, stuck", [(0.0, 0.0), (0.009, 0.009), (0.05, 0.02), (0.4, 0.1)])
@@ -491,6 +525,54 @@ def test_mostly_empty_targets_are_common():
     assert found(rule, window(*[example(empty=True)] * 73))
     assert not found(rule, window(*[example(empty=True)] * 95, *[example(empty=False)] * 5))
     assert not found(rule, window(*[example(empty=None)] * 400))
+
+
+def test_batches_of_one_image_are_judged_with_the_last_400():
+    """98 % of empty masks need more than 73 to be certain of; nine in ten are never told, though a run is long."""
+    empty, filled = (Update(1, 0.5, {}, (example(empty=how),)) for how in (True, False))
+    assert found(EmptyTargets(), Window([empty] * 50, before=[empty] * 23))
+    assert not found(EmptyTargets(), Window([empty] * 50, before=[empty] * 22))
+    (finding,) = found(EmptyTargets(), Window([empty] * 49 + [filled], before=([empty] * 49 + [filled]) * 7))
+    assert (finding.severity, finding.evidence) == ("warning", {"empty": 392, "examples": 400})
+    assert not found(EmptyTargets(), Window([empty] * 50, before=[filled] * 50 + [empty] * 200))
+    assert not found(EmptyTargets(), Window([Update(1, 0.5)], before=[empty] * 400))
+
+
+# ---- IgnoredTargets
+
+
+def test_targets_that_are_ignored_throughout_are_an_error_of_the_data():
+    """All of them, and nearly all; not nine in ten, nor few."""
+    ignored = example(mask(valid=0.0, wrong=0.0), loss=0.0, empty=None, sample_id="s")
+    (finding,) = found(IgnoredTargets(), window(*[ignored] * 100))
+    assert (finding.severity, finding.kind, finding.sample_ids) == ("error", "data", ("s",))
+    assert finding.evidence == {"ignored": 100, "examples": 100}
+    assert "check ignore_index" in finding.hint
+    assert found(IgnoredTargets(), window(*[ignored] * 395, *[example(mask())] * 5))
+    assert not found(IgnoredTargets(), window(*[ignored] * 360, *[example(mask())] * 40))
+    assert not found(IgnoredTargets(), window(*[ignored] * 72))
+    assert not found(IgnoredTargets(), window(*[example(mask(valid=0.01))] * 400))
+    assert not found(IgnoredTargets(), window(*[example(loss=0.0, empty=None)] * 400))  # without any target
+
+
+# ---- windows that are too small
+
+
+def test_a_window_with_few_examples_is_judged_with_those_before_it():
+    """As many as the rule needs, the last ones; a window without any has no verdict."""
+    lost, well = Update(1, 0.5, {}, (example(mask(0.001, 0.3)),)), Update(1, 0.5, {}, (example(mask(0.3, 0.3)),))
+    assert not found(Collapse(), Window([lost], before=[lost] * 2))
+    (finding,) = found(Collapse(), Window([lost], before=[well] * 9 + [lost] * 3))
+    assert finding.evidence["examples"] == 4
+    assert not found(Collapse(), Window([lost], before=[lost] * 9 + [well] * 3))
+    empty = Update(1, 0.5, {}, (example(mask(0.0, 0.0, foreground=0.0), empty=True),))
+    assert not [key for key in Collapse().check(Window([empty], before=[lost] * 9)) if key.startswith("zeros")]
+    even = Update(1, 0.5, {}, (example(mask(spread=0.0)),))
+    assert found(ConstantPrediction(), Window([even], before=[even] * 3))
+    stuck = Update(1, 0.5, {}, (example(mask(wrong=0.3, stuck=0.3)),))
+    assert found(Saturation(), Window([stuck], before=[stuck] * 3))
+    still = parts(8, dice=lambda number: 0.5 + number / 100, edge=lambda _: 0.25)
+    assert found(DeadComponent(), Window(still[7:], before=still[:7]))
 
 
 # ---- debouncing

@@ -33,6 +33,7 @@ def plain(probabilities, targets):
         "predicted": mean,
         "spread": math.sqrt(math.fsum((p - mean) ** 2 for p in probabilities) / count),
         "target": math.fsum(targets) / count,
+        "positive": sum(p > 0.5 for p in probabilities) / count,
         "foreground": sum(t > 0.5 for t in targets) / count,
         "wrong": sum(value > 0.5 for value in off) / count,
         "stuck": sum(value > 0.9999 for value in off) / count,
@@ -171,8 +172,8 @@ def test_a_prediction_alone_is_described():
     """Without anything of the target."""
     (example,) = read(LOSS, torch.zeros(1, 1, 2, 2)).examples
     assert example.empty is None
-    assert example.masks[0][:5] == (1, 0.5, 0, 0, 0)
-    assert example.masks[0][5:] == (None,) * 4
+    assert example.masks[0][:6] == (1, 0.5, 0, 0, 0, 0)
+    assert example.masks[0][6:] == (None,) * 4
 
 
 def test_large_predictions_are_read_at_every_nth_pixel(monkeypatch):

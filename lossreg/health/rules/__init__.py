@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from lossreg.health.rules.collapse import Collapse
 from lossreg.health.rules.components import ComponentDominance, DeadComponent
-from lossreg.health.rules.empty_targets import EmptyTargets
-from lossreg.health.rules.predictions import Collapse, ConstantPrediction, Saturation
+from lossreg.health.rules.constant_prediction import ConstantPrediction
+from lossreg.health.rules.empty_targets import EmptyTargets, IgnoredTargets
 from lossreg.health.rules.rule import Rule, Verdicts
+from lossreg.health.rules.saturation import Saturation
+from lossreg.health.rules.target_range import TargetRange
 from lossreg.health.rules.trend import Plateau, Spike
 from lossreg.health.rules.values import NonFinite, ZeroLoss
 
@@ -15,11 +18,13 @@ __all__ = [
     "ConstantPrediction",
     "DeadComponent",
     "EmptyTargets",
+    "IgnoredTargets",
     "NonFinite",
     "Plateau",
     "Rule",
     "Saturation",
     "Spike",
+    "TargetRange",
     "Verdicts",
     "ZeroLoss",
     "default_rules",
@@ -38,4 +43,6 @@ def default_rules() -> list[Rule]:
         ComponentDominance(),
         DeadComponent(),
         EmptyTargets(),
+        IgnoredTargets(),
+        TargetRange(),
     ]

@@ -68,7 +68,7 @@ class DeadComponent(Rule):
     Args:
         share: of the sum of the gradients' norms, in (0, 1]. A component below it has no gradient. The precision of
             float32 is 1e-7.
-        updates: minimum in the window for a value to be called constant, >= 2.
+        updates: minimum for a value to be called constant, >= 2; to a window with fewer, those before it are added.
     Reads: loss, components, weights, gradients, Example.empty.
     """
 
@@ -80,7 +80,7 @@ class DeadComponent(Rule):
     shares: ClassVar = frozenset({"share"})
 
     def check(self, window: Window) -> Verdicts:
-        judged = [update for update in window.updates if update.loss and not _is_empty(update)]
+        judged = window.last(_judged, self.updates)
         verdicts: dict[str, Finding | None] = {}
         if len({update.loss for update in judged}) > 1:
             for name in _names(judged, window):
@@ -110,7 +110,7 @@ def _names(updates: list[Update], window: Window) -> list[str]:
     return weighted if len(weighted) > 1 else []
 
 
-def _is_empty(update: Update) -> bool:
-    """Return True if all known targets are empty."""
+def _judged(update: Update) -> list[Update]:
+    """Return the update; nothing if its total is zero or all known targets are empty."""
     known = [example.empty for example in update.examples if example.empty is not None]
-    return bool(known) and all(known)
+    return [update] if update.loss and not (known and all(known)) else []

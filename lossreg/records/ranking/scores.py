@@ -1,0 +1,63 @@
+"""The score of each row, and its sums over the looks at an example: whole numbers, the same in any order."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lossreg.records.ranking.cells import make_cells, make_dataset_cells
+from lossreg.records.ranking.windows import equal
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+SCORE = 2**20  # of a score of 1
+WEIGHT = 2**10  # of a weight of 1
+_FIXED = 0.9  # share of the examples whose looks are equal, if a pass was repeated with one model
+_ROUNDING = 1e-6  # relative difference of losses that are equal but for the rounding of a device
+
+EXAMPLE = "of_run, of_split, dataset, key, lone"
+
+
+def make_scores(connection: DuckDBPyConnection) -> None:
+    """Make the table `rank_example`: looks and sums of each example; of a repeated pass, each look once."""
+    make_cells(connection)
+    connection.execute(f"""
+        CREATE TEMP VIEW rank_z AS SELECT look.*,
+            CAST(greatest(1, round(coalesce(weight, 1) * {WEIGHT})) AS HUGEINT) AS weight,
+            coalesce(greatest(least((value - middle) / spread, 1e300), -1e300), 0) AS z
+        FROM rank_look AS look LEFT JOIN rank_cell USING (part, bin, w)""")
+    make_dataset_cells(connection)
+    scope = equal("rank_z", "cell", "run, split, dataset, w_ds")
+    score = "greatest(least((z - coalesce(cell.middle, 0)) / coalesce(cell.spread, 1), 1e300), -1e300)"
+    connection.execute(f"""
+        CREATE TEMP TABLE rank_draw AS
+        SELECT {EXAMPLE}, draw, max(kind) AS kind, bool_or(control) AS control, count(*) AS looks,
+            sum(weight) AS weight, sum(weight * k) AS total, sum(weight * k * k) AS squares,
+            sum(weight * level) AS level, fsum(loss) AS loss, min(loss) AS minimum, max(loss) AS maximum
+        FROM (
+            SELECT rank_z.*, CAST(round(asinh(z) * {SCORE}) AS HUGEINT) AS level,
+                CAST(round(asinh({score}) * {SCORE}) AS HUGEINT) AS k
+            FROM rank_z LEFT JOIN rank_dataset_cell AS cell ON {scope})
+        GROUP BY {EXAMPLE}, draw""")
+    _make_examples(connection)
+
+
+def _make_examples(connection: DuckDBPyConnection) -> None:
+    same = f"maximum - minimum <= {_ROUNDING} * greatest(abs(minimum), abs(maximum))"
+    once = "CASE WHEN fixed THEN {0} // looks ELSE {0} END"
+    sums = ", ".join(f"sum({once.format(name)}) AS {name}" for name in ("weight", "total", "squares", "level"))
+    connection.execute(f"""
+        CREATE TEMP TABLE rank_fixed AS SELECT of_run, of_split,
+            coalesce(count(*) FILTER (looks > 1 AND {same}) >= {_FIXED} * nullif(count(*) FILTER (looks > 1), 0), false)
+                AS fixed
+        FROM rank_draw GROUP BY of_run, of_split""")
+    connection.execute(f"""
+        CREATE TEMP TABLE rank_example AS
+        SELECT {EXAMPLE}, max(kind) AS kind, bool_or(control) AS control,
+            CAST(sum(CASE WHEN fixed THEN 1 ELSE looks END) AS BIGINT) AS looks, {sums}, sum(looks) AS rows,
+            CASE WHEN isfinite(fsum(loss)) THEN least(greatest(fsum(loss) / sum(looks), min(minimum)), max(maximum))
+                END AS mean
+        FROM (SELECT rank_draw.*, fixed FROM rank_draw
+            JOIN rank_fixed ON {equal("rank_draw", "rank_fixed", "of_run, of_split")})
+        GROUP BY {EXAMPLE}""")
+    connection.execute("DROP TABLE rank_draw")

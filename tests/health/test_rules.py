@@ -222,6 +222,56 @@ def test_the_thresholds_are_half_a_hundredth_and_a_hundredth():
     assert found(Collapse(target=0.001), window(*[example(mask(0.0, 0.0099))] * 4))
 
 
+def low(predicted, target, *, missed=1.0, extra=0.0, **fields):
+    """Make a mask with hard targets, of which a share of the foreground is missed and one of the background wrong."""
+    without, wrongly = missed * target, extra * (1 - target)
+    return mask(predicted, target, positive=target - without + wrongly, wrong=without + wrongly, **fields)
+
+
+@pytest.mark.parametrize("predicted, target", [(0.006, 0.25), (0.02, 0.25), (0.009, 0.05), (0.1, 0.6)])
+def test_low_probabilities_that_miss_the_foreground_are_a_collapse_if_that_lasts(predicted, target):
+    """Above half of a hundredth, which two windows do not tell; 200 updates without a rise do."""
+    (finding,) = found(Collapse(), window(*[example(low(predicted, target))] * 4))
+    assert (finding.evidence["all"], finding.severity, finding.patience) == ("zeros", "error", 200)
+    assert finding.level == pytest.approx(predicted / target)
+
+
+@pytest.mark.parametrize(
+    "masks",
+    [
+        [low(0.02, 0.25, missed=0.9)],
+        [low(0.06, 0.25)],
+        [low(0.008, 0.045)],
+        [low(0.2, 0.25, extra=0.9)],
+        [mask(0.02, 0.25, wrong=0.25)],
+        [mask(0.02, 0.25, foreground=0.25, positive=0.0, wrong=0.0)],
+        [low(0.05, 0.3), *[low(0.19, 0.14)] * 5],
+    ],
+    ids=["found in part", "at its base rate", "small", "many false ones", "unknown", "soft", "one of six classes"],
+)
+def test_low_probabilities_may_be_right(masks):
+    """A tenth found, the mean of all masks, small objects, and others."""
+    assert not found(Collapse(), window(*[example(*masks)] * 4)) or len(masks) > 1
+
+
+def test_the_background_lost_to_a_weight_of_the_foreground_is_the_mirror():
+    """pos_weight=1e4: 0.61 everywhere, so all of the background is wrong; 0.5 is where a balanced one begins."""
+    (finding,) = found(Collapse(), window(*[example(low(0.61, 0.2, missed=0.0, extra=1.0))] * 4))
+    assert (finding.evidence["all"], finding.patience) == ("ones", 200)
+    assert finding.evidence["predicted"] == pytest.approx(0.61)
+    assert not found(Collapse(), window(*[example(low(0.51, 0.2, missed=0.0, extra=1.0))] * 4))
+    assert not found(Collapse(), window(*[example(low(0.61, 0.2, missed=0.0, extra=0.9))] * 4))
+
+
+def test_a_frequent_class_that_the_loss_ignores_is_lost():
+    """ignore_index=0 by mistake: the background, four pixels of five, is predicted nowhere, with a mean of 0.064."""
+    background, others = low(0.064, 0.8), [low(0.234, 0.05, missed=0.1, extra=0.2)] * 4
+    (finding,) = found(Collapse(), window(*[example(background, *others)] * 4))
+    assert (finding.evidence["class"], finding.severity, finding.patience) == (0, "warning", 200)
+    rare = low(0.005, 0.1)  # of four classes, learnt after the others
+    assert not found(Collapse(), window(*[example(low(0.9, 0.6, missed=0.0), rare, low(0.095, 0.3))] * 4))
+
+
 def test_classes_are_judged_each_for_itself():
     """One that is never predicted is a warning, all but one an error; one that is absent is not judged."""
     well, all_there = mask(0.5, 0.5), mask(0.998, 0.6)
@@ -417,6 +467,19 @@ def test_batch_losses_with_a_long_tail_have_few_spikes():
     assert spikes <= 5
 
 
+def test_losses_of_batches_of_one_image_have_no_spikes():
+    """Of a standard deviation of 1.5 in logarithms, or spread over three powers of ten; a leap of 10^5 is one."""
+    noise = random.Random(0)
+    for draw in (
+        lambda: noise.lognormvariate(0, 1.5),
+        lambda: 10 ** (-3 * noise.random()) * noise.lognormvariate(0, 1),
+    ):
+        losses = [draw() for _ in range(3000)]
+        for start in range(100, 3000, 50):
+            assert not found(Spike(), course(losses[start : start + 50], losses[start - 100 : start]))
+        assert found(Spike(), course([1e5 * max(losses)], losses[:100]))
+
+
 def test_a_leap_is_measured_by_the_same_window_too():
     """And by those before the window; of both there must be enough."""
     usual = [0.5 + 0.01 * (number % 5) for number in range(20)]
@@ -597,6 +660,33 @@ def test_a_higher_severity_breaks_the_silence():
     assert debounce.findings({"": warning}) == []
     assert debounce.findings({"": error, "other": warning}) == [error, warning]
     assert debounce.findings({"": error, "other": warning}) == []
+
+
+def lasting(levels, *, updates=50, patience=200):
+    """Return the number of findings of each window of a course of levels; None is a window in which all is well."""
+    debounce = Debounce(Collapse())
+    findings = [None if level is None else Finding("error", {}, "", patience=patience, level=level) for level in levels]
+    return [len(debounce.findings({"zeros 0": finding}, updates)) for finding in findings]
+
+
+def test_what_must_last_is_told_after_its_updates_and_not_while_it_recovers():
+    """200 updates are four windows of 50, two hundred of one, and two of 500; a window without it starts again."""
+    assert lasting([0.1] * 5) == [0, 0, 0, 1, 0]
+    assert sum(lasting([0.1] * 199, updates=1)) == 0
+    assert lasting([0.1] * 200, updates=1)[-1] == 1
+    assert lasting([0.1] * 2, updates=500) == [0, 1]
+    assert lasting([0.1, 0.1, 0.1, None, 0.1, 0.1, 0.1, 0.1]) == [0] * 7 + [1]
+    assert lasting([0.1, 0.12, 0.15, 0.2, 0.26, 0.35]) == [0] * 6  # rising, as in a warm-up
+    assert lasting([0.1, 0.12, 0.15, 0.2, 0.2, 0.2, 0.2]) == [0] * 6 + [1]  # and then no more
+    assert lasting([0.4, 0.2, 0.1, 0.05]) == [0, 0, 0, 1]
+
+
+def test_a_finding_that_is_certain_is_told_at_once_within_one_that_must_last():
+    """Two windows of it, whatever was before."""
+    slow, certain = Finding("error", {}, "", patience=200, level=0.1), Finding("error", {}, "")
+    debounce = Debounce(Collapse())
+    counts = [len(debounce.findings({"zeros 0": one}, 50)) for one in (slow, certain, certain, certain, slow)]
+    assert counts == [0, 0, 1, 0, 0]
 
 
 # ---- thresholds

@@ -21,6 +21,8 @@ class Spike(Rule):
     Args:
         deviations: standard deviations above the median of the earlier totals, estimated from their median absolute
             deviation, >= 0.
+        magnitudes: the same of the logarithms of the totals, if all are above 0, >= 0. It leaves out the long tails of
+            losses at batches of one image, where one total is often ten times another.
         factor: times the largest magnitude among the earlier totals, >= 1. Losses of small batches have long tails,
             and a gradient scaler doubles its scale; neither reaches 3.
         span: number of earlier totals, in updates, >= 2.
@@ -29,6 +31,7 @@ class Spike(Rule):
     """
 
     deviations: float = 10.0
+    magnitudes: float = 6.0
     factor: float = 3.0
     span: int = 100
     least: int = 30
@@ -63,11 +66,17 @@ class Spike(Rule):
         return {"": Finding("warning", {"loss": value, "median": usual}, hint, "fault", ids(worst), update.step)}
 
     def _is_spike(self, loss: float, recent: Sequence[float]) -> bool:
-        middle, largest = median(recent), max(map(abs, recent))
-        deviation = NORMAL * median(abs(value - middle) for value in recent)
         if min(recent) == max(recent):  # no deviation to compare with: zeros, then the first foreground
             return False
-        return loss > middle + self.deviations * deviation and loss > self.factor * largest
+        if loss <= self.factor * max(map(abs, recent)) or not _is_beyond(loss, recent, self.deviations):
+            return False
+        return min(recent) <= 0 or _is_beyond(math.log(loss), [math.log(value) for value in recent], self.magnitudes)
+
+
+def _is_beyond(value: float, others: Sequence[float], deviations: float) -> bool:
+    """Return True if a value is above the median of others by a number of their standard deviations."""
+    middle = median(others)
+    return value > middle + deviations * NORMAL * median(abs(other - middle) for other in others)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -245,13 +245,12 @@ def test_low_probabilities_that_miss_the_foreground_are_a_collapse_if_that_lasts
         [low(0.2, 0.25, extra=0.9)],
         [mask(0.02, 0.25, wrong=0.25)],
         [mask(0.02, 0.25, foreground=0.25, positive=0.0, wrong=0.0)],
-        [low(0.05, 0.3), *[low(0.19, 0.14)] * 5],
     ],
-    ids=["found in part", "at its base rate", "small", "many false ones", "unknown", "soft", "one of six classes"],
+    ids=["found in part", "at its base rate", "small", "many false ones", "unknown", "soft"],
 )
 def test_low_probabilities_may_be_right(masks):
     """A tenth found, the mean of all masks, small objects, and others."""
-    assert not found(Collapse(), window(*[example(*masks)] * 4)) or len(masks) > 1
+    assert not found(Collapse(), window(*[example(*masks)] * 4))
 
 
 def test_the_background_lost_to_a_weight_of_the_foreground_is_the_mirror():
@@ -677,7 +676,7 @@ def test_what_must_last_is_told_after_its_updates_and_not_while_it_recovers():
     assert lasting([0.1] * 2, updates=500) == [0, 1]
     assert lasting([0.1, 0.1, 0.1, None, 0.1, 0.1, 0.1, 0.1]) == [0] * 7 + [1]
     assert lasting([0.1, 0.12, 0.15, 0.2, 0.26, 0.35]) == [0] * 6  # rising, as in a warm-up
-    assert lasting([0.1, 0.12, 0.15, 0.2, 0.2, 0.2, 0.2]) == [0] * 6 + [1]  # and then no more
+    assert lasting([0.1, 0.12, 0.15, 0.2, 0.2, 0.2]) == [0] * 5 + [1]  # and then no more
     assert lasting([0.4, 0.2, 0.1, 0.05]) == [0, 0, 0, 1]
 
 

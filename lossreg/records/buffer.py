@@ -34,6 +34,11 @@ class Batch:
     names: tuple[str, ...]
     values: Any
 
+    @property
+    def rows(self) -> int:
+        """Return the number of examples to record."""
+        return self.size if self.chosen is None else int(self.chosen.sum())
+
 
 def copied(values: list[Any]) -> Any:
     """Stack and copy losses to (len(values), B), because trainers scale losses in place. No device is waited for."""
@@ -56,11 +61,10 @@ def to_chunk(batches: Sequence[Batch]) -> Chunk:
     computed = (name for batch in batches for name in batch.names)
     chunk: Chunk = {}
     for name in dict.fromkeys([*COLUMNS, *computed, *(name for batch in batches for name in batch.metadata)]):
-        given = [
-            _host(name, row[name]) if name in row else b.metadata.get(name)
-            for b, row in zip(batches, rows, strict=True)
-        ]
-        chunk[name] = _joined(given, sizes)
+        pairs = zip(batches, rows, strict=True)
+        joined = _joined([_host(name, row[name]) if name in row else b.metadata.get(name) for b, row in pairs], sizes)
+        if joined is not None or name in COLUMNS:
+            chunk[name] = joined
     if all(batch.chosen is None for batch in batches):
         return chunk
     every = [np.ones(batch.size, dtype=bool) if batch.chosen is None else batch.chosen for batch in batches]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 from lossreg.errors import InputError
 
@@ -20,6 +21,8 @@ class RecordConfig:
         seed: another seed chooses other samples.
         flush_rows: write once this many rows are buffered, >= 1.
         flush_seconds: write once the oldest row is this old, > 0; checked whenever rows are added.
+        on_error: "raise" where a shard cannot be written, such as on a full disk; the rows are kept. With "warn" a
+            training goes on without these rows: it warns, `RecordWriter.lost` counts them, and `close` tells how many.
     Raises:
         InputError: a value outside its range.
     """
@@ -29,6 +32,7 @@ class RecordConfig:
     seed: int = 0
     flush_rows: int = 65_536
     flush_seconds: float = 60.0
+    on_error: Literal["raise", "warn"] = "raise"
 
     def __post_init__(self) -> None:
         for name, least in (("every", 1), ("flush_rows", 1), ("seed", -math.inf)):
@@ -39,6 +43,8 @@ class RecordConfig:
             raise _wrong("fraction", self.fraction, "a number > 0 and <= 1")
         if not (_is_number(self.flush_seconds) and self.flush_seconds > 0):
             raise _wrong("flush_seconds", self.flush_seconds, "a number > 0, in seconds")
+        if self.on_error not in ("raise", "warn"):
+            raise _wrong("on_error", self.on_error, "'raise' or 'warn'")
 
 
 def _is_number(value: object) -> bool:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from lossreg.records.record_schema import SUFFIX
+from lossreg.records.shards import NAME
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
-
-_NAME = re.compile(r"(?P<run>.+)\.rank(?P<rank>\d+)\.(?P<session>[0-9a-f]+)\.\d+" + re.escape(SUFFIX))
 
 
 class _Origin(NamedTuple):
@@ -37,7 +34,7 @@ def find_duplicates(connection: DuckDBPyConnection, shards: Sequence[Path]) -> b
 
 
 def _origin(path: Path) -> _Origin:
-    match = _NAME.fullmatch(path.name)
+    match = NAME.fullmatch(path.name)
     return _Origin(match["run"], int(match["rank"]), match["session"]) if match else _Origin(None, None, None)
 
 
@@ -53,10 +50,10 @@ def _find_steps(connection: DuckDBPyConnection, origins: Sequence[_Origin]) -> N
         "CREATE TEMP TABLE resumed AS SELECT unnest(?::BIGINT[]) AS file, unnest(?::VARCHAR[]) AS session",
         [several, [origins[file].session for file in several]],
     )
-    same = ("run", "rank", "split", "dataset", "name", "epoch", "step")
+    same = ("run", "rank", "split", "dataset", "name", "epoch", "step", "draw")
     # A resumed run repeats a step completely. An epoch may be cut in two: only names identify the rows in both.
     rows = (
-        "SELECT run, rank, split, dataset, coalesce(sample_id, path) AS name, epoch, step, session, row_id"
+        "SELECT run, rank, split, dataset, coalesce(sample_id, path) AS name, epoch, step, draw, session, row_id"
         " FROM stored JOIN resumed ON file = row_id >> 40"
         " WHERE step IS NOT NULL OR (epoch IS NOT NULL AND name IS NOT NULL)"
     )
@@ -75,9 +72,9 @@ def _find_padding(connection: DuckDBPyConnection, origins: Sequence[_Origin]) ->
     if not several:
         return
     connection.execute("SET VARIABLE several = ?", [several])
-    same = ("run", "split", "dataset", "sample_id", "epoch", "counted")
+    same = ("run", "split", "dataset", "sample_id", "epoch", "counted", "draw")
     rows = (
-        "SELECT run, split, dataset, sample_id, epoch, CASE WHEN epoch IS NULL THEN step END AS counted,"
+        "SELECT run, split, dataset, sample_id, epoch, draw, CASE WHEN epoch IS NULL THEN step END AS counted,"
         " coalesce(rank, 0) AS rank, row_id FROM stored ANTI JOIN duplicates USING (row_id)"
         " WHERE sample_id IS NOT NULL AND list_contains(getvariable('several'), row_id >> 40)"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import takewhile
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from lossreg.errors import InputError
 from lossreg.messages import printable
-from lossreg.records.column_values import Chunk, is_own
+from lossreg.records.column_values import is_own, shown
 from lossreg.records.record_schema import COLUMNS, COMPONENT
 
 # The numbers of a row that DuckDB gives; a column of the same name would hide them.
@@ -47,6 +48,21 @@ def check_own_name(name: object, where: str) -> None:
         )
 
 
+def check_given(columns: object) -> None:
+    """Check the names in the argument `columns` of `RecordWriter.add`.
+
+    Raises:
+        InputError: no mapping, the name of an argument, or a name as in `check_own_name`.
+    """
+    if not isinstance(columns, Mapping):
+        raise InputError(f"columns must be a mapping of names to values, got {shown(columns)}")
+    for name in columns:
+        if name in COLUMNS or name in _ARGUMENTS:
+            argument = "sample_ids" if name == "sample_id" else name
+            raise InputError(f"columns: {name!r} is a column already; give it as add({argument}=...)", column=name)
+        check_own_name(name, "columns")
+
+
 def check_text(name: str, where: str) -> None:
     """Check that a file and a terminal can hold the name of a column.
 
@@ -67,16 +83,17 @@ class OwnTypes:
     def __init__(self) -> None:
         self._found: dict[str, str] = {}
 
-    def check(self, chunk: Chunk, where: str = "") -> None:
+    def check(self, chunk: Mapping[str, Any], where: str = "") -> None:
         """Check a batch, and remember the types of its columns.
 
         Args:
-            chunk: columns, of which those of the user are checked.
+            chunk: columns, of which those of the user are checked: arrays, or one value for all rows.
             where: the start of the message, such as "batch 3: ".
         Raises:
             InputError: a column was of another type before. Nothing is remembered then.
         """
-        found = {name: _FAMILIES[np.asarray(values).dtype.kind] for name, values in chunk.items() if _has(name, values)}
+        own = {name: values for name, values in chunk.items() if values is not None and is_own(name)}
+        found = {name: _FAMILIES[np.asarray(values).dtype.kind] for name, values in own.items()}
         for name, family in found.items():
             if (before := self._found.get(name, family)) != family:
                 raise InputError(
@@ -85,10 +102,6 @@ class OwnTypes:
                     column=name,
                 )
         self._found |= found
-
-
-def _has(name: str, values: Any) -> bool:
-    return values is not None and is_own(name)
 
 
 def _is_near(name: str, known: str) -> bool:

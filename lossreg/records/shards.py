@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import duckdb
 import numpy as np
@@ -18,16 +19,35 @@ from lossreg.records.column_values import Chunk, is_own
 from lossreg.records.database import identifier, literal, open_database, reason
 from lossreg.records.record_schema import COLUMNS, OWN_KINDS, SUFFIX, VERSION, VERSION_KEY
 
+NAME: Final = re.compile(r"(?P<run>.+)\.rank(?P<rank>\d+)\.(?P<session>[0-9a-f]+)\.\d+" + re.escape(SUFFIX))
 
-def new_session() -> str:
-    """Make the part of a file name that identifies one writer; a later session sorts later."""
-    return f"{time.time_ns():016x}{secrets.token_hex(2)}"
+
+def new_session(after: str = "") -> str:
+    """Make the part of a file name that identifies one writer; a later session sorts later, whatever the clock says.
+
+    Args:
+        after: an earlier session, which the new one follows.
+    """
+    return f"{max(time.time_ns(), int(after[:16] or '0', 16) + 1):016x}{secrets.token_hex(2)}"
+
+
+def latest_session(directory: Path, run: str, rank: int) -> str:
+    """Find the latest session of a rank of a run in a directory; empty for none."""
+    start = f"{_slug(run)}.rank{rank:05d}."
+    try:
+        names = [name for name in os.listdir(directory) if name.startswith(start)]
+    except OSError:  # to write there fails with the reason, or there is none
+        return ""
+    return max((found["session"] for name in names if (found := NAME.fullmatch(name))), default="")
 
 
 def shard_name(run: str, rank: int, session: str, number: int) -> str:
     """Make the file name of a shard."""
-    slug = re.sub(r"[^A-Za-z0-9_-]+", "-", run)[:80] or "-"
-    return f"{slug}.rank{rank:05d}.{session}.{number:06d}{SUFFIX}"
+    return f"{_slug(run)}.rank{rank:05d}.{session}.{number:06d}{SUFFIX}"
+
+
+def _slug(run: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", run)[:80] or "-"
 
 
 def write_shard(directory: str | Path, name: str, chunk: Chunk) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import os
-import sys
 import time
 import weakref
 from collections.abc import Mapping, Sequence
@@ -16,25 +15,12 @@ import numpy as np
 
 from lossreg.errors import InputError, RecordsError
 from lossreg.messages import warn
-from lossreg.records.buffer import (
-    ON_DEVICE,
-    Batch,
-    beside,
-    broadcast,
-    copied,
-    each,
-    losses_of,
-    repeated,
-    single,
-    to_chunk,
-)
+from lossreg.records.batch_maker import BatchMaker
+from lossreg.records.buffer import Batch, single, to_chunk
 from lossreg.records.column_values import shown
 from lossreg.records.config import RecordConfig
-from lossreg.records.own_columns import OwnTypes, check_own_name
-from lossreg.records.record_schema import COLUMNS
-from lossreg.records.row_validation import check_names
-from lossreg.records.sampling import chosen
-from lossreg.records.shards import new_session, shard_name, write_shard
+from lossreg.records.run_name import DefaultRun, rank_of_process
+from lossreg.records.shards import latest_session, new_session, shard_name, write_shard
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -56,7 +42,8 @@ class RecordWriter:
 
     Args:
         directory: the directory of the shards; created if it is missing.
-        run: name of the job.
+        run: name of the job. None for a new one, a time and a random part, which all ranks of torch.distributed share.
+            To go on with a run from a checkpoint, give the same name again: steps that are done again replace theirs.
         rank: number of this process in the job, >= 0; None for that of torch.distributed or of RANK, otherwise 0, when
             rows are written.
         config: which rows are recorded, and when they are written.
@@ -68,36 +55,41 @@ class RecordWriter:
         self,
         directory: str | Path,
         *,
-        run: str = "run",
+        run: str | None = None,
         rank: int | None = None,
         config: RecordConfig | None = None,
     ) -> None:
-        if not isinstance(run, str):
+        if not isinstance(run, str | None):
             raise InputError(f"run must be text, the name of the job, got {shown(run)}")
-        self.run = run
         self._rank = rank
         if rank is not None and (type(rank) is not int or not 0 <= rank < 2**31):
             raise InputError(f"rank must be an integer >= 0, got {shown(rank)}")
         self.config = config or RecordConfig()
         self.directory = Path(directory)
+        self._run: str | DefaultRun = DefaultRun(self._directory) if run is None else run
         self._begin()
 
     def _begin(self) -> None:
         self._process = os.getpid()
-        self._session = new_session()
+        self._session = ""  # of the time of the first shard, whose rank and run are known then
         self._number = 0
         self._calls = 0
         self._buffer: list[Batch] = []
         self._rows = 0
         self._since = 0.0
-        self._types = OwnTypes()
-        self._names: dict[str, None] = {}
+        self._maker = BatchMaker(self.config)
+        self._lost = self._told = 0
         _open.add(self)
+
+    @property
+    def run(self) -> str:
+        """Return the name of the job: the given one, or one that no other job has, the same on all ranks."""
+        return self._run if isinstance(self._run, str) else self._run.name
 
     @property
     def rank(self) -> int:
         """Return the number of this process. A writer may be made before torch.distributed is initialised."""
-        return _rank() if self._rank is None else self._rank
+        return rank_of_process() if self._rank is None else self._rank
 
     @property
     def directory(self) -> Path:
@@ -119,6 +111,11 @@ class RecordWriter:
     def waiting(self) -> int:
         """Return the number of rows that are not written yet."""
         return self._rows if self._process == os.getpid() else 0
+
+    @property
+    def lost(self) -> int:
+        """Return the number of rows that could not be written, with `on_error="warn"`."""
+        return self._lost if self._process == os.getpid() else 0
 
     def add(
         self,
@@ -161,69 +158,58 @@ class RecordWriter:
         """
         if self._process != os.getpid():
             self._begin()
-        metadata = {"step": single("step", step), "epoch": single("epoch", epoch)}
-        number, self._calls = self._calls if step is None else metadata["step"], self._calls + 1
+        of_batch = {"step": single("step", step), "epoch": single("epoch", epoch)}
+        number, self._calls = self._calls if step is None else of_batch["step"], self._calls + 1
         if number % self.config.every:
             return
-        values, names, size = losses_of(losses)
-        self._check_names(names, columns)
         per_row: dict[str, Any] = {"split": split, "dataset": dataset, "path": path, "caption": caption}
-        per_row |= {"weight": weight, "condition": condition, "draw": draw, "unconditional": unconditional}
-        per_row |= {"control": control} | dict(columns or {})
-        on_device = {name: beside(values[0], name, per_row[name], size) for name in ON_DEVICE}
-        on_device = {name: value for name, value in on_device.items() if value is not None}
-        metadata |= {name: broadcast(name, value, size) for name, value in per_row.items() if name not in on_device}
-        metadata["sample_id"] = None if sample_ids is None else each("sample_id", sample_ids, size)
-        mask = self._chosen(metadata, size)
-        self._types.check({name: metadata[name] for name in columns or {}})
-        self._names |= dict.fromkeys([*names, *(columns or {})])
-        values, names = [*values, *on_device.values()], (*names, *on_device)
-        rows = size if mask is None else int(mask.sum())
-        if not rows:
+        per_row |= {"weight": weight, "condition": condition, "draw": draw}
+        per_row |= {"unconditional": unconditional, "control": control}
+        batch = self._maker.batch(losses, of_batch, sample_ids, per_row, columns)
+        if not batch.rows:
             return
         if not self._buffer:
             self._since = time.monotonic()
-        self._buffer.append(Batch(size, mask, metadata, names, copied(values)))
-        self._rows += rows
+        self._buffer.append(batch)
+        self._rows += batch.rows
         if self._rows >= self.config.flush_rows or time.monotonic() - self._since >= self.config.flush_seconds:
             self.flush()
-
-    def _check_names(self, names: Sequence[str], columns: Mapping[str, Any] | None) -> None:
-        """Check the names of components and of the user's columns, where there are new ones."""
-        if columns is not None and not isinstance(columns, Mapping):
-            raise InputError(f"columns must be a mapping of names to values, got {shown(columns)}")
-        for name in columns or {}:
-            if name in COLUMNS or name == "sample_ids":
-                argument = "sample_ids" if name == "sample_id" else name
-                raise InputError(f"columns: {name!r} is a column already; give it as add({argument}=...)", column=name)
-            if name not in self._names:
-                check_own_name(name, "columns")
-        new = [name for name in (*names, *(columns or {})) if name not in self._names]
-        if new:
-            check_names(dict.fromkeys([*self._names, *new]), "columns" if columns else "the components of the loss")
 
     def flush(self) -> None:
         """Write the buffered rows as one shard.
 
         Raises:
             RecordsError: the disk is full, or the directory is missing or read-only. The rows stay buffered, and the
-                next flush writes them; `directory` may be set to another place before.
+                next flush writes them; `directory` may be set to another place before. With `on_error="warn"` it warns
+                instead, and these rows are `lost`.
         """
         if not self.waiting:
             return
+        run, rank = single("run", self.run), self.rank
+        self._session = self._session or new_session(latest_session(self._directory, run, rank))
         chunk = to_chunk(self._buffer)
-        chunk["run"] = np.full(self._rows, single("run", self.run), dtype=object)
-        rank = self.rank
+        chunk["run"] = np.full(self._rows, run, dtype=object)
         chunk["rank"] = np.full(self._rows, rank)
-        # If it is interrupted after this line, the next flush writes the same file again, with these rows.
-        write_shard(self._directory, shard_name(self.run, rank, self._session, self._number), chunk)
-        self._number += 1
+        try:
+            # If it is interrupted after this line, the next flush writes the same file again, with these rows.
+            write_shard(self._directory, shard_name(run, rank, self._session, self._number), chunk)
+        except RecordsError as error:
+            if self.config.on_error == "raise":
+                raise
+            if not self._lost:
+                warn(f"{error}; {self._rows} rows are lost, and the training goes on")
+            self._lost += self._rows
+        else:
+            self._number += 1
         self._buffer = []
         self._rows = 0
 
     def close(self) -> None:
-        """Write the buffered rows. The writer can be used again."""
+        """Write the buffered rows, and say how many were lost. The writer can be used again."""
         self.flush()
+        if lost := self.lost - self._told:
+            self._told += lost
+            warn(f"{self._directory}: {lost} rows could not be written, and are missing from the records")
 
     def __enter__(self) -> Self:
         return self
@@ -235,7 +221,7 @@ class RecordWriter:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the arguments: a copy is a writer of its own."""
-        return {"run": self.run, "_rank": self._rank, "config": self.config, "_directory": self._directory}
+        return {"_run": self.run, "_rank": self._rank, "config": self.config, "_directory": self._directory}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -246,19 +232,6 @@ class RecordWriter:
             self.flush()
             message = f"{self._directory}: a RecordWriter was not closed; use `with` or close()"
             warn(message, ResourceWarning, source=self)
-
-    def _chosen(self, metadata: dict[str, Any], size: int) -> np.ndarray[Any, Any] | None:
-        """Choose rows by the names of their samples, as a mask; None for all."""
-        if self.config.fraction == 1:
-            return None
-        by_id, by_path = (repeated(metadata[name], size) for name in ("sample_id", "path"))
-        names = [path if name is None else name for name, path in zip(by_id, by_path, strict=True)]
-        if None in names:
-            raise InputError(
-                f"example {names.index(None)} has no name, and fraction={self.config.fraction} chooses samples by their"
-                " names; give sample_ids= or path="
-            )
-        return np.array(chosen(names, self.config.fraction, self.config.seed), dtype=bool)
 
 
 _open: weakref.WeakSet[RecordWriter] = weakref.WeakSet()
@@ -273,10 +246,3 @@ def _close_all() -> None:
         except RecordsError as error:
             warn(f"{writer.waiting} rows are lost at the end of the process: {error}")
             writer._buffer = []
-
-
-def _rank() -> int:
-    distributed: Any = sys.modules.get("torch.distributed")
-    if distributed is not None and distributed.is_available() and distributed.is_initialized():
-        return int(distributed.get_rank())
-    return int(os.environ.get("RANK", "0"))

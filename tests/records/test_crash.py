@@ -139,7 +139,8 @@ def test_a_disk_that_is_full(tmp_path, monkeypatch):
 
     writer = RecordWriter(tmp_path)
     writer.add([1.0])
-    name = shard_name(writer.run, writer.rank, writer._session, 0)
+    writer._session = "18"
+    name = shard_name(writer.run, writer.rank, "18", 0)
     monkeypatch.setattr("lossreg.records.atomic_write.uuid4", lambda: UUID(int=0))  # names the temporary file
     (tmp_path / f".{name}.000000000000.part").symlink_to("/dev/full")
     with pytest.raises(RecordsError) as caught:

@@ -74,7 +74,7 @@ def test_own_columns_keep_their_types(tmp_path):
             columns={"class": ["cat", None], "size": 512, "night": np.array([True, False]), "iou": torch.ones(2)},
         )
         writer.add([3.0, 4.0], step=1, columns={"size": [256, None], "iou": 0.5, "night": None, "key": ["k", "l"]})
-        writer.add([5.0], step=2)
+        writer.add([5.0], step=2, columns={"unknown": [None], "size": [None]})
     with connect(tmp_path) as connection:
         kinds = {"class": "VARCHAR", "iou": "DOUBLE", "key": "VARCHAR", "night": "BOOLEAN", "size": "BIGINT"}
         assert own_columns(connection) == kinds
@@ -109,6 +109,7 @@ def test_own_columns_keep_their_types(tmp_path):
         ({"camera": [1, 2**63]}, "row 1, column 'camera': expected an integer of 64 bits or None, got 92233720"),
         ({"camera": [1]}, "camera: got 1, and there are 2 losses; give one per example"),
         ({"size": "wide"}, "column 'size' has text, and had numbers before; give one type, or give the other values a"),
+        (5, "columns must be a mapping of names to values, got 5 (int)"),
         (["camera"], "columns must be a mapping of names to values, got ['camera'] (list)"),
     ],
 )
@@ -123,13 +124,17 @@ def test_own_columns_that_are_refused(tmp_path, columns, message):
         writer.add([3.0, 4.0], columns={"camera": ["left", "right"]})
 
 
-@pytest.mark.parametrize("name", ["timestep", "raw", "score", "row_id", "filename", "key", "mean", "own_size", "Größe"])
-def test_names_that_are_not_near(tmp_path, name):
+def test_names_that_are_not_near(tmp_path):
     """A column may have any other name, also one that a query of lossreg uses itself."""
+    names = ["timestep", "raw", "score", "row_id", "filename", "key", "mean", "median", "kind", "own_size", "Größe"]
     with RecordWriter(tmp_path) as writer:
-        writer.add([1.0], sample_ids=["a"], columns={name: "x"})
-    assert read(tmp_path, f'"own_{name}"') == [("x",)]
-    assert aggregate_by_dataset(tmp_path)["overall"]["highest"][0]["sample_id"] == "a"
+        writer.add([1.0], sample_ids=["a"], columns={name: name.upper() for name in names})
+    with connect(tmp_path) as connection:
+        assert own_columns(connection) == dict.fromkeys(sorted(names), "VARCHAR")
+        columns = ", ".join(f'"own_{name}"' for name in names)
+        found = connection.execute(f"SELECT {columns} FROM records").fetchall()
+        assert found == [tuple(name.upper() for name in names)]
+        assert aggregate_by_dataset(connection)["overall"]["highest"][0]["sample_id"] == "a"
 
 
 @pytest.mark.parametrize(
@@ -154,16 +159,20 @@ def test_what_an_example_met_may_stay_on_the_device(tmp_path):
     """A timestep is drawn there: it leaves with the losses, in one copy."""
     meta = RecordWriter(tmp_path)
     losses, where = torch.ones(2, device="meta"), {"device": "meta"}
-    meta.add(losses, condition=torch.ones(2, dtype=torch.int64, **where), unconditional=torch.ones(2, **where) > 0)
+    meta.add(
+        losses,
+        condition=torch.ones(2, dtype=torch.int64, **where),
+        unconditional=torch.ones(2, dtype=torch.bool, **where),
+    )
     meta.add(losses, condition=torch.tensor(0.5, **where))
     assert [batch.names for batch in meta._buffer] == [("loss", "condition", "unconditional"), ("loss", "condition")]
     with pytest.raises(InputError, match=r"condition must be numbers, got torch\.bool"):
-        meta.add(losses, condition=torch.ones(2, **where) > 0)
+        meta.add(losses, condition=torch.ones(2, dtype=torch.bool, **where))
     with pytest.raises(InputError, match=r"unconditional must be truth values, got torch\.float32"):
         meta.add(losses, unconditional=torch.ones(2, **where))
     with pytest.raises(InputError, match=r"condition has shape \(3,\), and there are 2 losses; give one per example"):
         meta.add(losses, condition=torch.ones(3, **where))
     with pytest.raises(InputError, match="control is on meta, and reading it would wait for the device"):
-        meta.add(losses, control=torch.ones(2, **where) > 0)
+        meta.add(losses, control=torch.ones(2, dtype=torch.bool, **where))
     meta._buffer.clear()  # there are no values to write
     meta._rows = 0

@@ -5,9 +5,11 @@ import gc
 import math
 import os
 import pickle
+import re
 import subprocess
 import sys
 import tracemalloc
+from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import lossreg
 from lossreg import InputError, Loss, LossOutput, RecordsError, ShapeError, Term
-from lossreg.records import RecordConfig, RecordWriter
+from lossreg.records import RecordConfig, RecordWriter, aggregate_by_dataset
 from lossreg.records.record_schema import COLUMNS
 
 duckdb = pytest.importorskip("duckdb", reason="the extra records is not installed")
@@ -101,7 +103,7 @@ def test_losses_of_any_kind(tmp_path, losses):
     with RecordWriter(tmp_path) as writer:
         writer.add(losses)
     found = read(tmp_path, "loss, loss IS NULL, weight, run, rank, step, dataset", "loss")
-    assert [row[1:] for row in found] == [(False, 1.0, "run", 0, None, None)] * 3
+    assert [row[1:] for row in found] == [(False, 1.0, writer.run, 0, None, None)] * 3
     assert found[0][0] == 0.5
     assert found[1][0] == math.inf
     assert math.isnan(found[2][0])
@@ -328,14 +330,102 @@ def test_nothing_is_written_where_nothing_waits(tmp_path):
     assert names(tmp_path) == []
 
 
-def test_a_later_session_sorts_later(tmp_path):
-    """Of a run that is resumed."""
-    found = []
-    for _ in range(3):
-        with RecordWriter(tmp_path) as writer:
-            writer.add([0.0])
-        found.append(next(name for name in names(tmp_path) if name not in found))
-    assert found == sorted(found)
+def test_a_later_session_sorts_later(tmp_path, monkeypatch):
+    """Of a run that is resumed, also on a machine whose clock is behind. The latest rows of a step count."""
+    for place, clock in enumerate([5, 3, 3, 7]):
+        monkeypatch.setattr("lossreg.records.shards.time.time_ns", lambda clock=clock: clock * 10**18)
+        for rank in (0, 1):
+            with RecordWriter(tmp_path, run="night 7", rank=rank) as writer:
+                writer.add([float(place)], sample_ids=[rank], step=9, epoch=1)
+        assert aggregate_by_dataset(tmp_path, together=True)["overall"]["mean"] == place
+    for rank in (0, 1):
+        sessions = [int(name.split(".")[2][:16], 16) for name in names(tmp_path) if f".rank0000{rank}." in name]
+        assert sessions == [5 * 10**18, 5 * 10**18 + 1, 5 * 10**18 + 2, 7 * 10**18]
+
+
+def test_a_run_without_a_name_is_a_new_one(tmp_path):
+    """Two trainings in one directory are told apart, and none of their rows is taken for one that was done again."""
+    writers = [RecordWriter(tmp_path) for _ in range(2)]
+    for writer in writers:
+        with writer:
+            writer.add([1.0], sample_ids=["a"], step=0, epoch=0)
+    assert len({writer.run for writer in writers}) == 2
+    assert re.fullmatch(r"20\d\d-\d\d-\d\d-\d{6}-[0-9a-f]{4}", writers[0].run)
+    assert sorted(read(tmp_path, "run", "run")) == sorted((writer.run,) for writer in writers)
+    assert aggregate_by_dataset(tmp_path, together=True)["overall"]["count"] == 2
+    assert copy.copy(writers[0]).run == writers[0].run
+
+
+class Job:
+    """A job of two ranks whose processes are in this one: torch.distributed, as far as a name needs it."""
+
+    def __init__(self):
+        self.values, self.rank = {}, 0
+        self.distributed_c10d = self
+
+    def is_available(self):
+        return True
+
+    is_initialized = is_available
+
+    def get_world_size(self):
+        return 2
+
+    def get_rank(self):
+        return self.rank
+
+    def _get_default_store(self):
+        return self
+
+    def add(self, key, number):
+        self.values[key] = self.values.get(key, 0) + number
+        return self.values[key]
+
+    def set(self, key, value):
+        self.values[key] = value.encode()
+
+    def get(self, key):
+        return self.values[key]
+
+
+def test_the_ranks_of_a_job_have_one_run(tmp_path, monkeypatch):
+    """The name of the rank that asks first; each default run of a directory is another one."""
+    job, made = Job(), []
+    monkeypatch.setattr("lossreg.records.run_name._made", Counter())
+    monkeypatch.setitem(sys.modules, "torch.distributed", job)
+    for job.rank in (0, 1):
+        monkeypatch.setattr("lossreg.records.run_name._made", Counter())  # the other process has counted none
+        made.append([RecordWriter(tmp_path), RecordWriter(tmp_path), RecordWriter(tmp_path / "other")])
+    second, first = [[writer.run for writer in writers] for writers in reversed(made)]
+    assert first == second
+    assert len(set(first)) == 3
+    assert [writer.rank for writer in made[0]] == [1, 1, 1]
+
+
+def test_ranks_that_cannot_agree_on_a_run_are_warned(tmp_path, monkeypatch):
+    """Each would have a run of its own, and padding would count twice."""
+    monkeypatch.setattr("lossreg.messages._warned", set())
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    with pytest.warns(UserWarning, match="this process is one of 4, and its records have no name of a run.*give run="):
+        assert RecordWriter(tmp_path).run
+    assert RecordWriter(tmp_path, run="mine").run == "mine"
+
+
+def test_a_training_can_go_on_without_its_records(tmp_path, monkeypatch):
+    """With on_error="warn" a full disk costs rows, which are counted; what can be written is."""
+    lost = tmp_path / "lost"
+    writer = RecordWriter(lost, config=RecordConfig(flush_rows=2, on_error="warn"))
+    lost.rmdir()
+    with pytest.warns(UserWarning, match=r"lost: records cannot be written: the directory does not.*; 2 rows are lost"):
+        writer.add([1.0, 2.0], step=0)
+    writer.add([3.0, 4.0], step=1)  # says it once
+    assert (writer.waiting, writer.lost) == (0, 4)
+    lost.mkdir()
+    writer.add([5.0], step=2)
+    with pytest.warns(UserWarning, match="lost: 4 rows could not be written, and are missing from the records"):
+        writer.close()
+    writer.close()  # says it once
+    assert (writer.lost, read(lost, "loss")) == (4, [(5.0,)])
 
 
 def test_odd_names_and_texts(tmp_path):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 READ = 3  # times the number of controls: so many examples are read to find them
+_NOTHING = "no row has a finite loss: there is nothing to rank"
 _ORDER = "score DESC, mean DESC NULLS LAST, run, split, dataset, kind, key, lone"
 
 
@@ -88,7 +89,7 @@ def _result(connection: DuckDBPyConnection, top_k: int) -> Ranking:
     ((not_finite,),) = connection.execute("SELECT count(*) FROM records WHERE NOT isfinite(loss)").fetchall()
     return Ranking(
         reliability=_reliability(connection),
-        note=_notes(groups),
+        note=_notes(groups) if groups else _NOTHING,
         examples=tuple(_examples(connection, top_k)),
         total=total,
         sure=sure,

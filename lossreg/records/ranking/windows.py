@@ -34,9 +34,10 @@ def make_looks(connection: DuckDBPyConnection, *, together: bool) -> None:
     """
     own = "NULL" if together else "{}"
     connection.execute(f"""
-        CREATE TEMP VIEW rank_row AS SELECT {own.format("run")}::VARCHAR AS of_run,
-            {own.format("split")}::VARCHAR AS of_split, coalesce(run, '') AS run, coalesce(split, '') AS split,
-            dataset, key, lone, kind, epoch, step, loss, draw, coalesce(unconditional, false) AS unconditional,
+        CREATE TEMP VIEW rank_row AS SELECT {own.format("nullif(run, '')")}::VARCHAR AS of_run,
+            {own.format("nullif(split, '')")}::VARCHAR AS of_split,
+            coalesce(run, '') AS run, coalesce(split, '') AS split, dataset, key, lone, kind, epoch, step, loss, draw,
+            coalesce(unconditional, false) AS unconditional,
             CASE WHEN NOT isnan(condition) THEN condition END AS condition, coalesce(control, false) AS control
         FROM {example_rows(connection)} WHERE isfinite(loss)""")
     if _repeated(connection):

@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from lossreg.errors import LossregError, ShapeError
 from lossreg.health.targets.arrays import as_array
-from lossreg.health.targets.images import read_file, read_image
+from lossreg.health.targets.files import read_file
+from lossreg.health.targets.images import read_image
 from lossreg.health.targets.report import Flag, Mask, Target, Unreadable
 from lossreg.messages import did_you_mean, require
 

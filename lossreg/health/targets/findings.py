@@ -2,18 +2,45 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Final
 
+from lossreg.health.targets.problems import Problems
 from lossreg.health.targets.report import Severity, TargetFinding, TargetReport
+from lossreg.health.targets.value_findings import of_values
 
-MOST_EXAMPLES: Final = 10  # names that are kept of each problem
-USUAL_IGNORE: Final = 255
+SOME: Final = 0.01  # share of the masks; a problem that may be a mistake of one is a warning below it
+MOST_SHOWN: Final = 8  # classes and colours in a message
 
-# Problems of single masks: severity, description, remedy.
-_OF_MASKS: Final[dict[str, tuple[Severity, str, str]]] = {
+# Problems of single masks: severity, None if it depends on their number; description; remedy.
+_OF_MASKS: Final[dict[str, tuple[Severity | None, str, str]]] = {
+    "coloured": (
+        None,
+        "colour-coded masks, whose classes are colours",
+        "save the class index of each pixel instead, with 0 for the background (one channel, or a palette)",
+    ),
+    "many colours": (
+        None,
+        "coloured images of more than 256 colours, like photographs and colour-coded masks that were interpolated or"
+        " compressed",
+        "check that the path is that of the masks; make masks again from the originals, resize them with nearest and"
+        " save the class index of each pixel as PNG",
+    ),
+    "alpha": (
+        "warning",
+        "masks in the alpha channel of images of one colour, which look empty or full to a loader that drops it",
+        "save the alpha channel alone: Image.open(path).getchannel('A')",
+    ),
+    "palettes": (
+        "warning",
+        "masks in whose palette a value has another colour than elsewhere, so that the value is not the class",
+        "save the class index of each pixel, with the same palette in all files",
+    ),
+    "palette order": (
+        "warning",
+        "masks in whose palette 0 is not black, but another value is",
+        "check that 0 is the background",
+    ),
     "unreadable": ("warning", "unreadable targets", "repair or remove them, or training will stop there"),
     "missing": (
         "warning",
@@ -46,21 +73,6 @@ _OF_MASKS: Final[dict[str, tuple[Severity, str, str]]] = {
 }
 
 
-@dataclass
-class Problems:
-    """The problems of single masks, by rule: the number of masks, and the names of the first few."""
-
-    counts: Counter[str] = field(default_factory=Counter)
-    examples: dict[str, list[str]] = field(default_factory=dict)
-
-    def add(self, rule: str, example: str) -> None:
-        """Add a mask that has the problem."""
-        self.counts[rule] += 1
-        named = self.examples.setdefault(rule, [])
-        if len(named) < MOST_EXAMPLES:
-            named.append(example)
-
-
 def findings(report: TargetReport, problems: Problems) -> tuple[TargetFinding, ...]:
     """Return all findings, the worst first.
 
@@ -68,13 +80,41 @@ def findings(report: TargetReport, problems: Problems) -> tuple[TargetFinding, .
         report: the statistics, without findings.
         problems: those of single masks.
     """
-    found = [*_of_all(report), *_of_values(report)]
+    found = [*_of_all(report)]
+    found += [_interpolated(report, problems)] if problems.counts["interpolated"] else of_values(report)
     for rule, (severity, description, remedy) in _OF_MASKS.items():
         if count := problems.counts[rule]:
+            if rule == "coloured":
+                colours = ", ".join(colour for colour, _ in problems.colours.most_common(MOST_SHOWN))
+                description = f"{description} ({colours})"
             message = f"{description}: {count:,}; {remedy}"
+            severity = severity or _severity(count, report)
             found.append(TargetFinding(rule, severity, message, count, tuple(problems.examples[rule])))
     order: dict[Severity, int] = {"error": 0, "warning": 1, "note": 2}
     return tuple(sorted(found, key=lambda finding: order[finding.severity]))
+
+
+def _severity(count: int, report: TargetReport) -> Severity:
+    return "error" if count > SOME * report.masks else "warning"
+
+
+def _interpolated(report: TargetReport, problems: Problems) -> TargetFinding:
+    """Return the finding about interpolated and compressed masks, with the classes that they had before."""
+    count = problems.counts["interpolated"]
+    classes = sorted(value for value, masks in problems.classes.items() if 10 * masks > count)
+    if len(classes) == 2 and classes[0] == 0:
+        between = f"0 and {classes[1]:g}"
+        remedy = f"threshold at {(classes[1] + 1) // 2:g}, resize with nearest"
+    else:
+        between = "the classes, which may be " + ", ".join(f"{value:g}" for value in classes[:MOST_SHOWN]) + ","
+        remedy = "make the masks again from the originals, resize with nearest"
+    message = (
+        f"masks that were resized with interpolation or saved with compression, such as JPEG: {count:,}; between"
+        f" {between} lie values that mean nothing and count as foreground here; {remedy}, and save as PNG"
+    )
+    return TargetFinding(
+        "interpolated", _severity(count, report), message, count, tuple(problems.examples["interpolated"])
+    )
 
 
 def _of_all(report: TargetReport) -> Iterator[TargetFinding]:
@@ -107,20 +147,3 @@ def _of_all(report: TargetReport) -> Iterator[TargetFinding]:
             " background is 0 and that masks are not inverted"
         )
         yield TargetFinding("mostly full", "warning", message, full)
-
-
-def _of_values(report: TargetReport) -> Iterator[TargetFinding]:
-    """Yield findings about the values of the foreground: a scaled 1, or ignored pixels beside classes."""
-    above = [row.value for row in report.values if row.value > 0]
-    filled = report.masks - report.empty
-    if len(above) == 1 and above[0] != 1:
-        value = f"{above[0]:g}"
-        others = "" if above[0] >= USUAL_IGNORE else f"; if {value} is a class index, this is the only class"
-        message = f"the foreground is {value}, but losses of masks need 1: divide by {value}{others}"
-        yield TargetFinding("scaled", "warning", message, filled)
-    elif USUAL_IGNORE in above and max(above) == USUAL_IGNORE and above[-2] < USUAL_IGNORE - 1:
-        message = (
-            "255 occurs beside smaller values: if it marks pixels to ignore, pass --ignore-index 255; if some masks"
-            " hold 0 and 255 and others 0 and 1, divide the former by 255"
-        )
-        yield TargetFinding("255 beside classes", "warning", message, filled)

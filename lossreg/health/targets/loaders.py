@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from lossreg.errors import LossregError, ShapeError
+from lossreg.health.targets.array_files import spread
 from lossreg.health.targets.arrays import as_array
-from lossreg.health.targets.images import image_mask, spread
+from lossreg.health.targets.colours import array_mask, image_mask
 from lossreg.health.targets.report import Mask, Target, Unreadable
 from lossreg.messages import one_line, require
 
@@ -146,6 +147,6 @@ def _split(values: Any, name: str, batched: bool) -> Iterator[Target]:
         raise ShapeError(f"shape {values.shape}; a mask is (H, W), (1, H, W) or (C, H, W)")
     if batched or (values.ndim == 4 and values.shape[1] == 1):
         for index, each in enumerate(values):
-            yield Mask(f"{name}, item {index}", each)
+            yield array_mask(each, f"{name}, item {index}")
     else:
-        yield Mask(name, values)
+        yield array_mask(values, name)

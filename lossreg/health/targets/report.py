@@ -9,11 +9,24 @@ Severity = Literal["error", "warning", "note"]
 
 
 class Mask(NamedTuple):
-    """One target. values: an array or tensor with at least one dimension; None if the sample has no mask."""
+    """One target. values: an array or tensor with at least one dimension; None if the sample has no mask.
+
+    note: how it was read, unless it is a plain image. palette: the colours of its values, if they are indices of one.
+    alpha: True if the values are the transparency of an image.
+    """
 
     name: str
     values: Any
-    note: str = ""  # how it was read, unless it is a plain image
+    note: str = ""
+    palette: tuple[tuple[int, str], ...] = ()
+    alpha: bool = False
+
+
+class Coloured(NamedTuple):
+    """A target whose classes are colours. colours: the first of them; () if there are too many to be classes."""
+
+    name: str
+    colours: tuple[str, ...]
 
 
 class Flag(NamedTuple):
@@ -30,7 +43,7 @@ class Unreadable(NamedTuple):
     reason: str
 
 
-Target = Mask | Flag | Unreadable
+Target = Mask | Coloured | Flag | Unreadable
 
 
 class Bin(NamedTuple):
@@ -65,8 +78,10 @@ class TargetReport:
 
     masks: number of readable targets. empty: masks without foreground. missing: empty masks that are absent. full:
     masks without background. ignored: masks without a valid pixel, neither empty nor full. flags: masks given by
-    `Flag`, without pixels. unreadable: targets that cannot be read, not among `masks`.
-    foreground: its share of all pixels; None without pixels.
+    `Flag`, without pixels. coloured: masks given by `Coloured`, without pixels and not empty. unreadable: targets that
+    cannot be read, not among `masks`.
+    foreground: its share of all pixels; None without pixels. thin: share of the foreground that is lines a few pixels
+    wide; None unless measured.
     quantiles: of the share of foreground, over the masks that are not empty. histogram: the masks that are neither
     empty nor full. values: the whole numbers in the masks; more_values: True if there are other values.
     minimum, maximum: of the finite values. dtypes, shapes: number of masks of each. more_shapes: masks of other shapes.
@@ -78,8 +93,10 @@ class TargetReport:
     missing: int
     ignored: int
     flags: int
+    coloured: int
     unreadable: int
     foreground: float | None
+    thin: float | None
     quantiles: dict[str, float]
     histogram: tuple[Bin, ...]
     values: tuple[ValueCount, ...]
@@ -93,7 +110,7 @@ class TargetReport:
 
     @property
     def failed(self) -> bool:
-        """Return True if there is nothing to learn from these targets: all are empty, ignored or unreadable."""
+        """Return True if a training on these targets goes wrong, as where all are empty or the classes are lost."""
         return any(finding.severity == "error" for finding in self.findings)
 
     def to_dict(self) -> dict[str, Any]:

@@ -10,14 +10,18 @@ from pathlib import Path
 from typing import Final
 
 from lossreg.errors import LossregError
+from lossreg.health.targets.array_files import spread
 from lossreg.health.targets.columns import read_column
-from lossreg.health.targets.images import ARRAY, IMAGES, read_file, spread
+from lossreg.health.targets.files import SUFFIXES, read_file
+from lossreg.health.targets.images import LOSSY
 from lossreg.health.targets.loaders import read_loader
 from lossreg.health.targets.report import Target
 from lossreg.messages import require
 
 TABLE: Final = ".parquet"
-EXPECTED: Final = "a folder of PNG, TIFF or .npy files, one such file, a Parquet file with --column, or module:loader"
+EXPECTED: Final = (
+    "a folder of PNG, TIFF, BMP, GIF, JPEG or .npy files, one such file, a Parquet file with --column, or module:loader"
+)
 
 _LOADER = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
@@ -26,8 +30,8 @@ def read_targets(where: str | Path, *, column: str | None = None, limit: int | N
     """Yield the targets of a source, one at a time.
 
     Args:
-        where: a folder of PNG, TIFF or .npy files, at any depth; one such file; a Parquet file or a folder of them,
-            with `column`; or `module:loader`, which is imported and so runs its code.
+        where: a folder of PNG, TIFF, BMP, GIF, JPEG or .npy files, at any depth; one such file; a Parquet file or a
+            folder of them, with `column`; or `module:loader`, which is imported and so runs its code.
         column: of Parquet: encoded PNG or TIFF, paths of such files, nested lists of numbers, or booleans or numbers
             that are true if the sample has a mask.
         limit: maximum number of targets. They are spread evenly over files, arrays and datasets of known length; of
@@ -53,7 +57,7 @@ def read_targets(where: str | Path, *, column: str | None = None, limit: int | N
 
 def _read_files(path: Path, limit: int | None) -> Iterator[Target]:
     if path.is_file():
-        if path.suffix.lower() not in (*IMAGES, ARRAY):
+        if path.suffix.lower() not in SUFFIXES:
             raise LossregError(f"{path}: cannot be read as masks; expected {EXPECTED}")
         return read_file(path, path.name, limit)
     files, others = _listed(path)
@@ -64,19 +68,24 @@ def _read_files(path: Path, limit: int | None) -> Iterator[Target]:
 
 
 def _listed(folder: Path) -> tuple[list[Path], list[str]]:
-    """Return the files with masks, by name, and the suffixes of all others. Hidden files are left out."""
-    files, others = [], set()
+    """Return the files with masks, by name, and the suffixes of all others. Hidden files are left out.
+
+    Beside other masks, JPEG files are the photographs.
+    """
+    files: list[Path] = []
+    photographs: list[Path] = []
+    others = set()
     for root, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             suffix = Path(name).suffix.lower()
             if name.startswith("."):
                 continue
-            if suffix in (*IMAGES, ARRAY):
-                files.append(Path(root, name))
+            if suffix in SUFFIXES:
+                (photographs if suffix in LOSSY else files).append(Path(root, name))
             else:
                 others.add(suffix or name)
-    return files, sorted(others)
+    return files or photographs, sorted(others)
 
 
 def _reason(others: list[str]) -> str:

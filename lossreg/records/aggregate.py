@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 from lossreg.errors import InputError
 from lossreg.records.database import identifier
 from lossreg.records.examples import Place, Ranking, check_top_k, details, example_rows, ranking
+from lossreg.records.filters import Filters, filtered
 from lossreg.records.float_sql import variance_about
 from lossreg.records.median import medians
+from lossreg.records.parts import Part, check_one, common, only, parts
 from lossreg.records.reader import Records, components, connect
 from lossreg.records.record_schema import COMPONENT
 
@@ -21,19 +23,28 @@ if TYPE_CHECKING:
 Scope = str | None  # a dataset, or all
 
 
-def aggregate_by_dataset(records: Records, top_k: int = 10) -> dict[str, Any]:
+def aggregate_by_dataset(
+    records: Records, top_k: int = 10, *, filters: Filters | None = None, together: bool = False
+) -> dict[str, Any]:
     """Compute statistics of the losses in each dataset and over all.
 
     Counts, median, minimum and maximum are exact. Means and variances are compensated sums: they differ from the exact
     value, and between orders of the rows, by less than 1e-12 of the mean magnitude (or square). Losses that are NaN or
     infinite are counted, and enter nothing else.
 
+    ```python
+    aggregate_by_dataset("records", filters=Filters(splits="val"))["overall"]["mean"]
+    ```
+
     Args:
         records: a directory of shards; an iterable of mappings, such as a list of dicts or a generator; a mapping of
             columns; or the connection from `reader.connect`, for other limits of memory and threads.
         top_k: number of examples at either end, 0 to 100,000.
+        filters: which rows count; None for all.
+        together: sum over several runs and splits. Otherwise these are an error; `aggregate_by_run` gives each.
     Returns:
-        {"overall": ..., "datasets": {name: ...}}, of plain data that JSON holds. Each has
+        {"run": ..., "split": ..., "overall": ..., "datasets": {name: ...}}, of plain data that JSON holds. A run or a
+        split is null where it is missing, or where several are summed. Each of the others has
 
         - count: rows with a finite loss; nan, infinite: the other rows; items: distinct examples.
         - mean (weighted by `weight`), median, minimum, maximum, variance (sample variance): every row counts once but
@@ -45,15 +56,62 @@ def aggregate_by_dataset(records: Records, top_k: int = 10) -> dict[str, Any]:
           without both, each row is one. It has dataset, sample_id, path, caption (the smallest of each), count, mean,
           minimum, maximum, and variance: of its means per epoch (or step, without an epoch); null below two.
     Raises:
-        InputError: rows that cannot be records, a weight that is not above 0, or a top_k out of range.
+        InputError: rows that cannot be records, several runs or splits, filters that leave no row, a weight that is not
+            above 0, or a top_k out of range.
         RecordsError: a directory that cannot be read.
     """
     check_top_k(top_k)
-    with connect(records) as connection:
-        found = _statistics(connection)
-        _add_examples(connection, found, top_k)
+    with connect(records) as connection, filtered(connection, filters):
+        found = parts(connection)
+        if not together:
+            check_one(found)
+        return _aggregate(connection, common(found), top_k)
+
+
+def aggregate_by_run(records: Records, top_k: int = 10, *, filters: Filters | None = None) -> list[dict[str, Any]]:
+    """Compute what `aggregate_by_dataset` does for each run and split.
+
+    ```python
+    for one in aggregate_by_run("records"):
+        print(one["run"], one["split"], one["overall"]["median"])
+    ```
+
+    Args:
+        records, top_k, filters: as for `aggregate_by_dataset`.
+    Returns:
+        a result for each run and split that has rows, in the order of their names, those without a name first; without
+        rows, one of none.
+    Raises:
+        InputError: rows that cannot be records, filters that leave no row, a weight that is not above 0, or a top_k out
+            of range.
+        RecordsError: a directory that cannot be read.
+    """
+    check_top_k(top_k)
+    with connect(records) as connection, filtered(connection, filters):
+        return _aggregate_each(connection, top_k)
+
+
+def summarise(connection: DuckDBPyConnection, top_k: int, *, together: bool) -> dict[str, Any]:
+    """Compute one result if there is one run and split, or if they are summed; else those of all, under "runs"."""
+    if together:
+        return aggregate_by_dataset(connection, top_k, together=True)
+    results = _aggregate_each(connection, top_k)
+    return results[0] if len(results) == 1 else {"runs": results}
+
+
+def _aggregate_each(connection: DuckDBPyConnection, top_k: int) -> list[dict[str, Any]]:
+    results = []
+    for part in (found := parts(connection)):
+        with only(connection, part, found):
+            results.append(_aggregate(connection, part, top_k))
+    return results
+
+
+def _aggregate(connection: DuckDBPyConnection, part: Part, top_k: int) -> dict[str, Any]:
+    found = _statistics(connection)
+    _add_examples(connection, found, top_k)
     overall = found.pop(None)
-    return {"overall": overall, "datasets": found}
+    return {**part._asdict(), "overall": overall, "datasets": found}
 
 
 def _statistics(connection: DuckDBPyConnection) -> dict[Scope, dict[str, Any]]:

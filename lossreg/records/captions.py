@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lossreg.records.caption_rules import RULES, CaptionRules
 from lossreg.records.examples import EXAMPLE, ORDER_BITS, Key, check_top_k, details, example_rows
+from lossreg.records.filters import Filters, filtered
 from lossreg.records.float_sql import mean, rounded
 from lossreg.records.reader import Records, connect
 
@@ -28,29 +29,35 @@ _TIDY = f"""lower(CASE WHEN regexp_matches(caption, '{_UNTIDY}')
 
 
 def flag_bad_captions(
-    records: Records, heuristics: CaptionRules | Mapping[str, Any] | None = None, top_k: int = 20
+    records: Records,
+    heuristics: CaptionRules | Mapping[str, Any] | None = None,
+    top_k: int = 20,
+    *,
+    filters: Filters | None = None,
 ) -> dict[str, Any]:
     """Count the captions that break a rule, and name those with the highest losses.
 
-    An example is judged once for each caption it has, over all epochs. A missing caption is empty if others of the
-    dataset have one; a dataset without captions is not judged. A caption of spaces is empty, and breaks no other rule.
-    Duplicates are captions of several examples that differ in spaces and case at most.
+    An example is judged once for each caption it has, over all epochs, runs and splits. A missing caption is empty if
+    others of the dataset have one; a dataset without captions is not judged. A caption of spaces is empty, and breaks
+    no other rule. Duplicates are captions of several examples that differ in spaces and case at most.
 
     Args:
         records: as for `aggregate_by_dataset`.
         heuristics: `CaptionRules` or a mapping of their fields; None for the default rules.
         top_k: number of examples for each rule, 0 to 100,000.
+        filters: which rows are judged; None for all.
     Returns:
         {"checked": captions judged, "rules": {rule: {"count": n, "examples": [...]}}}, of plain data that JSON holds.
         An example has dataset, sample_id, path, caption and loss: the mean of its finite ones with this caption, null
-        without any. They are ordered by loss, descending, null last; then by dataset, sample_id, path and caption.
+        without any. Runs and splits are not summed: the loss is the highest of their means. Examples are ordered by
+        loss, descending, null last; then by dataset, sample_id, path and caption.
     Raises:
-        InputError: rows that cannot be records, invalid rules, or a top_k out of range.
+        InputError: rows that cannot be records, filters that leave no row, invalid rules, or a top_k out of range.
         RecordsError: a directory that cannot be read.
     """
     rules = CaptionRules.of(heuristics)
     check_top_k(top_k)
-    with connect(records) as connection:
+    with connect(records) as connection, filtered(connection, filters):
         examples = example_rows(connection)
         try:
             checked = _judge(connection, examples, rules)
@@ -77,10 +84,12 @@ def _judge(connection: DuckDBPyConnection, examples: str, rules: CaptionRules) -
             GROUP BY tidy)
         GROUP BY ALL""")
     connection.execute(f"""
-        CREATE TEMP TABLE judged AS SELECT {EXAMPLE}, kind, caption, tidy, shared, loss FROM (
+        CREATE TEMP TABLE judged AS
+        SELECT {EXAMPLE}, max(kind) AS kind, caption, tidy, shared, max(loss) AS loss FROM (
             SELECT {EXAMPLE}, max(kind) AS kind, caption, tidy, shared, {mean("finite")} AS loss FROM (
                 SELECT *, hash(tidy) IN (SELECT tidy FROM shared WHERE tidy IS NOT NULL) AS shared FROM {rows})
-            WHERE shared OR {_needs_tokens(rules)} OR tidy = '' GROUP BY ALL)""")
+            WHERE shared OR {_needs_tokens(rules)} OR tidy = '' GROUP BY {EXAMPLE}, caption, tidy, shared, run, split)
+        GROUP BY ALL""")
     tests = {rule: test for rule, test in _tests(rules).items() if rule in rules.rules} or {"none": "false"}
     flags = ", ".join(f"coalesce({test}, false) AS {rule}" for rule, test in tests.items())
     connection.execute(f"""

@@ -18,6 +18,13 @@ _MOST = 2**63 - 1
 _BOOLEANS = {"true": True, "false": False}
 
 
+class Column(NamedTuple):
+    """A column of the view: its name in SQL, quoted, and its DuckDB type."""
+
+    sql: str
+    kind: str
+
+
 class Condition(NamedTuple):
     """A condition on a column: `bucket=wide` or `condition<0.5`. An empty value means that the value is missing."""
 
@@ -39,18 +46,18 @@ class Condition(NamedTuple):
             )
         return cls(found[1], found[2], found[3].strip())
 
-    def value(self, columns: Mapping[str, str]) -> Value:
+    def value(self, columns: Mapping[str, Column]) -> Value:
         """Return the value in the type of the column; None if it is missing.
 
         Args:
-            columns: the DuckDB type of each column.
+            columns: the columns by the names that conditions use.
         Raises:
             InputError: an unknown column, a value of another type, or an order of what has none.
         """
         if self.column not in columns:
             hint = did_you_mean(self.column, columns, otherwise=f"the columns are {', '.join(columns)}")
             raise InputError(f"where: no column is called {_shown(self.column)}; {printable(hint)}")
-        kind = columns[self.column]
+        kind = columns[self.column].kind
         if self.sign not in ("=", "!=") and (not self.text or kind in ("VARCHAR", "BOOLEAN")):
             what = "a missing value" if not self.text else {"VARCHAR": "text"}.get(kind, "true or false")
             raise InputError(f"where: {self}: {what} has no order; compare it by = or !=")
@@ -61,23 +68,22 @@ class Condition(NamedTuple):
         return printable(f"{self.column:.80}{self.sign}{self.text:.80}")
 
 
-def sql(column: str, sign: str, variable: str, kind: str, missing: bool) -> str:
+def sql(column: Column, sign: str, variable: str, missing: bool) -> str:
     """Write a condition as SQL. NaN is above and below nothing; a missing value is other than every value.
 
     Args:
-        column: quoted.
         variable: the name of the DuckDB variable with the value.
-        kind: the DuckDB type of the column.
         missing: the value is that of missing ones.
     """
+    name, kind = column
     if missing:
-        empty = f"coalesce({column}, '') = ''" if kind == "VARCHAR" else f"{column} IS NULL"
+        empty = f"coalesce({name}, '') = ''" if kind == "VARCHAR" else f"{name} IS NULL"
         return empty if sign == "=" else f"NOT ({empty})"
     value = f"getvariable('{variable}')"
     if sign in ("=", "!="):
-        return f"{column} IS {'NOT ' if sign == '=' else ''}DISTINCT FROM {value}"
-    number = f" AND NOT isnan({column})" if kind in ("DOUBLE", "FLOAT") else ""
-    return f"({column} {sign} {value}{number})"
+        return f"{name} IS {'NOT ' if sign == '=' else ''}DISTINCT FROM {value}"
+    number = f" AND NOT isnan({name})" if kind in ("DOUBLE", "FLOAT") else ""
+    return f"({name} {sign} {value}{number})"
 
 
 def range_of(name: str, given: object) -> Range | None:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from lossreg.errors import InputError
 from lossreg.messages import did_you_mean, printable
-from lossreg.records.conditions import Condition, Range, Value, range_of, sql
+from lossreg.records.conditions import Column, Condition, Range, Value, range_of, sql
 from lossreg.records.database import identifier
+from lossreg.records.record_schema import OWN
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -113,12 +114,13 @@ def _tests(connection: DuckDBPyConnection, filters: Filters, prefix: str) -> Ite
             if end is not None:
                 name = f"{prefix}_{argument}_{'low' if sign == '>=' else 'high'}"
                 yield _Test(f"{column} {sign} getvariable('{name}')", {name: end}, f"{column} {sign} {end}", column)
-    columns = {row[0]: row[1] for row in connection.execute("DESCRIBE records").fetchall() if row[0] != "row_id"}
+    columns = _columns(connection)
     alternatives: dict[tuple[str, int], list[_Test]] = {}
     for place, condition in enumerate(map(Condition.of, filters.where)):
         name, value = f"{prefix}_where_{place}", condition.value(columns)
-        text = sql(identifier(condition.column), condition.sign, name, columns[condition.column], value is None)
-        found = _Test(text, {} if value is None else {name: value}, str(condition), condition.column)
+        column = columns[condition.column]
+        text = sql(column, condition.sign, name, value is None)
+        found = _Test(text, {} if value is None else {name: value}, str(condition), column.sql)
         alternatives.setdefault((condition.column, 0 if condition.sign == "=" else place + 1), []).append(found)
     for several in alternatives.values():
         values = {name: value for each in several for name, value in each.values.items()}
@@ -128,6 +130,12 @@ def _tests(connection: DuckDBPyConnection, filters: Filters, prefix: str) -> Ite
             " or ".join(t.words for t in several),
             several[0].column,
         )
+
+
+def _columns(connection: DuckDBPyConnection) -> dict[str, Column]:
+    """Map the names of columns, without the prefix of the user's own, to the columns of the view."""
+    found = connection.execute("DESCRIBE records").fetchall()
+    return {row[0].removeprefix(OWN): Column(identifier(row[0]), row[1]) for row in found if row[0] != "row_id"}
 
 
 def _check_names(connection: DuckDBPyConnection, filters: Filters) -> None:
@@ -155,7 +163,7 @@ def _check_rows(connection: DuckDBPyConnection, every: str, tests: list[_Test]) 
 
 def _known(connection: DuckDBPyConnection, every: str, test: _Test) -> str:
     """Say what the column of a condition holds: its range or, of text, a similar value."""
-    column, (value, *_) = identifier(test.column), (*test.values.values(), None)
+    column, (value, *_) = test.column, (*test.values.values(), None)
     if not isinstance(value, str):
         ((low, high),) = connection.execute(f"SELECT min({column}), max({column}) FROM {every}").fetchall()
         return "it is missing in all of them" if low is None else f"it is from {low} to {high}"

@@ -131,7 +131,7 @@ def test_export(run, shards, tmp_path):
     assert done.output.split() == [str(tmp_path / "rows.csv"), str(tmp_path / "rows.json")]
     with (tmp_path / "rows.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["path", "dataset", "caption", "loss"]
+    assert list(rows[0])[:6] == ["path", "dataset", "caption", "loss", "sample_id", "step"]
     assert {(row["path"], row["dataset"]) for row in rows} >= {("a.png", "cats"), ("c.png", "dogs")}
     text = (tmp_path / "rows.json").read_text(encoding="utf-8")
     found = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))

@@ -166,7 +166,7 @@ def expected(rows, top_k):
             "highest": [item for _, _, item in sorted(ordered, key=lambda one: (-one[0], one[1]))[:top_k]],
             "lowest": [item for _, _, item in sorted(ordered, key=lambda one: one[:2])[:top_k]],
         }
-    return {"overall": made.pop(None), "datasets": made}
+    return {"run": None, "split": None, "overall": made.pop(None), "datasets": made}
 
 
 @MANY

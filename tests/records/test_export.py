@@ -6,12 +6,15 @@ import math
 from pathlib import Path
 
 import pytest
+import torch
 
 pytest.importorskip("duckdb", reason="duckdb is not installed, so there are no records")
 
 from lossreg.errors import LossregError
+from lossreg.loss import LossOutput
+from lossreg.records import Filters, RecordWriter
 from lossreg.records.aggregate import aggregate_by_dataset
-from lossreg.records.export import export_csv, export_json
+from lossreg.records.export import export_csv, export_json, harmless
 
 from .tolerance import same
 
@@ -32,21 +35,72 @@ def strict(text):
     return json.loads(text, parse_constant=refuse)
 
 
+HEADER = ["path", "dataset", "caption", "loss", "sample_id", "step", "epoch", "split", "run", "rank", "weight"]
+LATER = ["condition", "draw", "unconditional", "control"]
+
+
+def read(path):
+    with path.open(newline="", encoding="utf-8") as file:
+        header, *rows = csv.reader(file, strict=True)
+    return header, rows
+
+
 def test_csv_reads_back(tmp_path):
-    """Header, quotes, line breaks and text that looks like a formula; every loss is what float() reads."""
+    """Header, quotes and line breaks; every loss is what float() reads."""
     path = tmp_path / "it's.csv"
     path.write_text("old")
     export_csv(ROWS, path)
-    with path.open(newline="", encoding="utf-8") as file:
-        header, *rows = csv.reader(file, strict=True)
-    assert header == ["path", "dataset", "caption", "loss"]
-    assert rows[0] == ["x.png", "a", 'he said "hi",\nand left', "0.5"]
-    assert rows[1] == ["", "a", "=1+1", "0.1"]
-    assert rows[2] == ["it's.png", "ä", "", "nan"]
-    assert rows[3] == ["", "", "", "-inf"]
+    header, rows = read(path)
+    assert header == [*HEADER, *LATER]
+    assert rows[0][:7] == ["x.png", "a", 'he said "hi",\nand left', "0.5", "s", "", "0"]
+    assert rows[1][:7] == ["", "a", "'=1+1", "0.1", "s", "", "1"]
+    assert rows[2][:5] == ["it's.png", "ä", "", "nan", ""]
+    assert rows[3][:5] == ["", "", "", "-inf", ""]
+    assert rows[3][10:] == ["1.0", "", "", "", ""]
     assert math.isnan(float(rows[2][3]))
     assert float(rows[3][3]) == -math.inf
     assert [each.name for each in tmp_path.iterdir()] == ["it's.csv"]
+
+
+def test_csv_has_every_column(tmp_path):
+    """The components of the loss and your own columns as well, under their names."""
+    with RecordWriter(tmp_path / "records", run="r", rank=2) as writer:
+        output = LossOutput(torch.tensor(0.5), {}, torch.tensor([0.5]), {"dice": torch.tensor([0.25])})
+        more = {"condition": 0.75, "draw": 3, "unconditional": False, "control": True}
+        facts = {"path": "p.png", "caption": "a dog", "weight": 2.0, **more}
+        writer.add(output, sample_ids=["s"], dataset="d", split="val", step=7, epoch=1, columns={"bucket": 9}, **facts)
+    export_csv(tmp_path / "records", tmp_path / "x.csv")
+    header, rows = read(tmp_path / "x.csv")
+    assert header == [*HEADER, "loss_dice", *LATER, "bucket"]
+    (row,) = rows
+    assert row[:11] == ["p.png", "d", "a dog", "0.5", "s", "7", "1", "val", "r", "2", "2.0"]
+    assert row[11:] == ["0.25", "0.75", "3", "false", "true", "9"]
+
+
+COMPUTED = ["=1+1", "+1+1", "-1+1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "-", "-1e", "=", "-1\n=2"]
+HARMLESS = ["-1", "+1.5", "-1.5e-7", "1+1", "a=b", " =1", "'=1"]
+
+
+def test_csv_has_no_formulas(tmp_path):
+    """Text that a spreadsheet would compute gets a ' before it, in every column of text; numbers stay numbers."""
+    texts = [*COMPUTED, *HARMLESS]
+    rows = [
+        {"loss": -0.5, "sample_id": text, "path": text, "dataset": text, "run": text, "split": text} for text in texts
+    ]
+    export_csv([row | {"caption": row["path"]} for row in rows], tmp_path / "x.csv")
+    wanted = ["'" + text for text in COMPUTED] + HARMLESS
+    for row, text in zip(read(tmp_path / "x.csv")[1], wanted, strict=True):
+        assert [row[place] for place in (0, 1, 2, 4, 7, 8)] == [text] * 6
+        assert row[3] == "-0.5"
+    assert list(map(harmless, texts)) == wanted
+    export_csv(rows, tmp_path / "x.csv", formulas=True)
+    assert [row[4] for row in read(tmp_path / "x.csv")[1]] == texts
+
+
+def test_csv_of_some_rows(tmp_path):
+    """Those that the filters leave."""
+    export_csv(ROWS, tmp_path / "x.csv", filters=Filters(epochs=1))
+    assert [row[3] for row in read(tmp_path / "x.csv")[1]] == ["0.1"]
 
 
 def test_json_has_the_aggregates_and_every_example(tmp_path):
@@ -62,6 +116,7 @@ def test_json_has_the_aggregates_and_every_example(tmp_path):
         ("a", "s", 2),
         ("ä", None, 0),
     ]
+    assert (items[1].pop("run"), items[1].pop("split")) == (None, None)
     assert same(items[1], found["overall"]["highest"][0], 1)
     assert (items[1]["mean"], items[1]["minimum"], items[1]["maximum"]) == (0.3, 0.1, 0.5)
     assert len(text.splitlines()) == len(items) + 2
@@ -72,7 +127,7 @@ def test_nothing_to_export(tmp_path):
     """A header; no examples."""
     export_csv([], tmp_path / "x.csv")
     export_json([], tmp_path / "x.json")
-    assert (tmp_path / "x.csv").read_text() == "path,dataset,caption,loss\n"
+    assert (tmp_path / "x.csv").read_text() == ",".join([*HEADER, *LATER]) + "\n"
     assert strict((tmp_path / "x.json").read_text())["items"] == []
 
 

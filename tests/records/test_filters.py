@@ -88,12 +88,12 @@ def test_conditions_choose_rows(where, expected):
 
 
 def test_own_columns_are_compared_in_their_types(tmp_path):
-    """Text, whole numbers, numbers and truth, where the shards have such columns."""
+    """Text, whole numbers, numbers and truth. The view has `bucket` as own_bucket, as no column of lossreg begins."""
     import duckdb
 
     duckdb.sql(
         "COPY (SELECT CAST(range AS BIGINT) AS step, CAST(range AS DOUBLE) AS loss, range % 2 = 0 AS control,"
-        " range / 10 AS condition, 'b' || range AS bucket FROM range(4)) "
+        " range / 10 AS condition, 'b' || range AS own_bucket FROM range(4)) "
         f"TO '{tmp_path}/own.parquet' (FORMAT parquet)"
     )
     with duckdb.connect() as connection:

@@ -114,7 +114,7 @@ def test_two_processes_are_one_with_both_batches(folder):
             assert list(found["means"]) == list(one["means"])
             for a, b in zip(found["parameters"], one["parameters"], strict=True):
                 torch.testing.assert_close(torch.tensor(a), torch.tensor(b))
-        rows = aggregate_by_dataset(folder / str(accumulate) / "records")["overall"]
+        rows = aggregate_by_dataset(folder / str(accumulate) / "records", together=True)["overall"]
         assert (rows["count"], rows["items"]) == (34, 18)
 
 
@@ -347,7 +347,7 @@ def test_the_monitor_stops_all_processes_and_trackers_show_why(folder):
 def resumed(folder, until=None, accelerate_from=0):
     """Train for an epoch, with a checkpoint after two batches; or go on from it."""
     accelerator = Accelerator(cpu=True, mixed_precision="bf16")
-    tracked = Tracked(LEARNED, records=Path(folder) / "records")
+    tracked = Tracked(LEARNED, records={"directory": Path(folder) / "records", "run": "night"})
     model = net()
     optimizer = torch.optim.SGD([*model.parameters(), *tracked.parameters()], 0.1)
     model, loss, optimizer, batches = accelerator.prepare(model, tracked, optimizer, loader(18))
@@ -376,7 +376,7 @@ def test_a_training_goes_on_from_its_state(folder):
     forget()
     assert resumed(folder / "cut", accelerate_from=2) == whole
     for name in ("whole", "cut"):
-        rows = aggregate_by_dataset(folder / name / "records")["overall"]
+        rows = aggregate_by_dataset(folder / name / "records", together=True)["overall"]
         assert (rows["count"], rows["items"]) == (18, 18)
     assert sorted(p.name for p in (folder / "cut" / "reports").iterdir()) == [
         "night_000000002.json",
@@ -400,7 +400,7 @@ def test_two_processes_go_on_from_their_state(folder):
     """The last batches, which are filled up, after `skip_first_batches` too."""
     for whole, _, again in spawn(cut_and_resumed, folder):
         assert again == whole
-    rows = aggregate_by_dataset(folder / "cut" / "records")["overall"]
+    rows = aggregate_by_dataset(folder / "cut" / "records", together=True)["overall"]
     assert (rows["count"], rows["items"]) == (18, 18)
 
 

@@ -213,7 +213,7 @@ def test_what_is_no_training_counts_nowhere(folder):
     assert "updates=4" in repr(loss.monitor)
     learn.get_preds()
     loss.flush()
-    assert aggregate_by_dataset("records")["overall"]["count"] == 16 + 8
+    assert aggregate_by_dataset("records", together=True)["overall"]["count"] == 16 + 8
 
 
 def test_predictions_within_a_fit_count_nowhere():
@@ -376,7 +376,7 @@ def test_records_name_each_example(folder, items, workers):
     loss = Tracked(MIX, records="records")
     learn = learner(loss, callback, dls=data(10, 6, names, shuffle=True, num_workers=workers))
     learn.fit(2)
-    rows = aggregate_by_dataset("records", top_k=100)["overall"]
+    rows = aggregate_by_dataset("records", top_k=100, together=True)["overall"]
     assert rows["count"] == 2 * 10 + 2 * 6
     values = mix(net()(Pictures(10).images), Pictures(10).masks)["total_loss"].tolist()
     expected = {
@@ -411,7 +411,7 @@ def test_loaders_of_torch_have_no_names():
     learn = learner(loss, dls=DataLoaders(loader(pairs=True), loader(6, pairs=True), device="cpu"))
     learn.fit(1)
     assert columns(learn)["val/total_loss"] == pytest.approx([plain_loop(loader(6)).means["total_loss"]], rel=1e-5)
-    assert aggregate_by_dataset("records")["overall"]["count"] == 22
+    assert aggregate_by_dataset("records", together=True)["overall"]["count"] == 22
 
 
 def test_reports_need_records():
@@ -448,7 +448,7 @@ def test_a_restart_goes_on_with_the_records(folder):
         run(Cut())
     run(start_epoch=1)
     assert first == list(range(4, 12))
-    found = aggregate_by_dataset("records")["overall"]
+    found = aggregate_by_dataset("records", together=True)["overall"]
     assert (found["count"], found["items"]) == (3 * 16 + 3 * 4, 16)
 
 
@@ -471,7 +471,7 @@ def test_an_exported_learner_has_its_loss(folder):
     torch.testing.assert_close(probability.as_subclass(torch.Tensor), net()(Pictures(4).images)[3].sigmoid())
     assert torch.equal(decoded.as_subclass(torch.Tensor), probability.as_subclass(torch.Tensor) > 0.5)
     learn.loss_func.flush()
-    assert aggregate_by_dataset("records")["overall"]["count"] == 6 + 2
+    assert aggregate_by_dataset("records", together=True)["overall"]["count"] == 6 + 2
 
 
 def test_mixed_precision(monkeypatch):
@@ -507,7 +507,7 @@ def test_two_processes():
     assert first["learned"] == second["learned"]
     assert first["weights"] == second["weights"]
     assert first["columns"]["val/total_loss"] == pytest.approx(second["columns"]["val/total_loss"])
-    found = aggregate_by_dataset("records", top_k=100)["overall"]
+    found = aggregate_by_dataset("records", top_k=100, together=True)["overall"]
     assert (found["count"], found["items"]) == (2 * 7 + 2 * 3, 7)
     # The oracle: ranks have 4 and 3 of 7 examples, in batches of 2, and the average gradient.
     model, loss = net(), lossreg.build(LEARNED)

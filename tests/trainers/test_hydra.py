@@ -109,4 +109,4 @@ def test_the_page_runs_and_its_program_sweeps(folder, monkeypatch):
     assert "dice train/total_loss train/loss_dice\n" in done.stdout
     assert "focal train/total_loss train/loss_focal\n" in done.stdout
     for job in ("0", "1"):
-        assert aggregate_by_dataset(folder / "sweep" / job / "records")["overall"]["count"] == 24
+        assert aggregate_by_dataset(folder / "sweep" / job / "records", together=True)["overall"]["count"] == 24

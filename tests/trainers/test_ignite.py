@@ -218,7 +218,7 @@ def test_events_after_the_last_window_are_logged_and_a_second_run_goes_on():
 def test_records_have_a_row_for_each_example_of_each_epoch(folder):
     """In both splits, with step and epoch of the trainer; a report after each epoch, with its validation."""
     Job(Tracked(MIX, records="records"), reports="reports", job="night").run(2)
-    found = aggregate_by_dataset("records")["overall"]
+    found = aggregate_by_dataset("records", together=True)["overall"]
     assert (found["count"], found["items"]) == (64, 16)
     import duckdb
 
@@ -250,7 +250,7 @@ def test_a_search_of_the_learning_rate_counts_nowhere_if_paused(folder):
     ):
         search.run(loader())
     job.run()
-    assert aggregate_by_dataset("records")["overall"]["count"] == 32
+    assert aggregate_by_dataset("records", together=True)["overall"]["count"] == 32
     assert job.trainer.state.metrics.keys() == {"train/total_loss", "train/loss_dice"}
 
 
@@ -276,7 +276,8 @@ def test_the_least_validation_loss_is_kept_and_stops_early(folder):
 
 def test_a_resumed_training_has_each_row_once_and_the_loss_of_the_checkpoint(folder):
     """Broken off in the third epoch, and resumed from the second: 16 rows of each epoch, and its learned weights."""
-    job = Job(Tracked(LEARNED, records="records"))
+    night = {"directory": "records", "run": "night"}
+    job = Job(Tracked(LEARNED, records=night))
     objects = {"model": job.model, "optimizer": job.optimizer, "trainer": job.trainer, "loss": job.handler}
     saver = Checkpoint(objects, "saved", n_saved=1)
     job.trainer.add_event_handler(Events.EPOCH_COMPLETED, saver)
@@ -284,13 +285,13 @@ def test_a_resumed_training_has_each_row_once_and_the_loss_of_the_checkpoint(fol
     job.run(4)
     saved = torch.load(saver.last_checkpoint, weights_only=True)
     assert saved["trainer"]["iteration"] == 8
-    again = Job(Tracked(saved["loss"]["config"], records="records"))
+    again = Job(Tracked(saved["loss"]["config"], records=night))
     objects = {"model": again.model, "optimizer": again.optimizer, "trainer": again.trainer, "loss": again.handler}
     Checkpoint.load_objects(objects, saved)
     assert again.loss.log_variances.tolist() == saved["loss"]["loss"]["log_variances"].tolist() != [0.0, 0.0]
     again.trainer.run(again.data)
     assert again.trainer.state.iteration == 16
-    assert aggregate_by_dataset("records")["overall"]["count"] == 4 * 2 * 16
+    assert aggregate_by_dataset("records", together=True)["overall"]["count"] == 4 * 2 * 16
     whole = Job(Tracked(LEARNED)).run(4)
     assert again.trainer.state.metrics == {
         name: pytest.approx(value) for name, value in whole.trainer.state.metrics.items()
@@ -303,7 +304,7 @@ def test_a_terminated_run_writes_its_records(skip, folder):
     job = Job(Tracked("dice", records="records"))
     job.trainer.add_event_handler(Events.ITERATION_COMPLETED(once=2), lambda: job.trainer.terminate(skip))
     job.run()
-    assert aggregate_by_dataset("records")["overall"]["count"] == 8
+    assert aggregate_by_dataset("records", together=True)["overall"]["count"] == 8
 
 
 def test_a_checkpoint_of_a_loss_from_its_constructor_has_no_config():
@@ -320,7 +321,7 @@ def test_the_rows_up_to_a_checkpoint_are_on_the_disk(folder):
 
     def save(engine):
         job.handler.state_dict()
-        counts.append(aggregate_by_dataset("records")["overall"]["count"])
+        counts.append(aggregate_by_dataset("records", together=True)["overall"]["count"])
 
     job.trainer.add_event_handler(Events.ITERATION_COMPLETED(once=3), save)
     job.run()
@@ -425,7 +426,7 @@ def test_an_evaluator_without_a_trainer_counts_too(folder):
     evaluator.run(loader())
     assert evaluator.state.metrics == named("test", plain_loop().means)
     loss.flush()
-    assert aggregate_by_dataset("records")["overall"]["count"] == 16
+    assert aggregate_by_dataset("records", together=True)["overall"]["count"] == 16
 
 
 def test_an_evaluation_before_the_step_of_an_iteration_leaves_the_batch_as_it_is(folder):
@@ -493,7 +494,7 @@ def test_two_ranks_agree(folder):
     means = plain_loop(loader(9)).means
     assert one[1] == [named("train", means), named("val", means)]
     assert 0.0 not in one[-1]
-    found = aggregate_by_dataset("records")["overall"]
+    found = aggregate_by_dataset("records", together=True)["overall"]
     assert (found["count"], found["items"]) == (2 * 2 * 9, 9)
     assert sorted(path.name for path in Path().glob("*.json")) == ["train_000000003.json", "train_000000006.json"]
     assert json.loads(Path("train_000000006.json").read_text())["overall"]["count"] == 36

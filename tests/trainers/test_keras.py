@@ -423,7 +423,7 @@ def test_records_name_each_example_once(folder):
     history = built.fit(
         batches[0], validation_data=batches[1], epochs=2, verbose=0, callbacks=[LossCallback("reports", job="seg")]
     ).history
-    found = aggregate_by_dataset("records")["overall"]
+    found = aggregate_by_dataset("records", together=True)["overall"]
     assert (found["count"], found["items"]) == (2 * 10 + 2 * 6, 10)
     logits = torch.tensor(np.array(built.predict(Pictures(10).images.numpy(), verbose=0)))
     expected = dict(
@@ -493,7 +493,7 @@ def test_a_restart_goes_on_with_the_records(folder):
     with pytest.raises(KeyboardInterrupt):
         run(Interrupt())
     run()
-    found = aggregate_by_dataset("records")["overall"]
+    found = aggregate_by_dataset("records", together=True)["overall"]
     assert (found["count"], found["items"]) == (3 * 16, 16)
 
 

@@ -249,7 +249,7 @@ def test_the_sanity_check_counts_nowhere():
     fitter = make(num_sanity_val_steps=2, epochs=2, check_val_every_n_epoch=1)
     fitter.fit(module, loader(), loader(10))
     assert (count(split="train"), count(split="val")) == (32, 20)
-    assert aggregate_by_dataset("records")["overall"]["count"] == 52
+    assert aggregate_by_dataset("records", together=True)["overall"]["count"] == 52
     close(fitter.callback_metrics["val/total_loss"].item(), plain_loop(loader(10)).means["total_loss"])
 
 
@@ -427,11 +427,11 @@ class Seen(Callback):
 def test_a_resumed_run_goes_on_with_its_records(step):
     """It fails after the first epoch or in the second, and does the batches after the checkpoint again."""
     make(epochs=3).fit(Module(records="whole"), loader(), loader(6))
-    kept = ModelCheckpoint("kept", save_last=True)
+    kept, night = ModelCheckpoint("kept", save_last=True), {"directory": "parts", "run": "night"}
     with pytest.raises(RuntimeError, match="power cut"):
-        make(kept, FailsLate(step), epochs=3).fit(Module(records="parts"), loader(), loader(6))
-    make(epochs=3).fit(Module(records="parts"), loader(), loader(6), ckpt_path="kept/last.ckpt")
-    whole, parts = (aggregate_by_dataset(folder)["overall"] for folder in ("whole", "parts"))
+        make(kept, FailsLate(step), epochs=3).fit(Module(records=night), loader(), loader(6))
+    make(epochs=3).fit(Module(records=night), loader(), loader(6), ckpt_path="kept/last.ckpt")
+    whole, parts = (aggregate_by_dataset(folder, together=True)["overall"] for folder in ("whole", "parts"))
     assert whole["count"] == 3 * 16 + 3 * 6
     close([parts[key] for key in ("count", "mean", "variance")], [whole[key] for key in ("count", "mean", "variance")])
 

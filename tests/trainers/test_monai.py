@@ -203,7 +203,7 @@ def test_the_monitor_terminates_the_trainer(caplog):
 def test_records_have_a_row_for_each_example_of_each_epoch(folder):
     """In both splits, with ids of the batch; a report after each epoch, with its validation."""
     Job(Tracked(MIX, records="records"), epochs=2, reports="reports", job="night").run()
-    found = aggregate_by_dataset("records")["overall"]
+    found = aggregate_by_dataset("records", together=True)["overall"]
     assert (found["count"], found["items"]) == (64, 16)
     assert sorted(path.name for path in Path("reports").iterdir()) == ["night_000000004.json", "night_000000008.json"]
 
@@ -283,18 +283,19 @@ def test_a_resumed_training_has_each_row_once_and_the_loss_of_the_checkpoint(fol
         }
         return made
 
-    first = job(Tracked(LEARNED, records="records"))
+    night = {"directory": "records", "run": "night"}
+    first = job(Tracked(LEARNED, records=night))
     CheckpointSaver("saved", first.objects, save_interval=1, n_saved=1).attach(first.trainer)
     first.trainer.add_event_handler(Events.ITERATION_COMPLETED(once=10), first.trainer.terminate)
     first.run()
     (path,) = Path("saved").iterdir()
     saved = torch.load(path, weights_only=True)
     assert saved["trainer"]["iteration"] == 8
-    again = job(Tracked(saved["loss"]["config"], records="records"))
+    again = job(Tracked(saved["loss"]["config"], records=night))
     CheckpointLoader(str(path), again.objects).attach(again.trainer)
     again.run()
     assert again.trainer.state.iteration == 16
-    assert aggregate_by_dataset("records")["overall"]["count"] == 4 * 2 * 16
+    assert aggregate_by_dataset("records", together=True)["overall"]["count"] == 4 * 2 * 16
     whole = Job(Tracked(LEARNED), epochs=4).run()
     expected = {name: pytest.approx(value) for name, value in whole.trainer.state.metrics.items()}
     assert again.trainer.state.metrics == expected
@@ -396,7 +397,7 @@ def test_two_ranks_agree(folder):
     assert 0.0 not in one[0]
     means = plain_loop(loader(9)).means
     assert one[3] == one[4] == named("val", means)
-    found = aggregate_by_dataset("True")["overall"]
+    found = aggregate_by_dataset("True", together=True)["overall"]
     assert (found["count"], found["items"]) == (2 * 2 * 9, 9)
 
 

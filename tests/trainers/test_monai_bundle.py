@@ -91,7 +91,7 @@ def test_a_bundle_trains_as_a_plain_loop(suffix, caplog, folder):
     for name, value in plain.model.state_dict().items():
         torch.testing.assert_close(best["model"][name], value)
     assert lossreg.config_of(lossreg.build(best["loss"]["config"])) == lossreg.config_of(lossreg.build(MIX))
-    assert aggregate_by_dataset("records")["overall"]["count"] == 3 * 2 * 16
+    assert aggregate_by_dataset("records", together=True)["overall"]["count"] == 3 * 2 * 16
     assert sorted(path.name for path in Path("reports").iterdir())[-1] == "night_000000012.json"
 
 

@@ -117,7 +117,7 @@ def test_two_processes_are_one_with_both_batches(folder):
         assert found["train"] == pytest.approx({f"train/{name}": plain.means[name] for name in KEYS}, rel=1e-5)
         assert found["val"] == pytest.approx(expected, rel=1e-5)
         assert found["report"] == "two_000000004.json"
-    rows = aggregate_by_dataset(folder / "records")["overall"]
+    rows = aggregate_by_dataset(folder / "records", together=True)["overall"]
     assert (rows["count"], rows["items"]) == (16 + 17, 17)
     assert (folder / "reports" / "two_000000004.json").exists()
 
@@ -146,10 +146,11 @@ def test_nan_stops_the_loop():
 
 def resume(folder, until=None, start=0):
     """Train on 18 examples to a step, with a checkpoint after two; or go on from it."""
-    loss, model = Tracked(LEARNED, records=folder / "records"), net()
+    night = {"directory": folder / "records", "run": "night"}
+    loss, model = Tracked(LEARNED, records=night), net()
     if start:
         saved = torch.load(folder / "last.pt")
-        loss = Tracked(saved["config"], records=folder / "records")
+        loss = Tracked(saved["config"], records=night)
         loss.load_state_dict(saved["loss"])
         model.load_state_dict(saved["model"])
     optimizer = torch.optim.SGD([*model.parameters(), *loss.parameters()], 0.1)
@@ -173,7 +174,7 @@ def test_a_training_goes_on_from_its_checkpoint(folder):
     resume(folder / "cut", until=3)
     for one, other in zip(resume(folder / "cut", start=2), whole, strict=True):
         torch.testing.assert_close(one, other)
-    rows = aggregate_by_dataset(folder / "cut" / "records")["overall"]
+    rows = aggregate_by_dataset(folder / "cut" / "records", together=True)["overall"]
     assert (rows["count"], rows["items"]) == (18, 18)
 
 
@@ -215,5 +216,5 @@ def test_a_compiled_loss_is_read_from_the_one_that_you_made():
 def test_the_page_runs(folder, monkeypatch):
     """In order, as a user would paste it; each example has a row for each call that used it."""
     run_blocks(PAGE, folder, monkeypatch)
-    rows = aggregate_by_dataset(folder / "runs" / "records")["overall"]
+    rows = aggregate_by_dataset(folder / "runs" / "records", together=True)["overall"]
     assert (rows["count"], rows["items"]) == (16 * 5, 16)

@@ -458,7 +458,7 @@ def test_the_rows_of_a_checkpoint_are_written_with_it(folder):
 
 def test_resuming_goes_on_with_the_same_records_and_reports(folder):
     """A step that was done again counts once; the report of a save has all rows so far."""
-    tracked = {"records": "records"}
+    tracked = {"records": {"directory": "records", "run": "night"}}
     attached = {"batch_keys": IDS, "reports": "reports", "job": "night"}
     options = {"num_train_epochs": 2, "save_strategy": "steps", "save_steps": 3, "seed": 5, "data_seed": 5}
     options["train_sampling_strategy"] = "random"
@@ -474,7 +474,7 @@ def test_resuming_goes_on_with_the_same_records_and_reports(folder):
     whole.train()
     for value, other in zip(second.model.parameters(), whole.model.parameters(), strict=True):
         torch.testing.assert_close(value, other)
-    assert aggregate_by_dataset("records")["overall"]["count"] == 32
+    assert aggregate_by_dataset("records", together=True)["overall"]["count"] == 32
     assert sorted(os.listdir("reports")) == ["night_000000003.json", "night_000000006.json", "night_000000008.json"]
     assert json.loads(Path("reports/night_000000006.json").read_text())["overall"]["count"] == 24
 

@@ -24,7 +24,7 @@ def test_the_page(folder, monkeypatch):
     for split in ("train", "val"):
         parts = float(row[f"{split}/loss_cross_entropy"]) + float(row[f"{split}/loss_dice"])
         assert float(row[f"{split}/total_loss"]) == pytest.approx(parts, abs=2e-5)
-    found = aggregate_by_dataset("records")["overall"]
+    found = aggregate_by_dataset("records", together=True)["overall"]
     assert (found["count"], found["items"]) == (6 + 3, 6 + 3)
 
 

@@ -1,0 +1,133 @@
+"""`lossreg records worst`: the examples to look at first, to fix, drop or reweigh, as a table, CSV or JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lossreg.cli.columns import aligned
+from lossreg.cli.records import shown
+from lossreg.cli.records.options import AsJson, Directory, Formulas, MemoryLimit, Together, with_filters
+from lossreg.errors import LossregError
+
+if TYPE_CHECKING:
+    from lossreg.records.filters import Filters
+    from lossreg.records.ranking import RankedExample, Ranking
+
+LIMIT, MOST = 20, 100_000  # examples
+COLUMNS = ("sample_id", "path", "dataset", "run", "split", "score", "error", "looks", "mean", "verdict", "control")
+HEADINGS = ("score", "error", "looks", "mean", "", "example")
+SURE = "surely among the hardest 5 %"
+MARKS = {SURE: "surely", "high, but not seen enough": "not seen enough", "": ""}
+
+
+def add_to(group: typer.Typer) -> None:
+    """Register the command of this file."""
+    group.command("worst")(with_filters(worst))
+
+
+def worst(
+    directory: Directory,
+    filters: Filters,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            "--limit", min=1, max=MOST, show_default=False, help="Number of examples; 20, or all with --surely."
+        ),
+    ] = None,
+    surely: Annotated[bool, typer.Option("--surely", help="Only those that are surely among the hardest 5 %.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Write CSV, one example a line.")] = False,
+    as_json: AsJson = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", show_default=False, help="Write to a file.")
+    ] = None,
+    together: Together = False,
+    formulas: Formulas = False,
+    memory_limit: MemoryLimit = "1GB",
+) -> None:
+    """List the examples that lose more than their contemporaries: those to look at first.
+
+    A score is how far an example stands above what others lost at that time, in their spread. The list says how sure
+    it is: its reliability, and which examples are surely among the hardest 5 %.
+    """
+    from lossreg.records.ranking import rank_examples
+
+    if as_csv and as_json:
+        raise LossregError("the examples are written either as CSV or as JSON: leave out --csv or --json")
+    most = limit or (MOST if surely else LIMIT)
+    found = rank_examples(
+        directory,
+        filters=filters,
+        top_k=MOST if surely else most,
+        together=together,
+        memory_limit=memory_limit,
+    )
+    chosen = [one for one in found.examples if not surely or one.verdict == SURE]
+    if as_csv:
+        text = _csv(chosen[:most], formulas)
+    elif as_json:
+        text = _json(found, chosen[:most])
+    else:
+        text = _text(found, chosen[:most], total=found.sure if surely else found.total)
+    _write(text, out, table=not as_csv and not as_json)
+
+
+def _csv(examples: list[RankedExample], formulas: bool) -> str:
+    from lossreg.records.export import harmless
+
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for one in examples:
+        cells = (getattr(one, name) for name in COLUMNS)
+        writer.writerow([harmless(cell) if isinstance(cell, str) and not formulas else cell for cell in cells])
+    return file.getvalue()
+
+
+def _json(found: Ranking, examples: list[RankedExample]) -> str:
+    content = {**asdict(found), "examples": [asdict(one) for one in examples]}
+    return json.dumps(content, indent=1, allow_nan=False) + "\n"
+
+
+def _text(found: Ranking, examples: list[RankedExample], *, total: int) -> str:
+    """Write how sure the ranking is, then the examples."""
+    sure = "-" if found.reliability is None else f"{found.reliability:.2f}"
+    texts = [
+        f"reliability {sure}: share of the differences between examples that is not chance",
+        f"{found.sure:,} of {found.total:,} examples are surely among the hardest 5 %",
+    ]
+    if found.controls:
+        controls = found.controls
+        texts.append(f"{controls.found:,} of {controls.count:,} controls stand among the first {controls.first:,}")
+    if found.note:
+        texts.append(f"note: {found.note}")
+    if examples:
+        texts += ["", *aligned([HEADINGS, *map(_row, examples)], numbers=range(4))]
+    if total > len(examples):
+        texts += ["", f"and {total - len(examples):,} more; --limit {total} lists them"]
+    return "\n".join(texts) + "\n"
+
+
+def _row(one: RankedExample) -> tuple[str, ...]:
+    where = [shown.short(name) for name in (one.run, one.split) if name]
+    mark = MARKS[one.verdict] + (" (control)" if one.control else "")
+    numbers = (f"{one.score:.2f}", "-" if one.error is None else f"{one.error:.2f}", f"{one.looks:,}")
+    return (*numbers, shown.number(one.mean), mark.strip(), "  ".join([*where, shown.name(asdict(one))]))
+
+
+def _write(text: str, out: Path | None, *, table: bool) -> None:
+    if out is not None:
+        from lossreg.records.export import write_out
+
+        write_out(text, out)
+        print(out)
+    elif table:
+        shown.lines(text.splitlines())
+    else:
+        print(text, end="")

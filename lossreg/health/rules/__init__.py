@@ -5,11 +5,11 @@ from __future__ import annotations
 from lossreg.health.rules.collapse import Collapse
 from lossreg.health.rules.components import ComponentDominance, DeadComponent
 from lossreg.health.rules.constant_prediction import ConstantPrediction
-from lossreg.health.rules.empty_targets import EmptyTargets, IgnoredTargets
 from lossreg.health.rules.rule import Rule, Verdicts
 from lossreg.health.rules.saturation import Saturation
 from lossreg.health.rules.target_range import TargetRange
 from lossreg.health.rules.trend import Plateau, Spike
+from lossreg.health.rules.useless_targets import EmptyTargets, FullTargets, IgnoredTargets
 from lossreg.health.rules.values import NonFinite, ZeroLoss
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "ConstantPrediction",
     "DeadComponent",
     "EmptyTargets",
+    "FullTargets",
     "IgnoredTargets",
     "NonFinite",
     "Plateau",
@@ -43,6 +44,7 @@ def default_rules() -> list[Rule]:
         ComponentDominance(),
         DeadComponent(),
         EmptyTargets(),
+        FullTargets(),
         IgnoredTargets(),
         TargetRange(),
     ]

@@ -20,7 +20,7 @@ HINTS = {
     "ones": "the model predicts foreground where the target has background: check with `lossreg check-targets` that"
     " masks are not inverted or full; lower pos_weight and other weights of the foreground; lower the learning rate",
 }
-MOST = {"zeros": 0.2, "ones": 0.6}  # of the target's mean, of a prediction that misses nearly all pixels
+FAR = {"zeros": 0.2, "ones": 0.6}  # of the target's mean, below which a prediction cannot be a careful one
 
 
 class _Row(NamedTuple):
@@ -31,6 +31,7 @@ class _Row(NamedTuple):
     target: float
     side: float  # share of the pixels whose target is of this side
     missed: float  # share of the pixels that are of this side and predicted to be of the other
+    spread: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +44,8 @@ class Collapse(Rule):
     collapsed; a warning if some have.
 
     A mean probability next to 0 is told after two windows. Where it is only low, nearly all pixels of the foreground
-    must be missed for many updates, and the mean must not be rising, as it does in a warm-up.
+    must be missed for many updates, and the predictions must not gain contrast, as they do while a network learns. If
+    their mean is about the target's, the network may know no more than how frequent the class is: a warning.
 
     Args:
         low: mean probability below which no foreground is predicted, in (0, 1]. Half of 0.01, the initial prior of
@@ -53,14 +55,13 @@ class Collapse(Rule):
             predicts nothing for a hundred updates and more.
         share: of the mean target, in (0, 1]; the mean probability must be below it as well. A right prediction of small
             objects has a mean near 0.01, too. At a fifth of the target most of the foreground is missed.
-        missed: share of the foreground's pixels with a probability off by more than 0.5, in (0, 1], above which a
-            prediction is a collapse although its mean is not below `low`. The mean must be below a fifth of the
-            target's; of "ones", the background's below 0.6 of it.
+        missed: share of the foreground's pixels with a probability off by more than 0.5, in (0, 1], from which on a
+            prediction is a collapse although its mean is not below `low`.
         common: minimum mean of the target for that, in (0, 1]; of more than two exclusive classes also 1 / C, because
             rare ones are learnt late.
         updates: for which that must last, >= 2.
         examples: minimum number of such examples, >= 1; to a window with fewer, those before it are added.
-    Reads: Mask.predicted, target, foreground, positive, wrong, valid.
+    Reads: Mask.predicted, spread, target, foreground, positive, wrong, valid.
     """
 
     low: float = 0.005
@@ -80,7 +81,7 @@ class Collapse(Rule):
         rows = self._rows(window, exclusive)
         verdicts = {key: self._verdict(key, own, exclusive) for key, own in rows.items() if len(own) >= self.examples}
         return {
-            key: finding and replace(finding, severity=_severity(key, verdicts, exclusive))
+            key: finding and replace(finding, severity=_lower(finding.severity, _severity(key, verdicts, exclusive)))
             for key, finding in verdicts.items()
         }
 
@@ -101,18 +102,20 @@ class Collapse(Rule):
         predicted, target = fmean(row.predicted for row in rows), fmean(row.target for row in rows)
         classes = len(rows[0].example.masks)
         low = self.low * 2 / classes if exclusive else self.low
+        severity: Severity = "error"
         patience = 0
         if target < self.target or predicted >= min(low, self.share * target):
             common = max(self.common, 1 / classes) if exclusive and classes > 2 else self.common
             missed = sum(row.missed for row in rows) / (sum(row.side for row in rows) or 1.0)
-            if target < common or predicted >= MOST[side] * target or missed < self.missed:
+            if target < common or missed < self.missed:
                 return None
             patience = self.updates
-        level = predicted / target
+            severity = "error" if predicted < FAR[side] * target else "warning"
         if side == "ones":
             predicted, target = 1 - predicted, 1 - target
         evidence = {"all": side, "class": int(number), "predicted": predicted, "target": target, "examples": len(rows)}
-        return Finding("error", evidence, "", "fault", ids([row.example for row in rows]), None, patience, level)
+        contrast = fmean(row.spread for row in rows)
+        return Finding(severity, evidence, "", "fault", ids([row.example for row in rows]), None, patience, contrast)
 
     def combine(self, found: Sequence[Finding]) -> Sequence[Finding]:
         combined = []
@@ -135,11 +138,11 @@ def _sides(updates: Sequence[Update], exclusive: bool) -> dict[str, list[_Row]]:
     rows: dict[str, list[_Row]] = defaultdict(list)
     for _, example, number, mask in judged_masks(updates):
         predicted, target, foreground = mask.predicted or 0.0, mask.target or 0.0, mask.foreground or 0.0
-        without, extra = _errors(mask, foreground)
+        (without, extra), spread = _errors(mask, foreground), mask.spread or 0.0
         if foreground > 0:
-            rows[f"zeros {number}"].append(_Row(example, predicted, target, foreground, without))
+            rows[f"zeros {number}"].append(_Row(example, predicted, target, foreground, without, spread))
         if foreground < 1 and not exclusive:
-            rows[f"ones {number}"].append(_Row(example, 1 - predicted, 1 - target, 1 - foreground, extra))
+            rows[f"ones {number}"].append(_Row(example, 1 - predicted, 1 - target, 1 - foreground, extra, spread))
     return rows
 
 
@@ -149,6 +152,10 @@ def _errors(mask: Mask, foreground: float) -> tuple[float, float]:
         return 0.0, 0.0
     more = mask.positive - foreground
     return max(mask.wrong - more, 0.0) / 2, max(mask.wrong + more, 0.0) / 2
+
+
+def _lower(one: Severity, other: Severity) -> Severity:
+    return min(one, other, key=SEVERITIES.index)
 
 
 def _severity(key: str, verdicts: Verdicts, exclusive: bool) -> Severity:

@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
+from torch import Tensor
 
 from lossreg.errors import InputError
 from lossreg.messages import did_you_mean
 
 BatchKeys = Mapping[str, str | int]
 
-_OF_BATCH = ("sample_ids", "dataset", "path", "caption", "size")
+# Facts of the examples that records have as columns.
+RECORDED = ("sample_ids", "dataset", "path", "caption", "condition", "unconditional", "control")
+_OF_BATCH = (*RECORDED, "columns", "size")
 _KEYS = {"sample_ids": "sample_ids", "dataset": "dataset", "path": "path", "caption": "caption"}
 
 
@@ -30,7 +33,9 @@ class Context:
     Args:
         step, epoch: of the batch. A loss with a schedule, such as `scheduled`, is given the step.
         split: "train", "val" or another name; None for "train" with gradients and "val" without.
-        sample_ids, dataset, path, caption: of the examples, as for `RecordWriter.add`.
+        sample_ids, dataset, path, caption, condition, unconditional, control, columns: of the examples, as for
+            `RecordWriter.add`. What is drawn after a trainer's callback has begun the batch is set at once, as in
+            `tracked.context.condition = timesteps`.
         size: number of genuine examples, which come first in the batch; the others are a sampler's padding and count
             nowhere. None for all.
         counts: False for calls that count nowhere, such as a trainer's sanity check.
@@ -43,6 +48,10 @@ class Context:
     dataset: str | Sequence[str | None] | None = None
     path: str | Path | Sequence[str | Path | None] | None = None
     caption: str | Sequence[str | None] | None = None
+    condition: float | Sequence[float | None] | Tensor | None = None
+    unconditional: bool | Sequence[bool | None] | Tensor | None = None
+    control: bool | Sequence[bool | None] | None = None
+    columns: Mapping[str, Any] | None = None
     size: int | None = None
     counts: bool = True
 

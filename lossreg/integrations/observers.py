@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from lossreg import health
 from lossreg.config.factory import config_of
 from lossreg.errors import InputError, LossregError
 from lossreg.health import HealthEvent, HealthWarning, LossMonitor, Rule
-from lossreg.integrations.context import Context
+from lossreg.integrations.context import RECORDED, Context
 from lossreg.loss import LossOutput
 from lossreg.messages import did_you_mean, require, warn_once
 from lossreg.registries import losses
@@ -81,36 +81,50 @@ class Recording:
         given: the argument `records` of a Tracked loss.
     """
 
-    def __init__(self, given: RecordWriter | str | Path) -> None:
+    def __init__(self, given: RecordWriter | str | Path | Mapping[str, Any]) -> None:
         require("duckdb", "numpy", extra="records", use="records")
-        from lossreg.records import RecordWriter
+        from lossreg.records import RecordConfig, RecordWriter
 
-        if not isinstance(given, RecordWriter | str | Path):
+        if not isinstance(given, RecordWriter | str | Path | Mapping):
             raise InputError(
-                f"records must be a RecordWriter or a directory, such as 'runs/7/records', got {given!r:.80}"
+                "records must be a RecordWriter, a directory, such as 'runs/7/records', or a mapping of a writer's"
+                f" arguments, such as {{'directory': 'runs/7/records', 'run': '7'}}, got {given!r:.80}"
             )
+        if isinstance(given, Mapping):
+            options = _known("records", given, RecordWriter)
+            if isinstance(options.get("config"), Mapping):
+                options["config"] = RecordConfig(**_known("the config of records", options["config"], RecordConfig))
+            if "directory" not in options:
+                raise InputError(f"records has no 'directory', such as 'runs/7/records', got {given!r:.80}")
+            given = RecordWriter(**options)
         self.writer = given if isinstance(given, RecordWriter) else RecordWriter(given)
 
     @compiler.disable
     def add(self, output: LossOutput, split: str, genuine: int, context: Context) -> None:
         """Record the genuine examples of a batch, which come first."""
-        names = ("sample_ids", "dataset", "path", "caption")
-        facts = {name: getattr(context, name) for name in names}
+        facts = {name: getattr(context, name) for name in RECORDED}
+        own = context.columns
         if output.per_example is not None and genuine < len(output.per_example):
             output = _first(output, genuine)
             facts = {name: value if _is_single(value) else value[:genuine] for name, value in facts.items()}
-        self.writer.add(output, split=split, step=context.step, epoch=context.epoch, **facts)
+            own = {name: value if _is_single(value) else value[:genuine] for name, value in (own or {}).items()}
+        self.writer.add(output, split=split, step=context.step, epoch=context.epoch, columns=own, **facts)
 
     def export(self, path: Path) -> None:
-        """Write the report of all records so far as JSON; before the first row, of none."""
+        """Write the report of all records of this run so far as JSON; before the first row, of none."""
+        from lossreg.records import Filters
         from lossreg.records.export import export_json
+        from lossreg.records.shards import has_run
 
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"{path}: the directory of the report cannot be created: {error.strerror}") from error
-        has_rows = any(self.writer.directory.glob("*.parquet"))
-        export_json(self.writer.directory if has_rows else [], path)
+        directory, run = self.writer.directory, self.writer.run
+        if has_run(directory, run):
+            export_json(directory, path, filters=Filters(runs=run), together=True)
+        else:
+            export_json([], path)
 
 
 def _first(output: LossOutput, genuine: int) -> LossOutput:
@@ -125,7 +139,7 @@ def _cut(value: Any, size: int, genuine: int) -> Any:
 
 
 def _is_single(value: Any) -> bool:
-    return value is None or isinstance(value, str | Path)
+    return value is None or isinstance(value, str | Path | int | float) or getattr(value, "ndim", 1) == 0
 
 
 def _monitor(given: Any, kind: str, ignore_index: int | None) -> LossMonitor | None:
@@ -139,11 +153,7 @@ def _monitor(given: Any, kind: str, ignore_index: int | None) -> LossMonitor | N
     if isinstance(given, str) and given in _ACTIONS:
         return LossMonitor(action=given, **defaults)  # type: ignore[arg-type]
     if isinstance(given, Mapping):
-        known = signature(LossMonitor).parameters
-        if unknown := sorted(set(given) - set(known)):
-            advice = did_you_mean(unknown[0], known, otherwise=f"allowed are {', '.join(known)}")
-            raise InputError(f"monitor has no argument {unknown[0]!r}; {advice}")
-        options = defaults | dict(given)
+        options = defaults | _known("monitor", given, LossMonitor)
         return LossMonitor(_rules(options.pop("rules", None)), **options)
     if isinstance(given, str | Sequence | Rule):
         return LossMonitor(_rules(given), **defaults)
@@ -151,6 +161,15 @@ def _monitor(given: Any, kind: str, ignore_index: int | None) -> LossMonitor | N
         f"monitor must be a LossMonitor, {', '.join(map(repr, _ACTIONS))}, rules or their names, such as ['Collapse'],"
         f" or a mapping of a monitor's arguments, got {given!r:.80}"
     )
+
+
+def _known(what: str, given: Mapping[str, Any], of: Callable[..., Any]) -> dict[str, Any]:
+    """Return a mapping of the arguments of a class, which has all of them."""
+    known = signature(of).parameters
+    if unknown := [name for name in given if name not in known]:
+        advice = did_you_mean(str(unknown[0]), known, otherwise=f"allowed are {', '.join(known)}")
+        raise InputError(f"{what} has no argument {unknown[0]!r}; {advice}")
+    return dict(given)
 
 
 def _rules(given: Any) -> list[Rule] | None:

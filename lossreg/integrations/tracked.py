@@ -46,7 +46,9 @@ class Tracked(nn.Module):
             those of the loss.
         monitor: a `LossMonitor`; an action, "warn", "stop" or "raise", of the default rules; rules or their names, such
             as ["Collapse", "NonFinite"]; or a mapping of a monitor's arguments. It sees the calls of "train".
-        records: a `RecordWriter`, or the directory of the records: the loss of each example, by `context`.
+        records: a `RecordWriter`, the directory of the records, or a mapping of a writer's arguments, such as
+            {"directory": "runs/7/records", "run": "7"}: the loss of each example, by `context`. A training that is
+            resumed needs the same `run`, so that batches which are done again replace their rows.
     Attributes:
         loss: the module.
         last: the output of the last call, detached; None before the first.
@@ -65,7 +67,7 @@ class Tracked(nn.Module):
         *,
         adapt: Adapt | Mapping[str, Any] | Callable[..., Any] | None = None,
         monitor: LossMonitor | str | Sequence[str | Rule] | Mapping[str, Any] | None = None,
-        records: RecordWriter | str | Path | None = None,
+        records: RecordWriter | str | Path | Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         if isinstance(loss, Tracked):

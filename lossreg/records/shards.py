@@ -41,6 +41,11 @@ def latest_session(directory: Path, run: str, rank: int) -> str:
     return max((found["session"] for name in names if (found := NAME.fullmatch(name))), default="")
 
 
+def has_run(directory: Path, run: str) -> bool:
+    """Return whether a directory has shards of a run."""
+    return any(path.name.startswith(f"{_slug(run)}.rank") for path in directory.glob(f"[!.]*{SUFFIX}"))
+
+
 def shard_name(run: str, rank: int, session: str, number: int) -> str:
     """Make the file name of a shard."""
     return f"{_slug(run)}.rank{rank:05d}.{session}.{number:06d}{SUFFIX}"

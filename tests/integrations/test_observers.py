@@ -16,6 +16,7 @@ from ..trainers.data import MIX, mix
 pytest.importorskip("duckdb", reason="records need the extra")
 
 from lossreg.records import RecordConfig, RecordWriter, aggregate_by_dataset
+from lossreg.records.reader import connect
 
 X = torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(0)).requires_grad_()
 Y = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(1)) > 0.5
@@ -138,7 +139,7 @@ def test_records_by_directory(tmp_path):
         tracked.context.begin(sample_ids=list("efgh"), path=[f"{name}.png" for name in "efgh"])
         tracked(X, Y)
     tracked.close()
-    found = aggregate_by_dataset(tmp_path / "records")
+    found = aggregate_by_dataset(tmp_path / "records", together=True)
     assert found["datasets"]["coco"]["count"] == 4
     assert found["overall"]["items"] == 8
     expected = mix(X.detach(), Y)
@@ -159,8 +160,66 @@ def test_records_by_a_writer(tmp_path):
     assert writer.waiting == 8
     tracked.flush()
     assert writer.waiting == 0
-    with pytest.raises(InputError, match="records must be a RecordWriter or a directory, such as 'runs/7/records'"):
+    with pytest.raises(InputError, match="records must be a RecordWriter, a directory, such as 'runs/7/records'"):
         Tracked("dice", records=3)
+
+
+def test_records_by_the_arguments_of_a_writer(tmp_path):
+    """As a config file has them: a training that is resumed gives the same run."""
+    for factor in (1.0, 2.0):
+        config = {"every": 2, "flush_rows": 4}
+        tracked = Tracked("dice", records={"directory": tmp_path, "run": "night", "config": config})
+        assert (tracked.records.run, tracked.records.config) == ("night", RecordConfig(every=2, flush_rows=4))
+        for step in range(3):
+            tracked.context.begin(step=step, epoch=0, sample_ids=list("abcd"))
+            tracked(X * factor, Y)
+        tracked.close()
+    found = aggregate_by_dataset(tmp_path)["overall"]
+    expected = mix(X.detach() * 2, Y)["loss_dice"].mean().item()
+    assert (found["count"], found["mean"]) == (8, pytest.approx(expected, rel=1e-6))
+
+
+@pytest.mark.parametrize(
+    "records, message",
+    [
+        ({"run": "night"}, "records has no 'directory', such as 'runs/7/records', got {'run': 'night'}"),
+        ({"director": "a"}, "records has no argument 'director'; did you mean 'directory'?"),
+        ({"directory": "a", "zz": 1}, "records has no argument 'zz'; allowed are directory, run, rank, config"),
+        (
+            {"directory": "a", "config": {"evry": 1}},
+            "the config of records has no argument 'evry'; did you mean 'every'?",
+        ),
+    ],
+)
+def test_wrong_arguments_of_a_writer(tmp_path, monkeypatch, records, message):
+    """Nothing is made, and the message has the right ones."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError) as caught:
+        Tracked("dice", records=records)
+    assert str(caught.value) == message
+    assert not list(tmp_path.iterdir())
+
+
+def test_records_have_what_an_example_met(tmp_path):
+    """A condition that is drawn after the batch began, and columns of the user's own; padding has none."""
+    tracked = Tracked("dice", records=tmp_path)
+    own = {"camera": list("lrlr"), "size": 512}
+    tracked.context.begin(step=0, sample_ids=list("abcd"), size=3, control=[False, True, False, False], columns=own)
+    tracked.context.condition = torch.tensor([0.25, 0.5, 0.75, 1.0])
+    tracked.context.unconditional = True
+    tracked(X, Y)
+    tracked.context.begin(step=1, sample_ids=list("abcd"), condition=7.0)
+    tracked(X, Y)
+    tracked.close()
+    columns = "sample_id, condition, unconditional, control, own_camera, own_size"
+    with connect(tmp_path) as connection:
+        found = connection.execute(f"SELECT {columns} FROM records ORDER BY step, sample_id").fetchall()
+    assert found[:3] == [
+        ("a", 0.25, True, False, "l", 512),
+        ("b", 0.5, True, True, "r", 512),
+        ("c", 0.75, True, False, "l", 512),
+    ]
+    assert found[3:] == [(name, 7.0, None, None, None, None) for name in "abcd"]
 
 
 def test_padding_is_not_recorded(tmp_path):
@@ -211,6 +270,21 @@ def test_a_report_has_every_example(tmp_path):
         assert items[name]["maximum"] == pytest.approx(high, rel=1e-6)
         assert items[name]["mean"] == pytest.approx((low + high) / 2, rel=1e-6)
     tracked.close()
+
+
+def test_a_report_has_this_run_alone(tmp_path):
+    """Those of other trainings in the directory are left out, of train and val it has the means over both."""
+    with RecordWriter(tmp_path / "records") as other:
+        other.add([100.0], sample_ids=["a"], step=0)
+    tracked = Tracked("dice", records=tmp_path / "records")
+    assert json.loads(tracked.write_report(tmp_path, "job", 1).read_text())["items"] == []
+    for context in (torch.enable_grad(), torch.no_grad()):
+        with context:
+            tracked.context.begin(step=0, sample_ids=list("abcd"))
+            tracked(X, Y)
+    found = json.loads(tracked.write_report(tmp_path, "job", 2).read_text())
+    assert (found["overall"]["count"], [item["count"] for item in found["items"]]) == (8, [2, 2, 2, 2])
+    assert found["overall"]["maximum"] <= 1
 
 
 def test_a_report_before_the_first_row_is_empty(tmp_path):

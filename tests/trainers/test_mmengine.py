@@ -235,9 +235,11 @@ def test_resuming_goes_on_with_the_same_records(monkeypatch):
     whole = runner(Net(loss | {"records": "whole"}), hooks=[hook], **options)
     whole.train()
     with pytest.raises(KeyboardInterrupt):
-        runner(Net(loss | {"records": "parts"}), hooks=[hook, Interrupt()], **options).train()
+        runner(
+            Net(loss | {"records": {"directory": "parts", "run": "night"}}), hooks=[hook, Interrupt()], **options
+        ).train()
     options |= {"load_from": "work/epoch_2.pth", "resume": True}
-    resumed = runner(Net(loss | {"records": "parts"}), hooks=[hook], **options)
+    resumed = runner(Net(loss | {"records": {"directory": "parts", "run": "night"}}), hooks=[hook], **options)
     resumed.train()
     for one, other in zip(whole.model.parameters(), resumed.model.parameters(), strict=True):
         torch.testing.assert_close(one, other)

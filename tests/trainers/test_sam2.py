@@ -392,7 +392,7 @@ def resumed(folder):
     terms = [{"name": "dice", "points": [[0, 1.0], [6, 0.0]]}, {"name": "focal", "points": [[0, 0.0], [6, 20.0]]}]
     loss = OURS | {"name": "scheduled", "params": {"terms": terms}}
     whole = fit(f"{folder}/whole", loss | {"records": f"{folder}/whole/records"}, epochs=3)
-    parts = loss | {"records": f"{folder}/parts/records"}
+    parts = loss | {"records": {"directory": f"{folder}/parts/records", "run": "night"}}
     fit(f"{folder}/parts", parts, epochs=2, val=False)
     return whole["model"], fit(f"{folder}/parts", parts, epochs=3)["model"]
 

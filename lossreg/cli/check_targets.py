@@ -16,6 +16,7 @@ from lossreg.messages import printable
 
 if TYPE_CHECKING:
     from lossreg.health.targets.report import TargetFinding, TargetReport
+    from lossreg.health.targets.suggest import Suggestion
 
 T = TypeVar("T")
 
@@ -29,7 +30,7 @@ Source = Annotated[
     str,
     typer.Argument(
         metavar="PATH|MODULE:LOADER",
-        help="A folder of PNG, TIFF or .npy files, one such file, or a Parquet file with --column. Or a Dataset,"
+        help="A folder of images or .npy files, one such file, or a Parquet file with --column. Or a Dataset,"
         " DataLoader or iterable, or a function without arguments that returns one, imported from the current"
         " directory as well.",
     ),
@@ -45,6 +46,9 @@ Limit = Annotated[
     int | None,
     typer.Option("--limit", min=1, metavar="N", help="Read at most N masks, spread evenly if their number is known."),
 ]
+Suggest = Annotated[
+    bool, typer.Option("--suggest", help="Name three losses worth trying first, with the reason of each.")
+]
 Png = Annotated[Path | None, typer.Option("--png", metavar="FILE", help="Write a picture as well.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
@@ -59,27 +63,35 @@ def check_targets(
     ignore_index: IgnoreIndex = None,
     column: Column = None,
     limit: Limit = None,
+    suggest: Suggest = False,
     png: Png = None,
     as_json: AsJson = False,
 ) -> None:
     """Examine masks before training: the share of empty masks, the size of the foreground, and the values.
 
-    Exit 1 if all masks are empty or none could be read.
+    Exit 1 if a training on them goes wrong: all masks are empty, none could be read, or their classes are lost.
     """
     from lossreg.health.targets.examine import examine
     from lossreg.health.targets.picture import check_png, draw_targets
     from lossreg.health.targets.sources import read_targets
+    from lossreg.health.targets.suggest import suggest as suggestions_for
 
     if png is not None:
         check_png(png)
     targets = read_targets(source, column=column, limit=limit)
-    report = examine(_with_progress(targets), ignore_index=ignore_index)
+    report = examine(_with_progress(targets), ignore_index=ignore_index, thin=suggest)
+    suggestions = suggestions_for(report, ignore_index=ignore_index) if suggest else ()
     if png is not None:
         draw_targets(report, png, source)
     if as_json:
-        print(json.dumps(report.to_dict(), indent=1, allow_nan=False))
+        found = report.to_dict()
+        if suggest:
+            found["suggestions"] = [suggestion._asdict() for suggestion in suggestions]
+        print(json.dumps(found, indent=1, allow_nan=False))
     else:
         _print(report)
+        if suggest:
+            _print_suggestions(suggestions)
     if report.failed:
         raise typer.Exit(1)
 
@@ -164,6 +176,16 @@ def _print_finding(finding: TargetFinding) -> None:
         print(_wrapped(printable(name), " " * 4, " " * 8))
     if (left := finding.masks - MAX_EXAMPLES) > 0 and finding.examples:
         print(f"    and {left:,} more")
+
+
+def _print_suggestions(suggestions: tuple[Suggestion, ...]) -> None:
+    if not suggestions:
+        print("\n" + _wrapped("no suggestions: there is nothing to learn yet; see the errors above", "", " " * 4))
+        return
+    print("\nworth trying first, though none is promised to be the best:")
+    for number, (config, reason, page) in enumerate(suggestions, start=1):
+        print(_wrapped(json.dumps(config), f"{number}.  ", " " * 4))
+        print(_wrapped(f"{reason}; see {page}", " " * 4, " " * 4))
 
 
 def _wrapped(text: str, first: str, others: str) -> str:

@@ -158,6 +158,40 @@ def test_the_options(run):
     assert run("m.npy", "--limit", 0).exit_code == 2
 
 
+SUGGESTED = """
+worth trying first, though none is promised to be the best:
+1.  {"name": "bce_dice_focal"}
+    pixels and overlap in one: the usual start for masks; see
+    docs/losses.md#which-one
+2.  {"name": "tversky", "params": {"alpha": 0.3, "beta": 0.7}}
+    half of the masks with foreground have at most 0.3 % of it, and a missed
+    pixel costs more than a false one here; see docs/losses.md#which-one
+3.  {"name": "unified_focal"}
+    half of the masks with foreground have at most 0.3 % of it, and the easy
+    background counts little here; see docs/losses.md#which-one
+"""
+
+
+def test_suggestions(run):
+    """At the end of the report, and in JSON; only if asked for, and none beside an error."""
+    np.save("m.npy", masks(3, 3, 3))
+    result = run("m.npy", "--suggest")
+    assert result.exit_code == 0
+    assert result.stdout.endswith(SUGGESTED)
+    found = json.loads(run("m.npy", "--suggest", "--json").stdout)["suggestions"]
+    assert [each["config"]["name"] for each in found] == ["bce_dice_focal", "tversky", "unified_focal"]
+    assert set(found[0]) == {"config", "reason", "page"}
+    assert "worth trying" not in run("m.npy").stdout
+    assert "suggestions" not in json.loads(run("m.npy", "--json").stdout)
+    ignored = json.loads(run("m.npy", "--suggest", "--json", "--ignore-index", 7).stdout)["suggestions"]
+    assert ignored[0]["config"]["params"] == {"ignore_index": 7}
+    np.save("m.npy", masks(0, 0))
+    assert run("m.npy", "--suggest").stdout.endswith(
+        "no suggestions: there is nothing to learn yet; see the errors above\n"
+    )
+    assert json.loads(run("m.npy", "--suggest", "--json").stdout)["suggestions"] == []
+
+
 def test_a_picture(run, tmp_path):
     """Beside the text."""
     pytest.importorskip("matplotlib", reason="matplotlib is not installed, so nothing can be drawn")

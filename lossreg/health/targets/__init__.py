@@ -2,16 +2,20 @@
 
 from lossreg.health.targets.examine import examine
 from lossreg.health.targets.picture import draw_targets
-from lossreg.health.targets.report import Flag, Mask, TargetFinding, TargetReport, Unreadable
+from lossreg.health.targets.report import Coloured, Flag, Mask, TargetFinding, TargetReport, Unreadable
 from lossreg.health.targets.sources import read_targets
+from lossreg.health.targets.suggest import Suggestion, suggest
 
 __all__ = [
+    "Coloured",
     "Flag",
     "Mask",
+    "Suggestion",
     "TargetFinding",
     "TargetReport",
     "Unreadable",
     "draw_targets",
     "examine",
     "read_targets",
+    "suggest",
 ]

@@ -22,7 +22,7 @@ class Pixels:
     """The sums so far, over the pixels that count.
 
     low, high: of the finite values. counts: pixels of each whole number. more: True if some values are not in `counts`.
-    fraction: a value that is not whole. classes: see `classes_before`. thin: pixels of thin foreground, if asked for.
+    fraction: a value that is not whole. classes: see `classes_before`. thin: pixels of thin foreground, if measured.
     """
 
     total: int = 0

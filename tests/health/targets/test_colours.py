@@ -66,7 +66,7 @@ def test_photographs_and_compressed_colours(tmp_path):
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
 def test_a_mask_in_the_alpha_channel(tmp_path, mode):
-    """It is read there, and told: a loader that drops it sees an empty mask."""
+    """It is read there, with a warning: a loader that drops it sees an empty mask."""
     for number in range(3):
         image = Image.new(mode, (10, 10))
         image.putalpha(Image.fromarray(disc(ones=30, value=255)))
@@ -98,7 +98,7 @@ def paletted(values, *colours):
     return image
 
 
-def test_a_palette_is_told_with_its_colours(tmp_path):
+def test_a_palette_is_named_with_its_colours(tmp_path):
     """Its indices are the classes, if all masks have the same palette."""
     for number in range(3):
         paletted(disc(ones=5, value=number), BLACK, RED, GREEN).save(tmp_path / f"{number}.png")

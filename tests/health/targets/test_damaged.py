@@ -78,7 +78,7 @@ def test_bytes_at_random(tmp_path, suffix, seed):
 
 @pytest.mark.parametrize("width, height", [(13_000, 13_000), (1 << 27, 2), (100_000, 100_000)])
 def test_an_image_of_too_many_pixels_is_not_decoded(tmp_path, width, height):
-    """A file of 100 bytes may claim any size. The reason says what to do."""
+    """A file of 100 bytes may claim any size. The reason has the remedy."""
     (tmp_path / "a.png").write_bytes(png(width, height))
     (found,) = read(tmp_path)
     assert isinstance(found, Unreadable)

@@ -169,8 +169,8 @@ def test_flags_say_whether_there_is_a_mask():
             "class gaps",
             "the foreground has the values 1000, 1001, 1002, as numbers of objects and codes of classes have, with up"
             " to 16 bits; for losses of classes replace each by its class index, 1, 2, 3 (in Cityscapes, an instance"
-            " has 1000 times the number of its class, and a number); for foreground alone, replace every value above 0 by"
-            " 1",
+            " has 1000 times the number of its class, and a number); for foreground alone, replace every value above 0"
+            " by 1",
         ),
     ],
 )
@@ -183,7 +183,7 @@ def test_classes_with_gaps(values, rule, expected):
 
 
 def test_hundreds_of_ids():
-    """Of which each mask has few."""
+    """Each mask has few of them."""
     masks = [np.array([[0, *range(1000 + 40 * number, 1040 + 40 * number)]], np.uint16) for number in range(10)]
     assert rules(examine(masks)) == [("class gaps", "warning")]
 

@@ -69,7 +69,7 @@ BINARY = {
 
 @pytest.mark.parametrize("how", BINARY)
 def test_a_mask_of_0_and_255(how):
-    """The error says how to get 0 and 1 again, and nothing advises to ignore 255, which is the foreground."""
+    """The error has the remedy that gives 0 and 1, and none is to ignore 255, which is the foreground."""
     report = found(BINARY[how]())
     assert rules(report)[0] == ("interpolated", "error")
     assert report.failed
@@ -129,7 +129,7 @@ def test_floats_up_to_1_may_be_soft_targets():
 
 
 def test_with_an_ignored_value_it_is_found_as_well():
-    """Whoever passed --ignore-index 255 before has deleted the foreground."""
+    """Passing --ignore-index 255 before has deleted the foreground."""
     assert rules(found(jpeg(ellipses(255)), ignore_index=255))[0] == ("interpolated", "error")
 
 

@@ -109,7 +109,7 @@ def test_bins_count_what_a_plain_loop_counts():
             low, high = found.low + index * found.width, found.low + (index + 1) * found.width
             near = sum(abs(loss - edge) < 1e-9 for loss in losses for edge in (low, high))
             assert not near, "the seed has no loss on an edge"
-            assert found.counts[name][index + 1] == sum(low < loss < high for loss in losses)
+            assert found.of(None, None, name)[index + 1] == sum(low < loss < high for loss in losses)
 
 
 def test_far_tails_are_counted_beyond_the_bins():
@@ -136,7 +136,7 @@ def test_losses_of_many_sizes_have_bins_of_powers_of_ten():
     with connect(rows_of([0.0015, 1.5, 1500.0] * 300 + [0.0, -1.0], dataset="a")) as connection:
         found = bins(connection)
     assert found.log
-    counts = found.counts["a"]
+    counts = found.of(None, None, "a")
     assert (counts[0], counts[-1]) == (2, 0)
     full = [index for index, rows in enumerate(counts[1:-1]) if rows]
     assert [counts[1 + index] for index in full] == [300, 300, 300]
@@ -172,18 +172,18 @@ def test_bars_are_as_high_as_their_share():
     """Two bins of 1 and 3 rows: a third of the frame, and all of it. The median stands where its loss is."""
     with connect(rows_of([0.0, 0.03, 0.03, 0.03, 40.0] * 100, dataset="a")) as connection:
         found = bins(connection)
-    drawn = histogram(found, found.counts["a"], 20.0)
+    drawn = histogram(found, found.of(None, None, "a"), 20.0)
     heights = [float(height) for height in re.findall(r"v-([\d.]+)", drawn.bars)]
     assert heights == pytest.approx([100.0, 25.0])
     assert drawn.median == pytest.approx(500.0)
-    assert histogram(found, found.counts["a"], 1000.0).median is None
+    assert histogram(found, found.of(None, None, "a"), 1000.0).median is None
 
 
 # Loss over steps.
 
 
-def test_lines_are_weighted_means_of_each_step_and_split():
-    """With smallest and largest loss; values that are not finite are counted apart, in components as well."""
+def test_lines_are_weighted_means_and_quartiles_of_each_step_and_split():
+    """The mean weighs rows, quartiles count them; values that are not finite are apart, in components as well."""
     records = [
         {"step": 1, "split": "train", "loss": 1.0, "weight": 3.0, "loss_dice": 4.0},
         {"step": 1, "split": "train", "loss": 5.0, "weight": 1.0, "loss_dice": math.nan},
@@ -196,12 +196,29 @@ def test_lines_are_weighted_means_of_each_step_and_split():
         found = steps(connection, ["dice"])
     train, val = found.lines
     assert (found.unit, found.width, train.split, val.split) == ("step", 1, "train", "val")
-    assert train.points == [(1, 2.0, 1.0, 5.0, 1, (4.0,)), (2, None, None, None, 1, (None,))]
-    assert val.points == [(2, 7.0, 7.0, 7.0, 0, (None,))]
+    assert train.points == [(1, 2.0, 2.0, 3.0, 4.0, 1, (4.0,)), (2, None, None, None, None, 1, (None,))]
+    assert val.points == [(2, 7.0, 7.0, 7.0, 7.0, 0, (None,))]
     chart = loss_chart(found, 4)
     assert [mark.text for mark in chart.not_finite] == ["step 1: 1 NaN or infinite", "step 2: 1 NaN or infinite"]
-    assert chart.readings[0].text == "step 1: train 2.0000"
+    assert chart.readings[0].text == "step 1: train 3.0000 (2.0000 to 4.0000, mean 2.0000)"
     assert [part.title for part in part_charts(found, 4)] == ["dice"]
+
+
+def test_the_band_holds_the_middle_half():
+    """Losses 0 to 8 at each of two steps, quartiles 2, 4 and 6: one loss of a million moves no line."""
+    rows = [{"step": step, "loss": loss} for step in (0, 9) for loss in (0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 1e6)]
+    with connect(rows) as connection:
+        (line,) = steps(connection, []).lines
+    assert [(point.low, point.middle, point.high) for point in line.points] == [(2.0, 4.0, 6.0)] * 2
+
+
+def test_epochs_tell_the_time_where_steps_begin_anew():
+    """Steps 0 to 9 in each of three epochs: three points over epochs, not ten that mix them."""
+    rows = [{"step": step, "epoch": epoch, "loss": 3.0 - epoch} for epoch in range(3) for step in range(10)]
+    with connect(rows) as connection:
+        found = steps(connection, [])
+    assert found.unit == "epoch"
+    assert [(point.step, point.middle) for point in found.lines[0].points] == [(0, 3.0), (1, 2.0), (2, 1.0)]
 
 
 def test_many_steps_are_at_most_200_points():
@@ -215,11 +232,11 @@ def test_many_steps_are_at_most_200_points():
     assert len(line.points) == 200
     assert line.points[0].step == 500 + 2450
     assert line.points[0].mean == statistics.mean(range(50))
-    assert (line.points[-1].minimum, line.points[-1].maximum) == (9950, 9999)
+    assert (line.points[-1].low, line.points[-1].high) == (9950 + 49 / 4, 9950 + 3 * 49 / 4)
 
 
-def test_few_runs_have_lines_of_their_own():
-    """Two runs of two splits are four lines; ten runs are not ten lines, but their splits."""
+def test_runs_have_lines_of_their_own():
+    """Two runs of two splits are four lines. Of ten runs six lines are drawn, and none is a sum of several."""
 
     def lines(runs):
         records = [
@@ -229,11 +246,12 @@ def test_few_runs_have_lines_of_their_own():
             for step in (1, 2)
         ]
         with connect(records) as connection:
-            return [line.name for line in loss_chart(steps(connection, []), 4).lines]
+            found = steps(connection, [])
+        return [line.name for line in loss_chart(found, 4).lines], found.left_out
 
-    assert lines(2) == ["r0 · train", "r0 · val", "r1 · train", "r1 · val"]
-    assert lines(10) == ["train", "val"]
-    assert lines(1) == ["train", "val"]
+    assert lines(2) == (["r0 · train", "r0 · val", "r1 · train", "r1 · val"], 0)
+    assert lines(10) == (["r0 · train", "r0 · val", "r1 · train", "r1 · val", "r2 · train", "r2 · val"], 14)
+    assert lines(1) == (["train", "val"], 0)
 
 
 def test_epochs_stand_in_for_steps():

@@ -7,11 +7,11 @@ from itertools import groupby
 from typing import NamedTuple
 
 from lossreg.records.report.axes import Axis, Tick, axis, loss_text, tick_labels
-from lossreg.records.report.series import Bins, Point, Steps
+from lossreg.records.report.series import Bins, Line, Point, Steps
 
 WIDTH, HEIGHT = 1000.0, 100.0
 SLIVER = 1.5  # the least height of a bar that is not empty
-ROOM = 1.0  # space above and below the means for extreme losses, at most: as a share of the means' span
+ROOM = 1.0  # space above and below the middles for the quartiles, at most: as a share of the middles' span
 
 
 class Histogram(NamedTuple):
@@ -32,7 +32,7 @@ class Scale(NamedTuple):
 
 
 class Drawn(NamedTuple):
-    """A line and its band, from the smallest to the largest loss."""
+    """A line and its band, from the lower to the upper quartile."""
 
     name: str
     path: str
@@ -87,8 +87,8 @@ def histogram(bins: Bins, counts: Sequence[int], median: float | None) -> Histog
 
 
 def loss_chart(steps: Steps, decimals: int) -> Chart | None:
-    """Draw the mean loss of every line; None if no loss is finite."""
-    return _chart("Mean loss", steps, lambda point: point.mean, decimals, band=True)
+    """Draw the middle loss of every line, between the quartiles; None if no loss is finite."""
+    return _chart("Loss", steps, lambda point: point.middle, decimals, band=True)
 
 
 def part_charts(steps: Steps, decimals: int) -> list[Chart]:
@@ -101,8 +101,8 @@ def _part(index: int) -> Callable[[Point], float | None]:
     return lambda point: point.parts[index]
 
 
-def _per(steps: Steps) -> str:
-    return f"mean per {steps.width:,} {steps.unit}s" if steps.width > 1 else f"mean per {steps.unit}"
+def _per(steps: Steps, value: str) -> str:
+    return f"{value} per {steps.width:,} {steps.unit}s" if steps.width > 1 else f"{value} per {steps.unit}"
 
 
 def _tails(bins: Bins) -> tuple[bool, bool]:
@@ -126,27 +126,27 @@ def _chart(
         return None
     across = Axis(steps.first, max(steps.first + 1, *(point.step for point in points)))
     up = _height(means, points) if band else axis(means)
-    lines = [_line(_name(line.run, line.split), line.points, value, across, up, band=band) for line in steps.lines]
+    lines = [_line(_name(line, steps), line.points, value, across, up, band=band) for line in steps.lines]
     return Chart(
         title,
         steps.unit,
-        _per(steps) + (", logarithmic" if up.log else ""),
+        _per(steps, "middle and quartiles" if band else "mean") + (", logarithmic" if up.log else ""),
         across.ticks(6),
         up.ticks(5),
         lines,
         _not_finite(points, across, steps.unit) if band else [],
-        _readings(steps, value, across, decimals),
+        _readings(steps, value, across, decimals, band=band),
     )
 
 
 def _height(means: list[float], points: Sequence[Point]) -> Axis:
-    """Choose the range: the means, and extreme losses as far as the means stay readable."""
+    """Choose the range: the middles, and the quartiles as far as the middles stay readable."""
     base = axis(means)
     if base.log:
         return base
     room = ROOM * ((max(means) - min(means)) or abs(means[0]) / 2 or 1.0)
-    least = min(point.minimum for point in points if point.minimum is not None)
-    most = max(point.maximum for point in points if point.maximum is not None)
+    least = min(point.low for point in points if point.low is not None)
+    most = max(point.high for point in points if point.high is not None)
     low, high = max(least, min(means) - room), min(most, max(means) + room)
     return axis([min(low, min(means)), max(high, max(means))], may_be_log=False)
 
@@ -169,8 +169,8 @@ def _line(
         if len(stretch) == 1:
             path += "h0"  # a dot: the ends of lines are round
         if band and len(stretch) > 1:
-            back = _path(xs[::-1], [point.minimum for point in reversed(stretch)], up)
-            area += _path(xs, [point.maximum for point in stretch], up) + "L" + back[1:] + "z"
+            back = _path(xs[::-1], [point.low for point in reversed(stretch)], up)
+            area += _path(xs, [point.high for point in stretch], up) + "L" + back[1:] + "z"
     return Drawn(name, path, area)
 
 
@@ -179,8 +179,8 @@ def _path(xs: Iterable[float], values: Iterable[float | None], up: Axis) -> str:
     return "M" + "L".join(f"{x:.1f} {y:.2f}" for x, y in zip(xs, heights, strict=True))
 
 
-def _name(run: str, split: str) -> str:
-    return " · ".join(filter(None, (run, split))) or "all rows"
+def _name(line: Line, steps: Steps) -> str:
+    return " · ".join(filter(None, (line.run if steps.several else "", line.split))) or "all rows"
 
 
 def _not_finite(points: Sequence[Point], across: Axis, unit: str) -> list[Mark]:
@@ -192,7 +192,9 @@ def _not_finite(points: Sequence[Point], across: Axis, unit: str) -> list[Mark]:
     ]
 
 
-def _readings(steps: Steps, value: Callable[[Point], float | None], across: Axis, decimals: int) -> list[Mark]:
+def _readings(
+    steps: Steps, value: Callable[[Point], float | None], across: Axis, decimals: int, *, band: bool
+) -> list[Mark]:
     """Write the values of all lines at each part of the axis."""
     texts: dict[int, list[str]] = {}
     places: dict[int, float] = {}
@@ -200,7 +202,10 @@ def _readings(steps: Steps, value: Callable[[Point], float | None], across: Axis
         for point in line.points:
             bin = int((point.step - steps.first) // steps.width)
             places.setdefault(bin, point.step)
-            reading = f"{_name(line.run, line.split)} {loss_text(value(point), decimals)}"
+            reading = f"{_name(line, steps)} {loss_text(value(point), decimals)}"
+            if band and point.middle is not None:
+                ends = [loss_text(end, decimals) for end in (point.low, point.high, point.mean)]
+                reading += f" ({ends[0]} to {ends[1]}, mean {ends[2]})"
             texts.setdefault(bin, []).append(reading)
     order = sorted(places)
     marks = []

@@ -11,7 +11,9 @@ from lossreg.messages import require
 from lossreg.records.atomic_write import atomic_write
 
 if TYPE_CHECKING:
+    from lossreg.records.filters import Filters
     from lossreg.records.reader import Records
+    from lossreg.records.report.sources import Source
 
 MOST_EXAMPLES = 1000  # of one list: a page with more is unreadable
 
@@ -23,31 +25,47 @@ def write_report(
     title: str | None = None,
     top_k: int = 20,
     images: str | PathLike[str] = ".",
+    target_path: Source | None = None,
+    prediction: Source | None = None,
+    filters: Filters | None = None,
     memory_limit: str = "1GB",
 ) -> Path:
-    """Write a report as one HTML file: statistics, distributions, examples, captions, loss over steps.
+    """Write a report as one HTML file: which examples lose most and how sure that is, data sets, loss over steps.
 
-    The file contains everything it shows, thumbnails of the examples included; it needs no network. It is complete or
+    The file contains everything it shows, pictures of the examples included; it needs no network. It is complete or
     absent.
+
+    ```python
+    write_report("records", "report.html", target_path="masks/{stem}.png")
+    ```
 
     Args:
         records: as for `aggregate_by_dataset`.
         path: the file; an existing file is replaced.
         title: its heading; the directory by default.
         top_k: number of examples in each list, 1 to 1000.
-        images: the folder of relative paths of images.
+        images: the folder of relative paths of images, targets and predictions.
+        target_path: where the target of an example is, to be drawn over its image: a template with fields {path},
+            {name}, {stem}, {suffix}, {parent} (of the image), {dataset}, {sample_id} or a column of your own; the name
+            of your own column of paths; or a function that takes an example, a mapping of these, and returns a path, a
+            PIL image, a mask (H, W), or None.
+        prediction: the same for its prediction. A picture in colour, (H, W, 3), stands beside the image.
+        filters: which rows; None for all.
         memory_limit: memory of DuckDB, such as "500MB" or "4GB"; further data go to disk. A connection has its own.
     Returns:
         the file.
     Raises:
         MissingLibraryError: duckdb or pillow is not installed.
-        InputError: the records, `top_k` or `memory_limit` are not valid.
+        InputError: the records, an argument or what a function returned is not valid.
         LossregError: the records cannot be read, or the file cannot be written.
     """
     require("duckdb", "numpy", "PIL", extra="records", use="records")
-    from lossreg.records.reader import connect
+    from lossreg.records.filters import filtered
+    from lossreg.records.reader import connect, own_columns
     from lossreg.records.report.gather import contents
     from lossreg.records.report.page import page
+    from lossreg.records.report.pictures import Album
+    from lossreg.records.report.sources import finder
 
     if not isinstance(top_k, int) or isinstance(top_k, bool) or not 1 <= top_k <= MOST_EXAMPLES:
         raise InputError(f"top_k must be an integer from 1 to {MOST_EXAMPLES}, got {top_k!r:.80}")
@@ -55,7 +73,10 @@ def write_report(
     with connect(records, memory_limit=memory_limit) as connection:
         if path.is_dir() or not path.parent.is_dir():
             raise LossregError(f"{path} cannot be written: name a file in a directory that exists")
-        found = contents(connection, top_k=top_k, images=Path(images))
+        own = own_columns(connection)
+        album = Album(Path(images), finder(target_path, "target_path", own), finder(prediction, "prediction", own))
+        with filtered(connection, filters):
+            found = contents(connection, top_k=top_k, album=album)
     _write(path, page(found, title=title or _title(records)))
     return path
 

@@ -1,4 +1,4 @@
-"""The data of the report's charts, computed in DuckDB: bins of losses, and means over steps."""
+"""The data of the report's charts, computed in DuckDB: bins of losses, and means and quartiles over steps."""
 
 from __future__ import annotations
 
@@ -18,26 +18,30 @@ BINS = 40  # approximately: their edges are round numbers
 TAIL = 0.005  # share of rows on each side that bins leave out if the tails are long
 SKEW = 20  # bins are powers of ten if the upper half is this many times as wide as the lower half
 STEPS = 200  # points of a line, at most
+KEPT = 1024  # losses of a point that its quartiles are of, about: chosen by a hash, the same in any order
 LINES = 6  # lines in one chart, at most
 PARTS = 12  # components, at most
 
 
+Scope = tuple[Any, ...]  # run, split and dataset; None for a run or a split without a name
+
+
 class Bins(NamedTuple):
-    """Bins of equal width, and the number of losses of each dataset in each bin.
+    """Bins of equal width, and the number of losses in each bin, by run, split and dataset.
 
     Args:
         low: start of the first bin; its power of ten, if `log`.
         width: of every bin; in powers of ten, if `log`.
         size: number of bins.
         log: bins have equal widths on a logarithmic scale.
-        counts: by dataset: the losses below the first bin, in each of the `size` bins, and above the last.
+        counts: the losses below the first bin, in each of the `size` bins, and above the last.
     """
 
     low: float
     width: float
     size: int
     log: bool
-    counts: dict[str, list[int]]
+    counts: dict[Scope, list[int]]
 
     def edge(self, number: int) -> float:
         """Compute the loss at the start of a bin; with `size`, at the end of the last."""
@@ -53,23 +57,31 @@ class Bins(NamedTuple):
         return loss / self.width - self.low / self.width
 
     def total(self) -> list[int]:
-        """Sum the counts of all datasets."""
+        """Sum all counts."""
         return [sum(column) for column in zip(*self.counts.values(), strict=True)]
+
+    def of(self, run: str | None, split: str | None, dataset: str | None = None) -> list[int]:
+        """Sum the counts of a run and split, or of one of its datasets; empty where no loss is finite."""
+        chosen = [
+            counts for (*part, name), counts in self.counts.items() if part == [run, split] and dataset in (None, name)
+        ]
+        return [sum(column) for column in zip(*chosen, strict=True)]
 
 
 class Point(NamedTuple):
-    """The rows of a line between two steps; mean, minimum and maximum of the finite losses, None without any."""
+    """The rows of a line between two steps; mean and quartiles of the finite losses, None without any."""
 
     step: float
     mean: float | None
-    minimum: float | None
-    maximum: float | None
+    low: float | None
+    middle: float | None
+    high: float | None
     not_finite: int
     parts: tuple[float | None, ...]
 
 
 class Line(NamedTuple):
-    """A split; of one run if each run has its own line."""
+    """A run and split."""
 
     run: str
     split: str
@@ -85,6 +97,7 @@ class Steps(NamedTuple):
         width: steps of one point.
         components: the names of `Point.parts`.
         left_out: number of lines that are not drawn: those of the fewest rows.
+        several: there are several runs.
     """
 
     unit: str
@@ -93,10 +106,11 @@ class Steps(NamedTuple):
     components: tuple[str, ...]
     lines: list[Line]
     left_out: int
+    several: bool
 
 
 def bins(connection: DuckDBPyConnection) -> Bins | None:
-    """Count the losses of every dataset in the same bins; None if no loss is finite, or all are equal."""
+    """Count all losses in the same bins; None if no loss is finite, or all are equal."""
     span = _span(connection)
     if span is None:
         return None
@@ -108,14 +122,14 @@ def bins(connection: DuckDBPyConnection) -> Bins | None:
     place = "CASE WHEN loss > 0 THEN log10(loss) ELSE -1e9 END" if log else "loss"
     # Losses outside the edges are in one more bin on each side; a loss on the last edge is in the last bin.
     found = connection.execute(
-        f"SELECT dataset AS name, CASE WHEN {place} = $high THEN $last"
+        f"SELECT nullif(run, ''), nullif(split, ''), dataset AS name, CASE WHEN {place} = $high THEN $last"
         f" ELSE least(greatest(floor({place} * $scale), $first - 1), $last + 1) END::BIGINT AS bin, count(*)"
         " FROM records WHERE isfinite(loss) GROUP BY ALL ORDER BY ALL",
         {"scale": 1 / width, "first": float(first), "last": float(last), "high": (last + 1) * width},
     ).fetchall()
-    counts: dict[str, list[int]] = {}
-    for name, bin, rows in found:
-        counts.setdefault(name, [0] * (last - first + 3))[bin - first + 1] = rows
+    counts: dict[Scope, list[int]] = {}
+    for *scope, bin, rows in found:
+        counts.setdefault(tuple(scope), [0] * (last - first + 3))[bin - first + 1] = rows
     return Bins(first * width, width, last - first + 1, log, counts)
 
 
@@ -155,37 +169,55 @@ def _edge_after(buckets: Sequence[tuple[float, int]], limit: float) -> float:
 
 
 def steps(connection: DuckDBPyConnection, components: Sequence[str]) -> Steps | None:
-    """Compute means over steps for each split; None if rows have neither steps nor epochs, or a single one."""
-    for unit in ("step", "epoch"):
+    """Compute means and quartiles over steps for each split; None if all rows are of one step, or of none."""
+    for unit in ("epoch",) if _restart(connection) else ("step", "epoch"):
         first, last = _one(connection, f"SELECT min({unit}), max({unit}) FROM records")
         if first is not None:
             return _steps(connection, unit, first, last, tuple(components[:PARTS])) if last > first else None
     return None
 
 
+def _restart(connection: DuckDBPyConnection) -> bool:
+    """Check whether steps start anew in each epoch: then epochs alone tell earlier from later."""
+    return bool(
+        _one(
+            connection,
+            "SELECT 1 FROM (SELECT low <= max(high) OVER (PARTITION BY run, split ORDER BY epoch ROWS BETWEEN UNBOUNDED"
+            " PRECEDING AND 1 PRECEDING) AS again FROM (SELECT run, split, epoch, min(step) AS low, max(step) AS high"
+            " FROM records WHERE epoch IS NOT NULL AND step IS NOT NULL GROUP BY ALL)) WHERE again LIMIT 1",
+        )
+    )
+
+
 def _steps(connection: DuckDBPyConnection, unit: str, first: int, last: int, components: tuple[str, ...]) -> Steps:
     width = -(-(last - first + 1) // STEPS)
     groups = connection.execute(
-        f"SELECT run, coalesce(split, ''), count(*) FROM records WHERE {unit} IS NOT NULL"
+        f"SELECT coalesce(run, ''), coalesce(split, ''), count(*) FROM records WHERE {unit} IS NOT NULL"
         " GROUP BY ALL ORDER BY 3 DESC, 1, 2"
     ).fetchall()
-    by_run = len({run for run, _, _ in groups}) > 1 and len(groups) <= LINES
-    names = dict.fromkeys((run if by_run else None, split) for run, split, _ in groups)
+    names = [(run, split) for run, split, _ in groups]
+    several = len({run for run, _ in names}) > 1
     columns = "".join(f", {_mean(identifier(COMPONENT + name))}" for name in components)
+    every = max(1, sum(rows for _, _, rows in groups) // (len(names) * STEPS * KEPT))
     found = connection.execute(
-        f"SELECT {'run' if by_run else 'NULL'}, coalesce(split, ''), ({unit} - $first) // $width AS bin, avg({unit}),"
-        f" {_mean('loss')}, min(loss) FILTER (isfinite(loss)), max(loss) FILTER (isfinite(loss)),"
-        f" count(*) FILTER (NOT isfinite(loss)){columns}"
+        f"SELECT coalesce(run, ''), coalesce(split, ''), ({unit} - $first) // $width AS bin, avg({unit}),"
+        f" {_mean('loss')}, quantile_cont(loss, [0.25, 0.5, 0.75])"
+        f" FILTER (isfinite(loss) AND hash(row_id) % $every = 0), count(*) FILTER (NOT isfinite(loss)){columns}"
         f" FROM records WHERE {unit} IS NOT NULL GROUP BY ALL ORDER BY bin",
-        {"first": first, "width": width},
+        {"first": first, "width": width, "every": every},
     ).fetchall()
-    lines: dict[tuple[Any, str], list[Point]] = {name: [] for name in list(names)[:LINES]}
-    for run, split, _, place, mean, least, most, not_finite, *parts in found:
+    lines: dict[tuple[Any, str], list[Point]] = {name: [] for name in names[:LINES]}
+    for run, split, _, place, mean, quartiles, not_finite, *parts in found:
         if (run, split) in lines:
-            point = Point(place, _finite(mean), least, most, not_finite, tuple(map(_finite, parts)))
-            lines[run, split].append(point)
-    drawn = [Line(run or "", split, points) for (run, split), points in lines.items()]
-    return Steps(unit, first, width, components, drawn, len(names) - len(drawn))
+            numbers = (_finite(mean), *_quartiles(quartiles, _finite(mean)))
+            lines[run, split].append(Point(place, *numbers, not_finite, tuple(map(_finite, parts))))
+    drawn = [Line(run, split, points) for (run, split), points in lines.items()]
+    return Steps(unit, first, width, components, drawn, len(names) - len(drawn), several)
+
+
+def _quartiles(found: Sequence[float] | None, mean: float | None) -> tuple[float | None, ...]:
+    """Return the three quartiles, or three times the mean where no loss was chosen or a difference overflowed."""
+    return tuple(found) if found and all(map(math.isfinite, found)) else (mean,) * 3
 
 
 def _mean(column: str) -> str:

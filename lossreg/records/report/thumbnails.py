@@ -6,6 +6,7 @@ import base64
 import io
 import os
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 SIDE = 128  # pixels, of the longer side
+LARGE = 320  # pixels, of the longer side of a picture that can be enlarged
 MOST_PIXELS = 1 << 26  # of a decoded image: 200 MB
 MOST_BYTES = 1 << 29  # of an opened file
 # A fixed list: other formats start programs (EPS) or fetch files by name.
@@ -21,16 +23,26 @@ _DEEP = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 
 
 class Thumbnail(NamedTuple):
-    """A data URI and its size in pixels, or the reason why there is none."""
+    """A data URI and its size in pixels, or the reason why there is none.
+
+    Args:
+        is_picture: it is a picture of its own, not a mask to lay over one.
+    """
 
     uri: str = ""
     width: int = 0
     height: int = 0
     reason: str = ""
+    is_picture: bool = False
 
 
-def thumbnail(path: Path) -> Thumbnail:
+def thumbnail(path: Path, side: int = SIDE) -> Thumbnail:
     """Make the thumbnail of an image file. No file raises an error; a broken one gives a reason."""
+    return opened(path, lambda image: drawn(image, side), side)
+
+
+def opened(path: Path, use: Callable[[Image], Thumbnail], side: int) -> Thumbnail:
+    """Open an image file, bounded in bytes and pixels, and make a thumbnail of it; a broken one gives a reason."""
     try:
         if not path.is_file():
             return Thumbnail(reason="no file")
@@ -38,30 +50,46 @@ def thumbnail(path: Path) -> Thumbnail:
             return Thumbnail(reason="too large")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the size is checked below
-            return _thumbnail(path)
+            return _opened(path, use, side)
     except Exception as error:  # noqa: BLE001 - a decoder may raise anything on a broken file
         return Thumbnail(reason="too large" if type(error).__name__ == "DecompressionBombError" else "not an image")
 
 
-def _thumbnail(path: Path) -> Thumbnail:
-    from PIL import Image, ImageOps, features
+def _opened(path: Path, use: Callable[[Image], Thumbnail], side: int) -> Thumbnail:
+    from PIL import Image
 
     Image.init()  # loads the rare formats
     formats = [name for name in FORMATS if name in Image.OPEN]
-    with Image.open(os.fspath(path), formats=formats) as opened:
-        opened.draft("RGB", (2 * SIDE, 2 * SIDE))  # a JPEG is decoded at an eighth of its size
-        if opened.width * opened.height > MOST_PIXELS:
+    with Image.open(os.fspath(path), formats=formats) as found:
+        found.draft("RGB", (2 * side, 2 * side))  # a JPEG is decoded at an eighth of its size
+        if found.width * found.height > MOST_PIXELS:
             return Thumbnail(reason="too large")
-        image = ImageOps.exif_transpose(_plain(opened))
-    image.thumbnail((SIDE, SIDE))
-    webp = features.check("webp")
+        return use(found)
+
+
+def drawn(image: Image, side: int = SIDE) -> Thumbnail:
+    """Make the thumbnail of an image, upright."""
+    from PIL import ImageOps
+
+    upright = ImageOps.exif_transpose(_plain(image))
+    upright.thumbnail((side, side))
+    return encoded(upright)
+
+
+def encoded(image: Image, *, lossless: bool = False) -> Thumbnail:
+    """Write an image as a data URI: as WebP, or where Pillow lacks it as JPEG or PNG."""
+    from PIL import features
+
     buffer = io.BytesIO()
-    if webp:
-        image.save(buffer, "WEBP", quality=75, method=4)
+    kind = "webp" if features.check("webp") else "png" if lossless else "jpeg"
+    if kind == "webp":
+        image.save(buffer, "WEBP", quality=75, method=4, lossless=lossless)
+    elif lossless:
+        image.save(buffer, "PNG", optimize=True)
     else:
         image.convert("RGB").save(buffer, "JPEG", quality=80)
     text = base64.b64encode(buffer.getvalue()).decode("ascii")
-    return Thumbnail(f"data:image/{'webp' if webp else 'jpeg'};base64,{text}", image.width, image.height)
+    return Thumbnail(f"data:image/{kind};base64,{text}", image.width, image.height)
 
 
 def _plain(image: Image) -> Image:

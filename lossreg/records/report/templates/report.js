@@ -37,6 +37,7 @@ const sortBy = (heading) => {
   const rows = [...table.tBodies[0].rows].map((row) => [keyOf(row, column), row]);
   rows.sort(([a], [b]) => compare(a, b, kind, sign));
   table.tBodies[0].append(...rows.map(([, row]) => row));
+  table.dispatchEvent(new Event("sorted", { bubbles: true }));
 };
 for (const heading of document.querySelectorAll("table.sortable th[data-sort]")) {
   const button = document.createElement("button");
@@ -44,41 +45,6 @@ for (const heading of document.querySelectorAll("table.sortable th[data-sort]"))
   button.append(...heading.childNodes);
   heading.append(button);
   button.addEventListener("click", () => sortBy(heading));
-}
-
-// The filter: rows that have every word. What is folded away opens where it has some.
-const filter = document.getElementById("filter");
-if (filter) {
-  const rows = [...document.querySelectorAll("table[data-filtered] tbody tr")].map((row) => ({
-    row,
-    text: [row, row.closest("details")?.querySelector("summary")].map((part) => part?.textContent).join(" ").toLowerCase(),
-  }));
-  const folded = [...document.querySelectorAll("details:has(table[data-filtered])")];
-  filter.closest(".tools").classList.add("ready");
-  filter.addEventListener("input", () => {
-    const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
-    let shown = 0;
-    for (const { row, text } of rows) {
-      row.hidden = !words.every((word) => text.includes(word));
-      shown += !row.hidden;
-    }
-    for (const each of folded) {
-      const found = each.querySelector("tbody tr:not([hidden])") !== null;
-      each.hidden = !found;
-      each.open = words.length > 0 && found;
-    }
-    document.getElementById("shown").textContent = words.length ? `${shown} of ${rows.length}` : "";
-  });
-}
-
-// Readings: what the chart says where the pointer is.
-for (const chart of document.querySelectorAll("figure.chart:has(.readings)")) {
-  const axis = chart.querySelector(".axis");
-  const usual = axis.textContent;
-  for (const part of chart.querySelectorAll(".readings rect")) {
-    part.addEventListener("pointerenter", () => { axis.textContent = part.textContent; });
-  }
-  chart.querySelector(".plot svg").addEventListener("pointerleave", () => { axis.textContent = usual; });
 }
 
 // On paper nothing is folded away.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from os import PathLike
@@ -12,33 +10,21 @@ from tempfile import TemporaryDirectory
 
 from lossreg.errors import InputError, RecordsError
 from lossreg.messages import printable, require
-from lossreg.records.record_schema import COLUMNS, COMPONENT, OWN, SUFFIX
+from lossreg.records.record_schema import COMPONENT, OWN, SUFFIX
 
 require("duckdb", "numpy", extra="records", use="records")
 
 import duckdb  # noqa: E402
 
-from lossreg.records.column_values import is_own  # noqa: E402
-from lossreg.records.database import identifier, open_database, reason  # noqa: E402
+from lossreg.records.database import open_database, reason  # noqa: E402
 from lossreg.records.deduplicate import find_duplicates  # noqa: E402
-from lossreg.records.own_columns import HIDING  # noqa: E402
-from lossreg.records.row_validation import check_names, chunks, columns  # noqa: E402
+from lossreg.records.find_shards import find_shards  # noqa: E402
+from lossreg.records.row_validation import chunks, columns  # noqa: E402
 from lossreg.records.shards import write_shard  # noqa: E402
+from lossreg.records.stored import create_stored  # noqa: E402
 
 Rows = Iterable[Mapping[str, object]] | Mapping[str, object]
 Records = str | PathLike[str] | Rows | duckdb.DuckDBPyConnection
-
-_INTEGER_KINDS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER")
-_NUMBERS = (*_INTEGER_KINDS, "UBIGINT", "HUGEINT", "UHUGEINT", "FLOAT", "DOUBLE")
-_WRITTEN_BY = "shards are written by lossreg.records.RecordWriter"
-# Missing values are normalised: an empty id or path is NULL, a missing dataset is ''.
-_VALUES = {
-    "dataset": "coalesce({0}, '')",
-    "sample_id": "nullif({0}, '')",
-    "path": "nullif({0}, '')",
-    "weight": "coalesce({0}, 1)",
-    "loss": "coalesce({0}, 'nan')",
-}
 
 
 @contextmanager
@@ -75,7 +61,7 @@ def connect(
     if isinstance(records, duckdb.DuckDBPyConnection):
         yield records
         return
-    shards = _shards(Path(records)) if isinstance(records, str | PathLike) else None
+    shards = find_shards(Path(records)) if isinstance(records, str | PathLike) else None
     with _private_folder(temp_directory) as folder:
         shards = _write_temporary(records, folder) if shards is None else shards  # type: ignore[arg-type]
         with _opened(memory_limit, threads, folder) as connection, _plain_errors(shards[0].parent, memory_limit):
@@ -98,19 +84,16 @@ def own_columns(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
     return {name.removeprefix(OWN): found[name] for name in sorted(found) if name.startswith(OWN)}
 
 
-def _shards(directory: Path) -> list[Path]:
-    try:
-        found = sorted(p for p in directory.iterdir() if p.name.endswith(SUFFIX) and not p.name.startswith("."))
-    except (OSError, ValueError) as error:  # a null character in the path is a ValueError
-        problems: dict[type[Exception], str] = {
-            NotADirectoryError: "is a file; give its directory",
-            FileNotFoundError: "does not exist; check the path",
-        }
-        problem = problems.get(type(error), f"cannot be read: {reason(error)}; check the path")
-        raise RecordsError(f"{_shown(directory)}: the directory of records {problem}", directory=directory) from error
-    if not found:
-        raise RecordsError(f"{_shown(directory)}: contains no *{SUFFIX}; {_WRITTEN_BY}", directory=directory)
-    return found
+def left_out(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    """Count the rows of each run that are left out as repeated, see `connect`. Runs without such rows are not listed.
+
+    Args:
+        connection: from `connect`. Filters do not matter here.
+    """
+    if not connection.execute("SELECT 1 FROM duplicates LIMIT 1").fetchall():
+        return {}
+    query = "SELECT coalesce(run, ''), count(*) FROM stored SEMI JOIN duplicates USING (row_id) GROUP BY 1 ORDER BY 1"
+    return dict(connection.execute(query).fetchall())
 
 
 def _write_temporary(rows: Rows, folder: Path) -> list[Path]:
@@ -165,79 +148,9 @@ def _plain_errors(directory: Path, memory_limit: str) -> Iterator[None]:
 
 
 def _create_view(connection: duckdb.DuckDBPyConnection, shards: Sequence[Path]) -> None:
-    paths = [_without_pattern(path) for path in shards]
-    connection.execute("SET VARIABLE files = ?", [paths])
-    _check_shards(connection, shards)
-    read = "read_parquet(getvariable('files'), union_by_name = true)"
-    found = {row[0]: row[1] for row in connection.execute(f"DESCRIBE SELECT * FROM {read}").fetchall()}
-    parts = []
-    for name, kind in COLUMNS.items():
-        value = f"CAST({identifier(name) if name in found else 'NULL'} AS {kind})"
-        parts.append(_VALUES.get(name, "{0}").format(value) + f" AS {identifier(name)}")
-    others = sorted(found.keys() - COLUMNS)
-    parts += [f"CAST({identifier(name)} AS DOUBLE) AS {identifier(name)}" for name in others if not is_own(name)]
-    own = [name for name in others if is_own(name)]
-    parts += [f"CAST({identifier(name)} AS {_own_kind(found[name])}) AS {identifier(OWN + name)}" for name in own]
-    # The index of the file and the index of the row in it, as the bits of one number.
-    parts.append("(CAST(file_index AS BIGINT) << 40) | file_row_number AS row_id")
-    connection.execute(f"CREATE TEMP VIEW stored AS SELECT {', '.join(parts)} FROM {read}")
+    create_stored(connection, shards)
     some = find_duplicates(connection, shards)
     connection.execute("CREATE TEMP VIEW records AS FROM stored" + " ANTI JOIN duplicates USING (row_id)" * some)
-
-
-def _own_kind(found: str) -> str:
-    """Choose the type of a user's column in the view. What is no number and no truth value is shown as text."""
-    if found == "BOOLEAN" or found in _INTEGER_KINDS:
-        return "BOOLEAN" if found == "BOOLEAN" else "BIGINT"
-    return "DOUBLE" if _is_number(found) else "VARCHAR"
-
-
-def _check_shards(connection: duckdb.DuckDBPyConnection, shards: Sequence[Path]) -> None:
-    """Check the columns of every shard."""
-    query = "SELECT name, duckdb_type FROM parquet_schema(?) WHERE duckdb_type IS NOT NULL"
-    of_all = query.replace("SELECT", "SELECT DISTINCT file_name,")
-    by_file: dict[str, dict[str, str]] = defaultdict(dict)
-    try:
-        for file, name, kind in connection.execute(of_all, [[_without_pattern(path) for path in shards]]).fetchall():
-            by_file[file][name] = kind
-    except duckdb.Error:
-        for path in shards:  # find the broken one
-            try:
-                connection.execute(query, [[_without_pattern(path)]])
-            except duckdb.Error as error:
-                raise _no_shard(path, reason(error)) from error
-        raise
-    for path in shards:
-        _check_columns(path, by_file[str(path)])
-    names = {name for kinds in by_file.values() for name in kinds if name.startswith(COMPONENT)} - {COMPONENT}
-    check_names(sorted(names), str(shards[0].parent))
-
-
-def _check_columns(path: Path, kinds: Mapping[str, str]) -> None:
-    if "loss" not in kinds:
-        raise _no_shard(path, "it has no column 'loss'")
-    for name, kind in kinds.items():
-        if name.lower() in HIDING:
-            raise _no_shard(path, f"its column {name!r} hides the number of a row in DuckDB; write it without, or")
-        expected = COLUMNS.get(name, "DOUBLE" if name.startswith(COMPONENT) else "VARCHAR")
-        if expected == "BOOLEAN" and kind != "BOOLEAN":
-            raise _no_shard(path, f"its column {name!r} contains {kind}, expected truth values")
-        if expected not in ("VARCHAR", "BOOLEAN") and not _is_number(kind):
-            raise _no_shard(path, f"its column {name!r} contains {kind}, expected numbers")
-
-
-def _is_number(kind: str) -> bool:
-    return kind in _NUMBERS or kind.startswith("DECIMAL")
-
-
-def _no_shard(path: Path, why: str) -> RecordsError:
-    message = f"{_shown(path)}: not a shard of records: {printable(why)}; {_WRITTEN_BY}: move the file elsewhere"
-    return RecordsError(message, directory=path.parent)
-
-
-def _without_pattern(path: Path) -> str:
-    """Escape the characters of a path that are a pattern to DuckDB."""
-    return re.sub(r"[\[*?]", r"[\g<0>]", str(path))
 
 
 def _shown(path: Path) -> str:

@@ -35,6 +35,7 @@ drawn = st.lists(
             "path": one_of(None, "p"),
             "epoch": one_of(None, 0, 0, 1),
             "step": one_of(None, None, 0, 1),
+            "draw": one_of(None, None, None, 0, 1),
         },
     ),
     min_size=8,
@@ -53,7 +54,7 @@ def kept(rows):
         if row.get("step") is None and (row.get("epoch") is None or name is None):
             return None
         return (row["run"], row["rank"], row.get("split"), row.get("dataset") or "", name, row.get("epoch"),
-            row.get("step"))  # fmt: skip
+            row.get("step"), row.get("draw"))  # fmt: skip
 
     for row in rows:
         latest[step(row)] = max(latest.get(step(row), ""), row["session"])
@@ -63,7 +64,7 @@ def kept(rows):
     def sample(row):
         epoch = row.get("epoch")
         return (row["run"], row.get("split"), row.get("dataset") or "", row.get("sample_id"), epoch,
-            row.get("step") if epoch is None else None)  # fmt: skip
+            row.get("step") if epoch is None else None, row.get("draw"))  # fmt: skip
 
     for row in (rows[place] for place in places):
         lowest[sample(row)] = min(lowest.get(sample(row), 9), row["rank"])

@@ -8,7 +8,7 @@ import pytest
 duckdb = pytest.importorskip("duckdb", reason="duckdb is not installed, so there are no records")
 
 from lossreg.errors import LossregError  # noqa: E402
-from lossreg.records.reader import components, connect  # noqa: E402
+from lossreg.records.reader import components, connect, left_out, own_columns  # noqa: E402
 from lossreg.records.row_validation import chunks  # noqa: E402
 from lossreg.records.shards import shard_name, write_shard  # noqa: E402
 
@@ -27,6 +27,12 @@ def read(records, columns="sample_id, loss"):
         return sorted(connection.execute(f"SELECT {columns} FROM records").fetchall(), key=repr)
 
 
+def counted(records):
+    """How many rows of each run are left out."""
+    with connect(records) as connection:
+        return left_out(connection)
+
+
 def rows(*losses, **values):
     """A row for each loss, with samples a, b, c, ..."""
     return [{"loss": loss, "sample_id": "abcdef"[number]} | values for number, loss in enumerate(losses)]
@@ -42,6 +48,7 @@ def test_padding_is_left_out_of_the_higher_rank(tmp_path):
     write(tmp_path, [*second, {"loss": 7.0, "rank": 1, "epoch": 0, "run": "r"}], shard_name("r", 1, EARLY, 0))
     write(tmp_path, rows(4.0, rank=1, epoch=0, run="other"), shard_name("other", 1, EARLY, 0))
     assert read(tmp_path) == [("a", 1.0), ("a", 4.0), ("a", 5.0), ("b", 2.0), (None, 7.0)]
+    assert counted(tmp_path) == {"r": 2}
 
 
 def test_padding_in_memory_and_in_files_of_other_names(tmp_path):
@@ -59,6 +66,34 @@ def test_a_resumed_run_has_each_step_once(tmp_path):
     write(tmp_path, early, shard_name("r", 0, EARLY, 0))
     write(tmp_path, [*rows(20.0, step=2, epoch=0, **common), *rows(30.0, **common)], shard_name("r", 0, LATE, 0))
     assert read(tmp_path) == [("a", 1.0), ("a", 20.0), ("a", 3.0), ("a", 30.0)]
+    assert counted(tmp_path) == {"r": 1}
+
+
+def test_what_is_left_out_is_counted_by_run(tmp_path):
+    """Where nothing is left out, no run is listed; rows without a run have the name ''."""
+    write(tmp_path, rows(1.0, 2.0, 3.0, run="r", epoch=0), shard_name("r", 0, EARLY, 0))
+    write(tmp_path, rows(4.0, run="other", epoch=0), shard_name("other", 0, EARLY, 0))
+    assert counted(tmp_path) == {}
+    write(tmp_path, rows(1.0, 2.0, run="r", epoch=0), shard_name("r", 0, LATE, 0))
+    write(tmp_path, rows(4.0, run="other", epoch=0), shard_name("other", 0, LATE, 0))
+    assert counted(tmp_path) == {"other": 1, "r": 2}
+    assert counted([*rows(1.0, rank=0, step=3), *rows(9.0, rank=1, step=3)]) == {"": 1}
+
+
+def test_draws_are_no_repetitions(tmp_path):
+    """An evaluation computes an example several times in a step; each draw is left out as any row is."""
+    losses = {0: 0.0, 1: 1.0, None: 5.0}
+    common = {"sample_id": "a", "step": 3, "run": "r"}
+    drawn = [
+        {"loss": 10.0 * rank + loss, "rank": rank, "draw": draw, **common}
+        for rank in (0, 1)
+        for draw, loss in losses.items()
+    ]
+    write(tmp_path, drawn[:3], shard_name("r", 0, EARLY, 0))
+    write(tmp_path, drawn[3:], shard_name("r", 1, EARLY, 0))
+    write(tmp_path, [drawn[1] | {"loss": 100.0}], shard_name("r", 0, LATE, 0))
+    assert read(tmp_path, "draw, loss") == [(0, 0.0), (1, 100.0), (None, 5.0)]
+    assert counted(tmp_path) == {"r": 4}
 
 
 def test_a_resumed_epoch_has_each_sample_once(tmp_path):
@@ -144,6 +179,50 @@ def test_directories_that_cannot_be_read(tmp_path):
     assert message(file) == f"{file}: the directory of records is a file; give its directory"
     lost = message([], temp_directory=tmp_path / "no")
     assert lost == f"no temporary folder can be created in {tmp_path}/no: No such file or directory"
+
+
+@pytest.mark.parametrize("name", ["file_row_number", "File_Index"])
+def test_a_column_that_hides_the_number_of_a_row(tmp_path, name):
+    """DuckDB writes one itself when asked; with it rows would be taken for others, so the shard is refused."""
+    good = write(tmp_path, rows(1.0, 2.0))
+    duckdb.connect().execute(f"COPY (SELECT *, 7 AS {name} FROM '{good}') TO '{tmp_path}/y.parquet'")
+    assert message(tmp_path) == (
+        f"{tmp_path}/y.parquet: not a shard of records: its column '{name}' hides the number of a row in DuckDB; write"
+        f" it without, as by SELECT * EXCLUDE ({name}); shards are written by lossreg.records.RecordWriter: move the"
+        " file elsewhere"
+    )
+
+
+def test_columns_of_other_types(tmp_path):
+    """A truth value is not guessed from a number, nor a number from a date."""
+    good = write(tmp_path, rows(1.0))
+    for name, value, expected in (
+        ("control", "1", "INTEGER, expected truth values"),
+        ("condition", "true", "BOOLEAN, expected numbers"),
+        ("loss_dice", "DATE '2026-01-01'", "DATE, expected numbers"),
+    ):
+        changed = f"SELECT * EXCLUDE ({name})" if name == "control" or name == "condition" else "SELECT *"
+        duckdb.connect().execute(f"COPY ({changed}, {value} AS {name} FROM '{good}') TO '{tmp_path}/y.parquet'")
+        assert f"its column '{name}' contains {expected}" in message(tmp_path)
+
+
+def test_a_foreign_column_is_kept_in_a_type_that_queries_know(tmp_path):
+    """Numbers stay numbers, whatever their width; text and numbers together are text, and so is all else."""
+    good = write(tmp_path, rows(1.0))
+    for number, columns in enumerate(
+        (
+            "1::UTINYINT AS a, 2 AS b, 3::DECIMAL(9, 2) AS c, DATE '2026-01-02' AS d, {'loss': 1} AS e",
+            "2.5 AS a, 'x' AS b, 4 AS c, NULL::DATE AS d, NULL AS e",
+        )
+    ):
+        query = f"SELECT *, {columns} FROM '{good}'"
+        duckdb.connect().execute(f"COPY ({query}) TO '{tmp_path}/y{number}.parquet'")
+    good.unlink()
+    with connect(tmp_path) as connection:
+        kinds = {"a": "DOUBLE", "b": "VARCHAR", "c": "DOUBLE", "d": "VARCHAR", "e": "VARCHAR"}
+        assert own_columns(connection) == kinds
+        found = connection.execute("SELECT own_a, own_b, own_c, own_d FROM records ORDER BY 1").fetchall()
+    assert found == [(1.0, "2", 3.0, "2026-01-02"), (2.5, "x", 4.0, None)]
 
 
 def test_files_that_are_no_shards(tmp_path):

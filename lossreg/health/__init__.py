@@ -5,6 +5,7 @@ from __future__ import annotations
 from lossreg.errors import HealthError
 from lossreg.health.event import HealthEvent, HealthWarning
 from lossreg.health.monitor import LossMonitor
+from lossreg.health.one_batch import BatchCheck, check
 from lossreg.health.rules import (
     Collapse,
     ComponentDominance,
@@ -23,8 +24,10 @@ from lossreg.health.rules import (
     default_rules,
 )
 from lossreg.health.sinks import JsonLines, to_hooks, to_log
+from lossreg.health.snapshot import Snapshot
 
 __all__ = [
+    "BatchCheck",
     "Collapse",
     "ComponentDominance",
     "ConstantPrediction",
@@ -41,9 +44,11 @@ __all__ = [
     "Plateau",
     "Rule",
     "Saturation",
+    "Snapshot",
     "Spike",
     "TargetRange",
     "ZeroLoss",
+    "check",
     "default_rules",
     "to_hooks",
     "to_log",

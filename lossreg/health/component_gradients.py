@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor, nn
 
 
@@ -40,7 +42,7 @@ def weights_and_gradients(loss: Any, prediction: Tensor, target: Tensor, step: i
         torch.inference_mode(False),
         torch.enable_grad(),
         torch.autocast(device.type, enabled=False),
-        torch.random.fork_rng([] if device.type == "cpu" else [device], device_type=_random(device.type)),
+        kept_random_numbers(device),
     ):
         leaf = prediction.clone().float().requires_grad_()
         terms = loss.terms(leaf, target.clone() if target.is_inference() else target, **options)
@@ -51,6 +53,13 @@ def weights_and_gradients(loss: Any, prediction: Tensor, target: Tensor, step: i
             weights.append(weight)
             norms.append(weight.abs() * _norm(values.mean(), leaf))
         return list(terms), torch.stack(weights + norms).detach().view(2, -1)
+
+
+def kept_random_numbers(device: torch.device) -> AbstractContextManager[None]:
+    """Return a context after which the random numbers of the CPU and of a device go on as before it."""
+    from torch.random import fork_rng
+
+    return fork_rng([] if device.type == "cpu" else [device], device_type=_random(device.type))
 
 
 def _weight(weight: float | Tensor, leaf: Tensor) -> Tensor:

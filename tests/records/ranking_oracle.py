@@ -119,27 +119,29 @@ def judge(rows):
     }
     n, total = len(looks), sum(looks.values())
     scores = np.array(list(mean.values()))
-    inverse = float(np.mean([1 / one for one in looks.values()]))
+    share = {k: sum(row["weight"] ** 2 for row in every) / weight[k] ** 2 for k, every in by_example.items()}
+    inverse = float(np.mean(list(share.values())))
     grand, variance, high = scores.mean(), scores.var(), np.quantile(scores, 0.95)
-    within = sum(scatter.values()) / (sum(weight.values()) * (1 - n / total)) if total > n else None
+    free = sum(weight[key] * (1 - share[key]) for key in weight)
+    within = sum(scatter.values()) / free if total > n else None
     between = None if within is None else max(0, variance - within * inverse)
     noise = None if within is None else between + within * inverse
     reliability = between / noise if noise else None
-    alike = max(looks.values()) <= 1.5 * min(looks.values())
+    alike = max(share.values()) <= 1.5 * min(share.values())
     made = {}
     for key, every in by_example.items():
         losses = every_loss[key]
-        own = between / (between + within / looks[key]) if within is not None and between + within else 0
+        own = between / (between + within * share[key]) if within is not None and between + within else 0
         shrunk = grand + own * (mean[key] - grand)
         verdict = "high, but not seen enough" if variance > 0 and mean[key] >= high else ""
         if reliability is not None and looks[key] >= 3:
             bar = grand + math.sqrt(reliability) * (high - grand)
-            if shrunk - 1.645 * math.sqrt(within / looks[key] * own) > bar:
+            if shrunk - 1.645 * math.sqrt(within * share[key] * own) > bar:
                 verdict = "surely among the hardest 5 %"
         made[key] = {
             "looks": looks[key],
             "score": mean[key] if alike else shrunk,
-            "error": None if within is None else math.sqrt(within / looks[key] * (1 if alike else own)),
+            "error": None if within is None else math.sqrt(within * share[key] * (1 if alike else own)),
             "deviation": math.sqrt(max(0, scatter[key]) / weight[key]) if len(every) > 1 else 0.0,
             "mean": math.fsum(losses) / len(losses),
             "verdict": verdict,

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 READ = 3  # times the number of controls: so many examples are read to find them
 _NOTHING = "no row has a finite loss: there is nothing to rank"
-_ORDER = "score DESC, mean DESC NULLS LAST, run, split, dataset, kind, key, lone"
+# The order of the table `ranked`.
+ORDER = "score DESC, mean DESC NULLS LAST, run, split, dataset, kind, key, lone"
 
 
 def rank_examples(
@@ -60,7 +61,7 @@ def rank_examples(
         filtered(connection, filters),
         ranked(connection, together=together),
     ):
-        return _result(connection, top_k)
+        return result(connection, top_k)
 
 
 @contextmanager
@@ -81,7 +82,8 @@ def ranked(connection: DuckDBPyConnection, *, together: bool = False) -> Iterato
             connection.execute(f"DROP {'VIEW' if kind == 'VIEW' else 'TABLE'} IF EXISTS {name}")
 
 
-def _result(connection: DuckDBPyConnection, top_k: int) -> Ranking:
+def result(connection: DuckDBPyConnection, top_k: int) -> Ranking:
+    """Return the ranking within `ranked`, with its first examples."""
     groups = _groups(connection)
     ((total, sure),) = connection.execute(
         f"SELECT count(*), count(*) FILTER (verdict = '{SURE}') FROM ranked"
@@ -156,7 +158,7 @@ def _notes(groups: list[RankedGroup]) -> str:
 def _examples(connection: DuckDBPyConnection, number: int) -> Iterator[RankedExample]:
     rows = connection.execute(
         "SELECT run, split, dataset, key, lone, kind, looks, score, error, deviation, mean, control, verdict"
-        f" FROM ranked ORDER BY {_ORDER} LIMIT {number}"
+        f" FROM ranked ORDER BY {ORDER} LIMIT {number}"
     ).fetchall()
     fields = dict(details(connection, example_rows(connection), list({Key(*row[2:5]) for row in rows})))
     for run, split, dataset, key, lone, _, *numbers in rows:
@@ -168,7 +170,7 @@ def _controls(connection: DuckDBPyConnection) -> Controls | None:
     ((count,),) = connection.execute("SELECT count(*) FROM ranked WHERE control").fetchall()
     if not count:
         return None
-    query = f"SELECT control FROM ranked ORDER BY {_ORDER} LIMIT {READ * count}"
+    query = f"SELECT control FROM ranked ORDER BY {ORDER} LIMIT {READ * count}"
     read = [control for (control,) in connection.execute(query).fetchall()]
     return Controls(count=count, first=len(read), found=sum(read))
 

@@ -32,8 +32,9 @@ def make_scores(connection: DuckDBPyConnection) -> None:
     connection.execute(f"""
         CREATE TEMP TABLE rank_draw AS
         SELECT {EXAMPLE}, draw, max(kind) AS kind, bool_or(control) AS control, count(*) AS looks,
-            sum(weight) AS weight, sum(weight * k) AS total, sum(weight * k * k) AS squares,
-            sum(weight * level) AS level, fsum(loss) AS loss, min(loss) AS minimum, max(loss) AS maximum
+            sum(weight) AS weight, sum(weight * weight) AS weights, sum(weight * k) AS total,
+            sum(weight * k * k) AS squares, sum(weight * level) AS level,
+            fsum(loss) AS loss, min(loss) AS minimum, max(loss) AS maximum
         FROM (
             SELECT rank_z.*, CAST(round(asinh(z) * {SCORE}) AS HUGEINT) AS level,
                 CAST(round(asinh({score}) * {SCORE}) AS HUGEINT) AS k
@@ -46,6 +47,7 @@ def _make_examples(connection: DuckDBPyConnection) -> None:
     same = f"maximum - minimum <= {_ROUNDING} * greatest(abs(minimum), abs(maximum))"
     once = "CASE WHEN fixed THEN {0} // looks ELSE {0} END"
     sums = ", ".join(f"sum({once.format(name)}) AS {name}" for name in ("weight", "total", "squares", "level"))
+    alone = "(weight // looks) * (weight // looks)"
     connection.execute(f"""
         CREATE TEMP TABLE rank_fixed AS SELECT of_run, of_split,
             coalesce(count(*) FILTER (looks > 1 AND {same}) >= {_FIXED} * nullif(count(*) FILTER (looks > 1), 0), false)
@@ -54,7 +56,8 @@ def _make_examples(connection: DuckDBPyConnection) -> None:
     connection.execute(f"""
         CREATE TEMP TABLE rank_example AS
         SELECT {EXAMPLE}, max(kind) AS kind, bool_or(control) AS control,
-            CAST(sum(CASE WHEN fixed THEN 1 ELSE looks END) AS BIGINT) AS looks, {sums}, sum(looks) AS rows,
+            CAST(sum(CASE WHEN fixed THEN 1 ELSE looks END) AS BIGINT) AS looks, {sums},
+            sum(CASE WHEN fixed THEN {alone} ELSE weights END) AS weights, sum(looks) AS rows,
             CASE WHEN isfinite(fsum(loss)) THEN least(greatest(fsum(loss) / sum(looks), min(minimum)), max(maximum))
                 END AS mean
         FROM (SELECT rank_draw.*, fixed FROM rank_draw

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from lossreg.records.ranking.rank import _result as result
+from lossreg.records.ranking.rank import result
 from lossreg.records.report.curves import curves
 from lossreg.records.report.data_map import data_map
 from lossreg.records.report.hardest import RANKED, Example, by_dataset, describe, lists, not_finite

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from lossreg.records.database import identifier
 from lossreg.records.examples import example_rows
 from lossreg.records.ranking.confidence import HIGH, SURE
-from lossreg.records.ranking.rank import _ORDER as ORDER
+from lossreg.records.ranking.rank import ORDER
 from lossreg.records.ranking.scores import SCORE
 from lossreg.records.reader import own_columns
 from lossreg.records.record_schema import OWN

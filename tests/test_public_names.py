@@ -28,8 +28,8 @@ PUBLIC = {
     "lossreg.loss": "Loss LossOutput Per Reduction Term evaluate",
     "lossreg.records": """
         CaptionRules Draw Filters RankError Ranking RayExecutor RecordConfig RecordWriter aggregate_by_dataset
-        aggregate_by_run compare_runs compute_per_example_loss evaluate_dataset flag_bad_captions plant_controls
-        rank_examples run_dataset_evaluation write_report
+        aggregate_by_run compare_runs compute_per_example_loss evaluate_dataset flag_bad_captions left_out
+        plant_controls rank_examples run_dataset_evaluation write_report
     """,
     "lossreg.registry": "Registry",
     "lossreg.testing": "CHECKS Case ConformanceError Ignoring MaskCase Options Result check_loss",

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lossreg.records.filters import Filters
     from lossreg.records.per_example import compute_per_example_loss
     from lossreg.records.ranking import Ranking, rank_examples
+    from lossreg.records.reader import left_out
     from lossreg.records.report import write_report
     from lossreg.records.writer import RecordWriter
 
@@ -41,6 +42,7 @@ __getattr__, __dir__ = lazy(
         "compute_per_example_loss": "lossreg.records.per_example",
         "evaluate_dataset": "lossreg.records.evaluation",
         "flag_bad_captions": "lossreg.records.captions",
+        "left_out": "lossreg.records.reader",
         "plant_controls": "lossreg.records.controls",
         "rank_examples": "lossreg.records.ranking",
         "run_dataset_evaluation": "lossreg.records.evaluation",
@@ -64,6 +66,7 @@ __all__ = [
     "compute_per_example_loss",
     "evaluate_dataset",
     "flag_bad_captions",
+    "left_out",
     "plant_controls",
     "rank_examples",
     "run_dataset_evaluation",

@@ -17,7 +17,6 @@ from lossreg.records.record_schema import COLUMNS, COMPONENT
 HIDING = ("file_index", "file_row_number")
 _ARGUMENTS = {"sample_ids": "sample_id"}  # what `add` calls a column
 _LONGEST = 100  # characters
-_SHORTEST = 4  # characters of a name that can be a mistyped one: any three letters are near to others
 _FAMILIES = {"O": "text", "U": "text", "b": "truth values", "i": "numbers", "f": "numbers"}  # by the kind of the array
 
 
@@ -112,5 +111,4 @@ def _is_near(name: str, known: str) -> bool:
     for _ in range(2):  # without the same start, then without the same end, turned round
         same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
         one, other = one[same:][::-1], other[same:][::-1]
-    slip = max(len(one), len(other)) == 1 or (len(one) == 2 and one == other[::-1])
-    return slip and len(name) >= _SHORTEST
+    return max(len(one), len(other)) == 1 or (len(one) == 2 and one == other[::-1])

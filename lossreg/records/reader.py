@@ -84,16 +84,24 @@ def own_columns(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
     return {name.removeprefix(OWN): found[name] for name in sorted(found) if name.startswith(OWN)}
 
 
-def left_out(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
-    """Count the rows of each run that are left out as repeated, see `connect`. Runs without such rows are not listed.
+def left_out(records: Records) -> dict[str, int]:
+    """Count the rows of each run that are left out as repeated: a sampler's padding, and steps that were done again.
+
+    ```python
+    print(left_out("runs/records").get("night-7", 0))
+    ```
 
     Args:
-        connection: from `connect`. Filters do not matter here.
+        records: as for `connect`. Filters do not matter here.
+    Returns:
+        the numbers by the names of runs, in their order; "" for rows without one. Runs without such rows are missing.
+    Raises:
+        InputError, RecordsError: as `connect`.
     """
-    if not connection.execute("SELECT 1 FROM duplicates LIMIT 1").fetchall():
-        return {}
     query = "SELECT coalesce(run, ''), count(*) FROM stored SEMI JOIN duplicates USING (row_id) GROUP BY 1 ORDER BY 1"
-    return dict(connection.execute(query).fetchall())
+    with connect(records) as connection:
+        some = connection.execute("SELECT 1 FROM duplicates LIMIT 1").fetchall()
+        return dict(connection.execute(query).fetchall()) if some else {}
 
 
 def _write_temporary(rows: Rows, folder: Path) -> list[Path]:

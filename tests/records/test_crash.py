@@ -89,6 +89,26 @@ def test_writers_that_are_killed_leave_whole_shards(tmp_path):
     assert [path for path in tmp_path.iterdir() if path.name.endswith(".part")]
 
 
+ENDED = """
+import os, signal, sys
+from lossreg.records import RecordWriter
+
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+with RecordWriter(sys.argv[1]) as writer:
+    writer.add([1.0, 2.0])
+    os.kill(os.getpid(), signal.SIGTERM)
+    signal.pause()
+"""
+
+
+@pytest.mark.tools
+def test_a_job_that_is_ended_by_a_signal_writes_its_rows(tmp_path):
+    """SIGTERM kills as SIGKILL does, unless the script makes an exit of it, as docs/records.md says."""
+    assert subprocess.run([sys.executable, "-c", ENDED, str(tmp_path)], timeout=60, check=False).returncode == 1
+    found = duckdb.connect().sql(f"SELECT loss FROM read_parquet('{tmp_path}/*.parquet') ORDER BY 1").fetchall()
+    assert found == [(1.0,), (2.0,)]
+
+
 FULL = """
 import resource, signal, sys
 from lossreg.records import RecordWriter

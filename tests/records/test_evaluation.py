@@ -214,12 +214,14 @@ def test_arguments_are_checked_before_anything_is_computed(options, message):
         ([0.5], r"row 0 is 0.5 \(float\), expected a mapping such as"),
         (torch.tensor([0.5]), r"row 0 is tensor\(0.5000\) \(Tensor\), expected a mapping such as"),
         ([{"los": 1}], r"unknown column 'los'; did you mean 'loss'\?"),
+        ([{"loss": 1, "camera": 2}], "column 'camera' has numbers, and had text before; give one type"),
     ],
 )
 def test_invalid_rows_are_reported_with_the_batch(returned, message):
     """The second batch is number 1."""
+    first = [{"loss": 0.5, "camera": "left"}]
     with pytest.raises(InputError, match=rf"batch 1: compute_fn returned invalid rows: .*{message}"):
-        evaluate_dataset(lambda batch: halves(batch) if batch == [0] else returned, [[0], [1]])
+        evaluate_dataset(lambda batch: first if batch == [0] else returned, [[0], [1]])
 
 
 def test_an_error_of_the_model_passes_with_the_batch():

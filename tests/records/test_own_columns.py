@@ -93,6 +93,8 @@ def test_own_columns_keep_their_types(tmp_path):
     [
         ({"Epoch": 1}, "columns: unknown column 'Epoch'; did you mean 'epoch'? A column of your own needs a name that"),
         ({"sampel_ids": 1}, "columns: unknown column 'sampel_ids'; did you mean 'sample_id'?"),
+        ({"spilt": 1}, "columns: unknown column 'spilt'; did you mean 'split'?"),
+        ({"los": 1}, "columns: unknown column 'los'; did you mean 'loss'?"),
         ({"epoch": 1}, "columns: 'epoch' is a column already; give it as add(epoch=...)"),
         ({"sample_id": ["a"]}, "columns: 'sample_id' is a column already; give it as add(sample_ids=...)"),
         ({"loss_dice": 1.0}, "columns: 'loss_dice' cannot be a column of your own: loss_... is a component"),
@@ -126,7 +128,7 @@ def test_own_columns_that_are_refused(tmp_path, columns, message):
 
 def test_names_that_are_not_near(tmp_path):
     """A column may have any other name, also one that a query of lossreg uses itself."""
-    names = ["timestep", "raw", "score", "row_id", "filename", "key", "mean", "median", "kind", "own_size", "Größe"]
+    names = ["timestep", "id", "score", "row_id", "filename", "key", "mean", "median", "kind", "own_size", "Größe"]
     with RecordWriter(tmp_path) as writer:
         writer.add([1.0], sample_ids=["a"], columns={name: name.upper() for name in names})
     with connect(tmp_path) as connection:

@@ -12,6 +12,7 @@ from lossreg.errors import InputError
 from lossreg.messages import printable
 from lossreg.records.column_values import Chunk, shown
 from lossreg.records.evaluation.draws import Draw
+from lossreg.records.own_columns import OwnTypes
 from lossreg.records.row_validation import SIZE, chunks, length
 
 
@@ -56,10 +57,12 @@ def computed(
         InputError: `compute` returned invalid rows; names the batch. Its own exceptions pass, with a note that names
             the batch.
     """
+    types = OwnTypes()
     for number, batch in batches:
         for draw in draws or (None,):
             added = dict(columns or {}) if draw is None else {**(columns or {}), "draw": draw.number}
             for chunk in _found(compute, batch, number, draw):
+                types.check(chunk, f"batch {number}: compute_fn returned invalid rows: ")
                 if draw is not None and draw.condition is not None and chunk.get("condition") is None:
                     chunk["condition"] = np.full(length(chunk), draw.condition)
                 yield _completed(chunk, added, number)

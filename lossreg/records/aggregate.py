@@ -13,7 +13,7 @@ from lossreg.records.examples import Place, Ranking, check_top_k, details, examp
 from lossreg.records.filters import Filters, filtered
 from lossreg.records.float_sql import variance_about
 from lossreg.records.median import medians
-from lossreg.records.parts import Part, check_one, common, only, parts
+from lossreg.records.parts import Part, by_part, check_one, common, parts
 from lossreg.records.reader import Records, components, connect
 from lossreg.records.record_schema import COMPONENT
 
@@ -65,7 +65,7 @@ def aggregate_by_dataset(
         found = parts(connection)
         if not together:
             check_one(found)
-        return _aggregate(connection, common(found), top_k)
+        return aggregate(connection, common(found), top_k)
 
 
 def aggregate_by_run(records: Records, top_k: int = 10, *, filters: Filters | None = None) -> list[dict[str, Any]]:
@@ -88,26 +88,11 @@ def aggregate_by_run(records: Records, top_k: int = 10, *, filters: Filters | No
     """
     check_top_k(top_k)
     with connect(records) as connection, filtered(connection, filters):
-        return _aggregate_each(connection, top_k)
+        return by_part(connection, lambda part: aggregate(connection, part, top_k))
 
 
-def summarise(connection: DuckDBPyConnection, top_k: int, *, together: bool) -> dict[str, Any]:
-    """Compute one result if there is one run and split, or if they are summed; else those of all, under "runs"."""
-    if together:
-        return aggregate_by_dataset(connection, top_k, together=True)
-    results = _aggregate_each(connection, top_k)
-    return results[0] if len(results) == 1 else {"runs": results}
-
-
-def _aggregate_each(connection: DuckDBPyConnection, top_k: int) -> list[dict[str, Any]]:
-    results = []
-    for part in (found := parts(connection)):
-        with only(connection, part, found):
-            results.append(_aggregate(connection, part, top_k))
-    return results
-
-
-def _aggregate(connection: DuckDBPyConnection, part: Part, top_k: int) -> dict[str, Any]:
+def aggregate(connection: DuckDBPyConnection, part: Part, top_k: int) -> dict[str, Any]:
+    """Compute the result of `aggregate_by_dataset` of all rows in the view `records`; they are of one part."""
     found = _statistics(connection)
     _add_examples(connection, found, top_k)
     overall = found.pop(None)

@@ -24,6 +24,7 @@ _BY = {
     "epochs": ("epochs", ("run", "split")),
     "steps": ("steps", ("run", "split")),
 }
+_SURELY = 1.645  # standard errors: 5 % on one side
 _SIDES = ("compared_first", "compared_second")
 _NUMBERS = (
     "looks_first",
@@ -63,7 +64,8 @@ def compare_runs(
         - both, only_first, only_second: examples by sides. The same example has the same dataset and sample_id (or
           path), and the same run and split but for what is compared. One without a name is in none of them.
         - middle_first, middle_second, middle_change: the median of the mean losses of the examples in both.
-        - examples: those whose score changed most. Each has run, split, dataset, sample_id, path, caption; looks, score
+        - examples: those whose score changed most surely: by the change less 1.645 of its error, then by the change
+          where that is not known. Each has run, split, dataset, sample_id, path, caption; looks, score
           and mean loss of both sides; change: the second score less the first, in the unit of the ranking; and the
           standard error of the change, null where no example was seen twice.
     Raises:
@@ -89,7 +91,8 @@ def _sides(first: object, second: object, by: str, filters: Filters) -> tuple[Fi
     argument = _BY[by][0]
     if getattr(filters, argument):
         raise InputError(f"filters: {argument} are what is compared; leave {argument} out")
-    sides = replace(filters, **{argument: first}), replace(filters, **{argument: second})
+    changes: tuple[dict[str, Any], ...] = ({argument: first}, {argument: second})
+    sides = replace(filters, **changes[0]), replace(filters, **changes[1])
     if sides[0] == sides[1]:
         raise InputError(f"{_shown(first)} is compared with itself; give two different {argument}")
     return sides
@@ -137,7 +140,8 @@ def _counts(connection: DuckDBPyConnection) -> dict[str, Any]:
 def _examples(connection: DuckDBPyConnection, number: int) -> list[dict[str, Any]]:
     rows = connection.execute(
         f"SELECT run, split, dataset, key, {', '.join(_NUMBERS)} FROM compared"
-        f" ORDER BY abs(change) DESC, run, split, dataset, kind, key LIMIT {number}"
+        f" ORDER BY abs(change) - {_SURELY} * error DESC NULLS LAST, abs(change) DESC, run, split, dataset, kind, key"
+        f" LIMIT {number}"
     ).fetchall()
     chosen = list({Key(row[2], row[3], None) for row in rows})
     fields = dict(details(connection, example_rows(connection), chosen))

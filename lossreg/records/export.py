@@ -13,13 +13,13 @@ import duckdb
 
 from lossreg.errors import LossregError
 from lossreg.messages import printable
-from lossreg.records.aggregate import summarise
+from lossreg.records.aggregate import aggregate
 from lossreg.records.atomic_write import atomic_write
 from lossreg.records.database import identifier, literal, reason
-from lossreg.records.examples import details, example_rows
+from lossreg.records.examples import check_top_k, details, example_rows
 from lossreg.records.filters import Filters, filtered
-from lossreg.records.parts import common, only, parts
-from lossreg.records.reader import Records, components, connect
+from lossreg.records.parts import Part, by_part
+from lossreg.records.reader import Records, components, connect, left_out
 from lossreg.records.record_schema import COLUMNS, OWN
 
 _FIRST = ("path", "dataset", "caption", "loss", "sample_id", "step", "epoch", "split", "run", "rank", "weight")
@@ -71,7 +71,8 @@ def export_json(
 ) -> None:
     """Write the aggregates and, under "items", every example, as JSON that has neither NaN nor infinities.
 
-    The file has what `aggregate_by_dataset` returns; of several runs or splits, a list of these, "runs". Examples are
+    The file has what `aggregate_by_dataset` returns; of several runs or splits, a list of these, "runs"; and
+    "left_out": the number of repeated rows that do not count, by run. Examples are
     written one per line, by run, split, dataset and name: run, split, dataset, sample_id, path, caption, count, mean,
     minimum, maximum, variance. They are never all in memory.
 
@@ -86,17 +87,22 @@ def export_json(
         RecordsError: a directory that cannot be read.
         LossregError: the file cannot be written.
     """
+    check_top_k(top_k)
     with connect(records) as connection, filtered(connection, filters):
-        head = json.dumps(summarise(connection, top_k, together=together), allow_nan=False)
-        found = parts(connection)
+        results = by_part(connection, lambda part: aggregate(connection, part, top_k), together=together)
+        found = results[0] if len(results) == 1 else {"runs": results}
+        head = json.dumps({**found, "left_out": left_out(connection)}, allow_nan=False)
         with _writing(Path(path)) as temporary, temporary.open("w", encoding="utf-8") as file:
             file.write(head.removesuffix("}") + ', "items": [')
             encode, separator = json.JSONEncoder(allow_nan=False).encode, "\n"
-            for part in [common(found)] if together else found:
-                with only(connection, part, [part] if together else found):
-                    for _, example in details(connection, example_rows(connection)):
-                        file.write(separator + encode({**part._asdict(), **example}))
-                        separator = ",\n"
+
+            def write(part: Part) -> None:
+                nonlocal separator
+                for _, example in details(connection, example_rows(connection)):
+                    file.write(separator + encode({**part._asdict(), **example}))
+                    separator = ",\n"
+
+            by_part(connection, write, together=together)
             file.write("\n]}\n")
 
 

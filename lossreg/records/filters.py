@@ -118,9 +118,9 @@ def _tests(connection: DuckDBPyConnection, filters: Filters, prefix: str) -> Ite
     alternatives: dict[tuple[str, int], list[_Test]] = {}
     for place, condition in enumerate(map(Condition.of, filters.where)):
         name, value = f"{prefix}_where_{place}", condition.value(columns)
-        column = columns[condition.column]
-        text = sql(column, condition.sign, name, value is None)
-        found = _Test(text, {} if value is None else {name: value}, str(condition), column.sql)
+        compared = columns[condition.column]
+        text = sql(compared, condition.sign, name, value is None)
+        found = _Test(text, {} if value is None else {name: value}, str(condition), compared.sql)
         alternatives.setdefault((condition.column, 0 if condition.sign == "=" else place + 1), []).append(found)
     for several in alternatives.values():
         values = {name: value for each in several for name, value in each.values.items()}

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from lossreg.errors import InputError
 from lossreg.messages import printable
@@ -13,6 +12,7 @@ from lossreg.records.filters import Filters, filtered
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+T = TypeVar("T")
 _SHOWN = 5  # parts in a message
 
 
@@ -35,11 +35,20 @@ def parts(connection: DuckDBPyConnection) -> list[Part]:
     return [Part(*row) for row in found] or [Part(None, None)]
 
 
-@contextmanager
-def only(connection: DuckDBPyConnection, part: Part, found: Sequence[Part]) -> Iterator[None]:
-    """Let the view `records` have the rows of one of the parts found alone, until the end of the block."""
-    with filtered(connection, Filters(runs=part.run or "", splits=part.split or "") if len(found) > 1 else None):
-        yield
+def by_part(connection: DuckDBPyConnection, compute: Callable[[Part], T], *, together: bool = False) -> list[T]:
+    """Compute something of each run and split, while the view `records` has its rows alone.
+
+    Args:
+        together: compute it once, of all rows.
+    """
+    found = parts(connection)
+    if together or len(found) == 1:
+        return [compute(common(found))]
+    results = []
+    for part in found:
+        with filtered(connection, Filters(runs=part.run or "", splits=part.split or "")):
+            results.append(compute(part))
+    return results
 
 
 def common(found: Sequence[Part]) -> Part:

@@ -5,6 +5,7 @@ import csv
 import json
 import math
 import sys
+from dataclasses import asdict
 
 import pytest
 import typer
@@ -16,6 +17,7 @@ pytest.importorskip("PIL", reason="pillow is not installed, so there are no pict
 
 from lossreg import cli
 from lossreg.cli import records as commands
+from lossreg.records import rank_examples
 from lossreg.records.row_validation import columns
 from lossreg.records.shards import write_shard
 
@@ -69,11 +71,11 @@ def test_the_commands_are_there(lossreg):
     """As one group of the command line."""
     code, out, _ = lossreg("records", "--help")
     assert code == 0
-    assert all(name in out for name in ("summary", "flag", "export", "report"))
+    assert all(name in out for name in ("summary", "worst", "compare", "flag", "export", "report"))
 
 
 def test_summary(run, shards):
-    """A line for each dataset and one for all, aligned; then the examples, worst first."""
+    """A line for each dataset and one for all, aligned; how sure the ranking is; then the examples, worst first."""
     done = run("summary", shards)
     assert done.exit_code == 0, done.output
     lines = done.output.splitlines()
@@ -82,11 +84,20 @@ def test_summary(run, shards):
     assert lines[2].split() == ["dogs", "1", "2", "1", "0", "2", "2", "2", "2"]
     assert lines[3].split() == ["all", "3", "4", "1", "0", "1", "0.75", "0.25", "2"]
     assert len({len(line) for line in lines[:4]}) == 1
-    at = lines.index("highest mean loss")
+    assert lines[5] == "reliability -: the share of the differences between examples that is not chance"
+    assert lines[6] == "0 of 3 examples are surely among the hardest 5 %"
+    assert lines[7].startswith("note: every example was seen once")
+    at = lines.index("lose more than their contemporaries")
+    assert lines[at + 1].split() == ["score", "error", "looks", "mean", "example"]
+    found = rank_examples(shards)
+    for line, one in zip(lines[at + 2 : at + 5], found.examples, strict=True):
+        assert line.split()[:4] == [f"{one.score:.2f}", "-", "1", f"{one.mean:.4g}"]
+        assert f"  {one.sample_id}  {one.dataset}" in line
+    at = lines.index("lowest mean loss")
     assert [line.split()[:3] for line in lines[at + 1 : at + 4]] == [
-        ["2", "dogs", "c"],
-        ["0.75", "cats", "b"],
-        ["0.25", "cats", "a"],
+        ["0.25", "a", "cats"],
+        ["0.75", "b", "cats"],
+        ["2", "c", "dogs"],
     ]
 
 
@@ -111,6 +122,8 @@ def test_summary_as_json(run, shards):
     assert found["datasets"]["dogs"]["nan"] == 1
     assert [item["sample_id"] for item in found["overall"]["highest"]] == ["c"]
     assert found["overall"]["highest"][0]["path"] == "c.png"
+    assert found["ranking"] == json.loads(json.dumps(asdict(rank_examples(shards, top_k=1))))
+    assert (found["run"], found["split"], found["left_out"]) == (None, None, {})
 
 
 def test_flag(run, shards):
@@ -120,7 +133,7 @@ def test_flag(run, shards):
     lines = done.output.splitlines()
     assert lines[0] == "4 captions judged"
     at = lines.index("empty  1")
-    assert lines[at + 1].split() == ["2", "dogs", "c"]
+    assert lines[at + 1].split() == ["2", "c", "dogs"]
     assert json.loads(run("flag", shards, "--json").output)["rules"]["empty"]["count"] == 1
 
 
@@ -155,7 +168,20 @@ def test_report(run, shards, tmp_path):
     assert "<title>Night</title>" in out.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("name", ["summary", "flag", "report"])
+def test_the_shards_of_a_folder_below_are_named(lossreg, shards):
+    """Where the directory has none; following the message leads to a result."""
+    code, _, err = lossreg("records", "summary", shards.parent)
+    assert code == 1
+    assert err == f"lossreg: {shards.parent}: contains no *.parquet; did you mean {shards}?\n"
+    assert lossreg("records", "summary", shards)[0] == 0
+    for number in range(5):
+        (shards.parent / f"z{number}").mkdir()
+        write_shard(shards.parent / f"z{number}", "a.parquet", columns({"loss": [1.0]}))
+    below = " or ".join([str(shards), *(str(shards.parent / f"z{number}") for number in range(3))])
+    assert f"did you mean {below} or one of 2 more?\n" in lossreg("records", "report", shards.parent)[2]
+
+
+@pytest.mark.parametrize("name", ["summary", "worst", "flag", "report"])
 def test_a_directory_without_shards_is_an_error_of_one_line(lossreg, tmp_path, name):
     """If it is empty or missing; nothing is written."""
     for folder, reason in ((tmp_path, "contains no *.parquet"), (tmp_path / "missing", "does not exist")):
@@ -182,13 +208,13 @@ def test_an_invalid_memory_limit_is_an_error(lossreg, shards):
     assert "'much'" in err
 
 
-@pytest.mark.parametrize("name", ["summary", "flag", "report"])
+@pytest.mark.parametrize("name", ["summary", "worst", "flag", "report"])
 def test_little_memory_suffices(run, shards, name):
     """For few rows."""
     assert run(name, shards, "--memory-limit", "200MB").exit_code == 0
 
 
-@pytest.mark.parametrize("name", ["summary", "flag", "report", "export"])
+@pytest.mark.parametrize("name", ["summary", "worst", "flag", "report", "export"])
 def test_without_the_extra_one_line_names_it(lossreg, shards, tmp_path, monkeypatch, name):
     """Before anything of the extra is imported."""
     from importlib import util
@@ -223,4 +249,4 @@ def test_long_names_and_none(run, tmp_path):
     assert max(map(len, done.output.splitlines())) < 300
     assert "d" * 99 + "\u2026" in done.output
     lines = done.output.splitlines()
-    assert lines[lines.index("highest mean loss") + 1].split() == ["2", "(without", "a", "name)", "a", "cat"]
+    assert lines[lines.index("lowest mean loss") + 2].split() == ["2", "(without", "a", "name)", "a", "cat"]

@@ -110,6 +110,7 @@ def test_json_has_the_aggregates_and_every_example(tmp_path):
     text = path.read_text(encoding="utf-8")
     found = strict(text)
     items = found.pop("items")
+    assert found.pop("left_out") == {}
     assert same(found, aggregate_by_dataset(ROWS, top_k=1), 1)
     assert [(item["dataset"], item["sample_id"], item["count"]) for item in items] == [
         ("", None, 0),

@@ -78,7 +78,7 @@ def test_json_has_each_run_and_an_example_for_each(tmp_path):
     """Or one result and one line for each example, if they are summed or filtered."""
     export_json(ROWS, tmp_path / "x.json")
     found = json.loads((tmp_path / "x.json").read_text())
-    assert list(found) == ["runs", "items"]
+    assert list(found) == ["runs", "left_out", "items"]
     assert found["runs"] == aggregate_by_run(ROWS)
     assert [(item["run"], item["split"], item["sample_id"], item["mean"]) for item in found["items"]] == [
         (run, split, name, mean + shift)

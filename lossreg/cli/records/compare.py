@@ -46,7 +46,8 @@ def compare(
         print(json.dumps(found, indent=1, allow_nan=False))
         return
     names = shown.short(first), shown.short(second)
-    shown.lines(_head(found, *names))
+    for text in _head(found, *names):
+        shown.paragraph(text)
     print()
     shown.table([("change", "error", *names, "example"), *map(_row, found["examples"])], numbers=range(4))
 
@@ -57,12 +58,11 @@ def _head(found: Mapping[str, Any], first: str, second: str) -> list[str]:
     return [
         f"{found['both']:,} examples are in both, {', '.join(only)}",
         f"middle of their mean losses: {before} in {first}, {after} in {second}, a change of {change}",
-        "largest changes of score, beyond that of the middle:",
+        "examples whose scores changed most, beyond that:",
     ]
 
 
 def _row(one: Mapping[str, Any]) -> tuple[str, ...]:
     error = "-" if one["error"] is None else f"{one['error']:.2f}"
     scores = (f"{one[key]:.2f}" for key in ("score_first", "score_second"))
-    where = [shown.short(name) for name in (one["run"], one["split"]) if name]
-    return (f"{one['change']:+.2f}", error, *scores, "  ".join([*where, shown.name(one)]))
+    return (f"{one['change']:+.2f}", error, *scores, shown.name(one, one["run"], one["split"]))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import textwrap
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from lossreg.cli.columns import aligned, cut
@@ -27,9 +28,9 @@ def short(text: str) -> str:
     return printable(text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…")
 
 
-def name(example: Mapping[str, Any]) -> str:
-    """Show which example it is: its data set, name and caption."""
-    parts = (example["dataset"], example["sample_id"] or example["path"] or NAMELESS, example["caption"])
+def name(example: Mapping[str, Any], *where: str | None) -> str:
+    """Show which example it is: its name, where it is from, its data set and caption."""
+    parts = (example["sample_id"] or example["path"] or NAMELESS, *where, example["dataset"], example["caption"])
     return "  ".join(short(part) for part in parts if part)
 
 
@@ -44,10 +45,22 @@ def table(rows: Iterable[Sequence[str]], *, numbers: Collection[int] = ()) -> No
 
 
 def lines(texts: Iterable[str]) -> None:
-    """Print lines, in a terminal cut to its width; a pipe has no width."""
-    limit = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    """Print lines, in a terminal cut to its width."""
+    limit = shutil.get_terminal_size().columns if is_terminal() else None
     for text in texts:
-        print(text if limit is None else cut(text, limit))
+        print(text if limit is None else cut(text, limit).rstrip())
+
+
+def is_terminal() -> bool:
+    """Return whether the output has a width."""
+    return sys.stdout.isatty()
+
+
+def paragraph(text: str) -> None:
+    """Print a text, in a terminal wrapped to its width."""
+    width = shutil.get_terminal_size().columns if is_terminal() else 0
+    wrapped = textwrap.wrap(printable(text), width, break_long_words=False, break_on_hyphens=False) if width else [text]
+    print("\n".join(wrapped))
 
 
 def examples(items: Sequence[Mapping[str, Any]], loss: str) -> None:
@@ -55,6 +68,8 @@ def examples(items: Sequence[Mapping[str, Any]], loss: str) -> None:
     lines(f"{number(item[loss]):>10}  {name(item)}" for item in items)
 
 
-def left_out(count: int) -> str:
-    """Say how many rows do not count as they are repeated; "" of none."""
-    return f"{count:,} {'row' if count == 1 else 'rows'} left out as repeated" if count else ""
+def left_out(repeated: Mapping[str, int]) -> Iterator[str]:
+    """Say how many rows of each run do not count as they are repeated."""
+    for run, count in repeated.items():
+        rows = f"{count:,} {'row' if count == 1 else 'rows'}"
+        yield f"run {short(run) if run else NO_RUN}: {rows} left out as repeated"

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lossreg.cli.columns import aligned
-from lossreg.cli.records import shown
 from lossreg.cli.records.options import AsJson, Directory, Formulas, MemoryLimit, Together, with_filters
+from lossreg.cli.records.ranking import SURE, print_examples, print_head
 from lossreg.errors import LossregError
 
 if TYPE_CHECKING:
@@ -22,9 +21,6 @@ if TYPE_CHECKING:
 
 LIMIT, MOST = 20, 100_000  # examples
 COLUMNS = ("sample_id", "path", "dataset", "run", "split", "score", "error", "looks", "mean", "verdict", "control")
-HEADINGS = ("score", "error", "looks", "mean", "", "example")
-SURE = "surely among the hardest 5 %"
-MARKS = {SURE: "surely", "high, but not seen enough": "not seen enough", "": ""}
 
 
 def add_to(group: typer.Typer) -> None:
@@ -45,7 +41,8 @@ def worst(
     as_csv: Annotated[bool, typer.Option("--csv", help="Write CSV, one example a line.")] = False,
     as_json: AsJson = False,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", show_default=False, help="Write to a file.")
+        Path | None,
+        typer.Option("--out", metavar="FILE", show_default=False, help="Write CSV or JSON to a file."),
     ] = None,
     together: Together = False,
     formulas: Formulas = False,
@@ -60,6 +57,8 @@ def worst(
 
     if as_csv and as_json:
         raise LossregError("the examples are written either as CSV or as JSON: leave out --csv or --json")
+    if out is not None and not as_csv and not as_json:
+        raise LossregError("--out writes CSV or JSON: add --csv or --json")
     most = limit or (MOST if surely else LIMIT)
     found = rank_examples(
         directory,
@@ -69,13 +68,15 @@ def worst(
         memory_limit=memory_limit,
     )
     chosen = [one for one in found.examples if not surely or one.verdict == SURE]
-    if as_csv:
-        text = _csv(chosen[:most], formulas)
-    elif as_json:
-        text = _json(found, chosen[:most])
-    else:
-        text = _text(found, chosen[:most], total=found.sure if surely else found.total)
-    _write(text, out, table=not as_csv and not as_json)
+    examples, total = chosen[:most], found.sure if surely else found.total
+    if as_csv or as_json:
+        _write(_csv(examples, formulas) if as_csv else _json(found, examples), out)
+        return
+    print_head(found)
+    print()
+    print_examples(examples, several=len(found.groups) > 1)
+    if total > len(examples):
+        print(f"\nand {total - len(examples):,} more; --limit {min(total, MOST)} lists them")
 
 
 def _csv(examples: list[RankedExample], formulas: bool) -> str:
@@ -95,39 +96,11 @@ def _json(found: Ranking, examples: list[RankedExample]) -> str:
     return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
 
-def _text(found: Ranking, examples: list[RankedExample], *, total: int) -> str:
-    """Write how sure the ranking is, then the examples."""
-    sure = "-" if found.reliability is None else f"{found.reliability:.2f}"
-    texts = [
-        f"reliability {sure}: share of the differences between examples that is not chance",
-        f"{found.sure:,} of {found.total:,} examples are surely among the hardest 5 %",
-    ]
-    if found.controls:
-        controls = found.controls
-        texts.append(f"{controls.found:,} of {controls.count:,} controls stand among the first {controls.first:,}")
-    if found.note:
-        texts.append(f"note: {found.note}")
-    if examples:
-        texts += ["", *aligned([HEADINGS, *map(_row, examples)], numbers=range(4))]
-    if total > len(examples):
-        texts += ["", f"and {total - len(examples):,} more; --limit {total} lists them"]
-    return "\n".join(texts) + "\n"
+def _write(text: str, out: Path | None) -> None:
+    from lossreg.records.export import write_out
 
-
-def _row(one: RankedExample) -> tuple[str, ...]:
-    where = [shown.short(name) for name in (one.run, one.split) if name]
-    mark = MARKS[one.verdict] + (" (control)" if one.control else "")
-    numbers = (f"{one.score:.2f}", "-" if one.error is None else f"{one.error:.2f}", f"{one.looks:,}")
-    return (*numbers, shown.number(one.mean), mark.strip(), "  ".join([*where, shown.name(asdict(one))]))
-
-
-def _write(text: str, out: Path | None, *, table: bool) -> None:
-    if out is not None:
-        from lossreg.records.export import write_out
-
+    if out is None:
+        print(text, end="")
+    else:
         write_out(text, out)
         print(out)
-    elif table:
-        shown.lines(text.splitlines())
-    else:
-        print(text, end="")

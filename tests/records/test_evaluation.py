@@ -66,7 +66,7 @@ def test_a_model_is_evaluated_on_a_dataset(tmp_path):
     worst = found["datasets"]["voc"]["highest"][0]
     assert (worst["path"], worst["caption"]) == (f"photo{4 + int(each[4:].argmax())}.png", "a photo")
     lines = (tmp_path / "rows.csv").read_text().splitlines()
-    assert lines[0] == "path,dataset,caption,loss"
+    assert lines[0].startswith("path,dataset,caption,loss,sample_id,")
     assert len(lines) == 11
     assert json.loads((tmp_path / "report.json").read_text())["overall"]["count"] == 10
     assert sorted(path.name for path in tmp_path.iterdir()) == ["report.json", "rows.csv"]

@@ -401,6 +401,9 @@ def test_numbers_of_the_overview(tmp_path):
     text = written(rows, tmp_path)
     figures = dict(re.findall(r"<dt>(.+?)</dt><dd>(.+?)(?:<small>.+?)?</dd>", text))
     assert figures == {
+        "Examples": "3",
+        "Surely among the hardest 5 %": "0",
+        "High, but not seen enough": "1",
         "Mean loss": "2.000",
         "Median": "1.500",
         "Minimum": "0.500",

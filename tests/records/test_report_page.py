@@ -15,8 +15,10 @@ webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not in
 
 from selenium.webdriver.chrome.options import Options  # noqa: E402
 from selenium.webdriver.chrome.service import Service  # noqa: E402
+from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
+from selenium.webdriver.support.ui import Select, WebDriverWait  # noqa: E402
 
 from lossreg.records import write_report  # noqa: E402
 
@@ -67,7 +69,7 @@ def records(images):
             "run": "night",
             "step": 100 * epoch + number,
             "epoch": epoch,
-            "split": "val" if number % 4 == 0 else "train",
+            "split": "train",
             "dataset": "cats" if number % 2 else "dogs",
             "sample_id": f"s{number}",
             "path": str(images / f"{number}.png"),
@@ -84,7 +86,11 @@ def records(images):
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
-    return write_report(records(folder), folder / "report.html", top_k=5)
+    for number in range(12):
+        target = Image.new("L", (160, 90 + number))
+        target.paste(255, (40, 20, 120, 70))
+        target.save(folder / f"{number}_mask.png")
+    return write_report(records(folder), folder / "report.html", top_k=5, target_path="{parent}/{stem}_mask.png")
 
 
 def show(browser, path, *, script=True, width=1200, scheme="light", media=""):
@@ -111,19 +117,20 @@ def one(browser, selector):
     return browser.find_element(By.CSS_SELECTOR, selector)
 
 
-def heading(browser, section, name):
-    """The button in a heading of the first table of a section."""
-    xpath = f"(//section[@id='{section}']//table)[1]//th[@data-sort]/button[normalize-space()='{name}']"
-    return browser.find_element(By.XPATH, xpath)
+def table(browser, place):
+    """The first table in the part of the page, or after the heading, with this id."""
+    return browser.find_element(By.XPATH, f"(//*[@id='{place}']//table | //*[@id='{place}']/following::table)[1]")
 
 
-def column(browser, section, number):
-    """The text of the nth column of the first table of a section."""
-    script = (
-        "const table = document.querySelector(`#${arguments[0]} table`);"
-        "return [...table.tBodies[0].rows].map((row) => row.cells[arguments[1]].innerText.trim());"
-    )
-    return browser.execute_script(script, section, number)
+def heading(browser, place, name):
+    """The button in a heading of a table."""
+    return table(browser, place).find_element(By.XPATH, f".//th[@data-sort]/button[normalize-space()='{name}']")
+
+
+def column(browser, place, number):
+    """The text of the nth column of a table."""
+    script = "return [...arguments[0].tBodies[0].rows].map((row) => [...row.cells].at(arguments[1]).innerText.trim());"
+    return browser.execute_script(script, table(browser, place), number)
 
 
 def test_the_harness_sees_what_a_page_does(browser, tmp_path):
@@ -144,23 +151,26 @@ def test_it_requests_nothing_and_has_no_errors(browser, report):
 
 
 def test_pictures_are_there(browser, report):
-    """Of every example whose path is an image: five worst, five best, five of each dataset, two broken."""
+    """Of every example whose path is an image, with its target over it in the lists that can be enlarged."""
     show(browser, report)
-    sizes = browser.execute_script("return [...document.images].map((image) => image.naturalWidth)")
-    assert sizes == [128] * 22
+    sizes = browser.execute_script("return [...document.images].map((image) => [image.className, image.naturalWidth])")
+    assert sizes.count(["image", 160]) == sizes.count(["target", 320]) >= 7
+    assert {tuple(size) for size in sizes} == {("image", 160), ("image", 128), ("target", 320)}
 
 
 def test_numbers_sort_as_numbers(browser, report):
     """Means 9, 10 and 100 as text would be 10, 100, 9. The second click reverses them; the heading shows the order."""
     show(browser, report)
-    largest_first = ["61.111", "6.111", "5.500", "4.278", "3.667"]
-    assert column(browser, "worst", 3) == largest_first
-    button = heading(browser, "worst", "Mean")
+    button = heading(browser, "next", "Mean loss")
     button.click()
-    assert column(browser, "worst", 3) == largest_first[::-1]
+    largest_first = column(browser, "next", -1)
+    assert largest_first == sorted(largest_first, key=float, reverse=True)
+    assert len(set(largest_first)) > 1
+    button.click()
+    assert column(browser, "next", -1) == largest_first[::-1]
     assert button.find_element(By.XPATH, "..").get_attribute("aria-sort") == "ascending"
     button.click()
-    assert column(browser, "worst", 3) == largest_first
+    assert column(browser, "next", -1) == largest_first
 
 
 def test_fractions_signs_and_powers_sort_as_numbers(browser, tmp_path):
@@ -175,13 +185,15 @@ def test_fractions_signs_and_powers_sort_as_numbers(browser, tmp_path):
 def test_the_keyboard_sorts(browser, report):
     """Space on a heading that the tab key reaches; text sorts with its numbers in order, s9 before s10."""
     show(browser, report)
-    heading(browser, "best", "Example").send_keys(Keys.SPACE)
-    names = [text.splitlines()[0] for text in column(browser, "best", 1)]
-    assert names == ["s3", "s4", "s5", "s6", "s7"]
+    heading(browser, "next", "Example").send_keys(Keys.SPACE)
+    names = [text.splitlines()[0] for text in column(browser, "next", 1)]
+    assert names == sorted(names, key=lambda name: int(name[1:]))
     browser.switch_to.active_element.send_keys(Keys.TAB, Keys.ENTER)
-    assert column(browser, "best", 2) == ["cats", "cats", "cats", "dogs", "dogs"]
-    sorted_by = browser.execute_script("return document.querySelector('#best [aria-sort]').innerText.trim()")
-    assert sorted_by == "Dataset"
+    datasets = column(browser, "next", 2)
+    assert datasets == sorted(datasets)
+    assert len(set(datasets)) == 2
+    sorted_by = table(browser, "next").find_element(By.CSS_SELECTOR, "[aria-sort]")
+    assert sorted_by.text.strip() == "Dataset"
 
 
 def test_missing_values_sort_last(browser, tmp_path):
@@ -193,23 +205,133 @@ def test_missing_values_sort_last(browser, tmp_path):
     assert column(browser, "datasets", 0) == ["a", "c", "b"]
 
 
+VISIBLE = "return [...document.querySelectorAll('[data-filtered] tbody tr')].filter((r) => r.checkVisibility()).length"
+
+
 def test_the_filter_keeps_rows_with_every_word(browser, report):
     """In any order and case, in all lists of examples; folded lists with matches open."""
     show(browser, report)
+    before = browser.execute_script(VISIBLE)
     field = one(browser, "#filter")
     field.send_keys("ANIMAL s11 cats")
-    visible = (
-        "return [...document.querySelectorAll('[data-filtered] tbody tr')].filter((r) => r.checkVisibility()).length"
+    found = browser.execute_script(
+        "return [...document.querySelectorAll('[data-filtered] tbody tr')].filter((r) => r.checkVisibility())"
+        ".map((r) => r.querySelector('.example').dataset.value)"
     )
-    assert browser.execute_script(visible) == 2  # over all, and in the list of cats
-    assert one(browser, "#shown").text == "2 of 22"
-    assert browser.execute_script("return document.querySelectorAll('#worst details[open]').length") == 1
+    assert set(found) == {"s11"}
+    assert one(browser, "#shown").text.startswith(f"{len(found)} of ")
+    assert browser.execute_script("return document.querySelectorAll('#examples details[open]:not(.ids)').length") >= 1
     field.send_keys(" dogs")
-    assert browser.execute_script(visible) == 0
+    assert browser.execute_script(VISIBLE) == 0
     field.send_keys(Keys.CONTROL, "a")
     field.send_keys(Keys.DELETE)
-    assert browser.execute_script(visible) == 12
+    assert browser.execute_script(VISIBLE) == before
     assert one(browser, "#shown").text == ""
+
+
+def choose(browser, name, value):
+    """Choose a value of a list as a user does."""
+    Select(one(browser, f"#filters select[name={name}]")).select_by_visible_text(value)
+
+
+def test_a_choice_keeps_rows_of_its_dataset(browser, report):
+    """And the ids to copy are those of the rows that are left."""
+    show(browser, report)
+    choose(browser, "dataset", "cats")
+    rows = browser.execute_script(
+        "return [...document.querySelectorAll('#examples tbody tr:not([hidden])')].map((row) => row.dataset.dataset)"
+    )
+    assert set(rows) == {"cats"}
+    ids = browser.execute_script(
+        "return [...document.querySelectorAll('#examples .ids:not([hidden]) textarea')]"
+        ".flatMap((field) => field.value.split('\\n'))"
+    )
+    assert ids
+    assert all(int(name[1:]) % 2 for name in ids)
+
+
+def dots(browser):
+    """Name, deviation and score of every point of the map."""
+    script = (
+        "return [...document.querySelectorAll('#map .plot .dot')]"
+        ".map((dot) => [dot.textContent, Number(dot.dataset.x), Number(dot.dataset.y)])"
+    )
+    return browser.execute_script(script)
+
+
+def drag(browser, start, end):
+    """Draw a frame in the map, between two points given as shares of its width and height."""
+    map_ = one(browser, "#map .plot svg")
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", map_)
+    size = map_.size
+    (x, y), (to_x, to_y) = (((a - 0.5) * size["width"], (b - 0.5) * size["height"]) for a, b in (start, end))
+    mouse = ActionChains(browser).move_to_element_with_offset(map_, int(x), int(y)).click_and_hold()
+    mouse.move_by_offset(int(to_x - x), int(to_y - y)).release().perform()
+
+
+def test_a_frame_in_the_map_filters_the_lists(browser, report):
+    """Drawn around the upper half: rows, points and ids are those above; a click takes the frame away."""
+    show(browser, report)
+    before = browser.execute_script(VISIBLE)
+    drag(browser, (0.0, 0.0), (0.999, 0.5))
+    low = float(one(browser, "#map [name=bottom]").get_attribute("value"))
+    above = {name for name, _, score in dots(browser) if score >= low}
+    assert 0 < len(above) < len(dots(browser))
+    assert one(browser, "#map output").text == f"{len(above)} of {len(dots(browser))} examples in the frame"
+    rows = browser.execute_script(
+        "return [...document.querySelectorAll('#examples tbody tr:not([hidden])')].map((row) => Number(row.dataset.y))"
+    )
+    assert rows
+    assert min(rows) >= low - 1e-3
+    ids = browser.execute_script("return document.querySelector('#map .ids textarea').value.split('\\n')")
+    assert set(ids) == above
+    drag(browser, (0.5, 0.5), (0.5, 0.5))
+    assert browser.execute_script(VISIBLE) == before
+    assert one(browser, "#map output").text == ""
+
+
+def test_a_frame_can_be_written_as_numbers(browser, report):
+    """By the keyboard alone, as the pointer would draw it."""
+    show(browser, report)
+    scores = sorted(score for *_, score in dots(browser))
+    one(browser, "#map [name=top]").send_keys(str(scores[2]))
+    assert one(browser, "#map output").text.startswith("3 of ")
+    one(browser, "#map [type=reset]").send_keys(Keys.ENTER)
+    WebDriverWait(browser, 5).until(lambda _: one(browser, "#map output").text == "")
+
+
+def test_a_picture_is_enlarged_with_its_layers(browser, report):
+    """By a button that the keyboard reaches; arrows lead to the next, a box hides the target, and focus comes back."""
+    show(browser, report)
+    button = browser.find_elements(By.CSS_SELECTOR, "#examples .enlarge")[0]
+    assert button.get_attribute("aria-label").startswith("Enlarge s")
+    button.send_keys(Keys.ENTER)
+    dialog = one(browser, "#enlarged")
+    assert dialog.is_displayed()
+    first = one(browser, "#enlarged-name").text
+    assert one(browser, "#enlarged .image").size["width"] > 300
+    assert one(browser, "#enlarged .target").size == one(browser, "#enlarged .image").size
+    browser.switch_to.active_element.send_keys(Keys.ARROW_RIGHT)
+    assert one(browser, "#enlarged-name").text != first
+    browser.switch_to.active_element.send_keys(Keys.ARROW_LEFT)
+    assert one(browser, "#enlarged-name").text == first
+    one(browser, "#enlarged [data-layer=target]").click()
+    assert not one(browser, "#enlarged .target").is_displayed()
+    browser.switch_to.active_element.send_keys(Keys.ESCAPE)
+    assert not dialog.is_displayed()
+    assert browser.switch_to.active_element.get_attribute("aria-label") == f"Enlarge {first}"
+
+
+def test_ids_are_copied(browser, report):
+    """The button says how many; it then says that they are copied."""
+    show(browser, report)
+    ids = browser.find_elements(By.CSS_SELECTOR, "#examples .ids")[-1]
+    ids.find_element(By.TAG_NAME, "summary").click()
+    listed = ids.find_element(By.TAG_NAME, "textarea").get_attribute("value").split()
+    button = ids.find_element(By.TAG_NAME, "button")
+    assert button.text == f"Copy {len(listed)} ids"
+    button.click()
+    WebDriverWait(browser, 5).until(lambda _: button.text == "Copied")
 
 
 def brightness(browser):
@@ -232,7 +354,7 @@ def test_it_is_light_or_dark_by_the_system_or_the_button(browser, report):
         assert (brightness(browser)[0] > 128) == (scheme == "light")
 
 
-@pytest.mark.parametrize("width", [360, 400, 800])
+@pytest.mark.parametrize("width", [360, 390, 800])
 def test_no_width_is_too_narrow(browser, report, width):
     """The page itself never scrolls sideways."""
     show(browser, report, width=width)
@@ -246,8 +368,9 @@ def test_it_reads_without_scripts(browser, report):
     assert "61.111" in text
     assert "Loss over steps" in text
     assert not one(browser, "#theme").is_displayed()
-    assert not one(browser, "#filter").is_displayed()
-    assert browser.find_elements(By.CSS_SELECTOR, "th button") == []
+    for selector in ("#filter", "#map form", "#enlarged"):
+        assert not one(browser, selector).is_displayed()
+    assert browser.find_elements(By.CSS_SELECTOR, "th button, .enlarge") == []
     assert browser.get_log("browser") == []
 
 
@@ -272,7 +395,7 @@ def test_text_from_data_is_shown_and_never_run(browser, tmp_path):
             "caption": f"caption caption caption {HOSTILE}",
             "step": step,
             "loss": 1.0 + step,
-            f"loss_part {HOSTILE}": 2.0,
+            f"loss_part {HOSTILE[:80]}": 2.0,
         }
         for number in range(2)
         for step in range(2)
@@ -282,11 +405,15 @@ def test_text_from_data_is_shown_and_never_run(browser, tmp_path):
     assert requests(browser) == [path.as_uri()]
     assert browser.get_log("browser") == []
     assert browser.execute_script("return [window.hacked, document.scripts.length]") == [None, 1]
+    for field in ("#filter", "#map [name=top]"):
+        one(browser, field).send_keys("1")
+    assert browser.execute_script("return window.hacked") is None
     assert browser.execute_script("return [...document.images].filter((i) => !i.src.startsWith('data:')).length") == 0
     assert browser.title == f"title {HOSTILE}"
     text = browser.execute_script("return document.body.textContent")
-    for place in ("title", "run", "split0", "dataset1", "id", "path", "caption caption caption", "part"):
+    for place in ("title", "run", "split0", "dataset1", "id", "path", "caption caption caption"):
         assert f"{place} {HOSTILE}" in text
+    assert f"part {HOSTILE[:80]}" in text
 
 
 def test_a_later_report_replaces_the_former(browser, tmp_path):

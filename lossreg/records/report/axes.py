@@ -64,7 +64,7 @@ def axis(values: Iterable[float], *, may_be_log: bool = True) -> Axis:
 
 def round_step(low: float, high: float, count: int) -> float:
     """Choose a step of 1, 2 or 5 times a power of ten, so that about `count` fit between low < high."""
-    rough = high / count - low / count
+    rough = max(high / count - low / count, TINY)
     power = _exponent(rough)
     factor = next((factor for factor in (1, 2, 5) if float(f"{factor}e{power}") >= rough * (1 - 1e-9)), 10)
     return float(f"{factor}e{power}")

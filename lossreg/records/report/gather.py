@@ -11,6 +11,7 @@ from lossreg.records.captions import flag_bad_captions
 from lossreg.records.filters import Filters, filtered
 from lossreg.records.parts import parts
 from lossreg.records.ranking.rank import ranked
+from lossreg.records.reader import left_out
 from lossreg.records.report import charts
 from lossreg.records.report.axes import decimals_for
 from lossreg.records.report.examples import examples
@@ -30,6 +31,7 @@ COLUMNS = 4  # components in the table of datasets, at most
 def contents(connection: DuckDBPyConnection, *, top_k: int, album: Album) -> dict[str, Any]:
     """Compute all variables of the templates but the title."""
     facts = _facts(connection)
+    runs = _names(connection, "run")
     found = _parts(connection)
     binned = bins(connection)
     components = sorted({name for one in found for name in one["overall"]["components"]})
@@ -45,8 +47,8 @@ def contents(connection: DuckDBPyConnection, *, top_k: int, album: Album) -> dic
         row |= by_name.get((row["run"], row["split"], row["name"]), {"level": None, "sure": 0})
     return {
         "facts": facts,
-        "left_out": 0,
-        "runs": _names(connection, "run"),
+        "left_out": sum(rows for run, rows in left_out(connection).items() if run in runs),
+        "runs": runs,
         "splits": _names(connection, "split"),
         "decimals": decimals,
         "parts": [_with_bars(part | part["overall"], binned) for part in found[:MOST_PARTS]],

@@ -17,6 +17,7 @@ TARGET = ((230, 159, 0), 0.42)
 PREDICTION = ((86, 180, 233), 0.22)
 Ink = tuple[tuple[int, int, int], float]  # colour, and how much of it the tint has
 
+EDGE = 2  # pixels of an outline
 _MANY = 64  # values: more are shades or probabilities, not classes
 _IGNORED = 255  # beside other classes: pixels that count nowhere
 
@@ -68,14 +69,14 @@ def _white(chosen: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
 
 
 def _edges(labels: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-    """Find the pixels of regions, but of the one numbered 0, that touch another region or the frame."""
-    framed = np.pad(labels, 1)
-    here = framed[1:-1, 1:-1]
-    sides = (framed[:-2, 1:-1], framed[2:, 1:-1], framed[1:-1, :-2], framed[1:-1, 2:])
-    edge = np.zeros(here.shape, dtype=bool)
-    for side in sides:
-        edge |= side != here
-    return edge & (here != 0)
+    """Find the pixels of regions, but of the one numbered 0, that are near another region or the frame."""
+    framed = np.pad(labels, EDGE)
+    height, width = labels.shape
+    edge = np.zeros(labels.shape, dtype=bool)
+    for move in (-EDGE, -1, 1, EDGE):
+        edge |= framed[EDGE + move : EDGE + move + height, EDGE:-EDGE] != labels
+        edge |= framed[EDGE:-EDGE, EDGE + move : EDGE + move + width] != labels
+    return edge & (labels != 0)
 
 
 def as_mask(image: Image) -> npt.NDArray[Any]:

@@ -65,10 +65,10 @@ def _read(name: str) -> str:
     return (TEMPLATES / name).read_text(encoding="utf-8")
 
 
-def shown(text: str) -> str:
+def shown(text: str, most: int = MOST_CHARACTERS) -> str:
     """Prepare text from data for the page: cut to length, with marks for invisible characters."""
-    if len(text) > MOST_CHARACTERS:
-        text = text[: MOST_CHARACTERS - 1] + "…"
+    if len(text) > most:
+        text = text[: most - 1] + "…"
     if not text.strip():
         return "".join(map(_mark, text))
     return "".join(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from os import PathLike
+from os.path import isdir
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,7 +72,7 @@ def write_report(
         raise InputError(f"top_k must be an integer from 1 to {MOST_EXAMPLES}, got {top_k!r:.80}")
     path = Path(path)
     with connect(records, memory_limit=memory_limit) as connection:
-        if path.is_dir() or not path.parent.is_dir():
+        if isdir(path) or not isdir(path.parent):  # a name that is too long is an error to Path.is_dir
             raise LossregError(f"{path} cannot be written: name a file in a directory that exists")
         own = own_columns(connection)
         album = Album(Path(images), finder(target_path, "target_path", own), finder(prediction, "prediction", own))

@@ -60,9 +60,11 @@ const listIds = () => {
 };
 if (filters) {
   filters.classList.add("ready");
-  filters.addEventListener("input", (event) => {
-    if (!event.target.dataset.layer) document.dispatchEvent(new Event("filtered"));
-  });
+  for (const kind of ["input", "change"]) {
+    filters.addEventListener(kind, (event) => {
+      if (!event.target.dataset.layer) document.dispatchEvent(new Event("filtered"));
+    });
+  }
   document.addEventListener("filtered", filterRows);
   document.addEventListener("sorted", listIds);
   listIds();

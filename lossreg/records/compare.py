@@ -89,6 +89,8 @@ def _sides(first: object, second: object, by: str, filters: Filters) -> tuple[Fi
         hint = did_you_mean(str(by), _BY, otherwise=f"choose {', '.join(_BY)}")
         raise InputError(f"by: records are not compared by {_shown(by)}; {hint}")
     argument = _BY[by][0]
+    if by in ("run", "split") and not (isinstance(first, str) and isinstance(second, str)):
+        raise InputError(f"{_shown(second if isinstance(first, str) else first)} is no name of one {by}; give a text")
     if getattr(filters, argument):
         raise InputError(f"filters: {argument} are what is compared; leave {argument} out")
     changes: tuple[dict[str, Any], ...] = ({argument: first}, {argument: second})

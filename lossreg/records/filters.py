@@ -83,6 +83,10 @@ def filtered(connection: DuckDBPyConnection, filters: Filters | None) -> Iterato
     Raises:
         InputError: a name or a column that does not occur, a value of another type, or no row is left.
     """
+    if filters is not None and not isinstance(filters, Filters):
+        raise InputError(
+            f"filters must be Filters, such as Filters(runs='night-7'), got {printable(repr(filters)):.80}"
+        )
     if not filters:
         yield connection
         return
@@ -182,4 +186,4 @@ def _texts(name: str, given: object) -> tuple[str, ...]:
     for text in texts:
         if not isinstance(text, str):
             raise InputError(f"{name} must be text or a list of texts, got {printable(repr(text)):.80}")
-    return texts
+    return tuple(text.encode(errors="backslashreplace").decode() for text in texts)  # as rows are written

@@ -128,6 +128,8 @@ def test_sure_changes_come_before_others():
         (("a", "b"), {"by": "x"}, r"^by: records are not compared by 'x'; choose run, split, epochs, steps$"),
         (("a", "b"), {"filters": Filters(runs="a")}, r"^filters: runs are what is compared; leave runs out$"),
         (("a", "b"), {"top_k": -1}, r"^top_k must be an integer from 0 to 100000, got -1$"),
+        ((["a"], "b"), {}, r"^\['a'\] is no name of one run; give a text$"),
+        (("train", None), {"by": "split"}, r"^None is no name of one split; give a text$"),
         (("0", "x"), {"by": "epochs"}, r"^epochs: 'x' is no range; write 5"),
         (
             ("a", "lone"),

@@ -162,6 +162,26 @@ def test_what_cannot_be_filtered_is_an_error(arguments, message):
         kept(**arguments)
 
 
+def test_filters_have_a_type():
+    """Another object is an error that shows it."""
+    with (
+        connect(ROWS) as connection,
+        pytest.raises(
+            InputError, match=r"^filters must be Filters, such as Filters\(runs='night-7'\), got \{'runs': 'a'\}$"
+        ),
+        filtered(connection, {"runs": "a"}),
+    ):
+        pass
+
+
+def test_half_characters_are_found_as_they_are_written():
+    """A lone surrogate, as in file names that are no UTF-8, stands in the records as its escape."""
+    rows = [{"run": "a\udc80", "loss": 1.0, "step": 0}, {"run": "a", "loss": 1.0, "step": 1}]
+    for filters in (Filters(runs="a\udc80"), Filters(where="run=a\udc80")):
+        with connect(rows) as connection, filtered(connection, filters):
+            assert steps(connection) == [0]
+
+
 def test_filters_end_with_their_block():
     """Also after an error; filters within filters leave what both allow."""
     with connect(ROWS) as connection:

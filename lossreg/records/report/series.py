@@ -118,7 +118,8 @@ def bins(connection: DuckDBPyConnection) -> Bins | None:
     if log:
         low, high = math.log10(low), math.log10(high)
     width = round_step(low, high, BINS)
-    first, last = math.floor(low / width + 1e-9), math.ceil(high / width - 1e-9) - 1
+    first = math.floor(low / width + 1e-9)
+    last = max(first, math.ceil(high / width - 1e-9) - 1)  # losses may be smaller than any width
     place = "CASE WHEN loss > 0 THEN log10(loss) ELSE -1e9 END" if log else "loss"
     # Losses outside the edges are in one more bin on each side; a loss on the last edge is in the last bin.
     found = connection.execute(

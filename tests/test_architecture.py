@@ -54,7 +54,7 @@ OUTSIDE = {
     "config.yaml_reader": {"yaml"},
     "composites": {"torch", "pydantic"},
     "records": {"torch", "duckdb", "numpy", "PIL", "jinja2", "ray"},
-    "health": {"torch", "numpy", "PIL", "matplotlib", "duckdb"},
+    "health": {"torch", "numpy", "PIL", "matplotlib", "duckdb", "nibabel"},
     "authoring.absent_extras": {"packaging", "importlib_metadata"},
     "authoring.library": {"torch"},
     "authoring.new_plugin": {"jinja2"},

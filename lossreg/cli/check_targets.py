@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import textwrap
-import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -30,7 +30,8 @@ Source = Annotated[
     str,
     typer.Argument(
         metavar="PATH|MODULE:LOADER",
-        help="A folder of images or .npy files, one such file, or a Parquet file with --column. Or a Dataset,"
+        help="A folder of images, arrays or volumes, one such file, a .json file of COCO or SA-V, or a Parquet file"
+        " with --column. Or a Dataset,"
         " DataLoader or iterable, or a function without arguments that returns one, imported from the current"
         " directory as well.",
     ),
@@ -45,6 +46,13 @@ Column = Annotated[
 Limit = Annotated[
     int | None,
     typer.Option("--limit", min=1, metavar="N", help="Read at most N masks, spread evenly if their number is known."),
+]
+Images = Annotated[
+    Path | None,
+    typer.Option("--images", metavar="DIR", help="Compare the sizes of the images of the same names with the masks."),
+]
+Workers = Annotated[
+    int, typer.Option("--workers", min=0, metavar="N", help="Read files in N threads; 0 is one per processor core.")
 ]
 Suggest = Annotated[
     bool, typer.Option("--suggest", help="Name three losses worth trying first, with the reason of each.")
@@ -63,6 +71,8 @@ def check_targets(
     ignore_index: IgnoreIndex = None,
     column: Column = None,
     limit: Limit = None,
+    images: Images = None,
+    workers: Workers = 0,
     suggest: Suggest = False,
     png: Png = None,
     as_json: AsJson = False,
@@ -71,15 +81,22 @@ def check_targets(
 
     Exit 1 if a training on them goes wrong: all masks are empty, none could be read, or their classes are lost.
     """
-    from lossreg.health.targets.examine import examine
+    from lossreg.health.targets.examine import examine_source
     from lossreg.health.targets.picture import check_png, draw_targets
-    from lossreg.health.targets.sources import read_targets
     from lossreg.health.targets.suggest import suggest as suggestions_for
 
     if png is not None:
         check_png(png)
-    targets = read_targets(source, column=column, limit=limit)
-    report = examine(_with_progress(targets), ignore_index=ignore_index, thin=suggest)
+    report = examine_source(
+        source,
+        column=column,
+        limit=limit,
+        images=images,
+        ignore_index=ignore_index,
+        thin=suggest,
+        workers=workers or os.cpu_count() or 1,
+        progress=_with_progress,
+    )
     suggestions = suggestions_for(report, ignore_index=ignore_index) if suggest else ()
     if png is not None:
         draw_targets(report, png, source)
@@ -96,18 +113,14 @@ def check_targets(
         raise typer.Exit(1)
 
 
-def _with_progress(items: Iterable[T]) -> Iterator[T]:
-    """Yield the items and count them in a line on stderr, if that is a terminal."""
+def _with_progress(items: Iterator[T], total: int | None) -> Iterable[T]:
+    """Yield the items with a bar on stderr, if that is a terminal. total: their number; None if it is unknown."""
     if not sys.stderr.isatty():
-        yield from items
-        return
-    shown = time.monotonic()
-    for number, item in enumerate(items):
-        if (now := time.monotonic()) - shown > 0.2:
-            print(f"\r{number:,} masks", end="", file=sys.stderr, flush=True)
-            shown = now
-        yield item
-    print("\r" + " " * 30 + "\r", end="", file=sys.stderr, flush=True)
+        return items
+    from rich.console import Console
+    from rich.progress import track
+
+    return track(items, "masks", total, console=Console(stderr=True), transient=True)
 
 
 def _print(report: TargetReport) -> None:

@@ -173,7 +173,7 @@ worth trying first, though none is promised to be the best:
 
 
 def test_suggestions(run):
-    """At the end of the report, and in JSON; only if asked for, and none beside an error."""
+    """At the end of the report, and in JSON; only if wanted, and none beside an error."""
     np.save("m.npy", masks(3, 3, 3))
     result = run("m.npy", "--suggest")
     assert result.exit_code == 0
@@ -238,14 +238,31 @@ def test_flags_have_no_histogram(run):
 
 def test_progress_is_for_terminals(monkeypatch, capsys):
     """On stderr, in a line that is erased at the end."""
-    assert list(targets._with_progress(range(3))) == [0, 1, 2]
+    assert list(targets._with_progress(iter(range(3)), 3)) == [0, 1, 2]
     assert capsys.readouterr().err == ""
+    monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    monkeypatch.setattr(targets.time, "monotonic", iter(range(9)).__next__)
-    assert list(targets._with_progress(range(3))) == [0, 1, 2]
+    assert list(targets._with_progress(iter(range(3)), 3)) == [0, 1, 2]
     written = capsys.readouterr().err
-    assert written.startswith("\r0 masks\r1 masks\r2 masks")
-    assert written.endswith("\r")
+    assert "masks" in written
+    assert "100%" in written
+    assert written.endswith("\x1b[2K")  # erases the line
+
+
+def test_images_and_workers(run, tmp_path):
+    """A size that differs is an error, in any number of threads; the output is the same."""
+    Image = pytest.importorskip("PIL.Image", reason="Pillow is not installed, so no image can be read")
+    for folder in ("masks", "images"):
+        (tmp_path / folder).mkdir()
+    for number in range(9):
+        Image.fromarray(masks(number + 1)[0]).save(tmp_path / "masks" / f"{number}.png")
+        Image.new("RGB", (50, 20 + (number == 4))).save(tmp_path / "images" / f"{number}.jpg")
+    outputs = {run("masks", "--images", "images", "--workers", workers).stdout for workers in (0, 1, 3)}
+    (output,) = outputs
+    assert "error: masks of another size than their image: 1; resize them with nearest" in output
+    assert "4.png: 50 x 20, the image 50 x 21" in output
+    assert run("masks", "--images", "images").exit_code == 1
+    assert "error" not in run("masks").stdout
 
 
 @pytest.mark.tools

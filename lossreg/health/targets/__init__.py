@@ -1,6 +1,6 @@
 """Statistics of a data set's masks: `lossreg check-targets`, and `examine` in Python."""
 
-from lossreg.health.targets.examine import examine
+from lossreg.health.targets.examine import examine, examine_source
 from lossreg.health.targets.picture import draw_targets
 from lossreg.health.targets.report import Coloured, Flag, Mask, TargetFinding, TargetReport, Unreadable
 from lossreg.health.targets.sources import read_targets
@@ -16,6 +16,7 @@ __all__ = [
     "Unreadable",
     "draw_targets",
     "examine",
+    "examine_source",
     "read_targets",
     "suggest",
 ]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from lossreg.health.targets.arrays import as_array
 from lossreg.health.targets.colours import array_mask
 from lossreg.health.targets.images import MOST_PIXELS, too_many
+from lossreg.health.targets.keys import KEYS
 from lossreg.health.targets.report import Target, Unreadable
 from lossreg.messages import one_line
 
@@ -17,13 +18,20 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-ARRAY: Final = ".npy"
+ARRAYS: Final = (".npy", ".npz")
+MOST_BYTES: Final = 1 << 30  # of an array that is unpacked as a whole
 
 
 def read_array(path: Path, name: str, limit: int | None) -> Iterator[Target]:
-    """Yield the masks of an array (H, W), (N, H, W) or (N, C, H, W). The file is memory-mapped."""
+    """Yield the masks of an array (H, W), (N, H, W) or (N, C, H, W). A .npy file is memory-mapped.
+
+    Of the arrays in a .npz file, those under one of `KEYS` are the masks; without any, all of them.
+    """
     import numpy as np
 
+    if path.suffix.lower() == ".npz":
+        yield from _read_arrays(path, name, limit)
+        return
     try:
         masks = np.load(path, mmap_mode="r", allow_pickle=False)
         as_array(masks.flat[:1])  # raises unless it has numbers
@@ -31,6 +39,24 @@ def read_array(path: Path, name: str, limit: int | None) -> Iterator[Target]:
         yield Unreadable(name, one_line(error))
         return
     yield from masks_of(masks, name, limit)
+
+
+def _read_arrays(path: Path, name: str, limit: int | None) -> Iterator[Target]:
+    import numpy as np
+
+    try:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:  # it leaves broken files open
+            sizes = {info.filename.removesuffix(".npy"): info.file_size for info in arrays.zip.infolist()}
+            chosen = next(([key] for key in KEYS if key in sizes), list(sizes))
+            for key in chosen:
+                if sizes[key] > MOST_BYTES:
+                    yield Unreadable(f"{name}, {key}", "over 1 GiB; save it as .npy, which is read in parts")
+                    continue
+                masks = arrays[key]
+                as_array(masks)  # raises unless it has numbers
+                yield from masks_of(masks, f"{name}, {key}", limit)
+    except Exception as error:  # noqa: BLE001 - a damaged file may raise any error
+        yield Unreadable(name, one_line(error))
 
 
 def masks_of(masks: npt.NDArray[Any], name: str, limit: int | None) -> Iterator[Target]:

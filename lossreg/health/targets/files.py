@@ -6,13 +6,33 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from lossreg.health.targets.array_files import ARRAY, read_array
+from lossreg.health.targets.annotations import JSON, read_annotations
+from lossreg.health.targets.array_files import ARRAYS, read_array
 from lossreg.health.targets.images import LOSSLESS, LOSSY, read_image
 from lossreg.health.targets.report import Target
+from lossreg.health.targets.volumes import VOLUMES, read_volume
 
-SUFFIXES: Final = (*LOSSLESS, *LOSSY, ARRAY)
+# In a folder, the first kinds that there are hold the masks: beside masks JPEG files are photographs, and JSON files
+# describe them.
+KINDS: Final = ((*LOSSLESS, *ARRAYS, *VOLUMES), (JSON,), LOSSY)
+
+
+def suffix_of(path: Path) -> str:
+    """Return the suffix of a file in lower case, with both parts of .nii.gz."""
+    name = path.name.lower()
+    return next((suffix for suffix in VOLUMES if name.endswith(suffix)), path.suffix.lower())
+
+
+def is_known(path: Path) -> bool:
+    """Return True if the suffix is that of a file that can hold masks."""
+    return any(suffix_of(path) in kind for kind in KINDS)
 
 
 def read_file(path: Path, name: str, limit: int | None) -> Iterator[Target]:
-    """Yield the masks of a file. limit: of masks in an array; None for all."""
-    return read_array(path, name, limit) if path.suffix.lower() == ARRAY else read_image(path, name)
+    """Yield the masks of a file. limit: of masks in an array or annotations; None for all."""
+    suffix = suffix_of(path)
+    if suffix in ARRAYS:
+        return read_array(path, name, limit)
+    if suffix in VOLUMES:
+        return read_volume(path, name)
+    return read_annotations(path, name, limit) if suffix == JSON else read_image(path, name)

@@ -26,6 +26,23 @@ _OF_MASKS: Final[dict[str, tuple[Severity | None, str, str]]] = {
         "check that the path is that of the masks; make masks again from the originals, resize them with nearest and"
         " save the class index of each pixel as PNG",
     ),
+    "size": (
+        "error",
+        "masks of another size than their image",
+        "resize them with nearest to the size of the image, if they show the same part of it",
+    ),
+    "rotated": (
+        "error",
+        "masks of images whose EXIF data hold a rotation, which most loaders leave out",
+        "rotate the images once and for all: PIL.ImageOps.exif_transpose(image).save(path)",
+    ),
+    "no image": ("warning", "masks without an image of their name", "check --images and the names"),
+    "no mask": (
+        "warning",
+        "images without a mask of their name",
+        "check the path and the names; a loader that fills them with zeros teaches the model to predict nothing",
+    ),
+    "unreadable image": ("warning", "unreadable images", "repair or remove them, or training will stop there"),
     "alpha": (
         "warning",
         "masks in the alpha channel of images of one colour, which look empty or full to a loader that drops it",

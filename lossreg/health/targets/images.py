@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 LOSSLESS: Final = (".png", ".tif", ".tiff", ".bmp", ".gif")
 LOSSY: Final = (".jpg", ".jpeg")
 FORMATS: Final = ("PNG", "TIFF", "BMP", "GIF", "JPEG")  # PIL's names; a file may have the wrong suffix
+_LOCK = threading.Lock()
 MOST_PIXELS: Final = 1 << 27  # of a mask; a file of some KB may hold any number of equal ones
 
 
@@ -48,6 +50,6 @@ def _opened(source: Any) -> Image:
     """Open an image, without the warning about many pixels, which have a bound here."""
     from PIL import Image
 
-    with warnings.catch_warnings():
+    with _LOCK, warnings.catch_warnings():  # the filters of warnings belong to all threads
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         return Image.open(source, formats=FORMATS)

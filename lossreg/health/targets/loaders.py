@@ -7,23 +7,22 @@ import inspect
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from lossreg.errors import LossregError, ShapeError
 from lossreg.health.targets.array_files import spread
 from lossreg.health.targets.arrays import as_array
 from lossreg.health.targets.colours import array_mask, image_mask
+from lossreg.health.targets.keys import mask_of
 from lossreg.health.targets.report import Mask, Target, Unreadable
 from lossreg.messages import one_line, require
-
-KEYS: Final = ("mask", "masks", "target", "targets", "label", "labels")  # of items that are mappings; the first counts
 
 
 def read_loader(name: str, limit: int | None) -> Iterator[Target]:
     """Import a loader, as `python -m` does from the current directory, and return its targets.
 
-    Items are masks, pairs of image and mask, or mappings with one of `KEYS`. Batches of a DataLoader, and items
-    (B, 1, H, W), are split into their masks. Every other item is one mask.
+    Items are masks, or hold one as `mask_of` finds it. Batches of a DataLoader, and items (B, 1, H, W), are split into
+    their masks. Every other item is one mask.
 
     Raises:
         LossregError: it cannot be imported, called without arguments, or iterated.
@@ -112,7 +111,7 @@ def _is_torch(found: object, name: str) -> bool:
 def _targets(item: object, name: str, *, batched: bool) -> Iterator[Target]:
     """Yield the masks of an item: one, or those of a batch."""
     try:
-        mask = _mask_of(item)
+        mask = mask_of(item)
         if batched and isinstance(mask, (list, tuple)):  # of samples of different sizes
             for index, each in enumerate(mask):
                 yield from _targets(each, f"{name}, item {index}", batched=False)
@@ -124,20 +123,6 @@ def _targets(item: object, name: str, *, batched: bool) -> Iterator[Target]:
             yield from _split(as_array(mask), name, batched)
     except LossregError as error:
         yield Unreadable(name, str(error))
-
-
-def _mask_of(item: object) -> Any:
-    if isinstance(item, (tuple, list)) and len(item) > 1:
-        item = item[1]
-    if not isinstance(item, Mapping):
-        return item
-    for key in KEYS:
-        if key in item:
-            return item[key]
-    raise LossregError(
-        f"no mask under {', '.join(KEYS)}; the keys are {', '.join(map(str, item)):.200}; name a function that returns"
-        " the masks"
-    )
 
 
 def _split(values: Any, name: str, batched: bool) -> Iterator[Target]:

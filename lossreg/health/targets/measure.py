@@ -72,7 +72,7 @@ def _problems(mask: Mask, pixels: Pixels) -> list[tuple[str, str]]:
         "non-integer": not pixels.classes and pixels.fraction is not None and f"{pixels.fraction:g}",
         "many values": not pixels.classes and len(pixels.counts) > MOST_IN_A_MASK and f"{values} values",
     }
-    problems = [(rule, f"{mask.name}: {example}") for rule, example in found.items() if example]
+    problems = [*mask.problems, *((rule, f"{mask.name}: {example}") for rule, example in found.items() if example)]
     return problems if pixels.total else [*problems, ("ignored", mask.name)]
 
 

@@ -12,7 +12,7 @@ class Mask(NamedTuple):
     """One target. values: an array or tensor with at least one dimension; None if the sample has no mask.
 
     note: how it was read, unless it is a plain image. palette: the colours of its values, if they are indices of one.
-    alpha: True if the values are the transparency of an image.
+    alpha: True if the values are the transparency of an image. problems: of its image, pairs of rule and example.
     """
 
     name: str
@@ -20,6 +20,7 @@ class Mask(NamedTuple):
     note: str = ""
     palette: tuple[tuple[int, str], ...] = ()
     alpha: bool = False
+    problems: tuple[tuple[str, str], ...] = ()
 
 
 class Coloured(NamedTuple):

@@ -7,20 +7,20 @@ import re
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from lossreg.errors import LossregError
 from lossreg.health.targets.array_files import spread
 from lossreg.health.targets.columns import read_column
-from lossreg.health.targets.files import SUFFIXES, read_file
-from lossreg.health.targets.images import LOSSY
+from lossreg.health.targets.files import KINDS, is_known, read_file, suffix_of
 from lossreg.health.targets.loaders import read_loader
 from lossreg.health.targets.report import Target
 from lossreg.messages import require
 
 TABLE: Final = ".parquet"
 EXPECTED: Final = (
-    "a folder of PNG, TIFF, BMP, GIF, JPEG or .npy files, one such file, a Parquet file with --column, or module:loader"
+    "a folder of PNG, TIFF, BMP, GIF, JPEG, .npy, .npz or NIfTI files, one such file, a .json file of COCO or SA-V, a"
+    " Parquet file with --column, or module:loader"
 )
 
 _LOADER = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
@@ -30,12 +30,48 @@ def read_targets(where: str | Path, *, column: str | None = None, limit: int | N
     """Yield the targets of a source, one at a time.
 
     Args:
-        where: a folder of PNG, TIFF, BMP, GIF, JPEG or .npy files, at any depth; one such file; a Parquet file or a
-            folder of them, with `column`; or `module:loader`, which is imported and so runs its code.
+        where: a folder of images (PNG, TIFF, BMP, GIF, JPEG), arrays (.npy, .npz) or volumes (NIfTI), at any depth; one
+            such file; a .json file of COCO, SA-1B or SA-V, or a folder of them; a Parquet file or a folder of them,
+            with `column`; or `module:loader`, which is imported and so runs its code. Beside other masks, JPEG files
+            are taken for photographs, and left out.
         column: of Parquet: encoded PNG or TIFF, paths of such files, nested lists of numbers, or booleans or numbers
             that are true if the sample has a mask.
         limit: maximum number of targets. They are spread evenly over files, arrays and datasets of known length; of
             other sources the first are read.
+    Raises:
+        LossregError: there is no such source, or it holds no targets.
+        MissingLibraryError: the library that reads it is not installed.
+    """
+    files = files_of(where, column=column, limit=limit)
+    if files is not None:
+        found: Iterator[Target] = (target for file in files for target in file.read())
+    elif os.path.exists(where):
+        found = read_column(Path(where), column)
+    else:
+        found = read_loader(str(where), limit)
+    return islice(found, limit)
+
+
+class MaskFile(NamedTuple):
+    """A file of masks. name: within its folder. limit: of masks in it; None for all."""
+
+    path: Path
+    name: str
+    limit: int | None
+
+    def read(self) -> Iterator[Target]:
+        """Yield its masks."""
+        return read_file(self.path, self.name, self.limit)
+
+
+def files_of(
+    where: str | Path, *, column: str | None = None, limit: int | None = None, images: Path | None = None
+) -> list[MaskFile] | None:
+    """Return the files of a source, by name; None for Parquet and a loader, which are not read file by file.
+
+    Args:
+        where, column, limit: those of `read_targets`.
+        images: the folder of their images, which Parquet and a loader cannot have.
     Raises:
         LossregError: there is no such source, or it holds no targets.
         MissingLibraryError: the library that reads it is not installed.
@@ -46,46 +82,42 @@ def read_targets(where: str | Path, *, column: str | None = None, limit: int | N
             raise LossregError(f"{where}: no such file or folder; expected {EXPECTED}")
         if column is not None:
             raise LossregError(f"--column is for Parquet files, but {where} is a loader; leave it out")
-        found = read_loader(str(where), limit)
-    elif column is not None or path.suffix.lower() == TABLE:
-        found = read_column(path, column)
-    else:
+    elif column is None and path.suffix.lower() != TABLE:
         require("numpy", "PIL", extra="targets", use="check-targets")
-        found = _read_files(path, limit)
-    return islice(found, limit)
+        return _files(path, limit)
+    if images is not None:
+        raise LossregError(f"--images is for files of masks, but {where} is not; leave it out")
+    return None
 
 
-def _read_files(path: Path, limit: int | None) -> Iterator[Target]:
+def _files(path: Path, limit: int | None) -> list[MaskFile]:
     if path.is_file():
-        if path.suffix.lower() not in SUFFIXES:
+        if not is_known(path):
             raise LossregError(f"{path}: cannot be read as masks; expected {EXPECTED}")
-        return read_file(path, path.name, limit)
+        return [MaskFile(path, path.name, limit)]
     files, others = _listed(path)
     if not files:
         raise LossregError(f"{path}: {_reason(others)}; expected {EXPECTED}")
-    named = [(file, file.relative_to(path).as_posix()) for file in spread(files, limit)]
-    return (target for file, name in named for target in read_file(file, name, limit))
+    return [MaskFile(file, file.relative_to(path).as_posix(), limit) for file in spread(files, limit)]
 
 
 def _listed(folder: Path) -> tuple[list[Path], list[str]]:
-    """Return the files with masks, by name, and the suffixes of all others. Hidden files are left out.
-
-    Beside other masks, JPEG files are the photographs.
-    """
-    files: list[Path] = []
-    photographs: list[Path] = []
+    """Return the files with masks, by name, and the suffixes of all others. Hidden files are left out."""
+    kinds: list[list[Path]] = [[] for _ in KINDS]
     others = set()
     for root, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
-            suffix = Path(name).suffix.lower()
             if name.startswith("."):
                 continue
-            if suffix in SUFFIXES:
-                (photographs if suffix in LOSSY else files).append(Path(root, name))
+            suffix = suffix_of(Path(name))
+            for kind, files in zip(KINDS, kinds, strict=True):
+                if suffix in kind:
+                    files.append(Path(root, name))
+                    break
             else:
                 others.add(suffix or name)
-    return files or photographs, sorted(others)
+    return next(filter(None, kinds), []), sorted(others)
 
 
 def _reason(others: list[str]) -> str:

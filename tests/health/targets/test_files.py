@@ -145,17 +145,17 @@ def test_one_mask_as_an_array(tmp_path):
 def test_wrong_sources(tmp_path):
     """The error lists the right ones."""
     expected = (
-        "a folder of PNG, TIFF, BMP, GIF, JPEG or .npy files, one such file, a Parquet file with --column, or"
-        " module:loader"
+        "a folder of PNG, TIFF, BMP, GIF, JPEG, .npy, .npz or NIfTI files, one such file, a .json file of COCO or SA-V,"
+        " a Parquet file with --column, or module:loader"
     )
     (tmp_path / "empty").mkdir()
     (tmp_path / "photos").mkdir()
-    for name in ("a.webp", "b.WEBP", "c.json"):
+    for name in ("a.webp", "b.WEBP", "c.csv"):
         (tmp_path / "photos" / name).write_text("-")
     for where, text in {
         "gone": f"gone: no such file or folder; expected {expected}",
         "empty": f"empty: the folder is empty; expected {expected}",
-        "photos": f"photos: the folder holds only .json, .webp files; expected {expected}",
+        "photos": f"photos: the folder holds only .csv, .webp files; expected {expected}",
         "photos/a.webp": f"cannot be read as masks; expected {expected}",
     }.items():
         with pytest.raises(LossregError) as caught:

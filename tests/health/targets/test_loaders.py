@@ -8,6 +8,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from lossreg.errors import LossregError
+from lossreg.health.targets.keys import KEYS
 from lossreg.health.targets.report import Unreadable
 from lossreg.health.targets.sources import read_targets
 
@@ -61,10 +62,26 @@ def loader(monkeypatch, tmp_path):
         Masks(lambda mask: (torch.rand(3, 4, 4), mask)),
         Masks(lambda mask: [torch.rand(3, 4, 4), mask[None], {"id": 1}]),
         Masks(lambda mask: (torch.rand(3, 4, 4), {"masks": mask, "labels": torch.tensor(1)})),
+        *(Masks(lambda mask, key=key: {"image": 1, key: mask}) for key in KEYS),
         *(
-            Masks(lambda mask, key=key: {"image": 1, key: mask})
-            for key in ("mask", "masks", "target", "label", "labels")
+            Masks(lambda mask, item=item: item(torch.rand(3, 4, 4), mask))
+            for item in (
+                lambda image, mask: {"image": image, "target": {"mask": mask, "id": 3}},
+                lambda image, mask: {"pixel_values": image, "targets": {"boxes": image, "masks": mask}},
+                lambda image, mask: {"sample": {"image": image, "annotation": mask}, "path": "a.png"},
+                lambda image, mask: (image, {"target": {"semantic_mask": mask}}),
+                lambda image, mask: (image, 7, mask),
+                lambda image, mask: (image, "a.png", 7, mask, mask),
+                lambda image, mask: (image, None, mask),
+                lambda image, mask: (image, (7, mask)),
+                lambda image, mask: (image, (7, Image.fromarray(mask.numpy().astype("uint8")))),
+                lambda image, mask: (image, {"boxes": image}, {"masks": mask}),
+                lambda image, mask: (image, mask.tolist()),
+                lambda image, mask: (image, tuple(map(tuple, mask.tolist()))),
+            )
         ),
+        DataLoader(Masks(lambda mask: (mask, 7, mask)), batch_size=3),
+        DataLoader(Masks(lambda mask: {"image": mask, "target": {"mask": mask}}), batch_size=3),
         Masks(lambda mask: Image.fromarray(mask.numpy().astype("uint8"))),
         Masks(lambda mask: mask[None, None]),
         Stream(),
@@ -134,7 +151,8 @@ def test_a_broken_sample_is_reported_and_the_others_are_read(loader):
     [
         (
             {"image": 1, "id": 2},
-            "no mask under mask, masks, target, targets, label, labels; the keys are image, id; "
+            "no mask under mask, masks, segmentation_mask, semantic_mask, segmentation, annotation, seg, gt, target, "
+            "targets, label, labels; the keys are image, id; "
             "name a function that returns the masks",
         ),
         ((torch.rand(3, 4, 4), 7), "expected a mask (H, W), got the number 7; a class label is not a mask"),

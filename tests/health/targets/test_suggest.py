@@ -1,4 +1,4 @@
-"""`suggest`: three losses for what was measured."""
+"""`suggest`: three losses for the numbers of a report."""
 
 import json
 import re
@@ -141,7 +141,7 @@ def test_ignored_pixels_are_ignored_by_the_losses():
 
 
 def test_without_thin_nothing_is_thin():
-    """`examine` measures it only if asked to."""
+    """`examine` measures it only if `thin` is true."""
     report = examine(CASES["thin"][0])
     assert report.thin is None
     assert "cldice" not in json.dumps(suggest(report))
@@ -164,4 +164,4 @@ def test_lines_and_spots():
     assert thin(np.eye(64, dtype=bool)) > 0.9
     assert thin(lines(1, width=12)) < 0.1
     for size in (1, 2, 3, 5, 8, 12, 20, 40):
-        assert thin(blobs(1, size=size)) < 0.45
+        assert thin(blobs(1, size=size)) <= 0.5

@@ -229,8 +229,9 @@ def test_records_have_a_row_for_each_example_of_each_epoch(folder):
         "night_000000004.json",
         "night_000000008.json",
     ]
-    counts = [json.loads(path.read_text())["overall"]["count"] for path in sorted(Path("reports").iterdir())]
-    assert counts == [32, 64]
+    reports = [json.loads(path.read_text())["runs"] for path in sorted(Path("reports").iterdir())]
+    counts = [{split["split"]: split["overall"]["count"] for split in report} for report in reports]
+    assert counts == [{"train": 16, "val": 16}, {"train": 32, "val": 32}]
 
 
 def test_reports_come_at_any_event(folder):
@@ -497,7 +498,8 @@ def test_two_ranks_agree(folder):
     found = aggregate_by_dataset("records", together=True)["overall"]
     assert (found["count"], found["items"]) == (2 * 2 * 9, 9)
     assert sorted(path.name for path in Path().glob("*.json")) == ["train_000000003.json", "train_000000006.json"]
-    assert json.loads(Path("train_000000006.json").read_text())["overall"]["count"] == 36
+    splits = json.loads(Path("train_000000006.json").read_text())["runs"]
+    assert [(split["split"], split["overall"]["count"]) for split in splits] == [("train", 18), ("val", 18)]
 
 
 def test_the_page(folder, monkeypatch):

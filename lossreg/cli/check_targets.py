@@ -193,7 +193,7 @@ def _print_finding(finding: TargetFinding) -> None:
 
 def _print_suggestions(suggestions: tuple[Suggestion, ...]) -> None:
     if not suggestions:
-        print("\n" + _wrapped("no suggestions: there is nothing to learn yet; see the errors above", "", " " * 4))
+        print("\n" + _wrapped("no suggestions: they need foreground, and pixels without the errors above", "", " " * 4))
         return
     print("\nworth trying first, though none is promised to be the best:")
     for number, (config, reason, page) in enumerate(suggestions, start=1):
@@ -202,4 +202,4 @@ def _print_suggestions(suggestions: tuple[Suggestion, ...]) -> None:
 
 
 def _wrapped(text: str, first: str, others: str) -> str:
-    return "\n".join(textwrap.wrap(text, WIDTH, initial_indent=first, subsequent_indent=others))
+    return "\n".join(textwrap.wrap(text, WIDTH, initial_indent=first, subsequent_indent=others, break_on_hyphens=False))

@@ -187,7 +187,7 @@ def test_suggestions(run):
     assert ignored[0]["config"]["params"] == {"ignore_index": 7}
     np.save("m.npy", masks(0, 0))
     assert run("m.npy", "--suggest").stdout.endswith(
-        "no suggestions: there is nothing to learn yet; see the errors above\n"
+        "no suggestions: they need foreground, and pixels without the errors above\n"
     )
     assert json.loads(run("m.npy", "--suggest", "--json").stdout)["suggestions"] == []
 

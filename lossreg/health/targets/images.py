@@ -19,6 +19,7 @@ LOSSY: Final = (".jpg", ".jpeg")
 FORMATS: Final = ("PNG", "TIFF", "BMP", "GIF", "JPEG")  # PIL's names; a file may have the wrong suffix
 _LOCK = threading.Lock()
 MOST_PIXELS: Final = 1 << 27  # of a mask; a file of some KB may hold any number of equal ones
+SMALL: Final = ("1", "L", "P", "I;16", "I;16B", "I;16L", "I;16N")  # modes of at most two bytes; others have four
 
 
 def read_image(source: Any, name: str) -> Iterator[Target]:
@@ -31,8 +32,9 @@ def read_image(source: Any, name: str) -> Iterator[Target]:
             for page in range(pages):
                 image.seek(page)
                 page_name = name if pages == 1 else f"{name}, page {page + 1}"
-                if image.width * image.height > MOST_PIXELS:
-                    yield Unreadable(page_name, too_many(f"{image.width:,} x {image.height:,}"))
+                most = MOST_PIXELS if image.mode in SMALL else MOST_PIXELS // 2
+                if image.width * image.height > most:
+                    yield Unreadable(page_name, too_many(f"{image.width:,} x {image.height:,}", most))
                 else:
                     yield image_mask(image, page_name)
     except Image.DecompressionBombError:
@@ -41,9 +43,9 @@ def read_image(source: Any, name: str) -> Iterator[Target]:
         yield Unreadable(name, one_line(error))
 
 
-def too_many(pixels: str) -> str:
+def too_many(pixels: str, most: int = MOST_PIXELS) -> str:
     """Return the reason for not reading a mask of so many pixels."""
-    return f"{pixels} pixels, but a mask may have up to {MOST_PIXELS:,}; cut it into tiles, as training does"
+    return f"{pixels} pixels, but a mask may have up to {most:,}; cut it into tiles, as training does"
 
 
 def _opened(source: Any) -> Image:

@@ -19,14 +19,14 @@ def npy(header, data=bytes(16)):
     return b"\x93NUMPY\x01\x00v\x00" + header.encode().ljust(117) + b"\n" + data
 
 
-def png(width, height, rows=b""):
-    """Return a PNG that claims a size, with some rows of zeros."""
+def png(width, height, colour=0):
+    """Return a PNG that claims a size, grey or of another kind of colour, without its pixels."""
 
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    head = struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
 
 
 @pytest.mark.parametrize(
@@ -85,6 +85,15 @@ def test_an_image_of_too_many_pixels_is_not_decoded(tmp_path, width, height):
     assert found.reason.endswith(
         "pixels, but a mask may have up to 134,217,728; cut it into tiles, as training does"
     ), found.reason
+
+
+def test_coloured_images_may_have_half_as_many(tmp_path):
+    """They take four times the memory."""
+    (tmp_path / "a.png").write_bytes(png(8_200, 8_200, colour=2))
+    (tmp_path / "b.png").write_bytes(png(8_200, 8_200))
+    first, second = read(tmp_path)
+    assert first.reason.startswith("8,200 x 8,200 pixels, but a mask may have up to 67,108,864")
+    assert "pixels" not in second.reason  # it is decoded, and has none
 
 
 def test_an_array_of_too_many_pixels(tmp_path, monkeypatch):

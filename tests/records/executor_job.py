@@ -57,11 +57,24 @@ class Model:
             file.write("".join(f"{os.getpid()} {word}\n" for word in words))
 
 
-def evaluate(out, name, executor, data, **init):
+class Drawn(Model):
+    """Rows of a batch in each draw: the mean square of its noise."""
+
+    def __call__(self, batch, draw):
+        index = torch.as_tensor(batch["index"])
+        noise = draw.noise(index, like=torch.zeros(len(index), 3))
+        return {"loss": noise.square().mean(1) * draw.condition, "sample_id": index, "dataset": list(batch["dataset"])}
+
+
+def evaluate(out, name, executor, data, *, draws=None, **init):
     """Run one evaluation; return the text of its error, if there is one."""
     init = {"log": str(out / f"{name}.log")} | init
+    options = {"job_name": name, "step": 7, "out_dir": out, "executor": executor, "init": init}
     try:
-        run_dataset_evaluation(Model, data, job_name=name, step=7, out_dir=out, executor=executor, init=init)
+        if draws is None:
+            run_dataset_evaluation(Model, data, **options)
+        else:
+            run_dataset_evaluation(Drawn, data, **options, draws=draws, conditions=(0, 1000))
     except Exception as error:  # noqa: BLE001
         return f"{type(error).__name__}: {error}"
     return None
@@ -75,6 +88,7 @@ def on_torchrun(out):
     errors = {
         "first": evaluate(out, "torchrun", "torchrun", loader, scale=2.0),
         "again": evaluate(out, "torchrun", "torchrun", loader),
+        "drawn": evaluate(out, "drawn", "torchrun", loader, draws=2),
         "fails": evaluate(out, "fails", "torchrun", loader, fails_at=51),  # an odd index: that of rank 1
     }
     (out / f"rank{rank}.json").write_text(json.dumps(errors))
@@ -106,6 +120,9 @@ def on_ray(out, killed):
         "shuffled": evaluate(out, "shuffled", executor, DataLoader(Examples(), BATCH, shuffle=True)),
         "stream fails": evaluate(out, "stream", small, streamed, fails_at=70),
         "stream": evaluate(out, "stream", small, streamed),
+        "drawn": evaluate(out, "drawn", executor, Examples(), draws=2),
+        "more draws": evaluate(out, "drawn", executor, Examples(), draws=4),
+        "drawn stream": evaluate(out, "drawn-stream", small, streamed, draws=2),
     }
     (out / "ray.json").write_text(json.dumps(errors))
     ray.shutdown()

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 import time
@@ -22,7 +23,7 @@ from lossreg.records.evaluation.evaluate import write_rows  # noqa: E402
 from lossreg.records.evaluation.ray_data import RayExecutor, _RowsOfBatch  # noqa: E402
 from lossreg.records.row_validation import chunks  # noqa: E402
 
-from .executor_job import BATCH, COUNT, PART, Examples, Model  # noqa: E402
+from .executor_job import BATCH, COUNT, PART, Examples, Model, evaluate  # noqa: E402
 from .tolerance import same  # noqa: E402
 
 pytestmark = pytest.mark.tools
@@ -61,6 +62,13 @@ def summary(out, name):
     return json.loads(text.replace(f"{name}_000000007", "").replace(f'"{name}"', '"job"'))
 
 
+def drawn(out, name):
+    """The rows of an evaluation with draws, each once: (sample_id, draw, condition, loss)."""
+    shards = f"{out}/{name}_000000007.records/*.parquet"
+    query = f"SELECT DISTINCT sample_id, draw, condition, loss FROM read_parquet('{shards}') ORDER BY ALL"
+    return duckdb.connect().execute(query).fetchall()
+
+
 def log(out, name):
     """The calls of the models: (process, "made") or (process, index)."""
     return [tuple(line.split()) for line in (out / f"{name}.log").read_text().splitlines()]
@@ -86,6 +94,7 @@ def local(tmp_path_factory):
         init={"log": str(out / "local.log")},
     )
     assert path == out / "local_000000007.json"
+    assert evaluate(out, "drawn", "local", DataLoader(Examples(), BATCH + 1), draws=2) is None
     return out
 
 
@@ -152,7 +161,16 @@ def test_torchrun_gives_the_same(local, torchrun):
     """Two ranks of 52: padding is written and does not count, nor does an earlier run."""
     assert [errors_of(torchrun / f"rank{rank}.json")["again"] for rank in (0, 1)] == [None, None]
     assert rows(torchrun, "torchrun") == 104
-    assert same(summary(torchrun, "torchrun"), summary(local, "local"), 100)
+    found = summary(torchrun, "torchrun")
+    assert found.pop("left_out") == {"job": 1}
+    assert same(found | {"left_out": {}}, summary(local, "local"), 100)
+
+
+def test_ranks_have_the_same_conditions_and_noise(local, torchrun):
+    """Two draws of each example, of which the batches and the process are others: the same losses to the bit."""
+    assert len(drawn(local, "drawn")) == 2 * COUNT
+    assert drawn(torchrun, "drawn") == drawn(local, "drawn")
+    assert summary(torchrun, "drawn")["overall"]["count"] == 2 * COUNT
 
 
 def test_a_rank_that_fails_stops_the_others(torchrun):
@@ -191,10 +209,19 @@ def test_ray_gives_the_same_though_it_was_killed(local, killed):
     assert same(summary(out, "stream"), summary(local, "local"), 100)
     assert rows(out, "stream") == COUNT
 
+    # Draws are those of one process, of parts and of a stream; a finished job cannot go on with others.
+    assert (errors["drawn"], errors["drawn stream"]) == (None, None)
+    assert drawn(out, "drawn") == drawn(out, "drawn-stream") == drawn(local, "drawn")
+    assert (rows(out, "drawn"), rows(out, "drawn-stream")) == (2 * COUNT, 2 * COUNT)
+    assert re.search(
+        r"was started with {'examples': 103, 'part_size': 8, 'draws': 2, .*}, and this is .*'draws': 4",
+        errors["more draws"],
+    )
+
     # Parts of another size than the job was started with; an order that is another each time.
     assert errors["other parts"] == (
         f"InputError: {out}/parts_000000007.records was started with {{'examples': 103, 'part_size': 8}}, and this is"
-        " {'examples': 103, 'part_size': 4}; give the same data and part_size, or delete the directory"
+        " {'examples': 103, 'part_size': 4}; give the same data, part_size and draws, or delete the directory"
     )
     assert errors["shuffled"] == (
         "InputError: executor 'ray' cuts the dataset into parts by index: give a DataLoader with a batch_size and"

@@ -40,7 +40,7 @@ def begin(directory: Path, plan: Mapping[str, object]) -> str:
         if earlier["plan"] != plan:
             raise InputError(
                 f"{printable(str(directory))} was started with {earlier['plan']}, and this is {dict(plan)};"
-                " give the same data and part_size, or delete the directory"
+                " give the same data, part_size and draws, or delete the directory"
             )
         return str(earlier["session"])
     if _shards(directory):

@@ -33,7 +33,7 @@ TRAININGS = {"segmentation": segmentation.train, "digits": digits.train, "diffus
 class Named(NamedTuple):
     """What `rank_examples` is sure of."""
 
-    reliability: float
+    reliability: float | None  # None where every example was seen once
     sure: int  # examples that it names
     planted: int  # of these
     shuffled: int  # examples that it names where no example differs
@@ -77,7 +77,10 @@ def judge(name: str, seed: int) -> Judged:
             if (order := make(training, epoch)) is not None
         }
         named = {epoch: name_examples(training, epoch, seed) for epoch in EPOCHS}
-    print(f"{name}, seed {seed}: trained {trained - start:.0f} s, judged {time.perf_counter() - trained:.0f} s")
+    print(
+        f"{name}, seed {seed}: trained {trained - start:.0f} s, judged {time.perf_counter() - trained:.0f} s",
+        flush=True,
+    )
     return Judged(found, named)
 
 
@@ -93,7 +96,7 @@ def name_examples(training: Training, epoch: int, seed: int) -> Named:
     sure = sure_names(found)
     shuffled = len(sure_names(ranked_shuffled(training, epoch, seed)))
     planted = len(training.planted.intersection(sure))
-    return Named(found.reliability or 0.0, len(sure), planted, shuffled, found.total)
+    return Named(found.reliability, len(sure), planted, shuffled, found.total)
 
 
 def sure_names(found: Ranking) -> list[str]:
@@ -136,9 +139,10 @@ _LEGEND = f"""\
 
 ## Named with confidence
 
-`rank_examples` says "{SURE}" of some examples. The table has how many of all in {{seeds}} seeds, how many of these
-are planted, and how many it names where no example differs: there the same losses were dealt to other examples of
-their data set in each epoch.
+`rank_examples` says "{SURE}" of some examples, and of none that it saw less than three
+times. The table has how many these are of all in {{seeds}} seeds, and which share of them is planted. The last column
+has how many it names where no example differs: there the same losses were dealt to other examples of their data set
+in each epoch.
 """
 
 
@@ -176,12 +180,13 @@ def named_table(judged: dict[str, list[Judged]]) -> list[str]:
     for name, training in judged.items():
         for epoch in EPOCHS:
             each = [judged.named[epoch] for judged in training]
-            total, sure, planted = (sum(one[place] for one in each) for place in (4, 1, 2))
-            reliability = statistics.mean(one.reliability for one in each)
+            total, sure = sum(one.examples for one in each), sum(one.sure for one in each)
+            planted, shuffled = sum(one.planted for one in each), sum(one.shuffled for one in each)
+            known = [one.reliability for one in each if one.reliability is not None]
+            reliability = f"{statistics.mean(known):.2f}" if known else ""
             share = f"{100 * planted / sure:.0f} %" if sure else ""
-            shuffled = sum(one.shuffled for one in each)
             named = f"{sure:,.0f} of {total:,.0f} ({100 * sure / total:.1f} %)"
-            rows.append(f"| {name} | {epoch} | {reliability:.2f} | {named} | {share} | {shuffled} |")
+            rows.append(f"| {name} | {epoch} | {reliability} | {named} | {share} | {shuffled} |")
     return rows
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def ranking_of_pass(name: str, *, minus_unconditional: bool = False) -> Statisti
 
     def order(training: Training, epoch: int) -> Order | None:
         path = training.passes.get((name, epoch))
-        if path is None:
+        if path is None or (minus_unconditional and "loss_unconditional" not in _known(path)):
             return None
         if not minus_unconditional:
             return _names(rank_examples(path, top_k=EVERY))
@@ -66,6 +67,7 @@ def ranking_of_pass(name: str, *, minus_unconditional: bool = False) -> Statisti
     return order
 
 
+@cache
 def ranked(training: Training, epoch: int) -> Ranking:
     """Rank the examples by the epochs so far."""
     return rank_examples(training.records, filters=Filters(epochs=f":{epoch}"), top_k=EVERY)
@@ -93,13 +95,17 @@ def columns(directory: Path, where: str, *more: str) -> dict[str, list[Any]]:
 
 
 def _by_mean(directory: Path, column: str, sign: int, where: str) -> Order | None:
-    known = [row[0] for row in _sql(f"DESCRIBE SELECT * FROM {_shards(directory)}")]
-    if column not in known:
+    if column not in _known(directory):
         return None
     query = (
         f"SELECT sample_id FROM {_shards(directory)} WHERE {where} GROUP BY ALL ORDER BY {sign} * avg({column}) DESC"
     )
     return [name for (name,) in _sql(query)]
+
+
+def _known(directory: Path) -> list[str]:
+    """List the columns of records."""
+    return [row[0] for row in _sql(f"DESCRIBE SELECT * FROM {_shards(directory)}")]
 
 
 def _names(found: Ranking) -> Order:

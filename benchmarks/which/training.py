@@ -12,7 +12,7 @@ from lossreg.records import run_dataset_evaluation
 EPOCHS = (1, 3, 10)  # a training lasts 10, and is judged after each of these
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Training:
     """What a training left.
 

@@ -72,9 +72,17 @@ def run_all(trainings: Sequence[Training], seeds: int, processes: int, *, whole:
     ):
         bar = progress.add_task("trainings", total=len(jobs))
         waiting = [pool.submit(run_one, *job) for job in jobs]
-        for _ in as_completed(waiting):
+        for each in as_completed(waiting):
             progress.advance(bar)
+            progress.console.print(line(each.result()), markup=False, soft_wrap=True, highlight=False)
     return [each.result() for each in waiting]
+
+
+def line(result: Result) -> str:
+    """Return a run in one line."""
+    reports = ", ".join(f"{found.rule} ({found.severity}) at {found.update}" for found in result.reports)
+    quality = "" if result.quality is None else f", IoU {result.quality:.2f}"
+    return f"{result.name}, seed {result.seed}: {result.updates} updates{quality}, {reports or 'no report'}"
 
 
 def run_one(number: int, seed: int, whole: bool) -> Result:

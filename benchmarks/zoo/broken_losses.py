@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from zoo.broken_data import SMALL, broken
+from zoo.broken_data import broken
 from zoo.changes import of_targets
 from zoo.configs import CLASSES, DICE_CE, loss_of, plain, scaled, terms
 from zoo.data import digit_names, shapes
@@ -22,19 +22,25 @@ def in_half(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 
 
 HEAVY = {"name": "bce", "weight": 1e6}
-STIFF = {"name": "dice", "params": {"smooth": 1e12}}
+STIFF = {"name": "dice", "params": {"smooth": 1e20}}
+FAINT = shapes(radius=(1.5, 4.0), contrast=0.5)
 WEIGHTS = [
-    broken("positives weigh 10,000", "Collapse", loss=loss_of("bce", pos_weight=1e4)),
-    broken("positives weigh 10,000, batch 1", "Collapse", loss=loss_of("bce", pos_weight=1e4), batch=1),
+    broken("positives weigh 10,000", "Collapse", loss=loss_of("bce", pos_weight=1e4), data=FAINT),
+    broken("positives weigh 10,000, batch 1", "Collapse", loss=loss_of("bce", pos_weight=1e4), batch=1, data=FAINT),
     broken("positives weigh 0.0001", "Collapse", loss=loss_of("bce", pos_weight=1e-4)),
     broken("negatives weigh nothing", "Collapse", about="focal, alpha=1", loss=loss_of("focal", alpha=1.0)),
     broken("positives weigh nothing", "Collapse", about="focal, alpha=0", loss=loss_of("focal", alpha=0.0)),
     broken("false positives weigh nothing", "Collapse", loss=loss_of("tversky", alpha=0.0, beta=1.0)),
     broken("a class weighs nothing", "Collapse", loss=loss_of("cross_entropy", class_weight=[1, 1, 1, 0]), **CLASSES),
-    broken("a class weighs 10,000", "Collapse", loss=loss_of("cross_entropy", class_weight=[1, 1, 1, 1e4]), **CLASSES),
+    broken(
+        "a class weighs 10,000",
+        "Collapse",
+        loss=loss_of("cross_entropy", class_weight=[1, 1, 1, 1e4]),
+        **{**CLASSES, "data": shapes(classes=4, noise=3.0)},
+    ),
     broken("an inverted map of weights", "Collapse", loss=plain(of_background)),
     broken(
-        "absolute error of rare pixels", "Collapse", data=SMALL, loss=plain(mean_error), net=partial(conv, bias=-2.0)
+        "absolute error of rare pixels", "Collapse", data=FAINT, loss=plain(mean_error), net=partial(conv, bias=-2.0)
     ),
     broken("a component of weight 1e6", "ComponentDominance", loss=terms("dice", HEAVY), watches_loss=True),
     broken("a component without gradient", "DeadComponent", loss=terms("bce", STIFF), watches_loss=True),

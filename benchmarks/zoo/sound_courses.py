@@ -72,6 +72,7 @@ SOUND_COURSES = [
         spoil=of_targets(torch.Tensor.float),
         monitor={"activation": "none"},
     ),
+    Training(name="images of 0 to 255", about="values times 255", spoil=of_images(lambda x: x * 255)),
     Training(name="bright images", about="values of 0 to 4 around 2, not normalised", spoil=of_images(lambda x: x + 2)),
     Training(name="diffusion, batch 8", course=Diffusion, batch=8),
     Training(name="diffusion, batch 1", course=Diffusion, batch=1, rate=2e-3),

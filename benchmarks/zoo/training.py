@@ -16,7 +16,7 @@ from zoo.nets import conv
 
 EPOCH = 40  # updates between two validations, and of an in-epoch step
 PASS = 20  # batches of a validation
-SOUND_STEPS, BROKEN_STEPS, SILENT_STEPS = 2000, 5000, 1000  # the last of the undetectable ones
+SOUND_STEPS, BROKEN_STEPS, SILENT_STEPS = 800, 5000, 800  # the last of the undetectable ones
 
 
 class Update(NamedTuple):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from lossreg.health.window import Update
 
-MOST_EXAMPLES = 512  # more than any default rule needs
+MOST_EXAMPLES = 1024  # more than any default rule needs
 MOST_MASKS = 2**14  # some megabytes
 
 

@@ -10,6 +10,7 @@ from lossreg.health import (
     Collapse,
     ComponentDominance,
     ConstantPrediction,
+    ConstantTargets,
     DeadComponent,
     EmptyTargets,
     FullTargets,
@@ -113,8 +114,11 @@ def test_zero_on_empty_targets_is_of_the_data_and_on_others_a_fault():
     assert data.evidence == {"zero": 6, "examples": 10}
     assert fault.evidence == {"zero": 4, "examples": 4}
     assert "check-targets" in data.hint
-    (data,) = found(ZeroLoss(), window(*empty))  # and nothing else to learn from
-    assert (data.kind, data.severity) == ("data", "warning")
+    for number, severity in ((72, "info"), (73, "warning")):  # from which on EmptyTargets is certain
+        (data,) = found(ZeroLoss(), window(*empty[:1] * number))
+        assert (data.kind, data.severity) == ("data", severity)
+    (data,) = found(ZeroLoss(), Window([Update(1, 0.0, {}, tuple(empty[:1]))], before=[Update(1, 0.5, {}, wrong)] * 20))
+    assert data.severity == "info"  # a short last window that happens to be empty
 
 
 def test_a_batch_is_judged_as_one_where_losses_are_not_per_example():
@@ -243,13 +247,18 @@ def test_low_probabilities_that_miss_the_foreground_are_a_collapse_if_that_lasts
         [low(0.02, 0.25, missed=0.9)],
         [low(0.008, 0.045)],
         [mask(0.02, 0.25, wrong=0.25)],
-        [mask(0.02, 0.25, foreground=0.25, positive=0.0, wrong=0.0)],
     ],
-    ids=["found in part", "small", "unknown", "soft"],
+    ids=["found in part", "small", "unknown"],
 )
 def test_low_probabilities_may_be_right(masks):
     """A tenth found, small objects, and others."""
     assert not found(Collapse(), window(*[example(*masks)] * 4))
+
+
+def test_foreground_of_exactly_one_half_is_missed():
+    """A last layer that only lowers logits: no pixel is off by more than 0.5, and none is found."""
+    (finding,) = found(Collapse(), window(*[example(mask(0.12, 0.25, positive=0.0, wrong=0.0))] * 4))
+    assert (finding.evidence["all"], finding.severity) == ("zeros", "warning")
 
 
 def test_a_network_that_knows_the_frequency_alone_is_a_warning():
@@ -275,8 +284,21 @@ def test_a_frequent_class_that_the_loss_ignores_is_lost():
     background, others = low(0.064, 0.8), [low(0.234, 0.05, missed=0.1, extra=0.2)] * 4
     (finding,) = found(Collapse(), window(*[example(background, *others)] * 4))
     assert (finding.evidence["class"], finding.severity, finding.patience) == (0, "warning", 200)
-    rare = low(0.005, 0.1)  # of four classes, learnt after the others
-    assert not found(Collapse(), window(*[example(low(0.9, 0.6, missed=0.0), rare, low(0.095, 0.3))] * 4))
+    rare = low(0.03, 0.1)  # of three classes, learnt after the others
+    assert not found(Collapse(), window(*[example(low(0.875, 0.6, missed=0.0), rare, low(0.095, 0.3))] * 4))
+
+
+def test_the_foreground_of_classes_is_judged_together_as_well():
+    """Of images that say nothing of their classes: each is rare, and predicted at its frequency; none is found."""
+    background = low(0.7, 0.7, missed=0.0, extra=1.0)
+    rule = Collapse()
+    (finding,) = rule.combine(found(rule, window(*[example(background, *[low(0.1, 0.1)] * 3)] * 4)))
+    (one,) = finding.evidence["classes"]
+    assert (one["class"], finding.severity) == ("1-3", "warning")
+    assert (one["predicted"], one["target"]) == (pytest.approx(0.3), pytest.approx(0.3))
+    dead = low(0.97, 0.7, missed=0.0, extra=1.0)
+    (finding,) = rule.combine(found(rule, window(*[example(dead, *[low(0.01, 0.1)] * 3)] * 4)))
+    assert ([row["class"] for row in finding.evidence["classes"]], finding.severity) == ([1, 2, 3], "error")
 
 
 def test_classes_are_judged_each_for_itself():
@@ -562,6 +584,13 @@ def test_a_component_without_gradient_or_change_is_dead():
     assert not found(DeadComponent(), Window(moving, weights=weights, gradients={"dice": 0.3, "edge": 0.001}))
 
 
+def test_a_component_that_changes_by_rounding_alone_is_dead():
+    """float32 rounds at a ten-millionth of the total."""
+    wobbling = parts(10, dice=lambda number: 0.5 + number / 100, edge=lambda number: 6e-8 * (number % 2))
+    (finding,) = found(DeadComponent(), Window(wobbling))
+    assert finding.evidence["component"] == "edge"
+
+
 def test_a_component_may_rest():
     """One of weight 0, all of a total of zero, one over empty targets, one that is the whole loss, a constant total."""
     still = parts(10, dice=lambda number: 0.5 + number / 100, edge=lambda _: 0.0)
@@ -641,6 +670,24 @@ def test_targets_that_are_foreground_throughout_are_an_error_of_the_data():
     assert not found(FullTargets(), window(*[example(mask(0.9, 1.0), mask())] * 100))
     assert not found(FullTargets(), window(*[full._replace(values=(0.0, 255.0))] * 100))
     assert not found(FullTargets(), window(*[example(mask(0.9, 1.0, valid=0.0), empty=None)] * 100))
+
+
+# ---- ConstantTargets
+
+
+def test_the_same_target_for_every_image_is_a_warning():
+    """Of a hundred examples; one other, or few, or empty and full ones are no finding."""
+    same = example(mask(0.3, 0.2), mask(0.3, 0.1))
+    (finding,) = found(ConstantTargets(), window(*[same] * 100))
+    assert (finding.severity, finding.kind) == ("warning", "data")
+    assert finding.evidence == {"examples": 100, "target": 0.2}
+    assert "every image has the same target" in finding.hint
+    assert not found(ConstantTargets(), window(*[same] * 99))
+    assert not found(ConstantTargets(), window(*[same] * 99, example(mask(0.3, 0.2), mask(0.3, 0.11))))
+    for target in (0.0, 1.0):
+        assert not found(ConstantTargets(), window(*[example(mask(0.3, target))] * 100))
+    before = [Update(1, 0.5, {}, (same,))] * 60
+    assert found(ConstantTargets(), Window([Update(1, 0.5, {}, (same,))] * 40, before=before))
 
 
 # ---- windows that are too small

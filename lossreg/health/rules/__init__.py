@@ -5,6 +5,7 @@ from __future__ import annotations
 from lossreg.health.rules.collapse import Collapse
 from lossreg.health.rules.components import ComponentDominance, DeadComponent
 from lossreg.health.rules.constant_prediction import ConstantPrediction
+from lossreg.health.rules.constant_targets import ConstantTargets
 from lossreg.health.rules.rule import Rule, Verdicts
 from lossreg.health.rules.saturation import Saturation
 from lossreg.health.rules.target_range import TargetRange
@@ -16,6 +17,7 @@ __all__ = [
     "Collapse",
     "ComponentDominance",
     "ConstantPrediction",
+    "ConstantTargets",
     "DeadComponent",
     "EmptyTargets",
     "FullTargets",
@@ -47,4 +49,5 @@ def default_rules() -> list[Rule]:
         FullTargets(),
         IgnoredTargets(),
         TargetRange(),
+        ConstantTargets(),
     ]

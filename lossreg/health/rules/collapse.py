@@ -57,8 +57,8 @@ class Collapse(Rule):
             objects has a mean near 0.01, too. At a fifth of the target most of the foreground is missed.
         missed: share of the foreground's pixels with a probability off by more than 0.5, in (0, 1], from which on a
             prediction is a collapse although its mean is not below `low`.
-        common: minimum mean of the target for that, in (0, 1]; of more than two exclusive classes also 1 / C, because
-            rare ones are learnt late.
+        common: minimum mean of the target for that, in (0, 1]. Of C exclusive classes also 1 / C where the mean is
+            about the target's, because rare ones are learnt late; there all but class 0 are judged together as well.
         updates: for which that must last, >= 2.
         examples: minimum number of such examples, >= 1; to a window with fewer, those before it are added.
     Reads: Mask.predicted, spread, target, foreground, positive, wrong, valid.
@@ -105,15 +105,16 @@ class Collapse(Rule):
         severity: Severity = "error"
         patience = 0
         if target < self.target or predicted >= min(low, self.share * target):
-            common = max(self.common, 1 / classes) if exclusive and classes > 2 else self.common
+            is_far = predicted < FAR[side] * target
+            is_rare = exclusive and classes > 2 and not is_far and target < 1 / classes
             missed = sum(row.missed for row in rows) / (sum(row.side for row in rows) or 1.0)
-            if target < common or missed < self.missed:
+            if target < self.common or is_rare or missed < self.missed:
                 return None
-            patience = self.updates
-            severity = "error" if predicted < FAR[side] * target else "warning"
+            patience, severity = self.updates, "error" if is_far else "warning"
         if side == "ones":
             predicted, target = 1 - predicted, 1 - target
-        evidence = {"all": side, "class": int(number), "predicted": predicted, "target": target, "examples": len(rows)}
+        named = number if "-" in number else int(number)
+        evidence = {"all": side, "class": named, "predicted": predicted, "target": target, "examples": len(rows)}
         contrast = fmean(row.spread for row in rows)
         return Finding(severity, evidence, "", "fault", ids([row.example for row in rows]), None, patience, contrast)
 
@@ -122,7 +123,8 @@ class Collapse(Rule):
         for side, hint in HINTS.items():
             sides = [finding for finding in found if finding.evidence["all"] == side]
             if sides:
-                classes = [{k: v for k, v in finding.evidence.items() if k != "all"} for finding in sides]
+                single = [finding for finding in sides if isinstance(finding.evidence["class"], int)]
+                classes = [{k: v for k, v in finding.evidence.items() if k != "all"} for finding in single or sides]
                 samples = tuple(dict.fromkeys(name for finding in sides for name in finding.sample_ids))
                 severity = max((finding.severity for finding in sides), key=SEVERITIES.index)
                 combined.append(Finding(severity, {"all": side, "classes": classes}, hint, "fault", samples))
@@ -141,17 +143,20 @@ def _sides(updates: Sequence[Update], exclusive: bool) -> dict[str, list[_Row]]:
         (without, extra), spread = _errors(mask, foreground), mask.spread or 0.0
         if foreground > 0:
             rows[f"zeros {number}"].append(_Row(example, predicted, target, foreground, without, spread))
+        if exclusive and number == 0 and len(example.masks) > 2 and foreground < 1:
+            row = _Row(example, 1 - predicted, 1 - target, 1 - foreground, extra, spread)
+            rows[f"zeros 1-{len(example.masks) - 1}"].append(row)
         if foreground < 1 and not exclusive:
             rows[f"ones {number}"].append(_Row(example, 1 - predicted, 1 - target, 1 - foreground, extra, spread))
     return rows
 
 
 def _errors(mask: Mask, foreground: float) -> tuple[float, float]:
-    """Return the shares of missed foreground and of wrong foreground. They add up to `wrong`, of a hard target."""
+    """Return the shares of missed and of wrong foreground. They add up to `wrong`, but for probabilities of 0.5."""
     if mask.positive is None or mask.wrong is None:
         return 0.0, 0.0
     more = mask.positive - foreground
-    return max(mask.wrong - more, 0.0) / 2, max(mask.wrong + more, 0.0) / 2
+    return max(mask.wrong - more, -2 * more, 0.0) / 2, max(mask.wrong + more, 2 * more, 0.0) / 2
 
 
 def _lower(one: Severity, other: Severity) -> Severity:
@@ -160,6 +165,9 @@ def _lower(one: Severity, other: Severity) -> Severity:
 
 def _severity(key: str, verdicts: Verdicts, exclusive: bool) -> Severity:
     """Return "error" if all masks of this side have collapsed. Of exclusive classes one never does."""
-    side = [finding for other, finding in verdicts.items() if other.split()[0] == key.split()[0]]
+    if "-" in key:
+        return "error"
+    same = [other for other in verdicts if other.split()[0] == key.split()[0] and "-" not in other]
+    side = [verdicts[key] for key in same]
     alive = sum(finding is None for finding in side)
     return "error" if alive <= exclusive else "warning"

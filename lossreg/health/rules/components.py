@@ -12,6 +12,8 @@ from lossreg.health.event import Finding
 from lossreg.health.rules.rule import Rule, Verdicts
 from lossreg.health.window import Update, Window
 
+ROUNDING = 2e-7  # of float32, beside the total
+
 
 @dataclass(frozen=True, kw_only=True)
 class ComponentDominance(Rule):
@@ -86,7 +88,7 @@ class DeadComponent(Rule):
             for name in _names(judged, window):
                 values = [update.components[name] for update in judged if name in update.components]
                 if len(values) >= self.updates:
-                    same = len(set(values)) == 1
+                    same = max(values) - min(values) <= ROUNDING * max(abs(update.loss or 0.0) for update in judged)
                     verdicts[name] = self._found(name, {"value": values[0]}) if same else None
         whole = sum(window.gradients.values())
         if len(window.gradients) > 1 and 0 < whole < math.inf and judged and judged[-1] is window.updates[-1]:

@@ -28,7 +28,7 @@ class UselessTargets(Rule):
     """
 
     share: float = 0.95
-    examples: int = 400
+    examples: int = 800
     needed: int = 2
     of: int = 3
 

@@ -11,7 +11,10 @@ from typing import ClassVar
 
 from lossreg.health.event import Finding, Kind, Severity
 from lossreg.health.rules.rule import Rule, Verdicts
+from lossreg.health.rules.useless_targets import EmptyTargets, at_least
 from lossreg.health.window import Example, Update, Window, ids
+
+RECENT, MANY = EmptyTargets.examples, EmptyTargets.share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,8 +89,8 @@ HINTS: dict[Kind, str] = {
 class ZeroLoss(Rule):
     """Losses that are zero. On empty targets this is a fact of the data, on others a fault.
 
-    On empty targets beside others it is information, because a sound training on mostly empty masks has it as well. It
-    is a warning if all targets are empty.
+    On empty targets it is information, because a sound training on mostly empty masks has it as well. It is a warning
+    if so many targets are empty that EmptyTargets would report them.
 
     A loss may be 0 for a right answer, so examples with foreground count only if the prediction is wrong somewhere.
     Without prediction or target the kind of the event is "unknown".
@@ -119,7 +122,9 @@ class ZeroLoss(Rule):
 
         verdicts: dict[str, Finding | None] = {}
         if known:
-            severity: Severity = "warning" if count[_State.EMPTY] == known else "info"
+            recent = [bool(example.empty) for example in window.last(_with_target, RECENT)]
+            many = bool(recent) and at_least(sum(recent), len(recent)) >= MANY
+            severity: Severity = "warning" if many else "info"
             verdicts["data"] = self._verdict(zero(_State.EMPTY), known, severity, "data")
         if count[_State.FILLED]:
             wrong = [unit for unit in zero(_State.FILLED) if self._is_wrong(unit)]
@@ -149,6 +154,10 @@ def _state(unit: Example) -> _State:
         return _State.FILLED if has_prediction else _State.NO_PREDICTION
     is_ignored = bool(unit.masks) and all(mask.valid == 0 for mask in unit.masks)
     return _State.IGNORED if is_ignored or has_prediction else _State.NO_TARGET
+
+
+def _with_target(update: Update) -> list[Example]:
+    return [example for example in update.examples if example.empty is not None]
 
 
 def _units(update: Update) -> list[Example]:

@@ -43,8 +43,8 @@ def compare_runs(
 ) -> dict[str, Any]:
     """Compare the losses of the same examples in two runs, splits, or stretches of epochs or steps.
 
-    Each side is ranked by itself, as `rank_examples` does. So an example that lost as much as its contemporaries on
-    both sides has not changed, whatever the losses of all have done; these are told apart as the change of the middle.
+    Each side is ranked by itself, as `rank_examples` does. An example that lost as much as its contemporaries on both
+    sides has not changed, even if the losses of all have. Their change is that of the middle.
 
     ```python
     compare_runs("records", "night-7", "night-8")
@@ -53,7 +53,7 @@ def compare_runs(
 
     Args:
         records: as for `aggregate_by_dataset`.
-        first, second: two runs; or two splits, or two ranges of epochs or steps such as "3-10", as `by` says.
+        first, second: two runs; or two splits, or two ranges of epochs or steps such as "3-10", depending on `by`.
         by: run, split, epochs or steps.
         filters: which rows enter both sides; None for all.
         top_k: number of examples, 0 to 100,000.
@@ -61,8 +61,8 @@ def compare_runs(
         plain data that JSON holds:
 
         - by, first, second: the arguments.
-        - both, only_first, only_second: examples by sides. The same example has the same dataset and sample_id (or
-          path), and the same run and split but for what is compared. One without a name is in none of them.
+        - both, only_first, only_second: numbers of examples. The same example has the same dataset and sample_id (or
+          path), and the same run and split unless these are compared. One without a name is not counted.
         - middle_first, middle_second, middle_change: the median of the mean losses of the examples in both.
         - examples: those whose score changed most surely: by the change less 1.645 of its error, then by the change
           where that is not known. Each has run, split, dataset, sample_id, path, caption; looks, score

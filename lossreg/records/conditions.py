@@ -87,7 +87,7 @@ def sql(column: Column, sign: str, variable: str, missing: bool) -> str:
 
 
 def range_of(name: str, given: object) -> Range | None:
-    """Read a range of whole numbers, of which both ends belong to it: 5, "3-10", "3:10", "3:", ":10" or (3, None).
+    """Read a range of whole numbers with both ends: 5, "3-10", "3:10", "3:", ":10" or (3, None).
 
     Raises:
         InputError: it is none of these, or empty.

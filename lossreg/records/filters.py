@@ -36,7 +36,7 @@ class Filters:
         runs: names of runs; "" stands for rows without one. One text is one name.
         splits: names of splits, likewise.
         datasets: names of data sets, likewise.
-        epochs: a range of which both ends belong to it: 5, "3-10", "3:", ":10" or (3, None).
+        epochs: a range with both ends: 5, "3-10", "3:", ":10" or (3, None).
         steps: a range of steps, likewise.
         where: conditions on any column, your own included: COLUMN=VALUE, or !=, <, <=, > or >= in place of =. All must
             hold; of several = on one column, one must. An empty VALUE stands for a missing one, which != includes.

@@ -1,4 +1,4 @@
-"""Parts of the records: the rows of one run and split. Nothing is summed over several of them unless that is asked."""
+"""Parts of the records: the rows of one run and split. Sums over several are made on request alone."""
 
 from __future__ import annotations
 

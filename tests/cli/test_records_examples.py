@@ -63,7 +63,7 @@ def run():
 
 
 def test_summary_has_a_block_for_each_run_and_split(run, shards):
-    """And says how to choose and how to sum; the sum has one block, without these."""
+    """The last line names how to choose and how to sum; the sum has one block, without it."""
     lines = run("summary", shards).splitlines()
     assert [line for line in lines if line.startswith("run ")] == [
         "run a, split train",
@@ -202,7 +202,7 @@ def test_worst_as_csv(run, shards, tmp_path):
 
 
 def test_worst_as_json(run, shards, tmp_path):
-    """The whole ranking, with the examples that were asked for."""
+    """The whole ranking, with as many examples as the limit."""
     found = json.loads(run("worst", shards, "--json", "--limit", 3))
     ranking = rank_examples(shards, top_k=3)
     assert (found["reliability"], found["note"], found["sure"]) == (ranking.reliability, ranking.note, ranking.sure)

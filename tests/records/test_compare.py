@@ -31,7 +31,7 @@ def run_rows(run, *, split="train", scale=1.0, epochs=range(3), size=12, **losse
 
 
 def test_a_run_that_halves_all_losses_changes_no_example():
-    """The change is told of the middle alone: the median of the mean losses of the examples in both."""
+    """The change is that of the middle alone: the median of the mean losses of the examples in both."""
     rows = run_rows("a") + run_rows("b", scale=0.5)
     found = compare_runs(rows, "a", "b")
     means = [

@@ -157,7 +157,7 @@ def test_values_are_never_sql():
     ],
 )
 def test_what_cannot_be_filtered_is_an_error(arguments, message):
-    """It names the argument, what is wrong, and what the records have."""
+    """It names the argument, the mistake, and the names or values that the records have."""
     with pytest.raises(InputError, match=message):
         kept(**arguments)
 

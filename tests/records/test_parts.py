@@ -1,4 +1,4 @@
-"""Runs and splits: statistics of each by itself, or of all together where that is asked."""
+"""Runs and splits: statistics of each by itself, or of all together on request."""
 
 import json
 

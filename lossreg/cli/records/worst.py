@@ -50,8 +50,8 @@ def worst(
 ) -> None:
     """List the examples that lose more than their contemporaries: those to look at first.
 
-    A score is how far an example stands above what others lost at that time, in their spread. The list says how sure
-    it is: its reliability, and which examples are surely among the hardest 5 %.
+    A score is how far an example stands above what others lost at that time, in their spread. Reliability is
+    the share of the differences that is not chance; some examples are surely among the hardest 5 %.
     """
     from lossreg.records.ranking import rank_examples
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -17,20 +18,20 @@ from lossreg.health.targets.volumes import VOLUMES, read_volume
 KINDS: Final = ((*LOSSLESS, *ARRAYS, *VOLUMES), (JSON,), LOSSY)
 
 
-def suffix_of(path: Path) -> str:
-    """Return the suffix of a file in lower case, with both parts of .nii.gz."""
-    name = path.name.lower()
-    return next((suffix for suffix in VOLUMES if name.endswith(suffix)), path.suffix.lower())
+def suffix_of(name: str) -> str:
+    """Return the suffix of a file's name in lower case, with both parts of .nii.gz."""
+    name = name.lower()
+    return VOLUMES[1] if name.endswith(VOLUMES[1]) else os.path.splitext(name)[1]
 
 
-def is_known(path: Path) -> bool:
+def is_known(name: str) -> bool:
     """Return True if the suffix is that of a file that can hold masks."""
-    return any(suffix_of(path) in kind for kind in KINDS)
+    return any(suffix_of(name) in kind for kind in KINDS)
 
 
 def read_file(path: Path, name: str, limit: int | None) -> Iterator[Target]:
     """Yield the masks of a file. limit: of masks in an array or annotations; None for all."""
-    suffix = suffix_of(path)
+    suffix = suffix_of(path.name)
     if suffix in ARRAYS:
         return read_array(path, name, limit)
     if suffix in VOLUMES:

@@ -12,10 +12,10 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from lossreg.composites.base import Composite, terms_of, with_prefix
+from lossreg.composites.point_checks import check_masks, check_part, distances_of, map_of
 from lossreg.contract import contract
-from lossreg.errors import DTypeError, InputError, ShapeError
-from lossreg.loss import Loss, Reduction, Term
-from lossreg.loss.calls import PerPixel
+from lossreg.errors import InputError
+from lossreg.loss import Reduction, Term
 from lossreg.registries import losses
 
 Outside = Literal["border", "zeros"]
@@ -77,8 +77,8 @@ class PointSampled(Composite):
     ) -> None:
         super().__init__([loss], reduction=reduction)
         for part in loss.modules():
-            _check_part(part, ignore_index)
-        self._needed_maps = [name for part in loss.modules() for name in _distances(part)]
+            check_part(part, ignore_index)
+        self._needed_maps = [name for part in loss.modules() for name in distances_of(part)]
         self.loss = loss
         self.points = points
         self.oversampling = oversampling
@@ -90,7 +90,7 @@ class PointSampled(Composite):
         self.shares_batches = any(getattr(part, "distributed", "") == "global" for part in loss.modules())
 
     def terms(self, input: Tensor, target: Tensor, *others: Any, **options: Any) -> dict[str, Term]:
-        _check(input, target, empty_batch=self.shares_batches)
+        check_masks(input, target, empty_batch=self.shares_batches)
         logits = input if input.dtype == torch.float64 else input.float()
         # Before ignored pixels are compared: uint8 == -1 would find 255.
         masks = target.reshape(input.shape).to(logits.dtype)
@@ -102,7 +102,7 @@ class PointSampled(Composite):
                     f" {name}=signed_distance(target)"
                 )
         maps = {
-            name: _map(own.pop(name), name, meaning, logits)
+            name: map_of(own.pop(name), name, meaning, logits)
             for name, meaning in self.maps().items()
             if own.get(name) is not None
         }
@@ -164,25 +164,6 @@ class PointSampled(Composite):
         return torch.cat([chosen, random], dim=2)
 
 
-def _map(values: Any, name: str, meaning: PerPixel, input: Tensor) -> Tensor:
-    """Return a map for each channel, in the type of the logits."""
-    if meaning == "labels":
-        raise InputError(
-            f"point_sampled cannot sample {name}=, whose numbers have nothing between them; use the loss without it"
-        )
-    if not isinstance(values, Tensor):
-        raise DTypeError(f"{name} must be a tensor, got {type(values).__name__}; use torch.as_tensor({name})")
-    if meaning == "weight" and not (values.is_floating_point() or values.dtype == torch.bool):
-        raise DTypeError(f"{name} must be floating or bool, got {values.dtype}; use {name}.float()")
-    whole = values.unsqueeze(1) if values.ndim == input.ndim - 1 else values
-    if whole.shape not in (input.shape, (input.shape[0], 1, *input.shape[2:])):
-        raise ShapeError(
-            f"input has shape {tuple(input.shape)}, so {name} must have that shape, one channel or none, got"
-            f" {tuple(values.shape)}"
-        )
-    return whole.to(input.dtype).expand(input.shape)
-
-
 def _random(input: Tensor, count: int) -> Tensor:
     # Always float32, so that inputs of every dtype have the same points.
     places = torch.rand(*input.shape[:2], count, input.ndim - 2, dtype=torch.float32, device=input.device)
@@ -201,54 +182,3 @@ def sample(values: Tensor, places: Tensor, outside: Outside = "border") -> Tenso
 def _none(values: Tensor, points: int) -> Tensor:
     """Return the points of values without an example, (0, C, P)."""
     return values.flatten(2)[..., :1].expand(-1, -1, points)
-
-
-def _check_part(part: nn.Module, ignore_index: int | None) -> None:
-    """Raise InputError for a part with softmax or another ignore_index. Parts without these attributes pass."""
-    own = getattr(part, "ignore_index", ignore_index)
-    if own != ignore_index:
-        raise InputError(
-            f"point_sampled has ignore_index={ignore_index}, {type(part).__name__} inside has {own}; give both the"
-            " same, since points that mix ignored pixels with others are marked before it sees them"
-        )
-    if getattr(part, "task", None) == "multiclass":
-        raise InputError(
-            f"{type(part).__name__} inside has task='multiclass'; point_sampled takes other points for each channel,"
-            " which softmax would mix: use task='multilabel'"
-        )
-    if getattr(part, "task", None) == "shared":
-        raise InputError(
-            f"{type(part).__name__} inside has task='shared', but each channel has its own points of the target: use"
-            " task='multilabel', and give target.expand_as(input), from (N, 1, *)"
-        )
-    if getattr(part, "positional", False) and not _distances(part):
-        raise InputError(
-            f"{type(part).__name__} inside compares neighbouring pixels, and points have no neighbours; put it beside"
-            " point_sampled in a weighted_sum"
-        )
-
-
-def _distances(part: nn.Module) -> list[str]:
-    """Return the names of the maps without which a loss would measure distances between pixels."""
-    if not getattr(part, "positional", False) or not isinstance(part, Loss):
-        return []
-    return [name for name, meaning in part.maps().items() if meaning == "distance"]
-
-
-def _check(input: Tensor, target: Tensor, *, empty_batch: bool) -> None:
-    for name, given in (("input", input), ("target", target)):
-        if not isinstance(given, Tensor):
-            raise DTypeError(f"{name} must be a tensor, got {type(given).__name__}")
-    if not input.is_floating_point():
-        raise DTypeError(f"input must be floating-point logits, got {input.dtype}")
-    if input.ndim not in (4, 5):
-        add = "; for masks (N, H, W) use .unsqueeze(1) on input and target" if input.ndim == 3 else ""
-        raise ShapeError(f"input must be (N, C, H, W) or (N, C, D, H, W), got {tuple(input.shape)}{add}")
-    if 0 in (input.shape[1:] if empty_batch else input.shape):  # other ranks may have examples
-        raise ShapeError(f"input has shape {tuple(input.shape)}: the batch is empty; skip empty batches in the loader")
-    allowed = [tuple(input.shape)] + [(input.shape[0], *input.shape[2:])] * (input.shape[1] == 1)
-    if tuple(target.shape) not in allowed:
-        raise ShapeError(
-            f"input has shape {tuple(input.shape)}, so target must be masks of shape {' or '.join(map(str, allowed))},"
-            f" got {tuple(target.shape)}; class indices are not accepted, since each channel has its own points"
-        )

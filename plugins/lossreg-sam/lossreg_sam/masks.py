@@ -90,14 +90,17 @@ class SamLoss(Loss):
     def plan(self, *inputs: Any, **options: Any) -> Plan | None:
         """Return the plan for a step like this one."""
         if options or len(inputs) != 3:
-            inputs = call_of(inputs, options, INPUTS)
+            inputs = call_of(self, inputs, options, INPUTS)
         return found_plan(self, self._plan, inputs) if inputs else None
 
-    def _plan(self, input: Tensor, target: Tensor, predicted_iou: Tensor) -> MaskPlan | None:
+    def _plan(
+        self, input: Tensor, target: Tensor, predicted_iou: Tensor, weight: Tensor | None = None
+    ) -> MaskPlan | None:
         if self.distributed == "global" or not replaced_by_plan(self):
             return None
-        (one,) = self.passes(input, target, predicted_iou)
-        table = Table(self.formulas(), self.absent, ignoring=self.ignore_index is not None)
+        (one,) = self.passes(input, target, predicted_iou, weight=weight)
+        ignoring = self.ignore_index is not None or weight is not None
+        table = Table(self.formulas(), self.absent, ignoring=ignoring)
         return plan_of(one, [table], self)
 
     def _term(self, one: Formula, statistics: MaskStatistics, predicted_iou: Tensor) -> Term:

@@ -126,13 +126,14 @@ class MaskLoss(SegmentationLoss):
     def plan(self, *inputs: Any, **options: Any) -> Plan | None:
         """Return the plan for logits and target like these."""
         if options or len(inputs) != 2:
-            inputs = call_of(inputs, options, ("input", "target"))
+            inputs = call_of(self, inputs, options, ("input", "target"))
         return found_plan(self, self._plan, inputs) if inputs else None
 
-    def _plan(self, input: Tensor, target: Tensor) -> MaskPlan | None:
+    def _plan(self, input: Tensor, target: Tensor, weight: Tensor | None = None) -> MaskPlan | None:
         if self.distributed == "global" or 0 in input.shape[:1] or not replaced_by_plan(self):
             return None
-        passes, task = self.passes(input, target), self.task_of(input, target)
+        options = {} if weight is None else {"weight": weight}
+        passes, task = self.passes(input, target, **options), self.task_of(input, target)
         formulas = self.formulas(task, input.shape[1])
         softmax = task == "multiclass"
         if softmax and self.absent != "score" and any(isinstance(one, PixelMean) for one in formulas.values()):
@@ -142,7 +143,9 @@ class MaskLoss(SegmentationLoss):
         if len(passes) > 1:
             return None
         weights = self.class_weights(torch.empty(1, input.shape[1], dtype=torch.float64, device="cpu"))
-        table = Table(formulas, self.absent, self.ignore_index is not None, weights, self.batch)
+        ignoring = self.ignore_index is not None or weight is not None
+        pixels = "counted" if weight is not None and self.mean_over == "pixels" else "valid"
+        table = Table(formulas, self.absent, ignoring, weights, self.batch, pixels)
         return plan_of(passes[0], [table], self)
 
     def _term(self, formula: Formula, statistics: MaskStatistics, task: str) -> Term:

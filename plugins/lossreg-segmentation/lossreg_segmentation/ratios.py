@@ -9,6 +9,7 @@ A formula is written once. Torch evaluates it here, step by step; `one_function`
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -55,8 +56,13 @@ class Ratio:
 
     @property
     def bound(self) -> float:
-        """Return the lower bound of the denominator where pixels have no weights, so that their number is whole."""
+        """Return the denominator where it would be less than `least`, or where it would be 0 pixels."""
         return 1.0 if self.least is None else self.least
+
+    @property
+    def limit(self) -> float:
+        """Return the number below which the denominator is `bound`; the weights of pixels may add up to less than 1."""
+        return sys.float_info.min if self.least is None else self.least
 
     def values(self, statistics: MaskStatistics) -> Tensor:
         """Compute the value of each mask, (B, C)."""
@@ -92,9 +98,9 @@ class PixelMean:
         """Return the factors of the sums."""
         return [*self.summed.values()]
 
-    def of_masks(self) -> Ratio:
-        """Return the mean of each mask."""
-        return Ratio(self.summed, {"valid": 1.0}, weight=self.weight)
+    def of_masks(self, pixels: str = "valid") -> Ratio:
+        """Return the mean of each mask, divided by this sum."""
+        return Ratio(self.summed, {pixels: 1.0}, weight=self.weight)
 
 
 @dataclass(frozen=True, eq=False)

@@ -58,13 +58,18 @@ def configs(draw, names, task, depth=2):
     mean_over_pixels = task == "multiclass" and name not in OVERLAP
     if not mean_over_pixels:
         params["absent"] = draw(st.sampled_from(["score", "ignore", "zero", "false_positives"]))
+    if name not in (*OVERLAP, "poly1"):
+        params["mean_over"] = draw(st.sampled_from(["weights", "pixels"]))
     params["batch"] = draw(st.sampled_from([False, False, True]))
     return {"name": name, "params": params}
 
 
 @st.composite
 def cases(draw):
-    """Draw a config with logits and a target: masks that are empty, ignored or soft, and logits up to infinity."""
+    """Draw a config with logits, a target and weights.
+
+    Masks are empty, ignored or soft, logits up to infinity, weights 0 at some pixels, a whole example or all.
+    """
     task = draw(st.sampled_from(["binary", "multilabel", "multiclass"]))
     config = draw(configs(CLASSES if task == "multiclass" else BINARY, task))
     classes, examples = 1 if task == "binary" else 3, draw(st.integers(1, 3))
@@ -84,7 +89,22 @@ def cases(draw):
     if not t.is_floating_point() and "255" in repr(config):
         t = t.masked_fill(torch.rand(t.shape, generator=generator) < draw(st.sampled_from([0.0, 0.3, 1.0])), 255)
         t = t.masked_fill(t == 255, 0) if "None" in repr(_ignored(config)) else t
-    return config, x.to(dtype), t
+    return config, x.to(dtype), t, draw(weights(x, task, generator))
+
+
+@st.composite
+def weights(draw, x, task, generator):
+    """Draw the options of a call: no weight, or one of each pixel, of each mask or shared by the masks."""
+    if draw(st.booleans()):
+        return {}
+    own = task != "multiclass" and draw(st.booleans())
+    weight = torch.rand(x.shape if own else (len(x), 1, *x.shape[2:]), generator=generator)
+    weight = weight.masked_fill(
+        torch.rand(weight.shape, generator=generator) < draw(st.sampled_from([0.0, 0.4, 1.0])), 0
+    )
+    weight[0] *= draw(st.sampled_from([1.0, 0.0, 1e-3]))
+    kind = draw(st.sampled_from([torch.float32, torch.bool, torch.float64, torch.bfloat16]))
+    return {"weight": weight.to(kind) if own or draw(st.booleans()) else weight.to(kind)[:, 0]}
 
 
 def _ignored(config):
@@ -124,17 +144,17 @@ def same(found, expected, dtype):
 
 def hold(name, case):
     """Compare the one function with the terms."""
-    config, x, t = case
+    config, x, t, options = case
     loss = lossreg.build(config)
     with implementation(name):
         for reduction in ("mean", "sum", "none"):
             loss.reduction = reduction
-            by_terms = outcome(lambda leaf, r=reduction: loss._by_terms(r, (leaf, t), {}), x)
-            same(outcome(lambda leaf: loss(leaf, t), x), by_terms, x.dtype)
+            by_terms = outcome(lambda leaf, r=reduction: loss._by_terms(r, (leaf, t), options), x)
+            same(outcome(lambda leaf: loss(leaf, t, **options), x), by_terms, x.dtype)
         loss.reduction = "mean"
-        output = loss.evaluate(x, t)
-        loss.plan = lambda *_: None
-        expected = loss.evaluate(x, t)
+        output = loss.evaluate(x, t, **options)
+        loss.plan = lambda *_, **__: None
+        expected = loss.evaluate(x, t, **options)
     assert list(output.components) == list(expected.components)
     assert list(output.per_example_components) == list(expected.per_example_components)
     assert (output.per_example is None) == (expected.per_example is None)
@@ -166,4 +186,4 @@ def test_one_function_equals_the_terms(name):
 def test_a_denominator_at_its_bound_has_no_gradient():
     """A soft target of nearly nothing, where p + t of the whole mask is less than 1e-7."""
     x, t = torch.full((1, 1, 4), -25.0), torch.full((1, 1, 4), 1e-9)
-    hold("tiled", ({"name": "dice", "params": {"smooth": 0.0}}, x, t))
+    hold("tiled", ({"name": "dice", "params": {"smooth": 0.0}}, x, t, {}))

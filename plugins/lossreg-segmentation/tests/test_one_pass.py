@@ -100,6 +100,14 @@ def test_a_sum_takes_one_pass_however_many_terms_it_has(calls):
     torch.testing.assert_close(gradient, expected, rtol=1e-9, atol=1e-12)
 
 
+def test_a_weighted_sum_takes_one_pass(calls):
+    """The weights are read with the logits, once forward and once backward."""
+    x, t = logits("multilabel"), hard_target("multilabel")
+    weight = torch.rand(len(x), 1, *x.shape[2:])
+    lossreg.build(SUM)(x.requires_grad_(), t, weight=weight).backward()
+    assert calls == {"forward": 1, "backward": 1}
+
+
 def test_a_sum_evaluates_in_one_pass(calls):
     """Components and per-example values come from the same sums."""
     x, t = logits("multilabel"), hard_target("multilabel")

@@ -373,6 +373,7 @@ def rank_main(rank, folder):
     found.backward()
     assert_close(found, expected.detach())
     assert_close(model.weight.grad.full_tensor(), slope)
+    dist.barrier()  # neither process leaves while the other still needs it
     dist.destroy_process_group()
 
 

@@ -30,7 +30,8 @@ def test_the_terms_of_a_sum_share_one_weighted_pass(monkeypatch):
     names = ("dice", "bce", "focal")
     alone = [lossreg.build({"name": n, "params": {"task": "multilabel"}}).evaluate(x, t, weight=w) for n in names]
     calls = counted_passes(monkeypatch)
-    output = sum_of(*names).evaluate(x, t, weight=w)
+    with implementation("reference"):  # others compute the sum as one function
+        output = sum_of(*names).evaluate(x, t, weight=w)
     assert len(calls) == 1
     torch.testing.assert_close(output.total, sum(each.total for each in alone))
     for name, each in zip(names, alone, strict=True):

@@ -18,8 +18,10 @@ from lossreg_segmentation.statistics.numba_math import EXACT
 from lossreg_segmentation.statistics.request import FIELDS
 
 
-def _finish(part: Array, matrix: Array, numbers: Array, kept: Array, values: Array) -> float:
-    """Compute the values of terms and kept (2, T, R): scale / denominator, and score.
+def _finish(
+    part: Array, matrix: Array, numbers: Array, ignoring: bool, counts: Array, kept: Array, values: Array
+) -> float:
+    """Compute the values of terms, kept (2, T, R): scale / denominator, and score, and the masks that count, (B,).
 
     values (T + E + 1, B + 1): a row for each ratio, E rows that others write, and the weighted sum of the ratios. The
     last column is the mean over examples.
@@ -27,13 +29,18 @@ def _finish(part: Array, matrix: Array, numbers: Array, kept: Array, values: Arr
     Return the mean of the weighted sum.
 
     part (R, chunks, 15) are the partial sums. matrix (2, T, 15, 1 or C) are the factors of numerators and denominators.
-    numbers (6, T) are above, below, least, offset, scale and weight.
+    numbers (7, T) are above, below, limit, bound, offset, scale and weight. Masks without a valid pixel do not count if
+    `ignoring`.
     """
     rows, chunks, fields = part.shape
     terms, examples, by_class = matrix.shape[1], values.shape[1] - 1, matrix.shape[3] > 1
     classes, last = rows // examples, values.shape[0] - 1
     sums = np.empty(fields)
     values[:] = 0.0
+    for example in range(examples):
+        counts[example] = classes
+        for row in range(example * classes, (example + 1) * classes if ignoring else 0):
+            counts[example] -= not part[row, :, _VALID].any()
     for row in range(rows):
         sums[:] = 0.0
         for chunk in range(chunks):
@@ -42,6 +49,9 @@ def _finish(part: Array, matrix: Array, numbers: Array, kept: Array, values: Arr
         example = row // classes
         place = row % classes if by_class else 0
         for t in range(terms):
+            if ignoring and sums[_VALID] == 0:
+                kept[0, t, row] = kept[1, t, row] = 0.0
+                continue
             above, below = numbers[0, t], numbers[1, t]
             for k in range(fields):
                 if matrix[0, t, k, place] != 0:
@@ -49,35 +59,38 @@ def _finish(part: Array, matrix: Array, numbers: Array, kept: Array, values: Arr
                 if matrix[1, t, k, place] != 0:
                     below += matrix[1, t, k, place] * sums[k]
             bounded = below < numbers[2, t]
-            below = numbers[2, t] if bounded else below
+            below = numbers[3, t] if bounded else below
             score = above / below
-            kept[0, t, row] = numbers[4, t] / below
+            kept[0, t, row] = numbers[5, t] / below
             kept[1, t, row] = 0.0 if bounded else score  # a bounded denominator has no gradient
-            value = (numbers[3, t] + numbers[4, t] * score) / classes
+            value = (numbers[4, t] + numbers[5, t] * score) / counts[example]
             values[t, example] += value
-            values[last, example] += numbers[5, t] * value
+            values[last, example] += numbers[6, t] * value
     for t in range(last + 1):
         values[t, examples] = values[t, :examples].sum() / examples
     mean: float = values[last, examples]
     return mean
 
 
-def _factors(matrix: Array, numbers: Array, kept: Array, scale: float, factor: Array, factors: Array) -> None:
+def _factors(
+    matrix: Array, numbers: Array, counts: Array, kept: Array, scale: float, factor: Array, factors: Array
+) -> None:
     """Compute the factors (R, 15) of the sums in the gradient, from scale times that of each example's value, (B,)."""
     rows, fields = factors.shape
     terms, classes, by_class = matrix.shape[1], rows // len(factor), matrix.shape[3] > 1
     for row in range(rows):
-        place = row % classes if by_class else 0
+        place, example = row % classes if by_class else 0, row // classes
         for k in range(fields):
             slope = 0.0
             for t in range(terms):
                 above, below = matrix[0, t, k, place], matrix[1, t, k, place]
-                if above != 0 or below != 0:
-                    each = numbers[5, t] * kept[0, t, row] * scale * factor[row // classes] / classes
+                if kept[0, t, row] != 0 and (above != 0 or below != 0):
+                    each = numbers[6, t] * kept[0, t, row] * scale * factor[example] / counts[example]
                     slope += each * (above - below * kept[1, t, row])
             factors[row, k] = slope
 
 
+_VALID = FIELDS.index("valid")
 _OPTIONS = EXACT | {"fastmath": False}
 _finish_compiled, _factors_compiled = kept_on_disk(_finish, _OPTIONS), kept_on_disk(_factors, _OPTIONS)
 
@@ -95,8 +108,9 @@ class CompiledSteps(Steps):
         matrix = ratios.matrix if ratios.matrix.ndim == 3 else ratios.matrix[..., None]
         self.matrix = np.zeros((2, ratios.count, len(FIELDS), matrix.shape[2]))
         self.matrix[:, :, places] = matrix.reshape(2, ratios.count, len(fields), -1)
-        numbers = [*ratios.constants.reshape(2, -1), ratios.least[:, 0], ratios.offset[:, 0], ratios.scale[:, 0]]
-        self.numbers = np.array([*numbers, group.weights[:, 0]])
+        numbers = [each[:, 0] for each in (ratios.limit, ratios.bound, ratios.offset, ratios.scale, group.weights)]
+        self.numbers = np.array([*ratios.constants.reshape(2, -1), *numbers])
+        self.ignoring = ratios.shares.ignoring
         self.names = [*group.names, *(name for error in self.errors for name in error.names)]
         self.count, self.batch, self.masks = ratios.count, shape[1], shape[1] * shape[2]
         self.kept_shape, self.values_shape = (2, self.count, self.masks), (len(self.names) + 1, self.batch + 1)
@@ -110,11 +124,13 @@ class CompiledSteps(Steps):
             return False
         return all(isinstance(group.terms, Errors) for group in finish.counted[1:])
 
-    def forward(self, input: Tensor, target: Tensor, predicted: Array | None) -> tuple[Array, float, Any] | None:
+    def forward(
+        self, input: Tensor, target: Tensor, predicted: Array | None, weight: Tensor | None
+    ) -> tuple[Array, float, Any] | None:
         """Return the value of each example, (B,), their mean, and a state; None if one is not finite."""
-        kept, values = np.empty(self.kept_shape), np.empty(self.values_shape)
-        parts = self.launch.parts(input, target)
-        mean = _finish_compiled(parts, self.matrix, self.numbers, kept, values)
+        kept, values, counts = np.empty(self.kept_shape), np.empty(self.values_shape), np.empty(self.batch)
+        parts = self.launch.parts(input, target, weight)
+        mean = _finish_compiled(parts, self.matrix, self.numbers, self.ignoring, counts, kept, values)
         errors: Sequence[Any] = ()
         if self.errors:
             sums = self.launch.added(parts)
@@ -122,7 +138,9 @@ class CompiledSteps(Steps):
                 return None
             errors = self._add_errors(sums, predicted, values)
             mean = float(values[-1, -1])
-        return (values[-1, :-1], mean, (kept, values, errors)) if mean - mean == 0 else None  # False for NaN, infinity
+        return (
+            (values[-1, :-1], mean, (kept, values, errors, counts)) if mean - mean == 0 else None
+        )  # False for NaN, infinity
 
     def _add_errors(self, sums: Array, predicted: Array | None, values: Array) -> list[Any]:
         """Write the rows of errors, and add them to the weighted sum; return what their gradient needs."""
@@ -148,7 +166,14 @@ class CompiledSteps(Steps):
         return self.names, state[1]
 
     def backward(
-        self, input: Tensor, target: Tensor, state: Any, factor: Any, mean: bool, logits: bool
+        self,
+        input: Tensor,
+        target: Tensor,
+        state: Any,
+        factor: Any,
+        mean: bool,
+        logits: bool,
+        weight: Tensor | None,
     ) -> tuple[Tensor | None, Array | None]:
         """Return the gradient to the logits, if wanted, and to the predicted numbers."""
         if mean:
@@ -159,5 +184,5 @@ class CompiledSteps(Steps):
         if not logits:
             return None, to_predicted
         factors = np.empty(self.factors_shape, self.launch.real)
-        _factors_compiled(self.matrix, self.numbers, state[0], scale, each, factors)
-        return self.launch.gradient_by(factors, input, target), to_predicted
+        _factors_compiled(self.matrix, self.numbers, state[3], state[0], scale, each, factors)
+        return self.launch.gradient_by(factors, input, target, weight), to_predicted

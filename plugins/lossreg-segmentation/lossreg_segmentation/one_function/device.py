@@ -18,11 +18,10 @@ from lossreg.authoring import Reduction, debugging
 from lossreg_segmentation.one_function.device_tables import DeviceTables
 from lossreg_segmentation.one_function.finish import Finish
 from lossreg_segmentation.one_function.function import OneFunction, in_steps, savable
-from lossreg_segmentation.one_function.plan import ByTerms, Kind, MaskPlan, Step, others_of
+from lossreg_segmentation.one_function.plan import ByTerms, Kind, MaskPlan, Step, given_of, others_of
 from lossreg_segmentation.one_function.tables import Table
 from lossreg_segmentation.one_function.triton_finish import add_parts, finish
 from lossreg_segmentation.statistics import triton_driver
-from lossreg_segmentation.statistics.checks import check_batch
 from lossreg_segmentation.statistics.op import fitting
 from lossreg_segmentation.statistics.plain import is_capturing, is_plain_gradient
 from lossreg_segmentation.statistics.triton_launch import power_of_two, start
@@ -54,8 +53,8 @@ class DevicePlan(MaskPlan):
 
     @staticmethod
     def suits(tables: Sequence[Table], kind: Kind) -> bool:
-        """Return True if `finish` can compute these tables."""
-        return kind.input[1] <= MOST_CLASSES and not any(table.batch for table in tables)
+        """Return True if `finish` can compute these tables. Weighted pixels take the general way."""
+        return kind.weights is None and kind.input[1] <= MOST_CLASSES and not any(table.batch for table in tables)
 
     def prepare(self, finish: Finish) -> None:
         """Put the tables on the device, and choose the cut of `finish`."""
@@ -86,20 +85,20 @@ class DevicePlan(MaskPlan):
         self, inputs: Sequence[Any], options: Mapping[str, Any], reduction: Reduction, by_terms: ByTerms
     ) -> tuple[Tensor, Finished]:
         """Return the loss, in torch's graph, and all from which it comes."""
-        input, target, *others = self._named(inputs, options) if options else inputs
-        predicted = others[0] if others else None
+        input, target, predicted, _ = given_of(inputs, options)
         if debugging():
-            check_batch(input, target.reshape(self.kind.target), self.request.activation, self.request.ignore_index)
+            self.check(input, target, None)
         found = self.finished(input.detach(), target, predicted, mean=reduction == "mean")
         value = found.totals
         if reduction != "none":
             value = value.mean() if reduction == "mean" else value.sum()
         to_logits = self.differentiable and input.requires_grad
-        if torch.is_grad_enabled() and (to_logits or (self.trains_predicted and others and others[0].requires_grad)):
+        to_predicted = self.trains_predicted and predicted is not None and predicted.requires_grad
+        if torch.is_grad_enabled() and (to_logits or to_predicted):
             if not to_logits or predicted is not None or target.is_inference():
-                input, target, predicted = savable(input, target, predicted, to_logits)
+                input, target, predicted, _ = savable(input, target, predicted, None, to_logits)
             step = Step(self, None, (found.slopes, found.errors), reduction, by_terms, options and others_of(options))
-            value = attached(input, target, predicted, (value, step))
+            value = attached(input, target, predicted, (value, step), None)
         return value, found
 
     def finished(self, input: Tensor, target: Tensor, predicted: Tensor | None, *, mean: bool) -> Finished:
@@ -147,16 +146,16 @@ class OnDevice(OneFunction):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Launch the gradients to the logits and to the predicted numbers."""
-        (input, target, predicted), wanted, step = ctx.saved_tensors, ctx.needs_input_grad, ctx.step
+        (input, target, predicted, _), wanted, step = ctx.saved_tensors, ctx.needs_input_grad, ctx.step
         if torch.is_grad_enabled() or not is_plain_gradient(grad):  # by create_graph=True, is_grads_batched=True
-            return in_steps(step, (input, target, predicted), grad, wanted)
+            return in_steps(step, ctx.saved_tensors, grad, wanted)
         slopes, errors = step.state
         to_logits = step.plan.gradient(input, target, slopes, grad) if wanted[0] else None
         to_predicted = None
         if errors is not None and wanted[2]:
             to_predicted = torch.empty(errors.shape, dtype=predicted.dtype, device=errors.device)
             torch.mul(errors, grad[:, None] if grad.ndim else grad, out=to_predicted)
-        return to_logits, None, to_predicted, None
+        return to_logits, None, to_predicted, None, None
 
 
 attached: Any = super(Function, OnDevice).apply

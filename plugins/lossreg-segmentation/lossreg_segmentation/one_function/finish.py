@@ -99,7 +99,7 @@ def _merged(tables: Sequence[Table]) -> list[Table]:
     found: dict[Any, Table] = {}
     for table in tables:
         weights = None if table.class_weight is None else id(table.class_weight)
-        policy = table.absent, table.ignoring, weights, table.batch
+        policy = table.absent, table.ignoring, weights, table.batch, table.pixels
         known = found.get(policy)
         found[policy] = table if known is None else replace(known, formulas={**known.formulas, **table.formulas})
     return list(found.values())
@@ -111,7 +111,7 @@ def _groups(
     """Yield the groups of a table's formulas."""
     alike: dict[Any, dict[str, Any]] = {}
     for name, formula in formulas.items():
-        one = formula.of_masks() if isinstance(formula, PixelMean) and not softmax else formula
+        one = formula.of_masks(table.pixels) if isinstance(formula, PixelMean) and not softmax else formula
         alike.setdefault(type(one) if not isinstance(one, PredictionError) else name, {})[name] = one
     for members in alike.values():
         ones = list(members.values())

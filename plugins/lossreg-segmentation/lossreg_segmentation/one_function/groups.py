@@ -22,7 +22,7 @@ Array = npt.NDArray[Any]
 class Terms(Protocol):
     """Terms that are computed alike.
 
-    simple: True for ratios and a plain mean over the classes.
+    simple: True for ratios and a plain mean over the classes, or over those that are not ignored.
     """
 
     simple: bool
@@ -102,20 +102,20 @@ class Ratios:
             self.matrix[self.count :].swapaxes(0, 1),
         )
         self.constants = np.array([[ratio.above] for ratio in ratios] + [[ratio.below] for ratio in ratios])
-        self.least, self.offset, self.scale = (
-            np.array([[getattr(ratio, name)] for ratio in ratios]) for name in ("bound", "offset", "scale")
+        self.limit, self.bound, self.offset, self.scale = (
+            np.array([[getattr(ratio, name)] for ratio in ratios]) for name in ("limit", "bound", "offset", "scale")
         )
-        self.bounds = any(ratio.below < ratio.bound for ratio in ratios)
+        self.bounds = any(ratio.below < ratio.limit for ratio in ratios)
         self.shares = _Shares(table, fields, table.absent)
-        self.simple = self.shares.plain
+        self.simple = self.shares.absent == "score" and self.shares.weights is None
 
     def values(self, sums: Array, predicted: Array | None) -> tuple[Array, _KeptRatios]:
         both = _times(self.matrix, sums.reshape(len(sums), -1), self.classes) + self.constants
         above, below = both[: self.count], both[self.count :]
         bounded = None
         if self.bounds:
-            bounded = below < self.least
-            below = np.where(bounded, self.least, below)
+            bounded = below < self.limit
+            below = np.where(bounded, self.bound, below)
         score = above / below
         values = self.offset + self.scale * score
         if self.shares.plain:
@@ -125,7 +125,8 @@ class Ratios:
         values, valid = self._split(values), None
         if empty is not None:
             if self.shares.absent == "false_positives":
-                valid = np.maximum(sums[self.shares.valid], 1.0)
+                valid = sums[self.shares.valid]
+                valid = np.where(valid > 0, valid, 1.0)
                 values = np.where(empty, sums[self.shares.predicted] / valid, values)
             else:
                 values = np.where(empty, 0.0, values)
@@ -163,7 +164,7 @@ class PixelMeans:
         if table.class_weight is not None:
             self.weights = array_of(table.class_weight)
             self.matrix = (self.matrix if self.matrix.ndim == 3 else self.matrix[..., None]) * self.weights
-        self.pixels = fields.index("valid" if self.weights is None else "actual")
+        self.pixels = fields.index(table.pixels if self.weights is None else "actual")
 
     def values(self, sums: Array, predicted: Array | None) -> tuple[Array, Array]:
         pixels = sums[self.pixels]

@@ -15,15 +15,18 @@ from lossreg_segmentation.one_function.tables import Table
 from lossreg_segmentation.statistics.checks import check_tensors
 from lossreg_segmentation.statistics.choice import chosen, selected
 from lossreg_segmentation.statistics.plain import eager_obstacle, is_capturing
+from lossreg_segmentation.statistics.weights import check_weight, with_channel
 
 if TYPE_CHECKING:
     from lossreg_segmentation.one_function.plan import Kind, MaskPlan
 
 
-def call_of(inputs: Sequence[Any], options: Mapping[str, Any], names: Sequence[str]) -> tuple[Any, ...]:
-    """Return the inputs of a call in the order of these names; none of them if the call has others, such as weights."""
+def call_of(loss: Loss, inputs: Sequence[Any], options: Mapping[str, Any], names: Sequence[str]) -> tuple[Any, ...]:
+    """Return the inputs of a call in the order of these names, then its weight, if any; () if it has others."""
     options = {name: value for name, value in options.items() if value is not None}
     given = {**dict(zip(names, inputs, strict=False)), **options}
+    if "weight" in options and "weight" in loss.option_names():
+        names = (*names, "weight")
     if len(given) != len(inputs) + len(options) or given.keys() != set(names):
         return ()
     return tuple(given[name] for name in names)
@@ -35,6 +38,8 @@ def plan_of(one: MaskPass, tables: Sequence[Table], loss: Loss) -> MaskPlan | No
     if one.activation == "sigmoid" and target.ndim < input.ndim:
         target = target.unsqueeze(1)
     check_tensors(input, target, one.activation)
+    if one.weight is not None:
+        check_weight(one.weight, input, one.activation)
     factors = [tensor for table in tables for tensor in table.tensors()] + _tensors(loss)
     if any(factor.requires_grad or factor.is_inference() for factor in factors):
         return None  # it learns, or torch does not count its changes
@@ -44,8 +49,9 @@ def plan_of(one: MaskPass, tables: Sequence[Table], loss: Loss) -> MaskPlan | No
         return None
     from lossreg_segmentation.one_function.plan import Kind  # imports NumPy
 
-    name = chosen(input, target, one.activation)
-    kind = Kind(input.shape, input.dtype, target.shape, target.dtype, name, input.device)
+    name = chosen(input, target, one.activation, one.weight)
+    weights = None if one.weight is None else with_channel(one.weight, input).shape
+    kind = Kind(input.shape, input.dtype, target.shape, target.dtype, name, input.device, weights)
     plan = _plan_for(kind, tables)
     buffers = [*loss.named_buffers(recurse=False), *(("", factor) for factor in factors)]
     seen = [(key, tensor, _version(tensor)) for key, tensor in buffers]
@@ -69,7 +75,7 @@ _UNKNOWN: Any = object()
 def found_plan(loss: Loss, make: Callable[..., MaskPlan | None], tensors: Sequence[Any]) -> MaskPlan | None:
     """Return the plan of a loss for tensors like these, made on the first call; None for the general way."""
     if eager_obstacle(*tensors) or (tensors[1].requires_grad and torch.is_grad_enabled()):
-        return None  # a target that requires a gradient is refused on the general way
+        return None  # a target or a weight that requires a gradient is refused on the general way
     key: tuple[Any, ...] = (selected.name, loss.training)
     for x in tensors:
         key += (x.shape, x.dtype, x.device)

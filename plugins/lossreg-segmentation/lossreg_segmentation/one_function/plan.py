@@ -16,16 +16,17 @@ from lossreg_segmentation.one_function.finish import Finish
 from lossreg_segmentation.one_function.function import attached, savable
 from lossreg_segmentation.one_function.groups import Array
 from lossreg_segmentation.one_function.steps import Steps
-from lossreg_segmentation.one_function.tables import INPUTS, Table
-from lossreg_segmentation.statistics.checks import check_batch
+from lossreg_segmentation.one_function.tables import GIVEN, INPUTS, Table
+from lossreg_segmentation.statistics.value_checks import check_pass
 from lossreg_segmentation.statistics.op import launch_of
 from lossreg_segmentation.statistics.request import Request
+from lossreg_segmentation.statistics.weights import with_channel
 
 ByTerms = Callable[[Reduction, Sequence[Any], Mapping[str, Any]], Tensor]
 
 
 class Kind(NamedTuple):
-    """Shapes and types of logits and target, the target with a channel, the implementation and the device."""
+    """Shapes and types of logits, target and weights, with channels, the implementation and the device."""
 
     input: torch.Size
     dtype: torch.dtype
@@ -33,6 +34,7 @@ class Kind(NamedTuple):
     targets: torch.dtype
     implementation: str
     device: torch.device
+    weights: torch.Size | None = None
 
 
 @dataclass(slots=True)
@@ -72,7 +74,8 @@ class MaskPlan:
     def prepare(self, finish: Finish) -> None:
         """Choose the passes and the steps."""
         request, kind = self.request, self.kind
-        launch = launch_of(kind.implementation, kind.input, kind.dtype, kind.target, kind.targets, request)
+        sizes = kind.input, kind.dtype, kind.target, kind.targets
+        launch = launch_of(kind.implementation, *sizes, request, kind.weights)
         shape = (len(request.needs), *kind.input[:2])
         self.steps = _steps(launch, finish, shape, request, kind.implementation)
 
@@ -120,11 +123,12 @@ class MaskPlan:
         self, inputs: Sequence[Any], options: Mapping[str, Any], reduction: Reduction, by_terms: ByTerms
     ) -> tuple[Tensor, Any] | None:
         """Return the loss, in torch's graph, and the step; None if the loss is not finite."""
-        input, target, *others = self._named(inputs, options) if options else inputs
-        predicted = others[0] if others else None
+        input, target, predicted, weight = given_of(inputs, options)
+        if weight is not None and weight.requires_grad and torch.is_grad_enabled():
+            return None  # the terms refuse it
         if debugging():
-            check_batch(input, target.reshape(self.kind.target), self.request.activation, self.request.ignore_index)
-        found = self.steps.forward(input, target, None if predicted is None else _numbers(predicted))
+            self.check(input, target, weight)
+        found = self.steps.forward(input, target, None if predicted is None else _numbers(predicted), weight)
         if found is None:
             return None
         totals, number, state = found
@@ -134,24 +138,35 @@ class MaskPlan:
         value = torch.tensor(totals if reduction == "none" else number, dtype=self.dtype, device="cpu")
         step = Step(self, totals, state, reduction, by_terms, options and others_of(options))
         to_logits = self.differentiable and input.requires_grad
-        if torch.is_grad_enabled() and (to_logits or (self.trains_predicted and others and others[0].requires_grad)):
-            if not to_logits or predicted is not None or target.is_inference():
-                input, target, predicted = savable(input, target, predicted, to_logits)
-            value = attached(input, target, predicted, (value, step))
+        to_predicted = self.trains_predicted and predicted is not None and predicted.requires_grad
+        if torch.is_grad_enabled() and (to_logits or to_predicted):
+            if not to_logits or predicted is not None or weight is not None or target.is_inference():
+                input, target, predicted, weight = savable(input, target, predicted, weight, to_logits)
+            value = attached(input, target, predicted, (value, step), weight)
         return value, step
 
-    def _named(self, inputs: Sequence[Any], options: Mapping[str, Any]) -> Sequence[Any]:
-        """Return the inputs that are given by place or by name, without other options."""
-        given = {**dict(zip(INPUTS, inputs, strict=False)), **options}
-        return [given[name] for name in INPUTS if name in given]
+    def check(self, input: Tensor, target: Tensor, weight: Tensor | None) -> None:
+        """Check the values, for debugging."""
+        target, request = target.reshape(self.kind.target), self.request
+        if weight is not None:
+            weight = with_channel(weight, input)
+        check_pass(input, target, request.activation, request.ignore_index, weight)
 
     def _tensor(self, numbers: Any) -> Tensor:
         return torch.tensor(numbers, dtype=self.dtype, device="cpu")
 
 
+def given_of(inputs: Sequence[Any], options: Mapping[str, Any]) -> Sequence[Any]:
+    """Return logits, target, predicted numbers and weight, given by place or by name; None for one that is not."""
+    if not options:
+        return (*inputs, None, None, None)[:4]
+    given = {**dict(zip(INPUTS, inputs, strict=False)), **options}
+    return [given.get(name) for name in GIVEN]
+
+
 def others_of(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options that are no inputs."""
-    return {name: value for name, value in options.items() if name not in INPUTS}
+    """Return the options that are no tensors of the call."""
+    return {name: value for name, value in options.items() if name not in GIVEN}
 
 
 def _steps(launch: Any, finish: Finish, shape: tuple[int, ...], request: Request, implementation: str) -> Steps:

@@ -16,10 +16,10 @@ from lossreg_segmentation.one_function.groups import Array
 class Launch(Protocol):
     """The two passes over tensors of one shape and type."""
 
-    def sums(self, input: Tensor, target: Tensor) -> Array:
+    def sums(self, input: Tensor, target: Tensor, weight: Tensor | None = None) -> Array:
         """Compute the sums, (K, B, C)."""
 
-    def gradient(self, input: Tensor, target: Tensor, slopes: Array) -> Tensor:
+    def gradient(self, input: Tensor, target: Tensor, slopes: Array, weight: Tensor | None = None) -> Tensor:
         """Compute the gradient to the input from that to the sums."""
 
 
@@ -29,12 +29,14 @@ class Steps:
     def __init__(self, launch: Launch, finish: Finish, shape: tuple[int, ...]) -> None:
         self.launch, self.finish, self.shape = launch, finish, shape
 
-    def forward(self, input: Tensor, target: Tensor, predicted: Array | None) -> tuple[Array, float, Any] | None:
+    def forward(
+        self, input: Tensor, target: Tensor, predicted: Array | None, weight: Tensor | None
+    ) -> tuple[Array, float, Any] | None:
         """Return the value of each example, (B,), or of the batch, (1,), their mean, and a state.
 
         None if a sum is not finite: the terms say which of them is, where here 0 times infinity makes all NaN.
         """
-        sums = self.launch.sums(input, target)
+        sums = self.launch.sums(input, target, weight)
         if not isfinite(np.add.reduce(sums, None)):
             return None
         total, kept = self.finish.total(sums, predicted)
@@ -55,7 +57,14 @@ class Steps:
         return names, np.concatenate([rows, rows.mean(1, keepdims=True)], 1)
 
     def backward(
-        self, input: Tensor, target: Tensor, state: Any, factor: Any, mean: bool, logits: bool
+        self,
+        input: Tensor,
+        target: Tensor,
+        state: Any,
+        factor: Any,
+        mean: bool,
+        logits: bool,
+        weight: Tensor | None,
     ) -> tuple[Tensor | None, Array | None]:
         """Return the gradients to the logits, if wanted, and to the predicted numbers.
 
@@ -65,4 +74,4 @@ class Steps:
         """
         with np.errstate(all="ignore"):  # an infinite gradient is no mistake of ours
             slopes, errors = self.finish.slopes(state[2], factor, mean, self.shape)
-        return self.launch.gradient(input, target, slopes) if logits else None, errors
+        return self.launch.gradient(input, target, slopes, weight) if logits else None, errors

@@ -11,6 +11,7 @@ from lossreg_segmentation.ratios import Formula, Ratio
 from lossreg_segmentation.segmentation_loss import Absent, check_absent
 
 INPUTS = ("input", "target", "predicted_iou")  # of a call, the last one for errors of predicted numbers
+GIVEN = (*INPUTS, "weight")  # the tensors of a call
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,6 +23,7 @@ class Table:
         ignoring: True if masks may be ignored as a whole; they are no part of the mean over classes.
         class_weight: one weight per class, on the CPU; None for equal weights.
         batch: sum over the batch before the formula.
+        pixels: the sum by which a mean over pixels divides: "valid", or "counted" for the number of weighted ones.
     """
 
     formulas: Mapping[str, Formula]
@@ -29,6 +31,7 @@ class Table:
     ignoring: bool = False
     class_weight: Tensor | None = None
     batch: bool = False
+    pixels: str = "valid"
 
     def __post_init__(self) -> None:
         check_absent(self.absent)

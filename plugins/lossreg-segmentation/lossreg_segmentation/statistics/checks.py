@@ -140,12 +140,6 @@ def can_represent(dtype: torch.dtype, ignore_index: int | None) -> bool:
     return limits.min <= ignore_index <= limits.max
 
 
-def check_batch(input: Tensor, target: Tensor, activation: str, ignore_index: int | None) -> None:
-    """Check all values, for lossreg.debug_checks()."""
-    check_values(target, input.shape[1], target.ndim < input.ndim, ignore_index, input)
-    check_counted(input, target, activation, ignore_index)
-
-
 def check_counted(
     input: Tensor, target: Tensor, activation: str, ignore_index: int | None, weight: Tensor | None = None
 ) -> None:

@@ -78,6 +78,7 @@ class Launch:
 
         self.bits, self.stored = _BITS.get(logits), _NUMPY[logits]
         self.real = np.float64 if logits == torch.float64 else np.float32
+        self.type = torch.float64 if logits == torch.float64 else torch.float32
         kind = request, logits, target, index, weights is not None
         self.forward, self.forward_numbers, self.read = _kernel(*kind, False)
         self.backward, self.backward_numbers, _ = _kernel(*kind, True)
@@ -164,6 +165,8 @@ class Launch:
 
     def _weights(self, weight: Tensor) -> tuple[Any, ...]:
         """Return the last arguments of a weighted kernel: weights, and for masks how many share them."""
+        weight = weight.detach()
+        weight = weight.view(torch.uint8) if weight.dtype == torch.bool else weight.to(self.type)
         return np.ascontiguousarray(weight.numpy(force=True)).reshape(self.w_shape), *self.sharing
 
 

@@ -27,7 +27,7 @@ from lossreg_segmentation.statistics.numba_math import (
 )
 from lossreg_segmentation.statistics.numba_targets import count_targets
 from lossreg_segmentation.statistics.numba_variant import Variant
-from lossreg_segmentation.statistics.numba_weights import is_wrong
+from lossreg_segmentation.statistics.numba_weights import as_weight, is_wrong
 
 
 @njit(**ELEMENT)
@@ -97,8 +97,9 @@ def sums_kernel(variant: Variant):
                 counts = tt != ignored if ignore else True
                 w = ONE  # a product with it costs nothing, because the compiler leaves it out
                 if weighted:
-                    counts = counts & (ws[i] > ZERO)
-                    w, value = select(counts, ws[i], ZERO), select(counts, value, ZERO)
+                    w = as_weight(ws[i])
+                    counts = counts & (w > ZERO)
+                    w, value = select(counts, w, ZERO), select(counts, value, ZERO)
                     valid += w
                     counted += select(counts, ONE, ZERO)
                 if soft:
@@ -191,7 +192,8 @@ def gradient_kernel(variant: Variant):
                 counts = tt != ignored if ignore else True
                 w = ONE
                 if weighted:
-                    counts, w = counts & (ws[i] > ZERO), ws[i]
+                    w = as_weight(ws[i])
+                    counts = counts & (w > ZERO)
                 slope = ZERO
                 if soft:
                     value, t1 = select(counts, value, ZERO), select(counts, tt, ZERO)

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+from numba import njit, types
+from numba.extending import overload
 
-from lossreg_segmentation.statistics.numba_math import EXACT, ZERO, select, wide_vectors
+from lossreg_segmentation.statistics.numba_math import EXACT, ONE, OPTIONS, ZERO, select, wide_vectors
 from lossreg_segmentation.statistics.numba_pixels import LABEL, WEIGHT
 
 I32 = np.int32
+
+
+def as_weight(value):
+    """Convert a weight to the kernels' type; uint8 is a bool."""
+
+
+@overload(as_weight, jit_options=OPTIONS)
+def _as_weight(value):
+    if value == types.uint8:
+        return lambda value: select(value != 0, ONE, ZERO)
+    return lambda value: value
 
 
 @njit(**EXACT)  # compiled once for all variants, as the others
@@ -21,7 +33,7 @@ def is_wrong(ts, ws, ignored, soft, ignore):
         right = (t >= 0) & (t <= 1) if soft else (t == 0) | (t == 1)
         if ignore:
             right |= t == ignored
-        w = ws[i]
+        w = as_weight(ws[i])
         wrong |= not ((right | (w == ZERO)) & (w >= ZERO) & (w < np.inf))
     return wrong
 
@@ -31,8 +43,9 @@ def ignore_weightless(ws, pixels, marks):
     """Copy the weights of pixels, and write -1 for those of weight 0, as for ignored ones, whose weight becomes 0."""
     wide_vectors()
     for i in range(ws.size):
-        counts = (ws[i] > ZERO) & (marks[LABEL + i] >= 0)
-        pixels[WEIGHT + i] = select(counts, ws[i], ZERO)
+        w = as_weight(ws[i])
+        counts = (w > ZERO) & (marks[LABEL + i] >= 0)
+        pixels[WEIGHT + i] = select(counts, w, ZERO)
         marks[LABEL + i] = select(counts, marks[LABEL + i], I32(-1))
 
 
@@ -45,5 +58,6 @@ def are_classes_wrong(ts, ws, classes, ignored, ignore):
         right = (ts[i] >= 0) & (ts[i] < classes)
         if ignore:
             right |= ts[i] == ignored
-        wrong |= not ((right | (ws[i] == ZERO)) & (ws[i] >= ZERO) & (ws[i] < np.inf))
+        w = as_weight(ws[i])
+        wrong |= not ((right | (w == ZERO)) & (w >= ZERO) & (w < np.inf))
     return wrong

@@ -145,28 +145,33 @@ def launch_of(
     targets: torch.Size,
     target: torch.dtype,
     request: Request,
+    weights: torch.Size | None = None,
 ) -> Any:
     """Return the two passes over tensors of one shape and type, from and to arrays of sums (K, B, C)."""
     request = fitting(request, target)
     if implementation == "numba":
-        return _module("numba").launch_for(shape, logits, targets, target, request)
-    return _Passes(targets, request, implementation)
+        return _module("numba").launch_for(shape, logits, targets, target, request, weights)
+    return _Passes(targets, request, implementation, weights)
 
 
 class _Passes:
     """The passes of an implementation whose sums are tensors."""
 
-    def __init__(self, targets: torch.Size, request: Request, implementation: str) -> None:
-        self.targets, self.request, self.implementation = targets, request, implementation
+    def __init__(self, targets: torch.Size, request: Request, implementation: str, weights: torch.Size | None) -> None:
+        self.targets, self.request, self.implementation, self.weights = targets, request, implementation, weights
 
-    def sums(self, input: Tensor, target: Tensor) -> Any:
+    def sums(self, input: Tensor, target: Tensor, weight: Tensor | None = None) -> Any:
         """Compute the sums, (K, B, C)."""
-        return forward(input, target.view(self.targets), self.request, self.implementation).numpy()
+        weight = self._read(weight, input)
+        return forward(input, target.view(self.targets), self.request, self.implementation, weight).numpy()
 
-    def gradient(self, input: Tensor, target: Tensor, slopes: Any) -> Tensor:
+    def gradient(self, input: Tensor, target: Tensor, slopes: Any, weight: Tensor | None = None) -> Tensor:
         """Compute the gradient to the input from that to the sums."""
-        grads = torch.from_numpy(slopes).to(sums_dtype(input))
-        return backward(grads, input, target.view(self.targets), self.request, self.implementation)
+        grads, weight = torch.from_numpy(slopes).to(sums_dtype(input)), self._read(weight, input)
+        return backward(grads, input, target.view(self.targets), self.request, self.implementation, weight)
+
+    def _read(self, weight: Tensor | None, input: Tensor) -> Tensor | None:
+        return None if weight is None else weight.to(sums_dtype(input)).reshape(self.weights)
 
 
 @cache

@@ -14,7 +14,11 @@ from lossreg_segmentation.statistics.request import sums_dtype
 def read_weight(weight: Tensor, input: Tensor, activation: str) -> Tensor:
     """Return checked weights as (B, C, *) or (B, 1, *) in the type of the sums; their values are not checked."""
     check_weight(weight, input, activation)
-    weight = without_notes(weight).detach().to(sums_dtype(input))
+    return with_channel(without_notes(weight).detach().to(sums_dtype(input)), input)
+
+
+def with_channel(weight: Tensor, input: Tensor) -> Tensor:
+    """Return weights (B, *) as (B, 1, *), and others as they are."""
     return weight.unsqueeze(1) if weight.ndim < input.ndim else weight
 
 

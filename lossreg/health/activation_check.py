@@ -1,4 +1,4 @@
-"""The check that predictions are what the monitor's `activation` says: logits, or probabilities."""
+"""The check that predictions are what the monitor's `activation` declares, logits or probabilities."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from lossreg.health.statistics import Activation
 from lossreg.health.window import Window
 from lossreg.messages import warn
 
-WINDOWS = 3  # within 0 and 1 before a doubt is told; the logits of a new network may be for one
+WINDOWS = 3  # within 0 and 1 before a warning; the logits of a new network may be for one
 SPAN = 0.5  # of their range; the logits of a network that is new, or is only evaluated, lie closer together
 EDGE = 0.01  # or a distance from 0 or 1 that probabilities have
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BatchCheck:
-    """The numbers of one batch, and what is found in them.
+    """The numbers of one batch, and the findings of the rules.
 
     Args:
         snapshot: the means, such as `snapshot.pred_mean` and `snapshot.target_mean`.
@@ -58,7 +58,7 @@ def check(
             print(lossreg.health.check(output, logits, masks))
 
     It reads the device, so it blocks until that is done. In a training a LossMonitor is better: it does not block, sees
-    all batches, and tells only what persists.
+    all batches, and reports only findings that persist.
 
     Args:
         output: a loss, which is then evaluated, its value, or the result of `lossreg.evaluate`.

@@ -1,4 +1,4 @@
-"""The last updates before a window, of which rules take some if the window has too few examples."""
+"""The last updates before a window. Rules take some of them if the window has too few examples."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ FAR = {"zeros": 0.2, "ones": 0.6}  # of the target's mean, below which a predict
 
 
 class _Row(NamedTuple):
-    """A mask as one side sees it: of "ones" the background is what should be predicted."""
+    """A mask as one side sees it: of "ones" the background should be predicted."""
 
     example: Example
     predicted: float
@@ -43,9 +43,9 @@ class Collapse(Rule):
     with probabilities that add up to 1, cannot be "ones". An error if all masks, or all exclusive classes but one, have
     collapsed; a warning if some have.
 
-    A mean probability next to 0 is told after two windows. Where it is only low, nearly all pixels of the foreground
-    must be missed for many updates, and the predictions must not gain contrast, as they do while a network learns. If
-    their mean is about the target's, the network may know no more than how frequent the class is: a warning.
+    A mean probability next to 0 is reported after two windows. Where it is only low, nearly all pixels of the
+    foreground must be missed for many updates, and the predictions must not gain contrast, as they do while a network
+    learns. If their mean is about the target's, the network may know no more than how frequent the class is: a warning.
 
     Args:
         low: mean probability below which no foreground is predicted, in (0, 1]. Half of 0.01, the initial prior of
@@ -57,8 +57,9 @@ class Collapse(Rule):
             objects has a mean near 0.01, too. At a fifth of the target most of the foreground is missed.
         missed: share of the foreground's pixels with a probability off by more than 0.5, in (0, 1], from which on a
             prediction is a collapse although its mean is not below `low`.
-        common: minimum mean of the target for that, in (0, 1]. Of C exclusive classes also 1 / C where the mean is
-            about the target's, because rare ones are learnt late; there all but class 0 are judged together as well.
+        common: minimum mean of the target for that, in (0, 1]. Of C exclusive classes also 1 / C, because rare ones are
+            learnt late, unless the mean is far below the frequency of the class among all examples. All but class 0
+            are judged together as well.
         updates: for which that must last, >= 2.
         examples: minimum number of such examples, >= 1; to a window with fewer, those before it are added.
     Reads: Mask.predicted, spread, target, foreground, positive, wrong, valid.
@@ -79,7 +80,12 @@ class Collapse(Rule):
     def check(self, window: Window) -> Verdicts:
         exclusive = exclude_each_other([example.masks for example in window.examples() if _is_known(example)])
         rows = self._rows(window, exclusive)
-        verdicts = {key: self._verdict(key, own, exclusive) for key, own in rows.items() if len(own) >= self.examples}
+        count = len({place for place, *_ in judged_masks(window.updates)})
+        verdicts = {
+            key: self._verdict(key, own, exclusive, sum(row.target for row in own) / max(count, len(own)))
+            for key, own in rows.items()
+            if len(own) >= self.examples
+        }
         return {
             key: finding and replace(finding, severity=_lower(finding.severity, _severity(key, verdicts, exclusive)))
             for key, finding in verdicts.items()
@@ -97,7 +103,8 @@ class Collapse(Rule):
                     rows[key] += own
         return rows
 
-    def _verdict(self, key: str, rows: Sequence[_Row], exclusive: bool) -> Finding | None:
+    def _verdict(self, key: str, rows: Sequence[_Row], exclusive: bool, rate: float) -> Finding | None:
+        """Judge one side of a class. rate: its mean target over all examples."""
         side, _, number = key.partition(" ")
         predicted, target = fmean(row.predicted for row in rows), fmean(row.target for row in rows)
         classes = len(rows[0].example.masks)
@@ -105,8 +112,9 @@ class Collapse(Rule):
         severity: Severity = "error"
         patience = 0
         if target < self.target or predicted >= min(low, self.share * target):
-            is_far = predicted < FAR[side] * target
-            is_rare = exclusive and classes > 2 and not is_far and target < 1 / classes
+            several = exclusive and classes > 2
+            is_far = predicted < FAR[side] * (rate if several else target)
+            is_rare = several and not is_far and target < 1 / classes
             missed = sum(row.missed for row in rows) / (sum(row.side for row in rows) or 1.0)
             if target < self.common or is_rare or missed < self.missed:
                 return None
@@ -115,7 +123,7 @@ class Collapse(Rule):
             predicted, target = 1 - predicted, 1 - target
         named = number if "-" in number else int(number)
         evidence = {"all": side, "class": named, "predicted": predicted, "target": target, "examples": len(rows)}
-        contrast = fmean(row.spread for row in rows)
+        contrast = fmean(row.spread for row in rows) or fmean(row.predicted for row in rows)  # of a single pixel
         return Finding(severity, evidence, "", "fault", ids([row.example for row in rows]), None, patience, contrast)
 
     def combine(self, found: Sequence[Finding]) -> Sequence[Finding]:

@@ -17,8 +17,8 @@ def are_masks(example: Example) -> bool:
 def judged_masks(updates: Sequence[Update]) -> Iterator[tuple[int, Example, int, Mask]]:
     """Yield the number of the example among the updates, the example, the class and the mask.
 
-    Left out are masks without prediction or target, with NaN, without valid pixels, and with values of no mask, of
-    which TargetRange tells.
+    Left out are masks without prediction or target, with NaN, without valid pixels, and with values of no mask, which
+    are reported by TargetRange.
     """
     examples = (example for update in updates for example in update.examples)
     for place, example in enumerate(examples):

@@ -52,7 +52,7 @@ class UselessTargets(Rule):
 
     @abstractmethod
     def is_such(self, example: Example) -> bool | None:
-        """Return True for a target that the rule is about; None without a target of which it can be told."""
+        """Return True for a target that the rule is about; None if that is unknown."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,6 @@
 """Records of the loss of every tile of the validation regions, after each epoch: they show the hardest tiles."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,17 +15,18 @@ from lossreg.records import RecordWriter
 
 @dataclass(frozen=True)
 class Tile:
-    """One tile of a region: image and target (1, TILE, TILE), and the picture of it that a report can show."""
+    """One tile of a region: image and target (1, TILE, TILE), and the file of its picture for a report."""
 
     dataset: str
     sample_id: str
     path: Path
     image: Tensor
     target: Tensor
+    window: tuple[slice, slice]
 
 
 def cut(regions: Sequence[Region], folder: Path) -> list[Tile]:
-    """Return the tiles that cover every region without overlap, each saved as a PNG in the folder."""
+    """Return the tiles that cover every region without overlap; save image and target of each in the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     return [tile for region in regions for tile in _tiles(region, folder)]
 
@@ -38,15 +39,16 @@ def _tiles(region: Region, folder: Path) -> Iterator[Tile]:
         for left in range(0, width - TILE + 1, TILE):
             window = (slice(top, top + TILE), slice(left, left + TILE))
             path = folder / f"{region.name}-{top}-{left}.png"
-            Image.fromarray(tinted(grey[window], region.target[0, *window]).numpy()).save(path)
-            name = f"{region.name} at {top}, {left}"
-            yield Tile(region.name, name, path, region.image[:, *window], region.target[:, *window])
+            image, target = region.image[:, *window], region.target[:, *window]
+            Image.fromarray(grey[window].numpy()).save(path)
+            Image.fromarray(target[0].numpy()).save(path.with_stem(f"{path.stem}-target"))
+            yield Tile(region.name, f"{region.name} at {top}, {left}", path, image, target, window)
 
 
-def tinted(grey: Tensor, target: Tensor) -> Tensor:
-    """Return an (H, W, 3) picture, in which the target is tinted."""
-    tint = torch.tensor([230, 159, 0], dtype=torch.uint8)
-    return torch.where(target[..., None] > 0, grey[..., None] // 2 + tint // 2, grey[..., None])
+def drawn(tiles: Sequence[Tile], predictions: Mapping[str, Tensor]) -> Callable[[Mapping[str, object]], Tensor]:
+    """Return the function that gives a report the prediction for a tile, cut from those for whole regions."""
+    by_name = {tile.sample_id: predictions[tile.dataset][0, *tile.window] for tile in tiles}
+    return lambda example: by_name[str(example["sample_id"])]
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ import torch
 import typer
 from photographs import Region, draw_tiles, load
 from pictures import draw_curves, draw_predictions
-from recording import cut, record
+from recording import cut, drawn, record
 from report import Run, iou_table, sparse_findings
 from rich.console import Console
 from rich.progress import Progress
@@ -55,7 +55,13 @@ def main(
     draw_curves(runs, validation, out / "curves.png")
     draw_predictions(runs, validation, out / "predictions.png")
     for run in runs:
-        write_report(out / "records" / run.name, out / f"{run.name}.html", title=f"Validation tiles under {run.name}")
+        write_report(
+            out / "records" / run.name,
+            out / f"{run.name}.html",
+            title=f"Validation tiles under {run.name}",
+            target_path="{parent}/{stem}-target.png",
+            prediction=drawn(tiles, run.predictions),
+        )
 
 
 def build(path: Path) -> nn.Module:

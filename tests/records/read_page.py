@@ -37,7 +37,7 @@ class Page(HTMLParser):
             return
         element = self._open.pop()
         assert element["tag"] == tag, f"<{element['tag']}> ends with </{tag}>"
-        text = " ".join(element["text"].split())
+        text = element["text"].strip() if tag == "textarea" else " ".join(element["text"].split())
         element["text"] = text
         if tag in ("td", "th") and any(each["tag"] == "thead" for each in self._open):
             self._headings.append(text)

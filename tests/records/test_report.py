@@ -26,6 +26,8 @@ from lossreg.records.report.thumbnails import Thumbnail, thumbnail  # noqa: E402
 from lossreg.records.row_validation import columns  # noqa: E402
 from lossreg.records.shards import write_shard  # noqa: E402
 
+from .read_page import Page  # noqa: E402
+
 
 def labels(ticks):
     return [tick.label for tick in ticks]
@@ -392,6 +394,21 @@ def test_the_file_names_nothing_outside_itself(tmp_path):
     assert not re.search(r"https?:|@import|url\(", text)
     assert "default-src 'none'" in text
     assert text.count("<script") == 1
+
+
+def test_text_from_data_stays_text(tmp_path):
+    """Scripts and pictures in every column, also in ids to copy: the page has its own script and no other."""
+    hostile = """</script></textarea></title><script>alert(1)</script>"'><img src=x onerror=alert(1)>"""
+    names = ("run", "split", "dataset", "sample_id", "path", "caption")
+    rows = [
+        {name: f"{name}{number} {hostile}" for name in names} | {"loss": 1.0 + number, "step": number % 3}
+        for number in range(6)
+    ]
+    page = Page(written(rows, tmp_path, title=hostile))
+    assert len(page.all("script")) == 1
+    assert page.all("img") == []
+    assert not [element for element in page.elements if any(key.startswith("on") for key in element)]
+    assert f"sample_id5 {hostile}" in {each for field in page.all("textarea") for each in field["text"].splitlines()}
 
 
 def test_numbers_of_the_overview(tmp_path):

@@ -1,4 +1,4 @@
-"""The lists of a report: what is in them, and the numbers beside it."""
+"""The lists of a report: their examples, and the numbers beside them."""
 
 import random
 
@@ -38,7 +38,7 @@ def names(page, place):
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory):
-    """Rows of which three examples are hard, their page, and their ranking."""
+    """Rows with three hard examples, their page, and their ranking."""
     rows = rows_of(hard=(5, 20, 33), noise=0.1)
     page = read(rows, tmp_path_factory.mktemp("seen"), top_k=10)
     return rows, page, rank_examples(rows, top_k=80)
@@ -71,7 +71,7 @@ def test_a_row_has_the_numbers_of_its_example(seen):
 
 
 def test_reliability_comes_first(seen):
-    """Its number, in words, and what was counted: before any list."""
+    """Its number, in words, and the counts: before any list."""
     _, page, ranking = seen
     assert ranking.reliability > 0.8
     words = page.one("p", "verdict")
@@ -131,7 +131,7 @@ def test_a_curve_is_of_its_own_losses(tmp_path):
 
 
 def test_chance_is_called_chance(tmp_path):
-    """Losses of nothing but noise: the order is mostly chance, nobody is named, and the page says what to do."""
+    """Losses of nothing but noise: the order is mostly chance, nobody is named, and the page has advice."""
     page = read(rows_of(noise=1.0, epochs=3), tmp_path)
     assert "the order is mostly chance" in page.one("p", "verdict")["text"]
     assert page.tables.get("sure") is None
@@ -139,7 +139,7 @@ def test_chance_is_called_chance(tmp_path):
 
 
 def test_examples_seen_once_cannot_be_judged(tmp_path):
-    """One epoch: the sentence says so, and there is no map."""
+    """One epoch: the sentence has the reason, and there is no map."""
     page = read(rows_of(epochs=1, hard=(5,)), tmp_path)
     assert page.one("p", "verdict")["text"] == "how much of the order is chance cannot be told"
     assert "seen once" in page.one("p", "note")["text"]
@@ -158,6 +158,13 @@ def test_runs_and_splits_stay_apart(tmp_path):
         ("s4", "first"),
         ("s9", "second"),
     }
+    for row in page.tables["sure"]:
+        name, run = row["Example"].split()[0], row["Run"]
+        own = next(each for each in rows if (each["sample_id"], each["run"]) == (name, run))
+        assert row["Loss over steps"].startswith(f"step {own['step']}: ")
+        assert float(row["Loss over steps"].split()[2].rstrip(";").replace(",", "")) == pytest.approx(
+            own["loss"], rel=0.01
+        )
     means = {row["Run"]: float(row["Mean"].replace(",", "")) for row in page.tables["overview"]}
     assert means["second"] == pytest.approx(100 * means["first"], rel=0.2)
     assert {(row["Dataset"], row["Run"]) for row in page.tables["datasets"]} == {
@@ -191,7 +198,7 @@ def test_examples_without_an_id_are_named_by_path_or_caption(tmp_path):
 
 
 def test_rows_left_out_as_repeated_are_counted(tmp_path):
-    """Two ranks padded with the same sample: one row of it counts, and the page says that one does not."""
+    """Two ranks padded with the same sample: one row of it counts, and the other is counted apart."""
     rows = [
         {"run": "r", "rank": rank, "epoch": 0, "sample_id": name, "loss": 1.0} for rank, name in ((0, "a"), (1, "b"))
     ]

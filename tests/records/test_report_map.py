@@ -1,4 +1,4 @@
-"""The data map of a report: where examples stand, and what is drawn of many."""
+"""The data map of a report: where examples stand, and which of many are drawn."""
 
 import pytest
 
@@ -51,13 +51,13 @@ def test_of_many_a_sample_is_drawn_over_counts_of_all(monkeypatch):
     monkeypatch.setattr(module, "SAMPLE", 20)
     values = [(number % 10 + 0.1, number % 7 + 0.01, "") for number in range(1000)]
     found = mapped(values, [example("s7", 7.1, 0.01), example("listed", 30.0, 3.0, "sure")])
-    assert sum(cell.count for cell in found.cells) == found.drawn == 1000
+    assert sum(cell.examples for cell in found.cells) == found.drawn == 1000
     names = [dot.name for dot in found.dots]
     assert {"s7", "listed"} <= set(names)
     assert 21 <= len(names) == len(set(names)) <= 22
     for cell in found.cells:
         near = [v for v in values if abs(v[1] - cell.deviation) <= 6.01 / 80 and abs(v[0] - cell.score) <= 30 / 48]
-        assert cell.count == len(near)
+        assert cell.examples == len(near)
     assert found.dots == mapped(values, [example("s7", 7.1, 0.01), example("listed", 30.0, 3.0, "sure")]).dots
 
 
@@ -65,7 +65,7 @@ def test_far_examples_stand_at_the_frame():
     """One score of a million among 5,000 does not push all others into a line."""
     found = mapped([(number / 1250, 1.0 + number % 3, "") for number in range(5000)] + [(1e6, 2.0, "")])
     assert found.up.high < 5
-    assert sum(cell.count for cell in found.cells) == 5001
+    assert sum(cell.examples for cell in found.cells) == 5001
 
 
 def test_equal_examples_have_a_map():

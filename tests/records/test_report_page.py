@@ -323,7 +323,7 @@ def test_a_picture_is_enlarged_with_its_layers(browser, report):
 
 
 def test_ids_are_copied(browser, report):
-    """The button says how many; it then says that they are copied."""
+    """The button has their number, and then that they are copied."""
     show(browser, report)
     ids = browser.find_elements(By.CSS_SELECTOR, "#examples .ids")[-1]
     ids.find_element(By.TAG_NAME, "summary").click()

@@ -79,7 +79,7 @@ def test_regions_have_outlines():
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 2000), (2000, 3), (1500, 1500)])
 def test_an_overlay_is_bounded(shape):
-    """Its longer side has 320 pixels whatever the mask, and it is a few kilobytes even of noise in lines."""
+    """Its longer side has 320 pixels for every mask, and it is a few kilobytes even of noise in lines."""
     mask = np.zeros(shape, dtype=np.uint8)
     mask[::7] = 1
     made = overlay(mask, TARGET)
@@ -130,7 +130,7 @@ def test_a_field_that_is_missing_gives_no_picture():
         ("elsewhere.png", "write a template with a field, such as 'masks/{stem}.png'"),
     ],
 )
-def test_a_template_that_cannot_be_filled_says_why(template, message):
+def test_a_template_that_cannot_be_filled_has_a_reason(template, message):
     """A field is a plain name: no attribute of Python and no format, which could fill the memory."""
     with pytest.raises(InputError, match=message):
         finder(template, "target_path", ["mask"])
@@ -203,7 +203,7 @@ def test_what_a_function_cannot_give(tmp_path, value, message):
 
 
 def test_a_function_that_fails_is_named_with_its_example(tmp_path):
-    """And the error says what to return where there is nothing to show."""
+    """With what to return where there is nothing to show."""
     pages = album(tmp_path, target_path=lambda example: {}["missing"])
     with pytest.raises(InputError, match=r"target_path failed for the example 'a': KeyError: 'missing'; return None"):
         pages.of({"sample_id": "a"})

@@ -44,7 +44,7 @@ class Cell(NamedTuple):
     y: float
     deviation: float
     score: float
-    count: int
+    examples: int
     shade: int
 
 

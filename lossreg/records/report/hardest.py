@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Example = dict[str, Any]
 
-EXAMPLE = "run, split, dataset, key, lone"  # what tells examples apart
+EXAMPLE = "run, split, dataset, key, lone"  # the identity of an example
 CHOSEN = """(SELECT unnest(range(len($key))) AS number, unnest($run::VARCHAR[]) AS run,
     unnest($split::VARCHAR[]) AS split, unnest($dataset::VARCHAR[]) AS dataset, unnest($key::VARCHAR[]) AS key,
     unnest($lone::BIGINT[]) AS lone) AS chosen"""  # examples as the parameters of a query, with their numbers
@@ -27,7 +27,7 @@ SAME = f"""{_OF_PART} AND chosen.dataset = every.dataset AND chosen.key = every.
     AND chosen.lone IS NOT DISTINCT FROM every.lone"""
 NAMED, _BY_PATH = 2, 1  # kinds: with a sample_id, with a path alone
 _FIELDS = f"{EXAMPLE}, kind, looks, score, error, deviation, mean, control, colour"
-# Every example of the ranking, with its colour in the map. A control is known to be bad: its colour says so first.
+# Every example of the ranking, with its colour in the map. A control is known to be bad: its colour shows that first.
 RANKED = f"""(SELECT * REPLACE (CASE WHEN looks > 1 THEN deviation END AS deviation), CASE WHEN control THEN 'control'
     WHEN verdict = '{SURE}' THEN 'sure' WHEN verdict = '{HIGH}' THEN 'unsure' ELSE '' END AS colour FROM ranked)"""
 

@@ -1,4 +1,4 @@
-"""Masks as pictures to lay over an image: a tint of what is foreground, and the outlines of all regions."""
+"""Masks as pictures to lay over an image: a tint of the foreground, and the outlines of all regions."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ def _regions(mask: npt.NDArray[Any]) -> tuple[npt.NDArray[np.uint8], npt.NDArray
         return _white(labels > 0), labels
     if mask.dtype.kind == "f":  # probabilities, or logits where some are beyond them
         finite = np.nan_to_num(mask.astype(np.float64), nan=0.0)
-        labels = finite > (0.5 if finite.min(initial=0.0) >= 0 and finite.max(initial=0.0) <= 1 else 0.0)
-        return _white(labels), labels
+        chosen = finite > (0.5 if finite.min(initial=0.0) >= 0 and finite.max(initial=0.0) <= 1 else 0.0)
+        return _white(chosen), chosen
     some = np.unique(mask[:: max(1, mask.shape[0] // 512), :: max(1, mask.shape[1] // 512)])
     if len(some) > _MANY or _is_compressed(some):
-        labels = mask > some.max() / 2
-        return _white(labels), labels
+        chosen = mask > some.max() / 2
+        return _white(chosen), chosen
     is_class = len(some[(some != 0) & (some != _IGNORED)]) > 0
     return _white((mask != 0) & (mask != _IGNORED if is_class else True)), mask
 
@@ -76,7 +76,8 @@ def _edges(labels: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     for move in (-EDGE, -1, 1, EDGE):
         edge |= framed[EDGE + move : EDGE + move + height, EDGE:-EDGE] != labels
         edge |= framed[EDGE:-EDGE, EDGE + move : EDGE + move + width] != labels
-    return edge & (labels != 0)
+    edge &= labels != 0
+    return edge
 
 
 def as_mask(image: Image) -> npt.NDArray[Any]:

@@ -179,7 +179,7 @@ def steps(connection: DuckDBPyConnection, components: Sequence[str]) -> Steps | 
 
 
 def _restart(connection: DuckDBPyConnection) -> bool:
-    """Check whether steps start anew in each epoch: then epochs alone tell earlier from later."""
+    """Check whether each epoch counts its steps from the start: then epochs alone order time."""
     return bool(
         _one(
             connection,
@@ -210,15 +210,16 @@ def _steps(connection: DuckDBPyConnection, unit: str, first: int, last: int, com
     lines: dict[tuple[Any, str], list[Point]] = {name: [] for name in names[:LINES]}
     for run, split, _, place, mean, quartiles, not_finite, *parts in found:
         if (run, split) in lines:
-            numbers = (_finite(mean), *_quartiles(quartiles, _finite(mean)))
-            lines[run, split].append(Point(place, *numbers, not_finite, tuple(map(_finite, parts))))
+            low, middle, high = _quartiles(quartiles, _finite(mean))
+            numbers = tuple(map(_finite, parts))
+            lines[run, split].append(Point(place, _finite(mean), low, middle, high, not_finite, numbers))
     drawn = [Line(run, split, points) for (run, split), points in lines.items()]
     return Steps(unit, first, width, components, drawn, len(names) - len(drawn), several)
 
 
-def _quartiles(found: Sequence[float] | None, mean: float | None) -> tuple[float | None, ...]:
+def _quartiles(found: Sequence[float] | None, mean: float | None) -> Sequence[float | None]:
     """Return the three quartiles, or three times the mean where no loss was chosen or a difference overflowed."""
-    return tuple(found) if found and all(map(math.isfinite, found)) else (mean,) * 3
+    return found if found and all(map(math.isfinite, found)) else (mean, mean, mean)
 
 
 def _mean(column: str) -> str:

@@ -93,6 +93,8 @@ const enlarge = (row) => {
   const [name, facts] = enlarged.querySelectorAll(".facts b, .facts span");
   name.textContent = row.querySelector(".example").dataset.value;
   const cells = [...row.cells].filter((cell) => cell.dataset.label && !cell.matches(".over"));
+  enlarged.querySelector(".said").textContent = row.querySelector(".said")?.textContent ?? "";
+  pictures.classList.toggle("pixels", image.width < 200);
   facts.textContent = cells.map((cell) => `${cell.dataset.label.toLowerCase()} ${cell.textContent.trim()}`).join(", ");
   if (!enlarged.open) enlarged.showModal();
 };

@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("duckdb", reason="duckdb is not installed, so there are no records")
 
-from lossreg.records.ranking import rank_examples
+from lossreg.records.ranking import rank_examples, windows
 from lossreg.records.reader import connect
 from lossreg.records.row_validation import columns
 from lossreg.records.shards import write_shard
@@ -118,3 +118,29 @@ def test_every_order_gives_the_same_bits(seed, tmp_path):
         assert without_mean(found) == without_mean(expected)
         for one, other in zip(found.examples, expected.examples, strict=True):
             assert one.mean == pytest.approx(other.mean, rel=1e-12)
+
+
+@pytest.mark.tools
+def test_quartiles_of_a_sample(monkeypatch, tmp_path):
+    """Where runs are long a sample gives the quartiles, the same in any order; scores hardly change, no row is lost."""
+    rows = training(3, names=300, epochs=10)
+    whole = rank_examples(as_columns(rows), top_k=1000)
+    monkeypatch.setattr(windows, "KEPT", len(rows) // 4)
+    monkeypatch.setattr(windows, "WHOLE", 100)
+    found = rank_examples(as_columns(rows), top_k=1000)
+    assert without_mean(found) == without_mean(rank_examples(in_shards(rows, tmp_path, 1), top_k=1000))
+    scores, sampled = ({one.sample_id: one.score for one in each.examples} for each in (whole, found))
+    assert sampled.keys() == scores.keys()
+    assert {one.looks for one in found.examples} == {10}
+    assert sampled != scores
+    assert np.corrcoef([[one[name] for name in scores] for one in (scores, sampled)])[0, 1] > 0.95
+
+
+@pytest.mark.tools
+def test_little_memory_is_enough(tmp_path):
+    """300,000 rows without names are 300,000 examples: with 120 MB, what does not fit goes to disk."""
+    rng = np.random.default_rng(0)
+    rows = {"loss": rng.gamma(3, size=300_000), "step": np.arange(300_000) // 64}
+    found = rank_examples(rows, memory_limit="120MB", top_k=3)
+    assert (found.total, found.sure) == (300_000, 0)
+    assert [one.mean for one in found.examples] == pytest.approx([max(rows["loss"])] * 3, rel=0.4)

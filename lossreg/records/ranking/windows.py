@@ -103,7 +103,7 @@ def _join(connection: DuckDBPyConnection) -> None:
     ((binned, sampled),) = connection.execute("SELECT max(bins) > 1, max(one_in) > 1 FROM rank_part").fetchall()
     known = "condition IS NOT NULL"
     bin_ = f"CASE WHEN {known} THEN len(list_filter(edges, lambda edge: edge <= condition)) ELSE -1 END"
-    kept = "md5_number_lower(concat_ws('/', key, epoch, step, draw)) % one_in = 0" if sampled else "true"
+    kept = "md5_number_lower(concat_ws('/', key, once.epoch, once.step, once.draw)) % one_in = 0" if sampled else "true"
     same = equal("once", "moment", f"{PART}, dataset, epoch, step")
     connection.execute(f"""
         CREATE TEMP VIEW rank_look AS SELECT once.*, part, w, w_ds, loss * scale AS value, {kept} AS kept,

@@ -92,9 +92,9 @@ def test_draws_are_no_repetitions(tmp_path):
         for draw, loss in losses.items()
     ]
     write(tmp_path, drawn[:3], shard_name("r", 0, EARLY, 0))
-    write(tmp_path, drawn[3:], shard_name("r", 1, EARLY, 0))
+    write(tmp_path, [*drawn[3:], drawn[3] | {"draw": 2}], shard_name("r", 1, EARLY, 0))
     write(tmp_path, [drawn[1] | {"loss": 100.0}], shard_name("r", 0, LATE, 0))
-    assert read(tmp_path, "draw, loss") == [(0, 0.0), (1, 100.0), (None, 5.0)]
+    assert read(tmp_path, "draw, loss") == [(0, 0.0), (1, 100.0), (2, 10.0), (None, 5.0)]
     assert counted(tmp_path) == {"r": 4}
 
 

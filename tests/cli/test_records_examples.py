@@ -252,6 +252,27 @@ def test_repeated_rows_are_counted(run, tmp_path):
     assert json.loads((tmp_path / "x.json").read_text())["left_out"] == {"r": 4}
 
 
+def test_options_of_export(run, shards, tmp_path):
+    """--formulas is of the CSV; --top-k and --together are of the JSON."""
+    run("export", shards, "--csv", tmp_path / "x.csv", "--formulas")
+    assert ",=1+1," in (tmp_path / "x.csv").read_text()
+    run("export", shards, "--csv", tmp_path / "x.csv")
+    assert ",'=1+1," in (tmp_path / "x.csv").read_text()
+    run("export", shards, "--json", tmp_path / "x.json", "--together", "--top-k", 2)
+    found = json.loads((tmp_path / "x.json").read_text())
+    assert (len(found["items"]), len(found["overall"]["highest"])) == (62, 2)
+    run("export", shards, "--json", tmp_path / "x.json")
+    found = json.loads((tmp_path / "x.json").read_text())
+    assert (len(found["items"]), len(found["runs"])) == (122, 3)
+
+
+@pytest.mark.parametrize("command", ["worst", "compare a b", "flag"])
+def test_a_limit_of_memory_is_read(run, shards, command):
+    """By the other commands as well."""
+    with pytest.raises(LossregError, match=r"^memory_limit must be text such as '1GB', got 'much'$"):
+        run(*command.split(), shards, "--memory-limit", "much")
+
+
 def test_a_terminal_of_60_columns(run, shards, monkeypatch):
     """Words are wrapped and names are cut, never numbers."""
     monkeypatch.setattr("shutil.get_terminal_size", lambda *_: os.terminal_size((60, 24)))

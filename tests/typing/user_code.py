@@ -17,9 +17,12 @@ from lossreg.health.targets import TargetReport, draw_targets, examine, read_tar
 from lossreg.integrations.hydra import register_hydra_configs
 from lossreg.records import (
     CaptionRules,
+    Filters,
     RecordConfig,
     RecordWriter,
     aggregate_by_dataset,
+    aggregate_by_run,
+    compare_runs,
     compute_per_example_loss,
     evaluate_dataset,
     flag_bad_captions,
@@ -124,7 +127,9 @@ def train(loss: Loss, input: Tensor, target: Tensor, folder: Path) -> Tensor:
 
 def inspect(folder: Path, batches: list[tuple[Tensor, Tensor]]) -> None:
     """Read records, data sets and targets."""
-    assert_type(aggregate_by_dataset(folder), dict[str, Any])
+    assert_type(aggregate_by_dataset(folder, filters=Filters(runs="a", epochs="3-10")), dict[str, Any])
+    assert_type(aggregate_by_run(folder), list[dict[str, Any]])
+    assert_type(compare_runs(folder, "a", "b", filters=Filters(splits=["val"])), dict[str, Any])
     assert_type(flag_bad_captions([{"caption": "a cat", "loss": 1.0}], CaptionRules(short=2)), dict[str, Any])
     assert_type(write_report(folder, folder / "report.html"), Path)
     assert_type(evaluate_dataset(len, batches, max_samples=10), dict[str, Any])

@@ -12,7 +12,7 @@ ENOUGH = 0.8  # reliability that is aimed at
 _LOW = 0.3  # reliability below which the order is mostly chance
 _BY_HEART = 1 / 3  # of the usual spread
 _SEEN = 3  # looks at each example before, on average: fewer rank nobody surely
-_SHARE = 0.1  # of the rows, in windows at the end that are known by heart
+_SHARE = 0.25  # of the rows, in windows at the end that are known by heart
 _PASS = "rank a run_dataset_evaluation of the whole data set by the finished model, with draws=8"
 
 
@@ -39,7 +39,7 @@ def looks_needed(within: float | None, between: float | None) -> int | None:
 def by_heart(connection: DuckDBPyConnection) -> dict[tuple[Any, Any], tuple[int | None, int | None]]:
     """Find since which epoch and step the examples of a group hardly differ: they are known by heart.
 
-    A group is named only if each example was seen three times before, and if at least a tenth of its rows is affected.
+    A group is named only if each example was seen three times before, and if a quarter of its rows is affected.
     """
     rows = connection.execute(f"""
         WITH windows AS (

@@ -118,6 +118,7 @@ VALUES = [
     broken("all masks full", "FullTargets", about="read from the alpha channel", spoil=of_targets(filled(1))),
     broken(
         "the same mask always",
+        "ConstantTargets",
         "Collapse",
         spoil=of_targets(same),
     ),

@@ -115,7 +115,7 @@ class Watch:
 
     def result(self, seed: int, seconds: float) -> Result:
         """Return what came of it."""
-        ends = [torch.stack(part).mean().item() for part in (self.losses[:LAST], self.losses[-LAST:]) if part]
+        ends = [torch.stack(part).nanmean().item() for part in (self.losses[:LAST], self.losses[-LAST:]) if part]
         first, last = (ends[0], ends[-1]) if ends else (float("nan"), float("nan"))
         quality = agreement(self.last, probabilities=self.training.monitor.get("activation") == "none")
         return Result(

@@ -37,7 +37,7 @@ SOUND_COURSES = [
     Training(
         name="a warm-up from logits of 0.3",
         about="which look like probabilities",
-        schedule=lambda step: 0.0 if step < 250 else 1.0,
+        schedule=warm_up(300),
         net=lambda: quiet(0.3),
     ),
     Training(name="restarts of the learning rate", schedule=restarts(200), rate=3e-2),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from zoo.changes import of_pool, renamed, sparse
-from zoo.configs import CLASSES, DICE_CE, ignoring, plain, prompted, torch_bce
+from zoo.configs import CLASSES, DICE_CE, ignoring, loss_of, plain, prompted, terms, torch_bce
 from zoo.data import changed, digit_names, several_masks, shapes
 from zoo.nets import Promptable, TwoScales, classifier, conv
 from zoo.training import Training
@@ -43,7 +43,12 @@ BATCHES = [
 SEVERAL = [
     Training(name="classes, cross_entropy", loss="cross_entropy", **CLASSES),
     Training(name="classes, Dice and cross_entropy", loss=DICE_CE, watches_loss=True, **CLASSES),
-    Training(name="classes, lovasz_softmax", loss="lovasz_softmax", **CLASSES),
+    Training(
+        name="classes, lovasz_softmax",
+        about="with cross_entropy, without which it seldom begins to learn",
+        loss=terms("lovasz_softmax", "cross_entropy"),
+        **CLASSES,
+    ),
     Training(name="classes, batch 1", loss=DICE_CE, batch=1, **CLASSES),
     Training(
         name="classes, ignored pixels",
@@ -59,9 +64,8 @@ SEVERAL = [
         learns=0.2,
     ),
     Training(
-        name="classes without the background",
-        loss={"name": "dice", "params": {"background": False, "task": "multiclass"}},
-        learns=0.0,
+        name="classes, Dice without the background",
+        loss=terms(loss_of("dice", background=False), "cross_entropy"),
         **CLASSES,
     ),
     Training(

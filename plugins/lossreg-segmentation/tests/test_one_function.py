@@ -99,11 +99,10 @@ def weights(draw, x, task, generator):
         return {}
     own = task != "multiclass" and draw(st.booleans())
     weight = torch.rand(x.shape if own else (len(x), 1, *x.shape[2:]), generator=generator)
-    weight = weight.masked_fill(
-        torch.rand(weight.shape, generator=generator) < draw(st.sampled_from([0.0, 0.4, 1.0])), 0
-    )
-    weight[0] *= draw(st.sampled_from([1.0, 0.0, 1e-3]))
-    kind = draw(st.sampled_from([torch.float32, torch.bool, torch.float64, torch.bfloat16]))
+    share = draw(st.sampled_from([0.4, 0.4, 0.4, 0.0, 1.0]))
+    weight = weight.masked_fill(torch.rand(weight.shape, generator=generator) < share, 0)
+    weight[0] *= draw(st.sampled_from([1.0, 1.0, 0.0, 1e-3]))
+    kind = draw(st.sampled_from([torch.float32, torch.float32, torch.float64, torch.bfloat16, torch.bool]))
     return {"weight": weight.to(kind) if own or draw(st.booleans()) else weight.to(kind)[:, 0]}
 
 

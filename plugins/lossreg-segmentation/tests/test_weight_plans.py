@@ -1,5 +1,7 @@
 """A call with a weight for each pixel is one function as well, with a plan of its own."""
 
+import math
+
 import pytest
 import torch
 
@@ -56,6 +58,14 @@ def test_weights_of_zero_and_one_are_an_ignored_class(config):
     expected = loss(x, marked)
     torch.testing.assert_close(value, expected)
     torch.testing.assert_close(found, torch.autograd.grad(expected, x)[0])
+
+
+@pytest.mark.parametrize("over, whole", [("weights", 4.0), ("pixels", 2.0)])
+def test_a_mean_divides_by_the_weights_or_by_their_number(over, whole):
+    """Logits of 0 lose log 2 each: (1 + 3) log 2 over the weights, 4, or over the pixels that have one, 2."""
+    x, t, w = torch.zeros(1, 1, 3), torch.tensor([[[1, 0, 1]]]), torch.tensor([[[1.0, 3.0, 0.0]]])
+    value = lossreg.build("bce", mean_over=over)(x, t, weight=w)
+    assert value.item() == pytest.approx(4 * math.log(2) / whole, rel=1e-6)
 
 
 def test_a_weight_that_learns_is_refused_after_others():

@@ -17,9 +17,9 @@ from lossreg_segmentation.one_function.function import attached, savable
 from lossreg_segmentation.one_function.groups import Array
 from lossreg_segmentation.one_function.steps import Steps
 from lossreg_segmentation.one_function.tables import GIVEN, INPUTS, Table
-from lossreg_segmentation.statistics.value_checks import check_pass
 from lossreg_segmentation.statistics.op import launch_of
 from lossreg_segmentation.statistics.request import Request
+from lossreg_segmentation.statistics.value_checks import check_pass
 from lossreg_segmentation.statistics.weights import with_channel
 
 ByTerms = Callable[[Reduction, Sequence[Any], Mapping[str, Any]], Tensor]

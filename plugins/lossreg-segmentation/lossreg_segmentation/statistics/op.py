@@ -171,7 +171,9 @@ class _Passes:
         return backward(grads, input, target.view(self.targets), self.request, self.implementation, weight)
 
     def _read(self, weight: Tensor | None, input: Tensor) -> Tensor | None:
-        return None if weight is None else weight.to(sums_dtype(input)).reshape(self.weights)
+        if weight is None or self.weights is None:
+            return None
+        return weight.to(sums_dtype(input)).reshape(self.weights)
 
 
 @cache

@@ -146,14 +146,14 @@ def test_examples_seen_once_cannot_be_judged(tmp_path):
     assert page.all("figure", "map") == []
 
 
-def test_runs_and_splits_stay_apart(tmp_path):
-    """Two runs of other sizes: each has its own line, statistics and reliability; no number is of both."""
+def test_runs_stay_apart(tmp_path):
+    """Two runs of one split: each has its own statistics, reliability and curves; no number is of both."""
     rows = rows_of(run="first", split="train", hard=(4,)) + [
-        row | {"loss": 100 * row["loss"]} for row in rows_of(run="second", split="val", hard=(9,))
+        row | {"loss": 100 * row["loss"]} for row in rows_of(run="second", split="train", hard=(9,))
     ]
     page = read(rows, tmp_path, top_k=5)
     groups = [(row["Run"], row["Split"], row["Examples"], row["Sure"]) for row in page.tables["reliability"]]
-    assert groups == [("first", "train", "80", "1"), ("second", "val", "80", "1")]
+    assert groups == [("first", "train", "80", "1"), ("second", "train", "80", "1")]
     assert {(row["Example"].split()[0], row["Run"]) for row in page.tables["sure"]} == {
         ("s4", "first"),
         ("s9", "second"),
@@ -174,7 +174,7 @@ def test_runs_and_splits_stay_apart(tmp_path):
         ("b", "second"),
     }
     choices = {each["name"] for each in page.all("select")}
-    assert choices == {"run", "split", "dataset"}
+    assert choices == {"run", "dataset"}
 
 
 def test_filters_choose_what_the_page_is_of(tmp_path):

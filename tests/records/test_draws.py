@@ -78,6 +78,30 @@ def test_batches_order_and_ids_of_any_kind_have_the_same_losses(tmp_path):
     assert len({loss for _, loss, _ in first.values()}) == 6
 
 
+def test_the_actors_of_ray_have_the_same_draws(tmp_path):
+    """Of a part and of a batch of a stream: a table has all draws of its examples, so that a killed job loses none."""
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed: pip install 'lossreg[ray]'")
+    import numpy as np
+
+    from lossreg.records.evaluation.ray_data import _RowsOfBatch, _RowsOfPart
+
+    def of_stream(batch, draw):
+        return denoised(batch["sample_id"], draw)
+
+    draws, names = make_draws(2, "own", (0, 1), 0), list("abcde")
+    part = _RowsOfPart(denoised, None, {"run": "job"}, draws, {"dataset": names, "batch_size": 2}, 4)
+    stream = _RowsOfBatch(of_stream, None, {"run": "job"}, frozenset("d"), draws)
+    tables = [*part({"part": np.array([0])}), *stream({"sample_id": np.array(["d", "e"])})]
+    assert [table["rows"][0].as_py() for table in tables[:1]] == [8]
+    assert [len(table) for table in tables] == [8, 2]
+    found = {
+        (row["sample_id"], row["draw"]): (row["condition"], row["loss"], row["loss_unconditional"])
+        for table in tables
+        for row in table.to_pylist()
+    }
+    assert found == rows(tmp_path, denoised, [names], draws=2, conditions=(0, 1))
+
+
 def test_common_noise_is_one_for_all_in_pairs_of_opposite_signs(tmp_path):
     """Two draws share a condition; their noise sums to 0."""
     found = rows(tmp_path, denoised, [["a", "b"]], draws=4, noise="common", conditions=(0, 1))

@@ -48,19 +48,24 @@ class Judged(NamedTuple):
 
 
 def main() -> None:
-    """Train, judge, and write the page."""
+    """Train and judge with one seed after the other, and write the page after each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=SEEDS, help="seeds of each training")
     parser.add_argument("--only", default="", metavar="NAME", help="the trainings whose name contains this")
     parser.add_argument("--out", type=Path, help=f"the page; with fewer seeds or --only, default {QUICK_PAGE}")
     options = parser.parse_args()
+    if options.seeds < 1:
+        parser.error("--seeds must be at least 1")
     torch.set_num_threads(1)
     chosen = [name for name in TRAININGS if options.only in name]
-    judged = {name: [judge(name, seed) for seed in range(options.seeds)] for name in chosen}
-    complete = options.seeds >= SEEDS and len(chosen) == len(TRAININGS)
-    out = options.out or (PAGE if complete else QUICK_PAGE)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text("\n".join(page(judged)) + "\n")
+    judged: dict[str, list[Judged]] = {name: [] for name in chosen}
+    for seed in range(options.seeds):
+        for name in chosen:
+            judged[name].append(judge(name, seed))
+        complete = seed + 1 >= SEEDS and len(chosen) == len(TRAININGS)
+        out = options.out or (PAGE if complete else QUICK_PAGE)  # after each seed, so that an end loses little
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text("\n".join(page(judged)) + "\n")
     print(out.read_text())
 
 

@@ -58,12 +58,20 @@ class Model:
 
 
 class Drawn(Model):
-    """Rows of a batch in each draw: the mean square of its noise."""
+    """Rows of a batch in each draw: the mean square of its noise, and columns of the user's own, one of them late."""
 
     def __call__(self, batch, draw):
         index = torch.as_tensor(batch["index"])
         noise = draw.noise(index, like=torch.zeros(len(index), 3))
-        return {"loss": noise.square().mean(1) * draw.condition, "sample_id": index, "dataset": list(batch["dataset"])}
+        return {
+            "loss": noise.square().mean(1) * draw.condition,
+            "sample_id": index,
+            "dataset": list(batch["dataset"]),
+            "control": index == 7,
+            "camera": ["left" if number % 2 else None for number in index.tolist()],
+            "size": index * 2**33,
+            "late": [number / 2 if number > 90 else None for number in index.tolist()],
+        }
 
 
 def evaluate(out, name, executor, data, *, draws=None, **init):

@@ -63,9 +63,10 @@ def summary(out, name):
 
 
 def drawn(out, name):
-    """The rows of an evaluation with draws, each once: (sample_id, draw, condition, loss)."""
+    """The rows of an evaluation with draws, each once: (sample_id, draw, condition, loss), and the other columns."""
     shards = f"{out}/{name}_000000007.records/*.parquet"
-    query = f"SELECT DISTINCT sample_id, draw, condition, loss FROM read_parquet('{shards}') ORDER BY ALL"
+    columns = "sample_id, draw, condition, loss, control, camera, size, late"
+    query = f"SELECT DISTINCT {columns} FROM read_parquet('{shards}', union_by_name=true) ORDER BY ALL"
     return duckdb.connect().execute(query).fetchall()
 
 
@@ -168,7 +169,11 @@ def test_torchrun_gives_the_same(local, torchrun):
 
 def test_ranks_have_the_same_conditions_and_noise(local, torchrun):
     """Two draws of each example, of which the batches and the process are others: the same losses to the bit."""
-    assert len(drawn(local, "drawn")) == 2 * COUNT
+    found = drawn(local, "drawn")
+    assert len(found) == 2 * COUNT
+    others = {row[0]: row[4:] for row in found}
+    assert others["7"] == (True, "left", 7 * 2**33, None)
+    assert others["100"] == (False, None, 100 * 2**33, 50.0)
     assert drawn(torchrun, "drawn") == drawn(local, "drawn")
     assert summary(torchrun, "drawn")["overall"]["count"] == 2 * COUNT
 

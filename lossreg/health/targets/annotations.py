@@ -47,11 +47,12 @@ def read_annotations(path: Path, name: str, limit: int | None) -> Iterator[Targe
 
 
 def _of_video(frames: list[Any], name: str, limit: int | None) -> Iterator[Target]:
-    places = [(frame, number) for frame, objects in enumerate(frames) for number in range(len(objects or ()))]
+    objects = [frame if isinstance(frame, list) else [] for frame in frames]
+    places = [(frame, number) for frame, inside in enumerate(objects) for number in range(len(inside))]
     for frame, number in spread(places, limit):
         where = f"{name}, frame {frame}, object {number}"
         try:
-            yield Mask(where, decode(frames[frame][number]))
+            yield Mask(where, decode(objects[frame][number]))
         except ShapeError as error:
             yield Unreadable(where, str(error))
 
@@ -84,7 +85,7 @@ def _of_image(image: dict[str, Any], annotations: list[dict[str, Any]], values: 
             segmentation = annotation["segmentation"]
             found = decode(segmentation) if isinstance(segmentation, dict) else _polygons(segmentation, mask.shape)
             mask[found > 0] = values.get(annotation.get("category_id", 1), 1)
-    except (LossregError, KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+    except (LossregError, LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
         return Unreadable(name, one_line(error))
     return Mask(name, mask)
 

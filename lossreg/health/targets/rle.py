@@ -25,7 +25,7 @@ def decode(encoded: dict[str, Any]) -> npt.NDArray[Any]:
         height, width = map(int, encoded["size"])
         counts = encoded["counts"]
         runs = unpack(counts) if isinstance(counts, (str, bytes)) else [int(count) for count in counts]
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
         raise ShapeError(f"expected size [height, width] and counts of runs: {error}") from error
     if height * width > MOST_PIXELS:
         raise ShapeError(too_many(f"{height:,} x {width:,}"))

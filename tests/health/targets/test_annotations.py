@@ -65,6 +65,7 @@ def test_masks_come_back(seed):
         ({"size": [2], "counts": [4]}, "expected size [height, width] and counts of runs"),
         ({"counts": [4]}, "expected size"),
         ({"size": [2, 2], "counts": None}, "expected size"),
+        ({"size": [2, 2], "counts": [float("inf")]}, "expected size"),
         ({"size": [10**6, 10**6], "counts": [10**12]}, "1,000,000 x 1,000,000 pixels, but a mask may have up to"),
     ],
 )
@@ -130,6 +131,8 @@ def test_sa_1b_and_sa_v(tmp_path):
         ({**COCO, "annotations": [{"image_id": 7, "segmentation": [[1, 2]]}]}, "Error"),
         ({**COCO, "images": [{"id": 7, "height": 10**6, "width": 10**6}]}, "pixels, but a mask may have up to"),
         ({**COCO, "images": [{"id": 7, "width": 10}]}, "KeyError: 'height'"),
+        ({**COCO, "images": [{"id": 7, "width": 10, "height": float("inf")}]}, "OverflowError"),
+        ({"masklet": [5, None, [3]]}, "expected size [height, width] and counts of runs"),
         ({"masklet": [[{"size": [2, 2], "counts": [3]}]]}, "the runs have 3 pixels"),
     ],
 )

@@ -26,7 +26,7 @@ def read_column(path: Path, column: str | None) -> Iterator[Target]:
 
     Args:
         path: a Parquet file, or a folder of them at any depth.
-        column: encoded PNG or TIFF, or a record of `bytes` and `path`; paths of PNG, TIFF or .npy files from the folder
+        column: encoded images, or a record of `bytes` and `path`; paths of files that hold masks, from the folder
             of the Parquet file; nested lists of numbers; booleans or numbers that are true if there is a mask.
     Raises:
         LossregError: the files cannot be read, there is no such column, or its type cannot hold masks.

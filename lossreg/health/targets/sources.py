@@ -34,7 +34,7 @@ def read_targets(where: str | Path, *, column: str | None = None, limit: int | N
             such file; a .json file of COCO, SA-1B or SA-V, or a folder of them; a Parquet file or a folder of them,
             with `column`; or `module:loader`, which is imported and so runs its code. Beside other masks, JPEG files
             are taken for photographs, and left out.
-        column: of Parquet: encoded PNG or TIFF, paths of such files, nested lists of numbers, or booleans or numbers
+        column: of Parquet: encoded images, paths of files, nested lists of numbers, or booleans or numbers
             that are true if the sample has a mask.
         limit: maximum number of targets. They are spread evenly over files, arrays and datasets of known length; of
             other sources the first are read.

@@ -168,6 +168,22 @@ def test_report(run, shards, tmp_path):
     assert "<title>Night</title>" in out.read_text(encoding="utf-8")
 
 
+def test_a_report_has_targets_and_predictions_over_images(run, shards, tmp_path):
+    """By the templates of the options, in the folder of the images."""
+    from PIL import Image
+
+    for name in ("a.png", "a-target.png", "a-guess.png"):
+        Image.new("L", (8, 8), 255).save(tmp_path / name)
+    run(
+        "report", shards, "--images", tmp_path, "--target-path", "{stem}-target.png", "--prediction", "{stem}-guess.png"
+    )
+    page = (shards / "report.html").read_text(encoding="utf-8")
+    for layer in ("image", "target", "prediction"):
+        assert f'<img class="{layer}" src="data:image' in page
+    run("report", shards, "--images", tmp_path)
+    assert '<img class="target"' not in (shards / "report.html").read_text(encoding="utf-8")
+
+
 def test_the_shards_of_a_folder_below_are_named(lossreg, shards):
     """Where the directory has none; following the message leads to a result."""
     code, _, err = lossreg("records", "summary", shards.parent)

@@ -17,6 +17,7 @@ _NAMED = 2  # the kind of examples with a sample_id
 # Digits of a mean in the order of a ranking. Threads add the losses of an example in any order, which changes the last
 # digits; examples that are equal in these 40 (relative 1e-12) are in the order of their names.
 ORDER_BITS = 40
+_SCORES = ("looks", "score", "error", "verdict")  # of a ranking
 
 EXAMPLE = "dataset, key, lone"
 # The columns that identify an example: its sample_id or, without one, its path. A row with neither is an example of its
@@ -90,7 +91,7 @@ def ranking(connection: DuckDBPyConnection, rows: str, number: int) -> dict[str,
 
 
 def details(
-    connection: DuckDBPyConnection, rows: str, chosen: Sequence[Key] | None = None
+    connection: DuckDBPyConnection, rows: str, chosen: Sequence[Key] | None = None, *, ranked: bool = False
 ) -> Iterator[tuple[Key, dict[str, Any]]]:
     """Yield the public fields of examples: all, or those chosen. They are in the order of dataset and key.
 
@@ -99,6 +100,8 @@ def details(
 
     Args:
         rows: the query from `example_rows`.
+        ranked: add the looks, score, error and verdict of each, within `ranking.ranked` of one run and split; they are
+            None where no loss is finite.
     """
     among = ""
     parameters: list[list[Any]] = []
@@ -107,10 +110,15 @@ def details(
         equal = " AND ".join(f"chosen.{name} IS NOT DISTINCT FROM rows.{name}" for name in EXAMPLE.split(", "))
         among = f"""SEMI JOIN (SELECT unnest(?::VARCHAR[]) AS dataset, unnest(?::VARCHAR[]) AS key,
             unnest(?::BIGINT[]) AS lone) AS chosen ON {equal}"""
+    scores, place = "", ""
+    if ranked:
+        scores = "".join(f", ranked.{name}" for name in _SCORES)
+        place = "LEFT JOIN ranked ON " + " AND ".join(
+            f"ranked.{name} IS NOT DISTINCT FROM found.{name}" for name in EXAMPLE.split(", ")
+        )
     found = connection.execute(
         f"""
-        SELECT {EXAMPLE}, kind, path, caption, count, least(greatest(mean, minimum), maximum) AS mean, minimum,
-            maximum, variance
+        SELECT found.* REPLACE (least(greatest(found.mean, minimum), maximum) AS mean){scores}
         FROM (
             SELECT {EXAMPLE}, max(kind) AS kind, min(path) AS path, min(caption) AS caption, sum(count) AS count,
                 CASE WHEN isfinite(fsum(total)) THEN fsum(total) / sum(count) END AS mean,
@@ -121,8 +129,8 @@ def details(
                     count(finite) AS count, fsum(finite) AS total, min(finite) AS minimum, max(finite) AS maximum,
                     {mean("finite")} AS mean
                 FROM {rows} AS rows {among} GROUP BY {EXAMPLE}, epoch, CASE WHEN epoch IS NULL THEN step END)
-            GROUP BY {EXAMPLE})
-        ORDER BY dataset, key, lone IS NOT NULL, mean""",
+            GROUP BY {EXAMPLE}) AS found {place}
+        ORDER BY found.dataset, found.key, found.lone IS NOT NULL, found.mean""",
         parameters,
     )
     while batch := found.fetchmany(_BATCH):
@@ -133,7 +141,7 @@ def details(
 def _fields(dataset: str, key: str, lone: int | None, kind: int, *others: Any) -> dict[str, Any]:
     path, caption, *numbers = others
     fields = {"dataset": dataset, "sample_id": key if kind == _NAMED else None, "path": path, "caption": caption}
-    return fields | dict(zip(("count", "mean", "minimum", "maximum", "variance"), numbers, strict=True))
+    return fields | dict(zip(("count", "mean", "minimum", "maximum", "variance", *_SCORES), numbers, strict=False))
 
 
 def check_top_k(value: object) -> None:

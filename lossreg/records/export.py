@@ -19,6 +19,7 @@ from lossreg.records.database import identifier, literal, reason
 from lossreg.records.examples import check_top_k, details, example_rows
 from lossreg.records.filters import Filters, filtered
 from lossreg.records.parts import Part, by_part
+from lossreg.records.ranking import ranked
 from lossreg.records.reader import Records, components, connect, left_out
 from lossreg.records.record_schema import COLUMNS, OWN
 
@@ -72,9 +73,9 @@ def export_json(
     """Write the aggregates and, under "items", every example, as JSON that has neither NaN nor infinities.
 
     The file has what `aggregate_by_dataset` returns; of several runs or splits, a list of these, "runs"; and
-    "left_out": the number of repeated rows that do not count, by run. Examples are
-    written one per line, by run, split, dataset and name: run, split, dataset, sample_id, path, caption, count, mean,
-    minimum, maximum, variance. They are never all in memory.
+    "left_out": the number of repeated rows that do not count, by run. Examples are written one per line, by run, split,
+    dataset and name: run, split, dataset, sample_id, path, caption, count, mean, minimum, maximum, variance; and looks,
+    score, error and verdict, as `rank_examples` gives them, null without a finite loss. They are never all in memory.
 
     Args:
         records: as for `aggregate_by_dataset`.
@@ -98,9 +99,10 @@ def export_json(
 
             def write(part: Part) -> None:
                 nonlocal separator
-                for _, example in details(connection, example_rows(connection)):
-                    file.write(separator + encode({**part._asdict(), **example}))
-                    separator = ",\n"
+                with ranked(connection, together=together):
+                    for _, example in details(connection, example_rows(connection), ranked=True):
+                        file.write(separator + encode({**part._asdict(), **example}))
+                        separator = ",\n"
 
             by_part(connection, write, together=together)
             file.write("\n]}\n")

@@ -12,7 +12,7 @@ pytest.importorskip("duckdb", reason="duckdb is not installed, so there are no r
 
 from lossreg.errors import LossregError
 from lossreg.loss import LossOutput
-from lossreg.records import Filters, RecordWriter
+from lossreg.records import Filters, RecordWriter, rank_examples
 from lossreg.records.aggregate import aggregate_by_dataset
 from lossreg.records.export import export_csv, export_json, harmless
 
@@ -118,6 +118,9 @@ def test_json_has_the_aggregates_and_every_example(tmp_path):
         ("ä", None, 0),
     ]
     assert (items[1].pop("run"), items[1].pop("split")) == (None, None)
+    (first,) = rank_examples(ROWS, top_k=1).examples
+    scores = {name: items[1].pop(name) for name in ("looks", "score", "error", "verdict")}
+    assert (first.sample_id, scores) == (items[1]["sample_id"], {name: getattr(first, name) for name in scores})
     assert same(items[1], found["overall"]["highest"][0], 1)
     assert (items[1]["mean"], items[1]["minimum"], items[1]["maximum"]) == (0.3, 0.1, 0.5)
     assert len(text.splitlines()) == len(items) + 2

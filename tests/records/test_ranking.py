@@ -1,4 +1,4 @@
-"""The ranking of examples: against NumPy, the same in every order, and true about what is chance."""
+"""The ranking of examples: against NumPy, and the same in every order."""
 
 import itertools
 import math

@@ -54,7 +54,7 @@ def test_the_example_that_loses_most_is_first_and_named():
 
 @pytest.mark.parametrize("rows", [[], [{"loss": NAN}], [{"loss": INF, "sample_id": "x"}]])
 def test_nothing_to_rank(rows):
-    """No row, or none with a finite loss: an empty ranking that says so."""
+    """No row, or none with a finite loss: an empty ranking with a note."""
     found = rank_examples(rows)
     assert (found.examples, found.total, found.reliability, found.groups) == ((), 0, None, ())
     assert found.not_finite == len(rows)
@@ -78,7 +78,7 @@ def test_one_example():
 
 
 def test_equal_losses():
-    """All scores are 0, and nobody is high, whatever the loss of a run."""
+    """All scores are 0, and nobody is high, for every loss of a run."""
     losses = (0.0, -0.0, 0.7, 1e308, 5e-324)
     runs = [{"loss": [loss] * 300, "sample_id": [f"{n % 100}" for n in range(300)], "run": [f"{loss}"] * 300}
             for loss in losses]  # fmt: skip
@@ -141,7 +141,7 @@ def test_losses_that_are_not_finite_are_counted_apart():
 
 
 def test_missing_columns_are_no_data_set_of_their_own():
-    """Rows without run, split, data set and step are ranked; so are those of one that says them beside them."""
+    """Rows without run, split, data set and step are ranked, also beside rows that have them."""
     bare = {name: values for name, values in seen().items() if name in ("sample_id", "loss")}
     assert names(rank_examples(bare))[0] == "i39"
     some = joined(seen(), seen(run="a", split="val", dataset="d"))
@@ -200,7 +200,7 @@ def test_a_pass_that_was_repeated_counts_once():
 
 
 def test_a_model_that_does_not_change_is_seen_once():
-    """Equal losses under other epochs say nothing new: no reliability of 1, and the note says why."""
+    """Equal losses under other epochs say nothing new: no reliability of 1, and the note has the reason."""
     same = [seen(epochs=1) | {"epoch": [epoch] * 40, "step": [epoch] * 40} for epoch in range(4)]
     found = rank_examples(joined(*same))
     assert (found.reliability, found.sure, {one.looks for one in found.examples}) == (None, 0, {1})

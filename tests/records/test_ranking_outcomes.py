@@ -1,4 +1,4 @@
-"""What a ranking finds of planted examples, and what it says where it cannot help."""
+"""Rankings find planted examples, and tell where they cannot help."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ def found_among(examples, number=60):
 
 
 def test_where_no_example_differs_none_is_named():
-    """Five trainings with falling losses and noise of fat tails, of which no example is harder: 0 are sure."""
+    """Five trainings with falling losses and noise of fat tails, and no example that is harder: 0 are sure."""
     runs = [training(seed, 8, bad=0, noise=1.5) for seed in range(5)]
     found = rank_examples(together(*runs), top_k=0)
     assert (found.total, found.sure) == (5 * NAMES, 0)

@@ -242,6 +242,19 @@ def test_pictures_are_bounded_in_number_and_bytes(tmp_path, monkeypatch):
     assert pages.of({"path": "new.png"}).image.reason == "not shown"
 
 
+def test_own_columns_may_have_any_name(tmp_path):
+    """Also those of the page's own values: a function is given the numbers of the ranking, and templates the column."""
+    seen = []
+    rows = [
+        {"loss": 1.0 + n % 2, "step": n, "sample_id": f"s{n % 2}", "key": f"k{n % 2}", "score": "mine", "curve": 7}
+        for n in range(8)
+    ]
+    page = write_report(rows, tmp_path / "report.html", target_path="key", prediction=seen.append)
+    assert Page(page.read_text(encoding="utf-8")).tables["next"]
+    assert {(each["sample_id"], each["key"], each["curve"]) for each in seen} == {("s0", "k0", 7), ("s1", "k1", 7)}
+    assert all(isinstance(each["score"], float) for each in seen)
+
+
 def test_the_page_has_the_layers(tmp_path):
     """Of a written report: image, target and prediction of each listed example, and a box for each layer."""
     save(tmp_path, "a.png", np.full((40, 80, 3), 99, dtype=np.uint8))

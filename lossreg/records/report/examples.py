@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from lossreg.records.report.series import Steps
 
+# What a function that draws is given of an example, besides the user's own columns.
+PUBLIC = ("run", "split", "dataset", "sample_id", "path", "caption", "control", "looks", "score", "mean")
 MOST_ROWS = 250  # of all lists by dataset together, but at least 5 each
 MOST_GROUPS = 20  # runs and splits whose reliability is shown
 MOSTLY, PARTLY = 0.8, 0.5  # reliability
@@ -46,7 +48,8 @@ def examples(
     further = [example for items in apart.values() for example in items]
     describe(connection, [*listed, *further])
     for example, drawn in zip(listed, curves(connection, listed, steps, decimals), strict=True):
-        example |= {"curve": drawn, "pictures": album.of(example)}
+        public = {name: example[name] for name in PUBLIC}
+        example |= {"curve": drawn, "pictures": album.of(example["own"] | public)}
     for example in chain(further, broken):
         example |= {"curve": None, "pictures": album.small(example["path"])}
     for one in found.values():

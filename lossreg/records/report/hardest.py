@@ -82,7 +82,7 @@ def describe(connection: DuckDBPyConnection, examples: Sequence[Example]) -> Non
             "sample_id": example["key"] if named else None,
             "path": example["key"] if by_path else path,
             "caption": caption,
-            **dict(zip(own, values, strict=True)),
+            "own": dict(zip(own, values, strict=True)),  # apart: their names are the user's
         }
         example["name"] = example["sample_id"] or example["path"] or "without a name"
 

@@ -48,8 +48,9 @@ def write_report(
         images: the folder of relative paths of images, targets and predictions.
         target_path: where the target of an example is, to be drawn over its image: a template with fields {path},
             {name}, {stem}, {suffix}, {parent} (of the image), {dataset}, {sample_id} or a column of your own; the name
-            of your own column of paths; or a function that takes an example, a mapping of these, and returns a path, a
-            PIL image, a mask (H, W), or None.
+            of your own column of paths; or a function that takes an example and returns a path, a PIL image, a mask
+            (H, W), or None. An example is a mapping: run, split, dataset, sample_id, path, caption, control, looks,
+            score, mean, and your own columns.
         prediction: the same for its prediction. A picture in colour, (H, W, 3), stands beside the image.
         filters: which rows; None for all.
         memory_limit: memory of DuckDB, such as "500MB" or "4GB"; further data go to disk. A connection has its own.

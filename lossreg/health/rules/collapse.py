@@ -20,7 +20,9 @@ HINTS = {
     "ones": "the model predicts foreground where the target has background: check with `lossreg check-targets` that"
     " masks are not inverted or full; lower pos_weight and other weights of the foreground; lower the learning rate",
 }
-FAR = {"zeros": 0.2, "ones": 0.6}  # of the target's mean, below which a prediction cannot be a careful one
+FAR = {"zeros": 0.2, "ones": 0.5}  # of the target's mean, below which a prediction cannot be a careful one
+
+PATIENCE = {"zeros": 1, "ones": 2}  # a new network predicts a little above 0.5 as often as below it
 
 
 class _Row(NamedTuple):
@@ -57,10 +59,10 @@ class Collapse(Rule):
             objects has a mean near 0.01, too. At a fifth of the target most of the foreground is missed.
         missed: share of the foreground's pixels with a probability off by more than 0.5, in (0, 1], from which on a
             prediction is a collapse although its mean is not below `low`.
-        common: minimum mean of the target for that, in (0, 1]. Of C exclusive classes also 1 / C, because rare ones are
-            learnt late, unless the mean is far below the frequency of the class among all examples. All but class 0
+        common: minimum mean of the target for that, in (0, 1]. One of C exclusive classes must also have 2 / C of all
+            pixels, because rare ones are learnt late, unless its mean is far below its share of them. All but class 0
             are judged together as well.
-        updates: for which that must last, >= 2.
+        updates: for which that must last, >= 2; "ones" twice as many, because networks begin near 0.5.
         examples: minimum number of such examples, >= 1; to a window with fewer, those before it are added.
     Reads: Mask.predicted, spread, target, foreground, positive, wrong, valid.
     """
@@ -114,11 +116,11 @@ class Collapse(Rule):
         if target < self.target or predicted >= min(low, self.share * target):
             several = exclusive and classes > 2
             is_far = predicted < FAR[side] * (rate if several else target)
-            is_rare = several and not is_far and target < 1 / classes
+            is_rare = several and not is_far and rate < 2 / classes and "-" not in number
             missed = sum(row.missed for row in rows) / (sum(row.side for row in rows) or 1.0)
             if target < self.common or is_rare or missed < self.missed:
                 return None
-            patience, severity = self.updates, "error" if is_far else "warning"
+            patience, severity = self.updates * PATIENCE[side], "error" if is_far else "warning"
         if side == "ones":
             predicted, target = 1 - predicted, 1 - target
         named = number if "-" in number else int(number)

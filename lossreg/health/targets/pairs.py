@@ -28,8 +28,8 @@ class Pairs:
         Raises:
             LossregError: there are none.
         """
-        found = (Path(root, name) for root, _, names in os.walk(folder) for name in sorted(names) if name[0] != ".")
-        images = [path for path in found if path.suffix.lower() in SUFFIXES]
+        found = (Path(root, name) for root, _, names in os.walk(folder) for name in names if name[0] != ".")
+        images = sorted(path for path in found if path.suffix.lower() in SUFFIXES)
         if not images:
             raise LossregError(f"{folder}: no images there; give --images their folder, of {', '.join(SUFFIXES)} files")
         self._by_place = {path.relative_to(folder).with_suffix("").as_posix(): path for path in images}

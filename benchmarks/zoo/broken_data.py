@@ -81,7 +81,7 @@ ALL_IGNORED = [
     ),
     broken("the background ignored", "Collapse", about="ignore_index=0", loss=without(0, task="multiclass"), **CLASSES),
     broken("a class ignored", "Collapse", about="ignore_index=1", loss=without(1, task="multiclass"), **CLASSES),
-    broken("the background of a mask ignored", "Collapse", about="ignore_index=0", loss=without(0)),
+    broken("the background of a mask ignored", "ZeroLoss", "Collapse", about="ignore_index=0", loss=without(0)),
     broken("the foreground of a mask ignored", "Collapse", about="ignore_index=1", loss=without(1)),
 ]
 VALUES = [

@@ -28,9 +28,9 @@ WEIGHTS = [
     broken("positives weigh 10,000", "Collapse", loss=loss_of("bce", pos_weight=1e4), data=FAINT),
     broken("positives weigh 10,000, batch 1", "Collapse", loss=loss_of("bce", pos_weight=1e4), batch=1, data=FAINT),
     broken("positives weigh 0.0001", "Collapse", loss=loss_of("bce", pos_weight=1e-4)),
-    broken("negatives weigh nothing", "Collapse", about="focal, alpha=1", loss=loss_of("focal", alpha=1.0)),
+    broken("negatives weigh nothing", "ZeroLoss", "Collapse", about="focal, alpha=1", loss=loss_of("focal", alpha=1.0)),
     broken("positives weigh nothing", "Collapse", about="focal, alpha=0", loss=loss_of("focal", alpha=0.0)),
-    broken("false positives weigh nothing", "Collapse", loss=loss_of("tversky", alpha=0.0, beta=1.0)),
+    broken("false positives weigh nothing", "ZeroLoss", "Collapse", loss=loss_of("tversky", alpha=0.0, beta=1.0)),
     broken("a class weighs nothing", "Collapse", loss=loss_of("cross_entropy", class_weight=[1, 1, 1, 0]), **CLASSES),
     broken(
         "a class weighs 10,000",

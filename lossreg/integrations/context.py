@@ -34,7 +34,7 @@ class Context:
         step, epoch: of the batch. A loss with a schedule, such as `scheduled`, is given the step.
         split: "train", "val" or another name; None for "train" with gradients and "val" without.
         sample_ids, dataset, path, caption, condition, unconditional, control, columns: of the examples, as for
-            `RecordWriter.add`. What is drawn after a trainer's callback has begun the batch is set at once, as in
+            `RecordWriter.add`. A timestep, drawn after a trainer's callback has begun the batch, is set at once, as in
             `tracked.context.condition = timesteps`.
         size: number of genuine examples, which come first in the batch; the others are a sampler's padding and count
             nowhere. None for all.

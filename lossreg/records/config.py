@@ -22,7 +22,7 @@ class RecordConfig:
         flush_rows: write once this many rows are buffered, >= 1.
         flush_seconds: write once the oldest row is this old, > 0; checked whenever rows are added.
         on_error: "raise" where a shard cannot be written, such as on a full disk; the rows are kept. With "warn" a
-            training goes on without these rows: it warns, `RecordWriter.lost` counts them, and `close` tells how many.
+            training goes on without these rows: `RecordWriter.lost` counts them, and `close` warns of them.
     Raises:
         InputError: a value outside its range.
     """

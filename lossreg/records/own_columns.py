@@ -36,7 +36,12 @@ def check_own_name(name: object, where: str) -> None:
                 f" name that is less like it, such as {'my_' + printable(name)!r}",
                 column=name,
             )
-    check_text(name, where)
+    if not (name.strip() == name and 0 < len(name) <= _LONGEST and name.isprintable()):
+        raise InputError(
+            f"{where}: the name of a column must have 1 to {_LONGEST} printable characters, and no blanks around them,"
+            f" got {printable(repr(name)):.120}",
+            column=name,
+        )
     lower = name.lower()
     if lower in HIDING or lower.startswith(COMPONENT):
         why = f"{COMPONENT}... is a component of the loss" if lower.startswith(COMPONENT) else "DuckDB has it itself"
@@ -62,22 +67,24 @@ def check_given(columns: object) -> None:
         check_own_name(name, "columns")
 
 
-def check_text(name: str, where: str) -> None:
-    """Check that a file and a terminal can hold the name of a column.
+def check_component(name: str, where: str) -> None:
+    """Check that a file can hold the name of a component's column.
 
     Raises:
-        InputError: it is empty, too long, or has characters that are not printable.
+        InputError: it has a character that UTF-8 cannot hold, or a zero byte.
     """
-    if not (name.strip() == name and 0 < len(name) <= _LONGEST and name.isprintable()):
+    try:
+        is_storable = b"\0" not in name.encode()
+    except UnicodeEncodeError:
+        is_storable = False
+    if not is_storable:
         raise InputError(
-            f"{where}: the name of a column must have 1 to {_LONGEST} printable characters, and no blanks around them,"
-            f" got {printable(repr(name)):.120}",
-            column=name,
+            f"{where}: no file can hold the name {printable(repr(name)):.120}; rename the component", column=name
         )
 
 
 class OwnTypes:
-    """The types of a user's columns, of which none may change from one batch to the next."""
+    """The types of a user's columns. None may change from one batch to the next."""
 
     def __init__(self) -> None:
         self._found: dict[str, str] = {}
@@ -86,7 +93,7 @@ class OwnTypes:
         """Check a batch, and remember the types of its columns.
 
         Args:
-            chunk: columns, of which those of the user are checked: arrays, or one value for all rows.
+            chunk: columns: arrays, or one value for all rows. Those of the user are checked.
             where: the start of the message, such as "batch 3: ".
         Raises:
             InputError: a column was of another type before. Nothing is remembered then.

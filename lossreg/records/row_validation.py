@@ -11,7 +11,7 @@ import numpy as np
 from lossreg.errors import InputError, ShapeError
 from lossreg.messages import printable
 from lossreg.records.column_values import Chunk, column, is_own, shown
-from lossreg.records.own_columns import OwnTypes, check_own_name, check_text
+from lossreg.records.own_columns import OwnTypes, check_component, check_own_name
 from lossreg.records.record_schema import COLUMNS, COMPONENT
 
 SIZE = 65_536  # rows
@@ -79,7 +79,7 @@ def check_names(given: Iterable[Any], where: str) -> None:
     seen: dict[str, str] = {}
     for name in given:
         if isinstance(name, str) and len(name) > len(COMPONENT) and name.startswith(COMPONENT):
-            check_text(name, where)
+            check_component(name, where)
         elif name not in COLUMNS:
             check_own_name(name, where)
         if other := seen.get(name.lower()):

@@ -18,7 +18,7 @@ _made: Counter[str] = Counter()  # names by the directory of their records, in t
 class DefaultRun:
     """A name that no other run has, such as "2026-11-29-010208-3fa2": a time and a random part.
 
-    All ranks of a job that torch.distributed has initialised take the same one, that of the rank which asks first.
+    All ranks of a job that torch.distributed has initialised take the same one: that of the first rank to need it.
 
     Args:
         directory: of the records. The n-th default run of a directory is the same run on every rank.

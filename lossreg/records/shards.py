@@ -23,7 +23,7 @@ NAME: Final = re.compile(r"(?P<run>.+)\.rank(?P<rank>\d+)\.(?P<session>[0-9a-f]+
 
 
 def new_session(after: str = "") -> str:
-    """Make the part of a file name that identifies one writer; a later session sorts later, whatever the clock says.
+    """Make the part of a file name that identifies one writer; a later session sorts later, on any clock.
 
     Args:
         after: an earlier session, which the new one follows.

@@ -56,7 +56,7 @@ def create_stored(connection: duckdb.DuckDBPyConnection, shards: Sequence[Path])
 
 
 def _own_kind(found: str) -> str:
-    """Choose the type of a user's column in the view. What is no number and no truth value is shown as text."""
+    """Choose the type of a user's column in the view. Everything but numbers and truth values becomes text."""
     if found == "BOOLEAN" or found in _INTEGER_KINDS:
         return "BOOLEAN" if found == "BOOLEAN" else "BIGINT"
     return "DOUBLE" if _is_number(found) else "VARCHAR"

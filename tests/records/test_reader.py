@@ -7,7 +7,8 @@ import pytest
 
 duckdb = pytest.importorskip("duckdb", reason="duckdb is not installed, so there are no records")
 
-from lossreg.errors import LossregError  # noqa: E402
+from lossreg.errors import LossregError, RecordsError  # noqa: E402
+from lossreg.records import aggregate_by_dataset  # noqa: E402
 from lossreg.records.reader import components, connect, left_out, own_columns  # noqa: E402
 from lossreg.records.row_validation import chunks  # noqa: E402
 from lossreg.records.shards import shard_name, write_shard  # noqa: E402
@@ -185,7 +186,7 @@ def test_directories_that_cannot_be_read(tmp_path):
 
 @pytest.mark.parametrize("name", ["file_row_number", "File_Index"])
 def test_a_column_that_hides_the_number_of_a_row(tmp_path, name):
-    """DuckDB writes one itself when asked; with it rows would be taken for others, so the shard is refused."""
+    """DuckDB can write one itself. With it, rows would be taken for others, so the shard is refused."""
     good = write(tmp_path, rows(1.0, 2.0))
     duckdb.connect().execute(f"COPY (SELECT *, 7 AS {name} FROM '{good}') TO '{tmp_path}/y.parquet'")
     assert message(tmp_path) == (
@@ -209,7 +210,7 @@ def test_columns_of_other_types(tmp_path):
 
 
 def test_a_foreign_column_is_kept_in_a_type_that_queries_know(tmp_path):
-    """Numbers stay numbers, whatever their width; text and numbers together are text, and so is all else."""
+    """Numbers of any width stay numbers; text and numbers together are text, and so is all else."""
     good = write(tmp_path, rows(1.0))
     for number, columns in enumerate(
         (
@@ -238,6 +239,23 @@ def test_files_that_are_no_shards(tmp_path):
     assert f"{bad}: not a shard of records: it has no column 'loss';" in message(tmp_path)
     duckdb.connect().execute(f"COPY (SELECT * REPLACE ('x' AS loss) FROM '{tmp_path}/good.parquet') TO '{bad}'")
     assert "its column 'loss' contains VARCHAR, expected numbers;" in message(tmp_path)
+
+
+@pytest.mark.tools
+def test_a_shard_with_one_damaged_bit(tmp_path):
+    """It is read, or refused with its name: no error of Python's own comes out, wherever the bit is."""
+    good = write(tmp_path, [{"loss": float(n), "sample_id": f"s{n}", "dataset": "d", "epoch": 0} for n in range(9)])
+    data, seen = good.read_bytes(), set()
+    for place in range(7, 8 * len(data), 8 * len(data) // 250):
+        damaged = bytearray(data)
+        damaged[place // 8] ^= 1 << place % 8
+        good.write_bytes(damaged)
+        try:
+            aggregate_by_dataset(tmp_path)
+            seen.add("read")
+        except RecordsError as error:
+            seen.add("refused" if str(error).startswith(str(tmp_path)) else str(error))
+    assert seen == {"read", "refused"}
 
 
 def test_a_shard_whose_middle_is_damaged(tmp_path):

@@ -143,6 +143,8 @@ def test_numbers_that_look_like_text_stay_text(tmp_path):
         ),
         ([{"loss": 1, 5: 1}], "row 0: the name of a column must be text, got 5"),
         ([{"loss": 1, "loss_": 1}], "row 0: unknown column 'loss_'; did you mean 'loss'?"),
+        ([{"loss": 1, "loss_\ud83d": 1}], r"row 0: no file can hold the name 'loss_\ud83d'; rename the component"),
+        ([{"loss": 1, "loss_a\0": 1}], r"row 0: no file can hold the name 'loss_a\x00'; rename the component"),
         ([{"loss": 1, "loss_a": 1, "loss_A": 1}], "row 0: 'loss_a' and 'loss_A' differ in case alone; rename one"),
         ([{"loss": 1}] * 3 + [{"loss": "x"}], "row 3, column 'loss': expected a number, got 'x' (str)"),
         ([{"loss": True}], "row 0, column 'loss': expected a number, got True (bool)"),

@@ -344,7 +344,7 @@ def test_a_later_session_sorts_later(tmp_path, monkeypatch):
 
 
 def test_a_run_without_a_name_is_a_new_one(tmp_path):
-    """Two trainings in one directory are told apart, and none of their rows is taken for one that was done again."""
+    """Two trainings in one directory are two runs, and none of their rows is taken for one that was done again."""
     writers = [RecordWriter(tmp_path) for _ in range(2)]
     for writer in writers:
         with writer:
@@ -389,7 +389,7 @@ class Job:
 
 
 def test_the_ranks_of_a_job_have_one_run(tmp_path, monkeypatch):
-    """The name of the rank that asks first; each default run of a directory is another one."""
+    """The name of the first rank; each default run of a directory is another one."""
     job, made = Job(), []
     monkeypatch.setattr("lossreg.records.run_name._made", Counter())
     monkeypatch.setitem(sys.modules, "torch.distributed", job)
@@ -418,13 +418,13 @@ def test_a_training_can_go_on_without_its_records(tmp_path, monkeypatch):
     lost.rmdir()
     with pytest.warns(UserWarning, match=r"lost: records cannot be written: the directory does not.*; 2 rows are lost"):
         writer.add([1.0, 2.0], step=0)
-    writer.add([3.0, 4.0], step=1)  # says it once
+    writer.add([3.0, 4.0], step=1)  # warns once
     assert (writer.waiting, writer.lost) == (0, 4)
     lost.mkdir()
     writer.add([5.0], step=2)
     with pytest.warns(UserWarning, match="lost: 4 rows could not be written, and are missing from the records"):
         writer.close()
-    writer.close()  # says it once
+    writer.close()  # warns once
     assert (writer.lost, read(lost, "loss")) == (4, [(5.0,)])
 
 

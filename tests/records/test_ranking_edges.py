@@ -103,6 +103,7 @@ def test_the_unit_of_the_loss_does_not_matter():
         assert scores[scale] == pytest.approx(expected, abs=1e-3)
 
 
+@pytest.mark.tools
 def test_a_loss_of_the_largest_float_among_small_ones():
     """No overflow: it is first, its score is finite."""
     rows = seen()
@@ -115,6 +116,7 @@ def test_a_loss_of_the_largest_float_among_small_ones():
     assert math.isfinite(first.score)
 
 
+@pytest.mark.tools
 def test_losses_that_are_mostly_0():
     """Nine in ten losses are exactly 0: the examples of the others stand above them, the largest first."""
     rows = {"sample_id": [], "step": [], "loss": []}
@@ -140,6 +142,7 @@ def test_losses_that_are_not_finite_are_counted_apart():
     assert found.examples == plain.examples
 
 
+@pytest.mark.tools
 def test_missing_columns_are_no_data_set_of_their_own():
     """Rows without run, split, data set and step are ranked, also beside rows that have them."""
     bare = {name: values for name, values in seen().items() if name in ("sample_id", "loss")}
@@ -150,6 +153,7 @@ def test_missing_columns_are_no_data_set_of_their_own():
     assert [one.examples for one in found.groups] == [40, 40]
 
 
+@pytest.mark.tools
 def test_names_of_numbers_and_texts():
     """Ids that were integers are their texts; the same id in two data sets is two examples."""
     rows = joined(seen(dataset="a"), seen(dataset="b"))
@@ -158,6 +162,7 @@ def test_names_of_numbers_and_texts():
     assert {(one.dataset, one.sample_id) for one in found.examples[:2]} == {("a", "7"), ("b", "7")}
 
 
+@pytest.mark.tools
 def test_rows_without_a_name():
     """A path is a name; a row with neither is an example of its own, seen once."""
     rows = seen()
@@ -208,6 +213,7 @@ def test_a_model_that_does_not_change_is_seen_once():
     assert names(found)[0] == "i39"
 
 
+@pytest.mark.tools
 def test_draws_of_a_fixed_model_are_looks():
     """Four draws of each example are four looks; the same four again are no more."""
     draws = [seen(epochs=1) | {"draw": [draw] * 40} for draw in range(4)]
@@ -243,6 +249,7 @@ def test_controls_are_found():
     assert [one.sample_id for one in found.examples if one.control] == ["i39", "i0"]
 
 
+@pytest.mark.tools
 def test_what_was_seen_once_does_not_top_by_luck():
     """Of examples that were seen 20 times and others once, with noise alone, none of the latter is first."""
     rows = [
@@ -254,6 +261,7 @@ def test_what_was_seen_once_does_not_top_by_luck():
     assert all(name.startswith("often") for name in names(rank_examples(rows))[:5])
 
 
+@pytest.mark.tools
 def test_data_sets_of_other_levels():
     """Each is ranked by itself, its level is shown; one of few rows is compared with all."""
     hard, easy = seen(dataset="hard"), seen(dataset="easy")

@@ -49,6 +49,7 @@ def test_bad_examples_are_found_in_one_epoch():
     assert {one.verdict for one in found.examples} == {"", "high, but not seen enough"}
 
 
+@pytest.mark.tools
 def test_the_condition_is_worth_more_than_the_statistic():
     """The loss is up to 400 times lower at other conditions: recorded, three times as many are found."""
     rows = training(0, 4, condition=6, fall=0, noise=0.3)
@@ -62,6 +63,7 @@ def test_the_condition_is_worth_more_than_the_statistic():
     assert found.note == ""
 
 
+@pytest.mark.tools
 def test_the_named_are_bad():
     """After ten epochs some are sure, and all of these are bad."""
     found = rank_examples(training(0, 10, bad=40, fall=0), top_k=NAMES)
@@ -70,6 +72,7 @@ def test_the_named_are_bad():
     assert all(int(one.sample_id) < 40 for one in sure)
 
 
+@pytest.mark.tools
 def test_a_low_reliability_says_what_to_do():
     """With a condition recorded: a pass with draws, or so many looks; the looks are those that reach 0.8."""
     rows = training(3, 5, condition=1, noise=0.8, fall=0)
@@ -94,6 +97,7 @@ def test_examples_that_are_known_by_heart():
     assert 'rank by the steps before, with steps=":199"' in rank_examples(steps).note
 
 
+@pytest.mark.tools
 def test_a_loss_that_falls_is_not_known_by_heart():
     """A steep fall within the first epoch is learning, not knowing by heart."""
     assert "by heart" not in rank_examples(training(0, 1, fall=1 / 8)).note

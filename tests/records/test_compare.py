@@ -67,8 +67,8 @@ def test_the_example_that_changed_is_first():
             "score_second": after.score,
             "change": after.score - before.score,
             "error": pytest.approx((before.error**2 + after.error**2) ** 0.5),
-            "mean_first": before.mean,
-            "mean_second": after.mean,
+            "mean_first": pytest.approx(before.mean),
+            "mean_second": pytest.approx(after.mean),
         }
     ]
     assert first[0]["change"] > 1

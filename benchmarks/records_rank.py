@@ -96,10 +96,12 @@ def write(directory: Path, rows: int, *, condition: bool) -> float:
             t = random.random(len(chosen))
             losses = (1 + (chosen < bad)) * np.exp(-3 * step * BATCH / rows) * random.gamma(3, size=len(chosen))
             losses = torch.from_numpy(losses * np.exp(-4 * t) if condition else losses)
+            levels = t.tolist() if condition else None
             names = [f"{'bad' if number < bad else 'good'} {number:08d}" for number in chosen]
-            more = {"condition": t} if condition else {}
             begun = time.perf_counter()
-            writer.add(losses, sample_ids=names, dataset="images", split="train", step=step, epoch=epoch, **more)
+            writer.add(
+                losses, sample_ids=names, dataset="images", split="train", step=step, epoch=epoch, condition=levels
+            )
             seconds += time.perf_counter() - begun
     begun = time.perf_counter()
     writer.close()

@@ -102,6 +102,8 @@ def weights(draw, x, task, generator):
     share = draw(st.sampled_from([0.4, 0.4, 0.4, 0.0, 1.0]))
     weight = weight.masked_fill(torch.rand(weight.shape, generator=generator) < share, 0)
     weight[0] *= draw(st.sampled_from([1.0, 1.0, 0.0, 1e-3]))
+    if own:
+        weight[:, 0] *= draw(st.sampled_from([1.0, 0.0]))
     kind = draw(st.sampled_from([torch.float32, torch.float32, torch.float64, torch.bfloat16, torch.bool]))
     return {"weight": weight.to(kind) if own or draw(st.booleans()) else weight.to(kind)[:, 0]}
 

@@ -153,6 +153,26 @@ def test_an_attribute_that_is_deleted_is_missed():
         loss(x, t)
 
 
+@pytest.mark.parametrize("way", ["ignore_index", "weight"])
+def test_ignored_masks_are_no_part_of_the_mean(way):
+    """Of three masks of an example, two count: the loss is their mean, and that of an example without any is 0."""
+    x, t = logits("multilabel", dtype=torch.float32)[:2].requires_grad_(), hard_target("multilabel")[:2]
+    ignored = torch.zeros_like(t, dtype=torch.bool)
+    ignored[0, 1] = ignored[1] = True
+    if way == "weight":
+        loss, inputs, options = build("dice", "multilabel"), (x, t), {"weight": ~ignored}
+    else:
+        loss, inputs, options = build("dice", "multilabel", ignore_index=255), (x, t.masked_fill(ignored, 255)), {}
+    assert loss.plan(*inputs, **options) is not None
+    value = loss(*inputs, **options)
+    (gradient,) = torch.autograd.grad(value, x)
+    alone = x[:1, [0, 2]].detach().requires_grad_()
+    expected = build("dice", "multilabel")(alone, t[:1, [0, 2]]) / 2
+    torch.testing.assert_close(value, expected)
+    torch.testing.assert_close(gradient[:1, [0, 2]], torch.autograd.grad(expected, alone)[0])
+    assert not gradient[ignored].any()
+
+
 def test_train_and_eval_keep_the_plans():
     """Trainers call them in every step. A formula may depend on the mode."""
     x, t = pair()

@@ -44,29 +44,31 @@ class BatchMaker:
         """
         values, names, size = losses_of(losses)
         own = {} if own is None else own
-        if not isinstance(own, Mapping) or own.keys() - self._names.keys():
+        if not isinstance(own, Mapping) or not own.keys() <= self._names.keys():
             check_given(own)
         if new := [name for name in (*names, *own) if name not in self._names]:
             where = "columns" if new[-1] in own else "the components of the loss"
             check_names(dict.fromkeys([*self._names, *new]), where)
-        beside_losses = {name: beside(values[0], name, per_row[name], size) for name in ON_DEVICE}
+        given = {name: value for name, value in {**per_row, **own}.items() if value is not None}
+        beside_losses = {name: beside(values[0], name, given[name], size) for name in ON_DEVICE if name in given}
         on_device = {name: value for name, value in beside_losses.items() if value is not None}
-        on_host = {name: value for name, value in {**per_row, **own}.items() if name not in on_device}
-        metadata = {**of_batch, **{name: broadcast(name, value, size) for name, value in on_host.items()}}
-        metadata["sample_id"] = None if sample_ids is None else each("sample_id", sample_ids, size)
-        metadata |= {
-            name: None for name in own if isinstance(metadata[name], np.ndarray) and not has_values(metadata[name])
-        }
+        metadata = {**of_batch, "weight": 1.0}
+        metadata |= {name: broadcast(name, value, size) for name, value in given.items() if name not in on_device}
+        if sample_ids is not None:
+            metadata["sample_id"] = each("sample_id", sample_ids, size)
+        if own:
+            metadata |= {name: None for name in own if not _is_known(metadata.get(name))}
         mask = self._chosen(metadata, size)
-        self._types.check({name: metadata[name] for name in own})
-        self._names |= dict.fromkeys([*names, *own])
+        if own:
+            self._types.check({name: metadata.get(name) for name in own})
+        self._names |= dict.fromkeys(new)
         return Batch(size, mask, metadata, (*names, *on_device), copied([*values, *on_device.values()]))
 
     def _chosen(self, metadata: Mapping[str, Any], size: int) -> np.ndarray[Any, Any] | None:
         """Choose rows by the names of their samples, as a mask; None for all."""
         if self.config.fraction == 1:
             return None
-        by_id, by_path = (repeated(metadata[name], size) for name in ("sample_id", "path"))
+        by_id, by_path = (repeated(metadata.get(name), size) for name in ("sample_id", "path"))
         names = [path if name is None else name for name, path in zip(by_id, by_path, strict=True)]
         if None in names:
             raise InputError(
@@ -74,3 +76,8 @@ class BatchMaker:
                 " names; give sample_ids= or path="
             )
         return np.array(chosen(names, self.config.fraction, self.config.seed), dtype=bool)
+
+
+def _is_known(value: Any) -> bool:
+    """Return whether one of the values is there, so that a user's column has a type."""
+    return has_values(value) if isinstance(value, np.ndarray) else value is not None

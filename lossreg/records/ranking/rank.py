@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from lossreg.records.examples import Key, check_top_k, details, example_rows
+from lossreg.records.examples import ORDER_BITS, Key, check_top_k, details, example_rows
 from lossreg.records.filters import Filters, filtered
+from lossreg.records.float_sql import rounded
 from lossreg.records.ranking.advice import Facts, advice, by_heart, looks_needed
 from lossreg.records.ranking.confidence import SURE, make_verdicts
 from lossreg.records.ranking.result import Controls, RankedDataset, RankedExample, RankedGroup, Ranking
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 
 READ = 3  # times the number of controls: so many examples are read to find them
 _NOTHING = "no row has a finite loss: there is nothing to rank"
-# The order of the table `ranked`.
-ORDER = "score DESC, mean DESC NULLS LAST, run, split, dataset, kind, key, lone"
+# The order of the table `ranked`. The last digits of a mean depend on the order of the rows, so they decide nothing.
+ORDER = f"score DESC, {rounded('mean', ORDER_BITS)} DESC NULLS LAST, run, split, dataset, kind, key, lone"
 
 
 def rank_examples(

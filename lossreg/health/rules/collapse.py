@@ -20,9 +20,7 @@ HINTS = {
     "ones": "the model predicts foreground where the target has background: check with `lossreg check-targets` that"
     " masks are not inverted or full; lower pos_weight and other weights of the foreground; lower the learning rate",
 }
-FAR = {"zeros": 0.2, "ones": 0.5}  # of the target's mean, below which a prediction cannot be a careful one
-
-PATIENCE = {"zeros": 1, "ones": 2}  # a new network predicts a little above 0.5 as often as below it
+FAR = {"zeros": 0.2, "ones": 0.45}  # of the target's mean, below which a prediction cannot be a careful one
 
 
 class _Row(NamedTuple):
@@ -62,7 +60,7 @@ class Collapse(Rule):
         common: minimum mean of the target for that, in (0, 1]. One of C exclusive classes must also have 2 / C of all
             pixels, because rare ones are learnt late, unless its mean is far below its share of them. All but class 0
             are judged together as well.
-        updates: for which that must last, >= 2; "ones" twice as many, because networks begin near 0.5.
+        updates: for which that must last, >= 2; "ones" that are near 0.5 twice as many, because networks begin there.
         examples: minimum number of such examples, >= 1; to a window with fewer, those before it are added.
     Reads: Mask.predicted, spread, target, foreground, positive, wrong, valid.
     """
@@ -120,7 +118,8 @@ class Collapse(Rule):
             missed = sum(row.missed for row in rows) / (sum(row.side for row in rows) or 1.0)
             if target < self.common or is_rare or missed < self.missed:
                 return None
-            patience, severity = self.updates * PATIENCE[side], "error" if is_far else "warning"
+            is_near = side == "ones" and not is_far
+            patience, severity = self.updates * (1 + is_near), "error" if is_far else "warning"
         if side == "ones":
             predicted, target = 1 - predicted, 1 - target
         named = number if "-" in number else int(number)

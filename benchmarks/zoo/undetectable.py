@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
+
+from torch import nn
 
 from zoo.changes import of_pool, of_targets, renamed, some_inverted
 from zoo.configs import CLASSES, plain
 from zoo.data import Pool, changed, digit_names, several_masks, shapes
 from zoo.faults import clipped_away, exchanged, missing, never, of_hard_masks, of_others
-from zoo.nets import classifier
+from zoo.nets import classifier, conv
 from zoo.other_courses import Aimless
 from zoo.training import SILENT_STEPS, Training, sgd
 
@@ -33,6 +36,12 @@ UNDETECTABLE = [
     undetectable("the optimizer never steps", NO_STEP, learn=never),
     undetectable("gradients clipped to 1e-9", NO_STEP, learn=clipped_away, optimizer=sgd()),
     undetectable("a loss of hard masks, without gradient", NO_STEP, loss=plain(of_hard_masks)),
+    undetectable(
+        "a ReLU on the logits",
+        "no probability falls below one half, but masks are right at that threshold; the loss still falls a little",
+        net=partial(conv, last=nn.ReLU),
+        loss="bce",
+    ),
     undetectable("all masks inverted", CONSISTENT, data=changed(shapes(), of_pool(some_inverted(1.0)))),
     undetectable("masks of the wrong channel", CONSISTENT, data=of_dark_objects, loss="bce"),
     undetectable("masks two pixels aside", CONSISTENT, spoil=of_targets(lambda targets: targets.roll(2, -1))),

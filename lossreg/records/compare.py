@@ -79,7 +79,7 @@ def compare_runs(
         if not found["both"]:
             raise InputError(
                 f"no example is in both {_shown(first)} and {_shown(second)}: the same example has the same dataset and"
-                f" sample_id (or path), and the same {' and '.join(_BY[by][1])}; choose these with filters"
+                f" sample_id (or path), and the same {' and '.join(_BY[by][1])}; write the same names in both"
             )
         return {"by": by, "first": first, "second": second, **found, "examples": _examples(connection, top_k)}
 

@@ -169,6 +169,12 @@ def test_worst_is_the_order_of_the_ranking(run, shards, ranking):
     assert lines[-1] == "and 102 more; --limit 122 lists them"
 
 
+def test_worst_lists_no_more_than_fit_into_memory(run, shards, monkeypatch):
+    """The last line does not promise all, where the limit is below them."""
+    monkeypatch.setattr("lossreg.cli.records.worst.MOST", 50)
+    assert run("worst", shards, "--limit", 1).splitlines()[-1] == "and 121 more; --limit 50 lists the first of them"
+
+
 def test_worst_of_one_run_does_not_repeat_its_name(run, shards):
     """Nor that of its split; together, examples are of all runs."""
     first = run("worst", shards, "--run", "b", "--limit", 1).splitlines()[-3]

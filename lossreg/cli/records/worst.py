@@ -76,7 +76,8 @@ def worst(
     print()
     print_examples(examples, several=len(found.groups) > 1)
     if total > len(examples):
-        print(f"\nand {total - len(examples):,} more; --limit {min(total, MOST)} lists them")
+        which = f"{total} lists them" if total <= MOST else f"{MOST} lists the first of them"
+        print(f"\nand {total - len(examples):,} more; --limit {which}")
 
 
 def _csv(examples: list[RankedExample], formulas: bool) -> str:

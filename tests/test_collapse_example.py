@@ -42,3 +42,19 @@ def test_without_any_mask_it_ends_before_training(tmp_path):
     assert "error: all 16 masks are empty" in " ".join(done.stdout.split())
     assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_bce_collapses_and_the_monitor_reports_it_before_the_end(tmp_path):  # half a minute: one training of 300 steps
+    """As the text of the example says; the other trainings need not run for that."""
+    code = (
+        "import torch, collapse; from rich.progress import Progress; torch.set_num_threads(1)\n"
+        "training, validation = collapse.load(0)\n"
+        "with Progress(disable=True) as progress:\n"
+        "    history = collapse.fit('bce', training, validation, 0.98, 300, 0, progress)\n"
+        "print([(event.rule, event.step < 300) for event in history.events_of('fault')])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=COLLAPSE.parent
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[('Collapse', True)]"

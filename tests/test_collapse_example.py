@@ -45,7 +45,7 @@ def test_without_any_mask_it_ends_before_training(tmp_path):
 
 
 def test_bce_collapses_and_the_monitor_reports_it_before_the_end(tmp_path):  # half a minute: one training of 300 steps
-    """As the text of the example says; the other trainings need not run for that."""
+    """As the text of the example has it; the other trainings need not run for that."""
     code = (
         "import torch, collapse; from rich.progress import Progress; torch.set_num_threads(1)\n"
         "training, validation = collapse.load(0)\n"

@@ -112,7 +112,7 @@ def test_a_with_block_closes_and_reports():
 
 
 def test_a_step_that_goes_back_ends_a_window():
-    """Earlier losses are not compared with, and what was reported is not reported again at once."""
+    """Earlier losses are not compared with, and an event is not reported again at once."""
     monitor = quiet(rules=[NonFinite(), Spike(least=2, span=10)], every=10)
     for step in range(100, 110):
         monitor.update(torch.tensor(0.1 + 0.01 * (step % 3)), step=step)
@@ -153,7 +153,7 @@ def test_the_number_of_a_batch_in_its_epoch_will_do_as_a_step(batches):
 
 @pytest.mark.parametrize("batch, every", [(1, 50), (1, 1), (1, 25), (4, 10), (2, 7), (8, 50)])
 def test_empty_targets_are_told_at_every_size_of_batch_and_window(batch, every):
-    """A window of few examples is judged together with those before it; all are told soon."""
+    """A window of few examples is judged together with those before it; all are reported soon."""
     monitor = quiet(every=every)
     target = torch.zeros(batch, 1, 4, 4)
     events = []

@@ -228,7 +228,7 @@ def test_the_thresholds_are_half_a_hundredth_and_a_hundredth():
 
 
 def low(predicted, target, *, missed=1.0, extra=0.0, **fields):
-    """Make a mask with hard targets, of which a share of the foreground is missed and one of the background wrong."""
+    """Make a mask with hard targets, some foreground missed and some background wrong."""
     without, wrongly = missed * target, extra * (1 - target)
     return mask(predicted, target, positive=target - without + wrongly, wrong=without + wrongly, **fields)
 
@@ -412,7 +412,7 @@ def test_targets_above_1_are_of_the_data():
     assert (finding.severity, finding.kind, finding.evidence["highest"]) == ("error", "data", 255.0)
     assert "divide masks of 0 and 255 by 255" in finding.hint
     wrong = given._replace(masks=(mask(0.2, 51.0, foreground=0.2, wrong=0.2, stuck=0.2),))
-    assert not found(Saturation(), window(*[wrong] * 4))  # the cause is told alone
+    assert not found(Saturation(), window(*[wrong] * 4))  # the cause is reported alone
     (finding,) = found(Saturation(), window(*[example(mask(0.2, 0.6, foreground=0.2, wrong=0.2, stuck=0.2))] * 4))
     assert (finding.severity, finding.kind) == ("warning", "fault")  # soft ones
 
@@ -637,7 +637,7 @@ def test_mostly_empty_targets_are_common():
 
 
 def test_batches_of_one_image_are_judged_with_the_last_400():
-    """98 % of empty masks need more than 73 to be certain of; nine in ten are never told, though a run is long."""
+    """98 % of empty masks need more than 73 to be certain of; nine in ten are never reported, though a run is long."""
     empty, filled = (Update(1, 0.5, {}, (example(empty=how),)) for how in (True, False))
     assert found(EmptyTargets(), Window([empty] * 50, before=[empty] * 23))
     assert not found(EmptyTargets(), Window([empty] * 50, before=[empty] * 22))
@@ -764,7 +764,7 @@ def test_what_must_last_is_told_after_its_updates_and_not_while_it_recovers():
 
 
 def test_a_finding_that_is_certain_is_told_at_once_within_one_that_must_last():
-    """Two windows of it, whatever was before."""
+    """Two windows of it, after any others."""
     slow, certain = Finding("error", {}, "", patience=200, level=0.1), Finding("error", {}, "")
     debounce = Debounce(Collapse())
     counts = [len(debounce.findings({"zeros 0": one}, 50)) for one in (slow, certain, certain, certain, slow)]

@@ -168,7 +168,7 @@ def test_torchrun_gives_the_same(local, torchrun):
 
 
 def test_ranks_have_the_same_conditions_and_noise(local, torchrun):
-    """Two draws of each example, of which the batches and the process are others: the same losses to the bit."""
+    """Two draws of each example, in other batches and processes: the same losses to the bit."""
     found = drawn(local, "drawn")
     assert len(found) == 2 * COUNT
     others = {row[0]: row[4:] for row in found}

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from zoo.broken_data import SMALL, broken
+from zoo.broken_data import AT_RANDOM, SMALL, broken
 from zoo.changes import in_epoch, of_images
 from zoo.configs import plain, torch_bce
 from zoo.faults import NAN, Forgetful, Negative, OfBatch, burst, jump, of_zeros, with_biases
@@ -96,7 +96,9 @@ NETS = [
         spoil=of_images(torch.randn_like),
         numbered=in_epoch(EPOCH),
     ),
-    broken("nothing but noise, dice", *RUINED, data=SMALL, loss="dice", spoil=of_images(torch.randn_like)),
+    broken(
+        "nothing but noise, dice", *RUINED, data=SMALL, loss="dice", known=AT_RANDOM, spoil=of_images(torch.randn_like)
+    ),
     broken(
         "validation with stale statistics",
         *RUINED,

@@ -1,6 +1,6 @@
 """Small real trainings, sound and broken, under a monitor with its defaults: its false alarms and its misses.
 
-A sound training has 2,000 updates. A broken one would have 5,000, and ends when it is reported. Each runs with three
+A sound training has 800 updates. A broken one would have 5,000, and ends when it is reported. Each runs with three
 seeds, which draw the data, the weights and the batches. The monitor has its default options, and those that the guide
 demands: `ignore_index` where the loss has it, `activation="none"` for probabilities, `loss=` in a few trainings.
 """

@@ -122,7 +122,7 @@ class Recording:
             raise InputError(f"{path}: the directory of the report cannot be created: {error.strerror}") from error
         directory, run = self.writer.directory, self.writer.run
         if has_run(directory, run):
-            export_json(directory, path, filters=Filters(runs=run), together=True)
+            export_json(directory, path, filters=Filters(runs=run))
         else:
             export_json([], path)
 

@@ -493,7 +493,8 @@ def test_a_report_with_every_checkpoint():
     first, second = sorted(Path("reports").iterdir())
     assert (first.name, second.name) == ("cracks_000000004.json", "cracks_000000008.json")
     items = json.loads(first.read_text())["items"]
-    assert sorted(item["sample_id"] for item in items) == sorted(f"s{n}" for n in range(16))
+    seen = [*(("train", f"s{n}") for n in range(16)), *(("val", f"s{n}") for n in range(6))]
+    assert sorted((item["split"], item["sample_id"]) for item in items) == sorted(seen)
     assert sum(item["count"] for item in items) == 22
 
 

@@ -60,6 +60,18 @@ def test_weights_of_zero_and_one_are_an_ignored_class(config):
     torch.testing.assert_close(found, torch.autograd.grad(expected, x)[0])
 
 
+@each_loss
+def test_weights_may_add_up_to_less_than_one(config):
+    """A mean over weights has no unit, and smooth=0 gives Dice none."""
+    x, t, w = tensors()
+    config = {"name": "focal"} if "focal" in repr(config) else config
+    loss = lossreg.build(config)
+    for part in loss.modules():
+        if isinstance(part, Dice):
+            part.smooth = 0.0
+    torch.testing.assert_close(loss(x, t, weight=w / 1000), loss(x, t, weight=w))
+
+
 @pytest.mark.parametrize("over, whole", [("weights", 4.0), ("pixels", 2.0)])
 def test_a_mean_divides_by_the_weights_or_by_their_number(over, whole):
     """Logits of 0 lose log 2 each: (1 + 3) log 2 over the weights, 4, or over the pixels that have one, 2."""

@@ -54,6 +54,7 @@ OUTSIDE = {
     "config.yaml_reader": {"yaml"},
     "composites": {"torch", "pydantic"},
     "records": {"torch", "duckdb", "numpy", "PIL", "jinja2", "ray"},
+    "records.evaluation.ray_sink": {"pyarrow", "ray"},
     "health": {"torch", "numpy", "PIL", "matplotlib", "duckdb", "nibabel"},
     "authoring.absent_extras": {"packaging", "importlib_metadata"},
     "authoring.library": {"torch"},

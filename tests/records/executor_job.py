@@ -58,11 +58,15 @@ class Model:
 
 
 class Drawn(Model):
-    """Rows of a batch in each draw: the mean square of its noise, and columns of the user's own, one of them late."""
+    """Rows of a batch in each draw: the mean square of its noise, a component and columns of the user's own.
+
+    The last batches alone have the component, and values in the column `late`.
+    """
 
     def __call__(self, batch, draw):
         index = torch.as_tensor(batch["index"])
         noise = draw.noise(index, like=torch.zeros(len(index), 3))
+        late = [number / 2 if number > 90 else None for number in index.tolist()]
         return {
             "loss": noise.square().mean(1) * draw.condition,
             "sample_id": index,
@@ -70,8 +74,8 @@ class Drawn(Model):
             "control": index == 7,
             "camera": ["left" if number % 2 else None for number in index.tolist()],
             "size": index * 2**33,
-            "late": [number / 2 if number > 90 else None for number in index.tolist()],
-        }
+            "late": late,
+        } | ({"loss_late": late} if any(late) else {})
 
 
 def evaluate(out, name, executor, data, *, draws=None, **init):
@@ -121,6 +125,7 @@ def on_ray(out, killed):
     streamed = ray.data.from_items([examples[index] | {"sample_id": index} for index in range(COUNT)])
     smaller = RayExecutor(part_size=BATCH, batch_size=BATCH)
     small = RayExecutor(part_size=1, batch_size=BATCH, cpus=0.5)
+    whole = RayExecutor(part_size=1000, batch_size=BATCH, cpus=0.5)
     errors = {
         "parts": evaluate(out, "parts", executor, loader),
         "finished": evaluate(out, "parts", executor, loader, fails_at=0),
@@ -131,6 +136,7 @@ def on_ray(out, killed):
         "drawn": evaluate(out, "drawn", executor, Examples(), draws=2),
         "more draws": evaluate(out, "drawn", executor, Examples(), draws=4),
         "drawn stream": evaluate(out, "drawn-stream", small, streamed, draws=2),
+        "drawn in one file": evaluate(out, "drawn-file", whole, streamed, draws=2),
     }
     (out / "ray.json").write_text(json.dumps(errors))
     ray.shutdown()

@@ -71,12 +71,15 @@ def evaluate_on_ray(
     maker = {"compute_fn": compute_fn, "init": init, "columns": dict(columns), "draws": draws}
     pool = _pool(executor)
     run, directory = str(columns["run"]), directory.absolute()  # workers are in other directories
+    folder = temporary_folder(directory)
     if isinstance(data, ray.data.Dataset):
         session = begin(directory, {"by": "sample_id", **plan(draws)})
         adopt(directory, run, session)
         arguments = maker | {"done": done_ids(directory)}
         rows = data.map_batches(_RowsOfBatch, fn_constructor_kwargs=arguments, batch_size=executor.batch_size, **pool)
-        files: dict[str, Any] = {"min_rows_per_file": executor.part_size}
+        from lossreg.records.evaluation.ray_sink import Files
+
+        rows.write_datasink(Files(folder, executor.part_size))
     else:
         loader = _loader(data, executor)
         size = -(-executor.part_size // loader["batch_size"]) * loader["batch_size"]
@@ -89,8 +92,7 @@ def evaluate_on_ray(
         rows = ray.data.from_items(missing, override_num_blocks=len(missing)).map_batches(
             _RowsOfPart, fn_constructor_kwargs=maker | {"loader": loader, "size": size}, batch_size=1, **pool
         )
-        files = {"partition_cols": ["part", "rows"]}
-    rows.write_parquet(str(temporary_folder(directory)), compression="zstd", **files)
+        rows.write_parquet(str(folder), compression="zstd", partition_cols=["part", "rows"])
     if incomplete := adopt(directory, run, session):
         raise LossregError(
             f"{printable(str(directory))}: Ray wrote {incomplete} files that are not complete parts; use a part_size"

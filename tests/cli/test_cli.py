@@ -253,13 +253,15 @@ def test_wrong_usage_is_exit_2(run, arguments):
 
 
 def test_each_command_has_a_file_of_its_name():
-    """`lossreg check-targets` is cli/check_targets.py; beside the commands there are two files that they share."""
+    """`lossreg check-targets` is cli/check_targets.py, a group is a folder; there are two files that commands share."""
     later = typer.Typer()
     hook.lossreg_cli(later)
     apps = (cli.app, later)
     commands = {command.name for app in apps for command in app.registered_commands}
     groups = {group.name for app in apps for group in app.registered_groups}
-    files = {path.stem for path in Path(cli.__file__).parent.glob("*.py")} - {"__init__", "columns", "hook"}
+    room = Path(cli.__file__).parent
+    files = {path.stem for path in room.glob("*.py")} - {"__init__", "columns", "hook"}
+    files |= {path.parent.name for path in room.glob("*/__init__.py")}
     assert files == {name.replace("-", "_") for name in commands | groups}
 
 

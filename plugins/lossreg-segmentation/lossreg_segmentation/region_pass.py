@@ -40,7 +40,7 @@ class RegionPass:
     def compute(self) -> MaskStatistics:
         """Compute the sums."""
         whole = self._flat()
-        regions = checked_regions(self.regions, self.whole.input, self.count)
+        regions = checked_regions(self.regions, self.whole.input)
         batch, channels = whole.input.shape[:2]
         if regions.shape[1] == 1:
             found = _sums(whole, regions[:, 0], self.count)

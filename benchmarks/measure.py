@@ -144,11 +144,11 @@ def python_calls(row: Row, work: Work) -> int:
     for _ in range(3):
         run(ours, work)
     leaves = work.leaves if len(work.leaves) > 1 else work.leaves[0]
-    collects = gc.isenabled()
     gc.disable()  # a collection would add the calls that clear up after something else
-    profile.enable()
-    torch.autograd.grad(ours(*work.arguments), leaves)
-    profile.disable()
-    if collects:
+    try:
+        profile.enable()
+        torch.autograd.grad(ours(*work.arguments), leaves)
+        profile.disable()
+    finally:
         gc.enable()
     return sum(entry.callcount for entry in profile.getstats()) - 1  # without `disable`

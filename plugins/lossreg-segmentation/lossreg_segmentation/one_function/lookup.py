@@ -75,7 +75,7 @@ _UNKNOWN: Any = object()
 def found_plan(loss: Loss, make: Callable[..., MaskPlan | None], tensors: Sequence[Any]) -> MaskPlan | None:
     """Return the plan of a loss for tensors like these, made on the first call; None for the general way."""
     if eager_obstacle(*tensors) or (tensors[1].requires_grad and torch.is_grad_enabled()):
-        return None  # a target or a weight that requires a gradient is refused on the general way
+        return None  # a target that requires a gradient is refused on the general way
     key: tuple[Any, ...] = (selected.name, loss.training)
     for x in tensors:
         key += (x.shape, x.dtype, x.device)

@@ -9,9 +9,10 @@ from .pages import run_blocks
 pytestmark = pytest.mark.tools
 
 ROOT = Path(__file__).parent.parent
+KINDS = ("howto", "explanation", "reference")  # trainers and tutorials have tests of their own
 PAGES = sorted(
     path
-    for pattern in ("README.md", "docs/*.md", "plugins/*/README.md")
+    for pattern in ("README.md", "docs/*.md", *(f"docs/{kind}/*.md" for kind in KINDS), "plugins/*/README.md")
     for path in ROOT.glob(pattern)
     if "```python" in path.read_text()
 )

@@ -11,7 +11,8 @@ from packaging.specifiers import SpecifierSet
 from release.version import range_for
 
 HOME = "https://github.com/lossreg/lossreg"
-URLS = ("Homepage", "Documentation", "Source", "Changelog", "Issues")
+SITE = "https://lossreg.github.io/lossreg/"
+URLS = {"Homepage": HOME, "Documentation": SITE, "Source": HOME, "Changelog": HOME, "Issues": HOME}
 AUTHOR = "The lossreg authors"
 LICENSE = "Apache-2.0"
 PYTHONS = ">=3.11"
@@ -72,9 +73,9 @@ def _terms(found: Metadata) -> Iterator[tuple[str, str]]:
 def _index(found: Metadata) -> Iterator[tuple[str, str]]:
     """Check the fields that the package index shows and searches."""
     urls = found.project_urls or {}
-    for label in URLS:
-        if not urls.get(label, "").startswith(HOME):
-            yield "urls", f'{label} is {urls.get(label)!r}; write {label} = "{HOME}…" under [project.urls]'
+    for label, start in URLS.items():
+        if not urls.get(label, "").startswith(start):
+            yield "urls", f'{label} is {urls.get(label)!r}; write {label} = "{start}…" under [project.urls]'
     for classifier in CLASSIFIERS:
         if classifier not in (found.classifiers or ()):
             yield "classifiers", f'missing; add "{classifier}"'

@@ -21,7 +21,7 @@ Name: lossreg-sam
 Version: 0.1.0
 Summary: Losses.
 Project-URL: Homepage, https://github.com/lossreg/lossreg
-Project-URL: Documentation, https://github.com/lossreg/lossreg/tree/main/docs
+Project-URL: Documentation, https://lossreg.github.io/lossreg/
 Project-URL: Source, https://github.com/lossreg/lossreg/tree/main/plugins/lossreg-sam
 Project-URL: Changelog, https://github.com/lossreg/lossreg/blob/main/CHANGELOG.md
 Project-URL: Issues, https://github.com/lossreg/lossreg/issues

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 JSON: Final = ".json"
+FRAME: Final = "frame "  # begins the name of a mask of a video
 KINDS: Final = "COCO (images and annotations), SA-1B (image and annotations) or SA-V (masklet)"
 
 
@@ -50,7 +51,7 @@ def _of_video(frames: list[Any], name: str, limit: int | None) -> Iterator[Targe
     objects = [frame if isinstance(frame, list) else [] for frame in frames]
     places = [(frame, number) for frame, inside in enumerate(objects) for number in range(len(inside))]
     for frame, number in spread(places, limit):
-        where = f"{name}, frame {frame}, object {number}"
+        where = f"{name}, {FRAME}{frame}, object {number}"
         try:
             yield Mask(where, decode(objects[frame][number]))
         except ShapeError as error:

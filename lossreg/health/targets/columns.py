@@ -1,9 +1,10 @@
-"""Targets in a column of Parquet files: masks, paths of masks, or flags for the presence of a mask."""
+"""Targets in a column of Parquet files: masks, runs, paths of masks, or flags for the presence of a mask."""
 
 from __future__ import annotations
 
 import glob
 import io
+import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,11 +15,13 @@ from lossreg.health.targets.arrays import as_array
 from lossreg.health.targets.files import read_file
 from lossreg.health.targets.images import read_image
 from lossreg.health.targets.report import Flag, Mask, Target, Unreadable
+from lossreg.health.targets.rle import decode
 from lossreg.messages import did_you_mean, require
 
 _NUMBER = re.compile(r"BOOLEAN|U?(TINY|SMALL|BIG|HUGE)INT|U?INTEGER|FLOAT|DOUBLE|DECIMAL\(\d+,\d+\)")
 _DECIMAL = re.compile(r"DECIMAL\(\d+,\d+\)")
 _IMAGE: Final = ("bytes", "path")  # fields of an image in a data set of Hugging Face
+_RUNS: Final = ("size", "counts")  # fields of a mask as lengths of runs
 
 
 def read_column(path: Path, column: str | None) -> Iterator[Target]:
@@ -27,7 +30,8 @@ def read_column(path: Path, column: str | None) -> Iterator[Target]:
     Args:
         path: a Parquet file, or a folder of them at any depth.
         column: encoded images, or a record of `bytes` and `path`; paths of files that hold masks, from the folder
-            of the Parquet file; nested lists of numbers; booleans or numbers that are true if there is a mask.
+            of the Parquet file; nested lists of numbers; runs as COCO has them, a record of `size` and `counts` or the
+            same as JSON, or a list of such records; booleans or numbers that are true if there is a mask.
     Raises:
         LossregError: the files cannot be read, there is no such column, or its type cannot hold masks.
     """
@@ -54,7 +58,8 @@ def read_column(path: Path, column: str | None) -> Iterator[Target]:
     if reader is None:
         raise LossregError(
             f"{path}: column {column!r} has type {types[column]}, which cannot hold masks; expected encoded images,"
-            " paths, nested lists of numbers, or booleans or numbers that are true if there is a mask"
+            " paths, nested lists of numbers, records of size and counts, or booleans or numbers that are true if there"
+            " is a mask"
         )
     kind = _DECIMAL.sub("DOUBLE", types[column])  # NumPy has no decimals
     return _rows(connection, files, f"CAST({identifier(column)} AS {kind})", reader)
@@ -64,11 +69,27 @@ def _reader(kind: str, folder: Path) -> Callable[[Any, str], Iterator[Target]] |
     """Return a function from a value and the name of its row to targets; None if the type cannot hold masks."""
     if _NUMBER.fullmatch(kind):
         return lambda value, name: iter([Flag(name, value is not None and value == value and bool(value))])
+    fields = set(re.findall(r'[(\s]"?(\w+)"? ', kind)) if kind.startswith("STRUCT(") else set()
+    if fields.issuperset(_RUNS):
+        return _objects if kind.endswith(")[]") else _runs
     if kind.endswith("]"):
         return _numbers
-    if kind in ("BLOB", "VARCHAR") or (kind.startswith("STRUCT(") and any(f"{field} " in kind for field in _IMAGE)):
+    if kind in ("BLOB", "VARCHAR") or fields.intersection(_IMAGE):
         return lambda value, name: _image(value, name, folder)
     return None
+
+
+def _objects(value: Any, name: str) -> Iterator[Target]:
+    """Yield the masks of a list of runs, one for each object."""
+    for number, one in enumerate(value or [None]):
+        yield from _runs(one, f"{name}, object {number}" if value else name)
+
+
+def _runs(value: Any, name: str) -> Iterator[Target]:
+    try:
+        yield Mask(name, None if value is None else decode(value))
+    except ShapeError as error:
+        yield Unreadable(name, str(error))
 
 
 def _numbers(value: Any, name: str) -> Iterator[Target]:
@@ -83,10 +104,19 @@ def _image(value: Any, name: str, folder: Path) -> Iterator[Target]:
         value = value.get("bytes") or value.get("path")
     if not value:
         yield Mask(name, None)
+    elif isinstance(value, str) and value.lstrip().startswith("{"):
+        yield from _runs(_parsed(value), name)
     elif isinstance(value, str):
         yield from read_file(folder / value, f"{name}, {value}", None)
     else:
         yield from read_image(io.BytesIO(value), name)
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return {}  # of which `decode` says what is expected
 
 
 def _rows(connection: Any, files: str, column: str, reader: Callable[[Any, str], Iterator[Target]]) -> Iterator[Target]:

@@ -36,7 +36,11 @@ _OF_MASKS: Final[dict[str, tuple[Severity | None, str, str]]] = {
         "masks of images whose EXIF data hold a rotation, which most loaders leave out",
         "rotate the images once and for all: PIL.ImageOps.exif_transpose(image).save(path)",
     ),
-    "no image": ("warning", "masks without an image of their name", "check --images and the names"),
+    "no image": (
+        "warning",
+        "masks without an image of their name",
+        "check --images and the names; the frames of a video are in a folder of its name",
+    ),
     "no mask": (
         "warning",
         "images without a mask of their name",

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from lossreg.errors import LossregError
-from lossreg.health.targets.annotations import JSON
+from lossreg.health.targets.annotations import FRAME, JSON
 from lossreg.health.targets.images import LOSSLESS, LOSSY
 from lossreg.health.targets.report import Mask, Target
 from lossreg.messages import one_line
 
 SUFFIXES: Final = (*LOSSY, *LOSSLESS, ".webp")
 ENDINGS: Final = ("_mask", "_masks", "_seg", "_label", "_labels", "_gt", "-mask", "_segmentation")
+VIDEO_ENDINGS: Final = ("_manual", "_auto")  # of the annotations of SA-V
 ROTATION: Final = 0x0112  # the tag of EXIF data
 TURNED: Final = (5, 6, 7, 8)  # its values that exchange height and width
 
@@ -34,28 +35,42 @@ class Pairs:
             raise LossregError(f"{folder}: no images there; give --images their folder, of {', '.join(SUFFIXES)} files")
         self._by_place = {path.relative_to(folder).with_suffix("").as_posix(): path for path in images}
         self._by_stem = {path.stem: path for path in reversed(images)}
+        self._by_folder: dict[str, list[Path]] = {}
+        for path in images:
+            self._by_folder.setdefault(path.parent.name, []).append(path)
         self.without_mask = dict.fromkeys(images, True)
 
     def check(self, targets: Iterable[Target], name: str) -> Iterator[Target]:
         """Yield the targets of the file with this name, with the problem of their image, if there is one."""
         for target in targets:
-            # The masks of a .json file have names of their own: those of the images.
+            # The masks of a .json file have names of their own: those of the images, or of the frames of a video.
             named = target.name.removeprefix(f"{name}, ") if name.endswith(JSON) else name
-            path = self._image(named.removesuffix(Path(named).suffix))
-            if path is not None:
-                self.without_mask.pop(path, None)
+            if named.startswith(FRAME):
+                found = self._frames(name.removesuffix(JSON))
+            else:
+                found = self._image(named.removesuffix(Path(named).suffix))
+            for each in found:
+                self.without_mask.pop(each, None)
+            path = found[0] if found else None
             if isinstance(target, Mask) and target.values is not None:
                 problem = ("no image", target.name) if path is None else _problem(path, target)
                 target = target._replace(problems=(problem,) if problem else ())
             yield target
 
-    def _image(self, place: str) -> Path | None:
+    def _image(self, place: str) -> list[Path]:
         """Return the image of a mask: at the same place, or with the same name anywhere, which may end in `_mask`."""
-        shorter = next((place.removesuffix(ending) for ending in ENDINGS if place.endswith(ending)), place)
-        for each in (place, shorter):
+        for each in (place, _shorter(place, ENDINGS)):
             if found := self._by_place.get(each) or self._by_stem.get(each.rpartition("/")[2]):
-                return found
-        return None
+                return [found]
+        return []
+
+    def _frames(self, place: str) -> list[Path]:
+        """Return the frames of a video, in a folder of its name. All have one size, so one of them is compared."""
+        return self._by_folder.get(_shorter(place, VIDEO_ENDINGS).rpartition("/")[2], [])
+
+
+def _shorter(name: str, endings: Iterable[str]) -> str:
+    return next((name.removesuffix(ending) for ending in endings if name.endswith(ending)), name)
 
 
 def _problem(path: Path, mask: Mask) -> tuple[str, str] | None:

@@ -23,6 +23,10 @@ EXPECTED: Final = (
     " Parquet file with --column, or module:loader"
 )
 
+OTHERS: Final = (
+    "of HDF5 and other formats, save the masks as .npy, or give a function that returns them, as module:function"
+)
+
 _LOADER = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 
@@ -93,11 +97,11 @@ def files_of(
 def _files(path: Path, limit: int | None) -> list[MaskFile]:
     if path.is_file():
         if not is_known(path.name):
-            raise LossregError(f"{path}: cannot be read as masks; expected {EXPECTED}")
+            raise LossregError(f"{path}: cannot be read as masks; {OTHERS}; expected {EXPECTED}")
         return [MaskFile(str(path), path.name, limit)]
     files, others = _listed(path)
     if not files:
-        raise LossregError(f"{path}: {_reason(others)}; expected {EXPECTED}")
+        raise LossregError(f"{path}: {_reason(others)}; {f'{OTHERS}; ' if others else ''}expected {EXPECTED}")
     before = len(os.path.join(path, ""))  # cheaper than a Path each, of 100,000 files
     return [MaskFile(file, file[before:].replace(os.sep, "/"), limit) for file in spread(files, limit)]
 

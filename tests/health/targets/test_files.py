@@ -148,15 +148,18 @@ def test_wrong_sources(tmp_path):
         "a folder of PNG, TIFF, BMP, GIF, JPEG, .npy, .npz or NIfTI files, one such file, a .json file of COCO or SA-V,"
         " a Parquet file with --column, or module:loader"
     )
+    others = (
+        "of HDF5 and other formats, save the masks as .npy, or give a function that returns them, as module:function"
+    )
     (tmp_path / "empty").mkdir()
     (tmp_path / "photos").mkdir()
-    for name in ("a.webp", "b.WEBP", "c.csv"):
+    for name in ("a.webp", "b.WEBP", "c.csv", "d.h5"):
         (tmp_path / "photos" / name).write_text("-")
     for where, text in {
         "gone": f"gone: no such file or folder; expected {expected}",
         "empty": f"empty: the folder is empty; expected {expected}",
-        "photos": f"photos: the folder holds only .csv, .webp files; expected {expected}",
-        "photos/a.webp": f"cannot be read as masks; expected {expected}",
+        "photos": f"photos: the folder holds only .csv, .h5, .webp files; {others}; expected {expected}",
+        "photos/d.h5": f"d.h5: cannot be read as masks; {others}; expected {expected}",
     }.items():
         with pytest.raises(LossregError) as caught:
             read_targets(str(tmp_path / where))

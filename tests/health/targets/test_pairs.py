@@ -1,5 +1,6 @@
 """Masks beside their images, and files read in threads."""
 
+import json
 import threading
 
 import pytest
@@ -70,6 +71,23 @@ def test_images_that_are_absent_or_broken(folders):
     masks, images = folders({"a.png": (4, 5), "b.png": (4, 5)}, {"b.png": (4, 5)})
     (images / "b.png").write_text("no")
     assert rules(examine_source(masks, images=images)) == [("no image", "warning"), ("unreadable image", "warning")]
+
+
+def test_frames_of_a_video(folders, tmp_path):
+    """They are in a folder of its name; one of them has the size of all. Of another video there are none."""
+    masks, images = folders({}, {"sav_1/00000.jpg": (4, 5), "sav_1/00004.jpg": (4, 5), "sav_2/00000.jpg": (8, 9)})
+    masks.mkdir()
+    frame = [{"size": [4, 5], "counts": [3, 17]}]
+    for name, masklet in (("sav_1_manual", [frame, frame]), ("sav_2_auto", [frame]), ("sav_3_manual", [frame])):
+        (masks / f"{name}.json").write_text(json.dumps({"masklet": masklet}))
+    report = examine_source(masks, images=images)
+    found = {finding.rule: finding.examples for finding in report.findings if finding.rule in ("size", "no image")}
+    assert found == {
+        "size": ("sav_2_auto.json, frame 0, object 0: 5 x 4, the image 9 x 8",),
+        "no image": ("sav_3_manual.json, frame 0, object 0",),
+    }
+    assert "the frames of a video are in a folder of its name" in message(report, "no image")
+    assert "no mask" not in dict(rules(report))
 
 
 def test_images_need_files_and_a_folder(folders, tmp_path):

@@ -1,6 +1,7 @@
 """Targets in the columns of Parquet files."""
 
 import io
+import json
 import sys
 
 import pytest
@@ -86,6 +87,30 @@ def test_a_column_of_lists(table):
     assert all(isinstance(each, Unreadable) for each in found[3:])
     path = table("SELECT [[0, 1], [1, 1]]::INT[2][2] AS mask, [0, 1.0] AS flat", "fixed")
     assert shares(read(path, column="mask") + read(path, column="flat")) == [3, 1]
+
+
+RUNS = {"size": [2, 3], "counts": [1, 2, 3]}  # 0, 1, 1, 0, 0, 0 down the columns
+
+
+def test_a_column_of_runs(table):
+    """As records, with counts in a list, as COCO's text, or as bytes; as JSON; and several objects in a row."""
+    listed = "{'size': [2, 3], 'counts': [1, 2, 3]}"
+    path = table(f"SELECT unnest([{listed}, NULL, {{'size': [2, 3], 'counts': [1, 2]}}]) AS mask")
+    first, none, broken = read(path, column="mask")
+    assert (first.name, first.values.tolist(), none.values) == ("row 0", [[0, 1, 0], [1, 0, 0]], None)
+    assert broken == Unreadable("row 2", "the runs have 3 pixels, the size 2 x 3 has 6")
+    for number, counts in enumerate(("'123'", "'123'::BLOB")):
+        path = table(f"SELECT {{'counts': {counts}, 'size': [2, 3]}} AS mask", f"c{number}")
+        assert shares(read(path, column="mask")) == [2]
+    path = table("SELECT unnest(?::VARCHAR[]) AS mask", "json", [[json.dumps(RUNS), "{", '{"size": 3}']])
+    first, *others = read(path, column="mask")
+    assert (shares([first]), first.name) == ([2], "row 0")
+    assert [each.reason.startswith("expected size [height, width] and counts of runs") for each in others] == [True] * 2
+    path = table(f"SELECT unnest([[{listed}, {listed}], []]) AS mask", "objects")
+    found = read(path, column="mask")
+    assert [each.name for each in found] == ["row 0, object 0", "row 0, object 1", "row 1"]
+    assert shares(found[:2]) == [2, 2]
+    assert found[2].values is None
 
 
 def test_a_folder_of_parquet_files(table, tmp_path):

@@ -84,6 +84,18 @@ class Finding:
         return HealthEvent(rule, self.severity, step, self.evidence, self.hint, self.sample_ids, self.kind, rank)
 
 
+def action_for(own: Action | None, common: Action, finding: Finding) -> Action:
+    """Return what is done about a finding: the rule's own action or the monitor's, which ends nothing but errors."""
+    if own is not None:
+        return own
+    return "warn" if common in ("raise", "stop") and finding.severity != "error" else common
+
+
+def ends_training(own: Action | None, common: Action) -> bool:
+    """Return whether a rule with its own action, or the monitor's, can end a training."""
+    return (common if own is None else own) in ("raise", "stop")
+
+
 class HealthWarning(UserWarning):
     """An event, or a doubtful setting of the monitor, as a warning."""
 

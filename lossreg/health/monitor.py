@@ -13,7 +13,7 @@ from lossreg.health.batch_inputs import check_step
 from lossreg.health.component_gradients import with_terms
 from lossreg.health.debounce import Debounce
 from lossreg.health.device_statistics import Reader, UpdateStatistics, to_window
-from lossreg.health.event import Action, Finding, HealthEvent, HealthWarning
+from lossreg.health.event import Action, HealthEvent, HealthWarning, action_for, ends_training
 from lossreg.health.options import check_options
 from lossreg.health.rank_consensus import GO_ON, RAISE, STOP, RankConsensus, rank
 from lossreg.health.recall import Recall
@@ -210,7 +210,7 @@ class LossMonitor:
         raising = [event for event, action in events if action == "raise"]
         stops = any(action == "stop" for _, action in events)
         decided = own = RAISE if raising else STOP if stops else GO_ON
-        if any(_decides(rule.action, self.action) for rule in self.rules):
+        if any(ends_training(rule.action, self.action) for rule in self.rules):
             decided = decide(own)
         self._should_stop |= decided != GO_ON
         self._delivery.deliver(events)
@@ -238,17 +238,9 @@ class LossMonitor:
                 warn(message, HealthWarning)
                 continue
             name = type(rule).__name__
-            events += [(found.event(name, window.step, rank()), self._action(rule, found)) for found in findings]
+            made = [found.event(name, window.step, rank()) for found in findings]
+            events += zip(made, (action_for(rule.action, self.action, found) for found in findings), strict=True)
         self._window = window
         self._recall.add(window.updates)
         self._history.extend(loss for _, loss in window.losses() if math.isfinite(loss))
         return events
-
-    def _action(self, rule: Rule, found: Finding) -> Action:
-        if rule.action is not None:
-            return rule.action
-        return "warn" if self.action in ("raise", "stop") and found.severity != "error" else self.action
-
-
-def _decides(own: Action | None, common: Action) -> bool:
-    return (common if own is None else own) in ("stop", "raise")

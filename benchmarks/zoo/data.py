@@ -1,5 +1,7 @@
 """The data of the zoo: pools of small images with their targets, other ones for each seed."""
 
+# mypy: disable-error-code="import-untyped"
+
 from __future__ import annotations
 
 import sys
@@ -31,9 +33,9 @@ class Pool(NamedTuple):
 Data = Callable[[int], Pool]
 
 
-def shapes(**options: object) -> Data:
+def shapes(**options: Any) -> Data:
     """Return the data of `draw_shapes` with these options."""
-    return partial(draw_shapes, **options)  # type: ignore[arg-type]
+    return partial(draw_shapes, **options)
 
 
 def draw_shapes(
@@ -99,7 +101,7 @@ def digit_names(seed: int) -> Pool:
 
 @cache
 def _digits() -> tuple[Tensor, Tensor]:
-    from sklearn.datasets import load_digits  # type: ignore[import-untyped]
+    from sklearn.datasets import load_digits
 
     found = load_digits()
     return torch.tensor(found.images, dtype=torch.float32).unsqueeze(1) / 16, torch.tensor(found.target)

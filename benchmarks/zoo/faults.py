@@ -146,7 +146,8 @@ def with_biases(value: float) -> Callable[[], nn.Module]:
     def make() -> nn.Module:
         net = conv()
         for layer in (net[0], net[2]):
-            nn.init.constant_(layer.bias, value)  # type: ignore[arg-type]
+            assert isinstance(layer.bias, Tensor)
+            nn.init.constant_(layer.bias, value)
         return net
 
     return make

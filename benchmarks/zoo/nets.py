@@ -35,7 +35,8 @@ def conv(
     for before in (1, width):
         layers += [layer(before, width, 3, padding=1), *([nn.BatchNorm2d(width)] if norm else []), nn.ReLU()]
     head = layer(width, masks, 1)
-    nn.init.constant_(head.bias, bias)  # type: ignore[arg-type]
+    assert head.bias is not None
+    nn.init.constant_(head.bias, bias)
     return nn.Sequential(*layers, nn.Dropout(dropout), head, last())
 
 

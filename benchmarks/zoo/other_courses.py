@@ -34,7 +34,8 @@ class Diffusion(Course):
 
     def forward(self, step: int) -> Update:
         """Return the error of the predicted noise, at a random level for each image."""
-        number = int(self.training.batch)  # type: ignore[arg-type]
+        number = self.training.batch
+        assert isinstance(number, int)
         images, _ = self.training.spoil(*self.pool.draw(number, self.generator), step)
         images = images.flatten(1) * 2 - 1
         level = torch.rand(number, 1, generator=self.generator)

@@ -17,8 +17,9 @@ def quiet(bias: float) -> nn.Sequential:
     """Return a network whose first logits hardly differ from its bias."""
     net = conv(bias=bias)
     head = net[-2]
+    assert isinstance(head, nn.Conv2d)
     with torch.no_grad():
-        head.weight.mul_(0.1)  # type: ignore[operator]
+        head.weight.mul_(0.1)
     return net
 
 

@@ -85,7 +85,7 @@ class Finding:
 
 
 def action_for(own: Action | None, common: Action, finding: Finding) -> Action:
-    """Return what is done about a finding: the rule's own action or the monitor's, which ends nothing but errors."""
+    """Return the action on a finding: that of its rule, or else of the monitor, which raises and stops for errors."""
     if own is not None:
         return own
     return "warn" if common in ("raise", "stop") and finding.severity != "error" else common

@@ -116,7 +116,7 @@ def _parsed(text: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
-        return {}  # of which `decode` says what is expected
+        return {}  # `decode` then refuses it with the reason
 
 
 def _rows(connection: Any, files: str, column: str, reader: Callable[[Any, str], Iterator[Target]]) -> Iterator[Target]:

@@ -1,4 +1,4 @@
-"""Write the table of docs/providers.md: a row for each family of losses, a column for each provider."""
+"""Write the table of docs/reference/providers.md: a row for each family of losses, a column for each provider."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from lossreg import losses
 from lossreg.discovery.first_party import LIBRARIES, OWNERS
 from lossreg.registry.entry import Entry
 
-PAGE = Path(__file__).with_name("providers.md")
-START, END = "<!-- the table is written by docs/families.py -->\n", "## Describe a library\n"
+PAGE = Path(__file__).parent / "reference" / "providers.md"
+START, END = "<!-- the table is written by docs/families.py -->\n", "## Names of the columns\n"
 COLUMNS = ("lossreg", *LIBRARIES)
 
 

@@ -88,7 +88,7 @@ def test_find_follows_the_tags(expression, some, none):
 
 
 @in_checkout
-@pytest.mark.parametrize("script, page", [("catalogue", "losses.md"), ("families", "providers.md")])
+@pytest.mark.parametrize("script, page", [("catalogue", "losses.md"), ("families", "reference/providers.md")])
 def test_the_pages_list_them_as_they_are(script, page):
     """The tables of first-party losses, and of the families that several libraries share."""
     spec = importlib.util.spec_from_file_location(script, DOCS / f"{script}.py")

@@ -90,7 +90,8 @@ class Library:
             summary: one line, not copied from the library.
             tags: tags for `find`.
             input, target_kind, tasks, facts: the contract. By default, no values per example and no half precision.
-            family: the common name in other libraries, such as "dice"; the name by default. A row of docs/providers.md.
+            family: the common name in other libraries, such as "dice"; the name by default. A row of
+                docs/reference/providers.md.
             example: the smallest parameters that build it, if defaults do not suffice.
             hints: like those of the library, for this class only.
         """

@@ -1,4 +1,4 @@
-"""Projects on disk: the loss of the README, in packages that are built as the table of docs/authors.md describes."""
+"""Projects on disk: the loss of docs/start/publish.md, in packages that are built by the table of docs/howto/publish_a_package.md."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
-README, AUTHORS = ROOT / "README.md", ROOT / "docs" / "authors.md"
+PUBLISH, AUTHORS = ROOT / "docs" / "start" / "publish.md", ROOT / "docs" / "howto" / "publish_a_package.md"
 BLOCK = re.compile(r"```\w+\n# ([\w./]+)[^\n]*\n(.*?)```", re.DOTALL)
 LAYOUTS = ("flat", "src")
 DECLARATIONS = ("lines", "manifest")
@@ -72,7 +72,7 @@ def write(folder: Path, back_end: BackEnd, layout: str, declared: str, package: 
     project = Project(name, package, folder / name, root.joinpath(*package.split(".")), declared)
     project.source.mkdir(parents=True)
     (project.source / "__init__.py").touch()
-    loss = blocks(README, "Write a loss in your own package")["acme_losses/hinge.py"]
+    loss = blocks(PUBLISH, "Write your loss")["acme_losses/hinge.py"]
     (project.source / "hinge.py").write_text(_renamed(loss, project))
     group = {"lines": "lossreg.losses", "manifest": "lossreg.manifests"}[declared]
     (point,) = re.findall(rf'(\[project\.entry-points\."{group}"\]\n.+\n)', AUTHORS.read_text())

@@ -21,7 +21,7 @@ from lossreg.testing import CHECKS, Case, ConformanceError, MaskCase, check_loss
 from lossreg.testing.case import map_tensors
 from lossreg.testing.conformance import default_cases, run
 
-PAGE = Path(__file__).parents[2] / "docs" / "conformance.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "checks.md"
 CONTRACT = contract(input="logits", target="mask", tasks=["binary"])
 
 

@@ -1,38 +1,51 @@
-"""Runs of the code blocks of a page of the documentation."""
+"""Runs of the code blocks of a page of the documentation, in a test or by `python tests/pages.py PAGE`."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import re
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import pytest
-
-import lossreg
-from lossreg.hooks import manager as hooks
+if TYPE_CHECKING:
+    import pytest  # an environment with only the packages of a page has none
 
 BLOCK = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
 
 
-def run_blocks(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run the Python blocks of a page in order, in one namespace, with `folder` as the current one.
+def run_page(page: Path) -> dict[str, Any]:
+    """Run the Python blocks of a page in order, in one namespace and in the current folder; return its names.
 
     A text block must equal the output of the block before it. A YAML block that begins with `# name` becomes a file.
     """
+    namespace: dict[str, Any] = {"__name__": "acme_losses"}
+    printed = ""
+    for language, code in BLOCK.findall(page.read_text(encoding="utf-8")):
+        name = re.match(r"# (\S+)\n", code)
+        if language == "python":
+            output = io.StringIO()
+            with contextlib.redirect_stdout(output):
+                exec(compile(code, f"{page.name} block", "exec", dont_inherit=True), namespace)
+            printed = output.getvalue()
+        elif language == "text":
+            assert printed == code, f"{page.name} shows\n{code}\nand its block prints\n{printed}"
+        elif language == "yaml" and name:
+            Path(name[1]).write_text(code, encoding="utf-8")
+    return namespace
+
+
+def run_blocks(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Run a page within a test, with `folder` as the current one; undo what it registers, and return its names."""
+    import lossreg
+    from lossreg.hooks import manager as hooks
+
     monkeypatch.chdir(folder)
     monkeypatch.setattr(hooks, "_complete", None)  # a page may register hooks
-    namespace: dict = {"__name__": "acme_losses"}
-    printed = ""
     with lossreg.losses.scope():
-        for language, code in BLOCK.findall(page.read_text()):
-            name = re.match(r"# (\S+)\n", code)
-            if language == "python":
-                output = io.StringIO()
-                with contextlib.redirect_stdout(output):
-                    exec(compile(code, f"{page.name} block", "exec", dont_inherit=True), namespace)
-                printed = output.getvalue()
-            elif language == "text":
-                assert printed == code
-            elif language == "yaml" and name:
-                (folder / name[1]).write_text(code)
+        return run_page(page)
+
+
+if __name__ == "__main__":
+    run_page(Path(sys.argv[1]))

@@ -1,8 +1,8 @@
 """Tests of a plain installation: `python tests/wheels.py dist`, the folder of the built wheels.
 
 lossreg, lossreg-segmentation and lossreg-sam are installed in an empty environment, without extras, like the install
-line of the README. Every warning is an error there. Tested are the quickstart, each command, a generated plugin, and,
-with pytest added, the conformance kit over our own losses.
+line of the README. Every warning is an error there. Tested are the README's first screen, each command, a generated
+plugin, and, with pytest added, the conformance kit over our own losses.
 """
 
 from __future__ import annotations
@@ -87,16 +87,16 @@ def main(dist: Path) -> None:
 
 
 def imports(plain: Plain) -> None:
-    """Check that only the wheels' dependencies are there, that the quickstart runs, and that autocast is ignored."""
+    """Check that only the wheels' dependencies are there, that the README's start runs and autocast is ignored."""
     there = "import importlib.util as u; print([n for n in {} if u.find_spec(n)])"
     plain.python(there.format(ABSENT), prints="[]")
     plain.python("import lossreg, sys; print(len(lossreg.losses.list()), 'torch' in sys.modules)", prints="42 False")
-    quickstart = (ROOT / "README.md").read_text().partition("## Quickstart")[2].partition("\n## ")[0]
-    for language, code in re.findall(r"```(\w+)\n(.*?)```", quickstart, re.DOTALL):
-        if language == "yaml":
-            (plain.work / "train.yaml").write_text(code)
-    blocks = re.findall(r"```python\n(.*?)```", quickstart, re.DOTALL)
-    plain.python("\n".join(blocks), prints="did you mean 'smooth'?")
+    screen = (ROOT / "README.md").read_text().partition("\n## ")[0]
+    (config,) = re.findall(r"```yaml\n(.*?)```", screen, re.DOTALL)
+    (plain.work / "train.yaml").write_text(config)
+    (plain.work / "typo.yaml").write_text(config.replace("ignore_index", "ignore_indx"))
+    blocks = re.findall(r"```python\n(.*?)```", screen, re.DOTALL)
+    plain.python("\n".join([*blocks, "print(loss)"]), prints="100 {'bce': ")
     plain.python(DICE)
 
 
@@ -111,7 +111,8 @@ def commands(plain: Plain) -> None:
     plain.run("lossreg", "why", "dice", prints="segmentation")
     (plain.work / "config.json").write_text(CONFIG)
     plain.run("lossreg", "validate", "config.json", prints="gamma")
-    plain.run("lossreg", "validate", "train.yaml", "--at", "training.loss", prints="ignore_index")
+    plain.run("lossreg", "validate", "train.yaml", "--at", "loss", prints="ignore_index")
+    plain.run("lossreg", "validate", "typo.yaml", "--at", "loss", status=1, prints="did you mean 'ignore_index'?")
     plain.run("lossreg", "schema", "dice", quiet=True)
     plain.run("lossreg", "stubs", quiet=True)
     plain.run("lossreg", "manifest", "check", *WHEELS, prints="lossreg_sam: up to date")
@@ -139,8 +140,8 @@ def plugin(plain: Plain) -> None:
 
 
 def conformance(plain: Plain) -> None:
-    """Check our own losses with the conformance kit on a plain installation, as docs/conformance.md describes it."""
-    page = (ROOT / "docs" / "conformance.md").read_text()
+    """Check our own losses with the conformance kit on a plain installation, as docs/howto/test_with_the_kit.md describes it."""
+    page = (ROOT / "docs" / "howto" / "test_with_the_kit.md").read_text()
     plain.python("\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL)), prints="True")
     names = "import lossreg; print(*(e.full_name for e in lossreg.losses.entries() if e.provider != 'acme-losses'))"
     found = subprocess.run([plain.bin / "python", "-c", names], capture_output=True, text=True, check=True)

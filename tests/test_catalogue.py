@@ -19,8 +19,8 @@ each_loss = pytest.mark.parametrize("entry", FIRST_PARTY, ids=lambda entry: entr
 
 
 def vocabulary():
-    """Tag -> kind, from the table of docs/losses.md."""
-    rows = re.findall(r"^\| (\w+) \| (\w+) \| .+ \|$", (DOCS / "losses.md").read_text(), re.MULTILINE)
+    """Tag -> kind, from the table of docs/reference/tags.md."""
+    rows = re.findall(r"^\| (\w+) \| (\w+) \| .+ \|$", (DOCS / "reference" / "tags.md").read_text(), re.MULTILINE)
     return {tag: kind for kind, tag in rows if kind in ("domain", "task", "family", "input", "robustness", "other")}
 
 
@@ -46,7 +46,7 @@ def test_tags_are_of_the_table_and_name_the_family(entry):
 def test_the_page_says_when_to_use_each_composite():
     """And each loss of boundaries, skeletons, regions and sizes: their names alone do not tell."""
     chosen = [*losses.find("composite | boundary | topology | instances"), "region_size"]
-    section = (DOCS / "losses.md").read_text().partition("## Which one")[2].partition("## Coming")[0]
+    section = (DOCS / "losses.md").read_text().partition("## Which one")[2]
     first_party = {entry.name for entry in FIRST_PARTY}
     assert [name for name in chosen if name in first_party and f"`{name}`" not in section] == []
     assert {"per_region", "matched", "targeted", "power", "boundary_dou"} <= {*chosen}

@@ -8,13 +8,13 @@ from typing import Annotated
 
 import typer
 
+from lossreg.cli import find, manifest, schema, show, validate
 from lossreg.cli import list as listing
-from lossreg.cli import manifest, schema, show, validate
 from lossreg.errors import LossregError
 from lossreg.messages import printable
 
 INVALID = 1
-WITHOUT_HOOKS = {"list", "show", "validate", "schema", "manifest", "--version"}
+WITHOUT_HOOKS = {"list", "find", "show", "validate", "schema", "manifest", "--version"}
 
 app = typer.Typer(
     name="lossreg",
@@ -35,7 +35,7 @@ def options(version: Annotated[bool, typer.Option("--version", help="Print the v
         raise typer.Exit
 
 
-for command in (listing, show, validate, schema, manifest):
+for command in (listing, find, show, validate, schema, manifest):
     command.add_to(app)
 
 

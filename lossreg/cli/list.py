@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import typer
@@ -14,6 +15,10 @@ from lossreg.messages import printable
 from lossreg.parameters import docstring
 from lossreg.registries import losses, parts
 from lossreg.registry.entry import Entry
+from lossreg.registry.registry import Registry
+from lossreg.search.hints import of_tags, of_words
+from lossreg.search.problems import PROBLEMS
+from lossreg.search.search import search
 
 HEADINGS = ("name", "provider", "summary", "tags")
 
@@ -32,10 +37,17 @@ def list_losses(
     of_parts: Annotated[
         bool, typer.Option("--parts", help="List parts of losses instead: distances, reducers, miners.")
     ] = False,
+    text: Annotated[
+        list[str] | None, typer.Argument(metavar="[TEXT]", help="Only those with these words, e.g. cracks.")
+    ] = None,
 ) -> None:
-    """List losses by name, with tags and a summary."""
+    """List losses by name, with tags and a summary.
+
+    TEXT is searched in names, summaries and tags, and in the problems that a loss is for. `lossreg find` does the same,
+    puts the best first and prints advice.
+    """
     registry = parts if of_parts else losses
-    names = registry.list() if tag is None else registry.find(tag)
+    names, hints = _chosen(registry, tag, " ".join(text or ()))
     rows = [_row(name, registry.entry(name)) for name in names]
     if as_json:
         print(json.dumps(rows, indent=1))
@@ -46,6 +58,25 @@ def list_losses(
         typer.echo(printable(reason), err=True)
     for source, _, error in registry.failures:
         typer.echo(printable(f"not read: {source}: {error}"), err=True)
+    for hint in hints:
+        typer.echo(printable(hint), err=True)
+
+
+def _chosen(registry: Registry[Any], tag: str | None, text: str) -> tuple[list[str], Iterable[str]]:
+    """Return the names with these tags and words, and what to say if there are none."""
+    names = registry.list() if tag is None else registry.find(tag)
+    if tag is not None and not names:
+        return names, of_tags(tag, known_tags(registry))
+    if not text:
+        return names, ()
+    entries = {name: registry.entry(name) for name in names}
+    found = search(text, entries, () if registry is parts else PROBLEMS)
+    return [name for name in names if name in found.names], of_words(found, known_tags(registry))
+
+
+def known_tags(registry: Registry[Any]) -> set[str]:
+    """Return the tags that entries have."""
+    return {tag for entry in registry.entries() for tag in entry.tags or ()}
 
 
 def _row(name: str, entry: Entry) -> dict[str, Any]:

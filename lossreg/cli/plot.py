@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lossreg.errors import LossregError
-from lossreg.messages import printable
+from lossreg.messages import did_you_mean, printable
 from lossreg.registries import losses
 from lossreg.registry.entry import Entry
 
-PLOTTABLE = "logits & (binary | multilabel | multiclass) & !sam & !instances"
-AS_TERMS = "as the terms"  # the inputs of a sum, which its terms check
+if TYPE_CHECKING:
+    from lossreg.authoring.plot import Panel
 
 
 def add_to(app: typer.Typer) -> None:
@@ -27,36 +27,67 @@ def plot(
     name: Annotated[str, typer.Argument(help="A name, an alias or provider/name.")],
     param: Annotated[
         list[str] | None,
-        typer.Option("--param", metavar="NAME=VALUES", help="One curve for each value: gamma=0,1,2."),
+        typer.Option("--param", metavar="NAME=VALUES", help="One line for each value: gamma=0,1,2."),
     ] = None,
     params: Annotated[str, typer.Option("--params", metavar="JSON", help="The other parameters.")] = "{}",
+    panel: Annotated[
+        list[str] | None,
+        typer.Option("--panel", metavar="NAME", help="Only this panel, such as gradient or shift; may be repeated."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="A file ending in .png or .svg; NAME.png by default.")
     ] = None,
 ) -> None:
-    """Draw the value and the gradient of a loss of logits and masks, over the logit and on an empty mask."""
+    """Draw what a loss of masks costs: over the logit, on an empty mask, and for a shape that is predicted wrongly."""
     from lossreg.authoring.package_modules import need_torch
 
     need_torch("drawing")
-    from lossreg.authoring.plot import check_drawable, curves, draw
-    from lossreg.config.factory import build
+    from lossreg.authoring.plot import PANELS, check_drawable, draw, panels
+    from lossreg.authoring.plot.calls import contract_of
 
     path = out or Path(f"{name.replace('/', '_')}.png")
     check_drawable(path)
     given = _given(params)
-    varied = _varied(param or [], given)
-    entry = _with_contract(losses.entry(name))
-    classes = _classes(entry)
-    modules = {label: build({"name": name, "params": given | more}) for label, more in varied.items()}
-    drawn = {label: curves(module, classes=classes) for label, module in modules.items()}
-    draw(drawn, _title(entry, given, varied), path)
+    vary = _varied(param or [], given)
+    chosen = _chosen(panel or [], PANELS)
+    entry = losses.entry(name)
+    found = panels(name, given, vary=vary)
+    drawn = {key: found[key] for key in chosen if key in found}
+    if contract_of(entry) is None:
+        _echo(f"{entry.full_name} declares no contract; it is called with logits and a mask of shape (1, 1, H, W)")
+    for line in _constant(drawn):
+        _echo(line)
+    draw(drawn, _title(entry, given, vary), path)
     print(path)
 
 
-def _title(entry: Entry, given: Mapping[str, Any], varied: Mapping[str, object]) -> str:
+def _chosen(names: Sequence[str], known: Sequence[str]) -> Sequence[str]:
+    for name in names:
+        if name not in known:
+            hint = did_you_mean(name, known, otherwise=f"choose from {', '.join(known)}")
+            raise LossregError(f"--panel {name!r:.80}: there is no such panel; {hint}")
+    return [name for name in known if name in names] if names else known
+
+
+def _constant(drawn: Mapping[str, Panel]) -> Iterator[str]:
+    """Say of each panel what is the same everywhere and therefore missing from the picture."""
+    for key, panel in drawn.items():
+        if panel.constant:
+            lines = ", ".join(f"{one.values[0]:.4g}{f' with {one.label}' * bool(one.label)}" for one in panel.constant)
+            yield f"{key}: not drawn, because it is the same everywhere: {lines}"
+
+
+def _echo(note: str) -> None:
+    typer.echo(printable(note), err=True)
+
+
+def _title(entry: Entry, given: Mapping[str, Any], vary: tuple[str, Sequence[Any]] | None) -> str:
     """Return name and parameters, without the one in the legend, and below them the summary."""
-    shown = [f"{name} = {_text(value)}" for name, value in given.items()] + list(varied) * (len(varied) == 1)
-    lines = ["   ".join([entry.full_name, ", ".join(filter(None, shown))]).rstrip(), entry.metadata.get("summary", "")]
+    only = {vary[0]: vary[1][0]} if vary and len(vary[1]) == 1 else {}
+    from lossreg.authoring.plot.variants import label
+
+    shown = [label(name, value) for name, value in {**given, **only}.items()]
+    lines = ["   ".join([entry.full_name, ", ".join(shown)]).rstrip(), entry.metadata.get("summary", "")]
     return "\n".join(printable(line) for line in lines if line)
 
 
@@ -70,10 +101,10 @@ def _given(text: str) -> dict[str, Any]:
     return found
 
 
-def _varied(texts: Sequence[str], given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the parameter that differs between the curves, by the label of the curve."""
+def _varied(texts: Sequence[str], given: Mapping[str, Any]) -> tuple[str, list[Any]] | None:
+    """Return the parameter that differs between the lines, and its values."""
     if not texts:
-        return {"": {}}
+        return None
     text, *more = texts
     if more:
         raise LossregError(f"--param may be given once, got {', '.join(texts):.80}; put the others into --params")
@@ -82,7 +113,7 @@ def _varied(texts: Sequence[str], given: Mapping[str, Any]) -> dict[str, dict[st
         raise LossregError(f"--param must be a name and values, such as gamma=0,1,2, got {text!r:.80}")
     if name in given:
         raise LossregError(f"{name} is in both --param and --params; remove one of them")
-    return {f"{name} = {_text(value)}": {name: value} for value in _values(values)}
+    return name, _values(values)
 
 
 def _values(text: str) -> list[Any]:
@@ -99,41 +130,3 @@ def _value(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def _with_contract(entry: Entry) -> Entry:
-    """Return the entry, loaded if only its class declares the contract."""
-    if "contract" in entry.metadata:
-        return entry
-    losses.get(entry.full_name)
-    return losses.entry(entry.full_name)
-
-
-def _classes(entry: Entry) -> int:
-    """Return the number of classes to draw: 1 for a loss of masks, 2 for a loss of class indices only.
-
-    Raises:
-        LossregError: the contract names other inputs.
-    """
-    contract = entry.metadata.get("contract")
-    if contract is None:
-        note = f"{entry.full_name} declares no contract; it is called with logits and a mask of shape (1, 1, H, W)"
-        typer.echo(printable(note), err=True)
-        return 1
-    input, target = (contract.get(key, "undeclared") for key in ("input", "target"))
-    tasks = contract.get("tasks", ())
-    binary = not {"binary", "multilabel"}.isdisjoint(tasks) and target in ("mask", "mask or class index", AS_TERMS)
-    multiclass = "multiclass" in tasks and target in ("class index", "mask or class index")
-    if input not in ("logits", AS_TERMS) or not (binary or multiclass):
-        raise LossregError(
-            f"{entry.full_name} cannot be drawn: its input is {input!r} and its target {target!r}, not logits and"
-            f" a mask or class index; losses that can be drawn: lossreg list --tag '{PLOTTABLE}'"
-        )
-    if contract.get("positional"):
-        note = f"{entry.full_name} depends on the positions of pixels, which constant images do not show"
-        typer.echo(printable(note), err=True)
-    return 1 if binary else 2

@@ -1,0 +1,149 @@
+"""Simple shapes, a disc and a line, and what a loss costs as the prediction of one is shifted, swollen or broken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from lossreg.authoring.plot.calls import value_of
+
+SIDE = 64  # pixels, of each image
+RADIUS = 9  # pixels, of the disc; less than 10, the number of erosions after which cldice has its centre
+HALF_WIDTH = 2.5  # pixels, of the line
+LARGEST = 6.0  # logits of a sure pixel; at an edge they change by 4 per pixel
+SLOPE = 4.0
+
+
+@dataclass(frozen=True, eq=False)
+class Shape:
+    """A shape by the distance of each pixel (1, 1, H, W) to its edge, positive inside, in pixels."""
+
+    depth: Tensor
+
+    def __or__(self, other: Shape) -> Shape:
+        return Shape(torch.maximum(self.depth, other.depth))
+
+    def without(self, other: Shape) -> Shape:
+        """Return the part of this shape outside another."""
+        return Shape(torch.minimum(self.depth, -other.depth))
+
+    def mask(self) -> Tensor:
+        """Return 1 inside and 0 outside."""
+        return (self.depth > 0).float()
+
+    def logits(self) -> Tensor:
+        """Return a sure prediction, whose edge is as sharp as that of a trained network."""
+        return (SLOPE * self.depth).clamp(-LARGEST, LARGEST)
+
+
+class Sweep(NamedTuple):
+    """A change of a prediction by a number of pixels.
+
+    Args:
+        title: what is drawn.
+        across: the axis of the number.
+        numbers: the sampled numbers, pixels.
+        pair: the prediction and the target of a number.
+    """
+
+    title: str
+    across: str
+    numbers: tuple[float, ...]
+    pair: Callable[[float], tuple[Shape, Shape]]
+
+
+def disc(radius: float, x: float = SIDE / 2, y: float = SIDE / 2) -> Shape:
+    """Return a disc around a place, in pixels from the upper left corner."""
+    across, down = _places()
+    return Shape(radius - torch.hypot(across - x, down - y))
+
+
+def box(left: float, right: float, half_height: float) -> Shape:
+    """Return a box that spans these columns in the middle rows."""
+    across, down = _places()
+    beside = torch.minimum(across - left, right - across)
+    return Shape(torch.minimum(beside, half_height - (down - SIDE / 2).abs()))
+
+
+def sampled(module: nn.Module, sweep: Sweep, *, channels: int = 1, step: int = 0) -> tuple[float, ...]:
+    """Return the loss at each number of a sweep.
+
+    Args:
+        module: a loss of logits and mask that returns one value.
+        sweep: one of SWEEPS.
+        channels: 1 or 2, as in `curves`.
+        step: the training step, for a loss whose weights follow it.
+    Raises:
+        LossregError: the loss raises on such tensors, or does not return one value.
+    """
+
+    def value(number: float) -> float:
+        prediction, target = sweep.pair(number)
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            torch.manual_seed(0)  # so that a loss that draws random points repeats
+            return value_of(module, prediction.logits(), target.mask(), channels, step).item()
+
+    return tuple(value(number) for number in sweep.numbers)
+
+
+def _shifted(by: float) -> tuple[Shape, Shape]:
+    left = SIDE / 2 - RADIUS
+    return disc(RADIUS, left + by), disc(RADIUS, left)
+
+
+def _dilated(by: float) -> tuple[Shape, Shape]:
+    return disc(RADIUS + by), disc(RADIUS)
+
+
+def _broken(gap: float) -> tuple[Shape, Shape]:
+    line, middle = box(6, SIDE - 6, HALF_WIDTH), SIDE / 2
+    if gap == 0:
+        return line, line
+    return line.without(box(middle - gap / 2, middle + gap / 2, SIDE)), line
+
+
+def _missed(radius: float) -> tuple[Shape, Shape]:
+    large = disc(RADIUS, SIDE / 4 + 2)
+    return large, large | disc(radius, SIDE * 3 / 4 + 2)
+
+
+def _places() -> tuple[Tensor, Tensor]:
+    """Return the columns and rows of the pixels' centres."""
+    at = torch.arange(SIDE) + 0.5
+    return at.view(1, 1, 1, -1), at.view(1, 1, -1, 1)
+
+
+def _numbers(first: int, last: int, parts: int = 1) -> tuple[float, ...]:
+    return tuple(number / parts for number in range(first * parts, last * parts + 1))
+
+
+SWEEPS: Mapping[str, Sweep] = {
+    "shift": Sweep(
+        f"a disc of radius {RADIUS}, predicted beside its place",
+        "shift of the prediction (pixels)",
+        _numbers(0, 24),
+        _shifted,
+    ),
+    "dilation": Sweep(
+        f"a disc of radius {RADIUS}, predicted too small or too large",
+        "radius predicted - radius (pixels)",
+        _numbers(-7, 7, 2),
+        _dilated,
+    ),
+    "gap": Sweep(
+        f"a line {2 * HALF_WIDTH:.0f} pixels wide, predicted with a gap",
+        "length of the gap (pixels)",
+        _numbers(0, 40),
+        _broken,
+    ),
+    "size": Sweep(
+        f"a second object is missed beside a disc of radius {RADIUS}",
+        "radius of the missed disc (pixels)",
+        _numbers(1, 9, 2),
+        _missed,
+    ),
+}

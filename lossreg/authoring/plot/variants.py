@@ -1,0 +1,108 @@
+"""The losses of one picture: one for each value of a parameter, or for each policy for absent classes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from torch import nn
+
+from lossreg.authoring.describe import description
+from lossreg.config.factory import build
+from lossreg.errors import LossregError
+from lossreg.loss import Loss
+from lossreg.registries import losses
+from lossreg.registry.entry import Entry
+
+# The parameter that tells most about a loss is the first of these that it has, drawn with these values and its default.
+VALUES: Mapping[str, Sequence[float]] = {
+    "gamma": (0.0, 0.5, 1.0, 2.0, 5.0),
+    "exponent": (0.5, 1.0, 2.0),
+    "epsilon": (-1.0, 0.0, 1.0, 4.0),
+    "k": (0.01, 0.1, 0.5, 1.0),
+    "pos_weight": (0.25, 1.0, 4.0),
+    "alpha": (0.5, 1.0, 2.0, 4.0),
+    "iterations": (2, 5, 10),
+    "smooth": (0.0, 1.0, 100.0),
+}
+ONE = ""  # the label of the only loss of a picture
+
+
+class Variant(NamedTuple):
+    """A loss, and the training step of its call."""
+
+    module: nn.Module
+    step: int = 0
+
+
+def variants(
+    entry: Entry, params: Mapping[str, Any] | None, vary: tuple[str, Sequence[Any]] | None
+) -> dict[str, Variant]:
+    """Return the losses of a picture by label.
+
+    Args:
+        entry: the loss.
+        params: its parameters; its smallest config has those that are left out.
+        vary: a parameter and its values. None: the one that tells most, or the steps of a schedule.
+    Raises:
+        InvalidConfigError: the loss does not take these parameters.
+    """
+    given = _given(entry, params)
+    name, values = vary or _telling(entry, given)
+    if name:
+        return {label(name, value): Variant(_built(entry, {**given, name: value})) for value in values}
+    module = _built(entry, given)
+    steps = _steps(module)
+    return {label("step", step): Variant(module, step) for step in steps} if len(steps) > 1 else {ONE: Variant(module)}
+
+
+def policies(entry: Entry, params: Mapping[str, Any] | None) -> dict[str, Variant]:
+    """Return the loss with each policy for masks without target pixels that it has; none if it has no choice."""
+    found = {}
+    schema = description(entry)["parameters"]["properties"].get("absent", {})
+    for policy in schema.get("enum", ()):
+        with suppress(LossregError):  # one that has no meaning for this loss
+            found[label("absent", policy)] = Variant(_built(entry, {**_given(entry, params), "absent": policy}))
+    return found if len(found) > 1 else {}
+
+
+def label(name: str, value: object) -> str:
+    """Return `name = value`."""
+    return f"{name} = {value if isinstance(value, str) else json.dumps(value)}"
+
+
+def _given(entry: Entry, params: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    return {**entry.metadata.get("example", {}), **(params or {})}
+
+
+def _built(entry: Entry, params: Mapping[str, Any]) -> nn.Module:
+    module: nn.Module = build({"name": entry.full_name, "params": dict(params)})
+    return module
+
+
+def _telling(entry: Entry, given: Mapping[str, Any]) -> tuple[str, Sequence[Any]]:
+    properties = description(entry)["parameters"]["properties"]
+    for name, values in VALUES.items():
+        if name in properties and name not in given:
+            schema = properties[name]
+            default = schema.get("default")
+            allowed = {value for value in values if _is_allowed(value, schema)}
+            return name, sorted(allowed | ({default} if isinstance(default, int | float) else set()))
+    return "", ()
+
+
+def _is_allowed(value: float, schema: Mapping[str, Any]) -> bool:
+    return (
+        schema.get("minimum", value) <= value <= schema.get("maximum", value)
+        and schema.get("exclusiveMinimum", value - 1) < value < schema.get("exclusiveMaximum", value + 1)
+    )  # fmt: skip
+
+
+def _steps(module: nn.Module) -> list[int]:
+    """Return the first step, the middle and the last of a schedule."""
+    if not isinstance(module, Loss) or "step" not in module.option_names():
+        return []
+    points = [step for part in module.modules() for points in getattr(part, "points", ()) for step, _ in points]
+    return sorted({0, max(points) // 2, max(points)})

@@ -20,7 +20,7 @@ PAGES = sorted(
 
 @pytest.mark.skipif(not PAGES, reason="the documentation lies in the checkout, and only the tests are here")
 def test_there_is_documentation():
-    """README, guide and the plugins' pages are found."""
+    """README, how-tos and the plugins' pages are found."""
     assert len(PAGES) >= 4
 
 

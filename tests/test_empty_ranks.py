@@ -12,7 +12,7 @@ import torch
 import lossreg
 from lossreg.config.resolution import parameters
 
-GUIDE = Path(__file__).parents[1] / "docs" / "guide.md"
+PAGE = Path(__file__).parents[1] / "docs" / "howto" / "several_gpus.md"
 CLASSES = {"lovasz_softmax", "wasserstein_dice"}  # the others take one channel
 SORTING = {"topk", "ohem_cross_entropy", "lovasz_hinge", "lovasz_softmax"}  # no sum over ranks sorts their pixels
 OWN_INPUTS = {"sam", "iou_prediction", "spatial_relevance", "text_region_contrast"}
@@ -76,8 +76,8 @@ def test_points_of_an_empty_batch_of_one_process_are_refused():
         loss(*empty_step("bce"))
 
 
-def test_the_guide_lists_the_losses_that_share_batches():
+def test_the_page_lists_the_losses_that_share_batches():
     """All of them, and no other."""
-    section = GUIDE.read_text().partition("## Several processes")[2].partition("\n## ")[0]
+    section = PAGE.read_text().partition("## What `global` does")[2].partition("\n## ")[0]
     (listed,) = re.findall(r"These have it: (.*?)\.\n", section, re.DOTALL)
     assert re.findall(r"`(\w+)`", listed) == sorted(sharing())

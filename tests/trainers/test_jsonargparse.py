@@ -23,7 +23,7 @@ FLAGS = [
 
 
 class Annotated:
-    """A model whose loss is a LossConfig, as the guide advises."""
+    """A model whose loss is a LossConfig, as docs/howto/configs.md advises."""
 
     def __init__(self, loss: lossreg.LossConfig) -> None:
         self.loss = lossreg.build(loss)

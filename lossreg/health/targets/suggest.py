@@ -10,8 +10,8 @@ from lossreg.health.targets.report import TargetReport
 
 COUNT: Final = 3
 WHICH: Final = "docs/losses.md#which-one"
-ABSENT: Final = "docs/guide.md#what-every-mask-loss-does"
-MIX: Final = "docs/guide.md#mix-losses"
+ABSENT: Final = "docs/howto/empty_masks.md#choose-absent"
+MIX: Final = "docs/howto/mix.md#mix-losses-and-change-the-mixture-over-time"
 
 THIN: Final = 0.55  # of the foreground, at least; large objects and spots have at most 0.5
 TINY: Final = 0.01  # share of the pixels

@@ -1,9 +1,9 @@
-"""The rows of "Coming from another library" in docs/losses.md, and the tensors that both of their sides get."""
+"""The tables of docs/coming_from/: their rows, and the tensors that both sides of a pair get."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,20 +11,37 @@ import torch
 import torch.nn.functional as F
 import yaml
 
-PAGE = Path(__file__).parents[2] / "docs" / "losses.md"
-ROW = re.compile(r"^\| ([^`|]+) `([^`]+)`([^`|]*) \| ([a-z ]+) \| `([^`]+)`(?:, `([^`]+)`)? \|$", re.MULTILINE)
-ARITHMETIC = re.compile(r"w|[\d. */n]+n[\d. */n]*")  # numbers that depend on the input
+PAGES = Path(__file__).parents[2] / "docs" / "coming_from"
+LIBRARIES = {  # of the pages whose rows name none
+    "monai.md": "MONAI",
+    "smp.md": "smp",
+    "kornia.md": "kornia",
+    "nnunet.md": "nnU-Net",
+    "mmsegmentation.md": "mmseg",
+    "torchvision.md": "torchvision",
+    "transformers.md": "transformers",
+    "torch.md": "torch",
+}
+ROW = re.compile(r"^\| (?:([^`|]+) )?`([^`]+)`([^`|]*) \| ([a-z ]+) \| (.+) \|$", re.MULTILINE)
+OURS = re.compile(r"`([^`]+)`(?:, `([^`]+)`)?")
+NAMED = re.compile(r"^\| `(\w+)` \| `([a-z]+/\w+)` \|$", re.MULTILINE)
+ARITHMETIC = re.compile(r"w|(?=.*[nCw])(?:n|C|sum\(w\)|[\d. */])+")  # numbers that depend on the input
 
 
 class Row(NamedTuple):
-    """One row: a library, its code, a calculation with its value, the kind of target, and our config and call."""
+    """One row: a library, its code, a calculation with its value, the kind of target, and our config and call.
 
+    Without an equivalent, `ours` is empty and `reason` says why.
+    """
+
+    page: str
     library: str
     theirs: str
     then: str
     target: str
     ours: str
-    call: str
+    call: str = ""
+    reason: str = ""
 
     def config(self, names: dict[str, Any]) -> Any:
         """Return the config of ours, in which weights and numbers of pixels are those of the input."""
@@ -40,17 +57,38 @@ class Row(NamedTuple):
         value = made(names["x"], names["t"]) if callable(made) else made
         return eval(f"value{self.then}", {"value": value, "sum": torch.sum} | names)
 
+    def arguments(self, names: dict[str, Any]) -> tuple[Any, torch.Tensor]:
+        """Return input and target of ours."""
+        t = names["t"]
+        several = {"levels": "xs", "heads": "heads"}.get(self.target, "x")
+        return names[several], F.one_hot(t, 3).movedim(-1, 1) if self.target == "one hot" else t
 
-def rows() -> list[Row]:
-    """Return the rows of the page; none where the tests lie without it."""
-    if not PAGE.exists():
-        return []
-    _, _, section = PAGE.read_text().partition("\n## Coming from another library\n")
-    return [Row(*(cell or "" for cell in found)) for found in ROW.findall(section)]
+
+def pages() -> list[Path]:
+    """Return the pages; none where the tests lie without them."""
+    return sorted(PAGES.glob("*.md"))
+
+
+def rows(among: Iterable[Path] | None = None) -> list[Row]:
+    """Return the rows of the pages, or of some of them."""
+    return [_row(page.name, *cells) for page in among or pages() for cells in ROW.findall(page.read_text())]
+
+
+def named(page: Path) -> list[tuple[str, str]]:
+    """Return the classes of a page that keep their own arithmetic, and their names here."""
+    return NAMED.findall(page.read_text())
+
+
+def _row(page: str, library: str, theirs: str, then: str, target: str, ours: str) -> Row:
+    found = OURS.fullmatch(ours)
+    library = library or LIBRARIES[page]
+    if found:
+        return Row(page, library, theirs, then, target, found[1], found[2] or "")
+    return Row(page, library, theirs, then, target, "", reason=ours.removeprefix("- "))
 
 
 def inputs(target: str, seed: int) -> dict[str, Any]:
-    """Return the names that the page uses, for hard targets. With seed 1, some are empty; with 2, all are."""
+    """Return the names that the pages use, for hard targets. With seed 1, some are empty; with 2, all are."""
     generator = torch.Generator().manual_seed(seed)
     channels = 1 if target in ("mask", "components") else 3
     x = (2 * torch.randn(3, channels, 8, 6, dtype=torch.float64, generator=generator)).requires_grad_()
@@ -66,9 +104,11 @@ def inputs(target: str, seed: int) -> dict[str, Any]:
         return names | {"t": (names["r"] > 0).double()}
     masks = F.one_hot(labels, 3).movedim(-1, 1).double()
     names["t"] = {"mask": masks[:, 1:2], "masks": masks}.get(target, labels)
+    names |= {"xs": [x, x[..., ::2, ::2]], "ts": [labels, labels[..., ::2, ::2]], "heads": [x, x.flip(1)]}
     thin = torch.zeros(8, 6, dtype=torch.int64)
     thin[::3] = 1
-    return names | {"k": names["m"] > 1, "s": labels * thin, "xs": [x, x[..., ::2, ::2]]}
+    distances = torch.tensor([[0, 1, 1], [1, 0, 0.5], [1, 0.5, 0]], dtype=torch.float64)
+    return names | {"k": names["m"] > 1, "s": labels * thin, "D": distances}
 
 
 def laid_out(library: str, names: dict[str, Any], dtype: torch.dtype) -> dict[str, Any]:
@@ -79,7 +119,8 @@ def laid_out(library: str, names: dict[str, Any], dtype: torch.dtype) -> dict[st
 
 
 def _with_channel(names: dict[str, Any]) -> dict[str, Any]:
-    return {name: v[:, None] for name in "ts" if name in names and (v := names[name]).ndim == 3}
+    changed = {name: v[:, None] for name in "ts" if name in names and (v := names[name]).ndim == 3}
+    return changed | ({"ts": [t[:, None] for t in names["ts"]]} if "ts" in names else {})
 
 
 def _channels_last(names: dict[str, Any]) -> dict[str, Any]:
@@ -111,6 +152,6 @@ def _filled(node: Any, names: dict[str, Any]) -> Any:
     if isinstance(node, list):
         return [_filled(value, names) for value in node]
     if isinstance(node, str) and ARITHMETIC.fullmatch(node):
-        value = eval(node, {"__builtins__": {}}, names)
+        value = eval(node, {"__builtins__": {}, "sum": torch.sum}, names)
         return value.tolist() if isinstance(value, torch.Tensor) else value
     return node

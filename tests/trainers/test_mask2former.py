@@ -1,14 +1,12 @@
 """The loss of Mask2Former and MaskFormer in transformers, and `matched` on the same points."""
 
-import re
-
 import pytest
 import torch
 import yaml
 
 import lossreg
 
-from ..peers.rows import PAGE
+from ..peers.rows import rows
 from .data import define_torchvision_operators, trainer
 
 define_torchvision_operators()
@@ -36,9 +34,9 @@ def ours(terms, points):
 
 
 def of_the_page(name, **params):
-    """Return the config in the row of docs/losses.md, with other parameters in the place of some."""
-    found = re.search(rf"^\| transformers `{name}` \| `(.+)` \|$", PAGE.read_text(), re.MULTILINE)
-    config = yaml.safe_load(found[1])
+    """Return the config in the row of docs/coming_from/transformers.md, with other parameters in the place of some."""
+    (row,) = [row for row in rows() if row.theirs == name]
+    config = yaml.safe_load(row.ours)
     return {"name": config["name"], "params": config["params"] | params}
 
 

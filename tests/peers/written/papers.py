@@ -1,4 +1,4 @@
-"""Losses that papers publish with code of their own, by their formulas and under their names."""
+"""Losses that papers and examples publish with code of their own, by their formulas and under their names."""
 
 from __future__ import annotations
 
@@ -72,3 +72,9 @@ def cc_loss(criterion, p, masks, cells):
     for own, mask, numbers in zip(p, masks, cells, strict=True):
         images.append(torch.stack([criterion(own[numbers == k], mask[numbers == k]) for k in numbers.unique()]).mean())
     return torch.stack(images).mean()
+
+
+def criterion(inputs, target):
+    """Compute the loss of torchvision's references/segmentation/train.py, of the outputs of its models."""
+    parts = {name: F.cross_entropy(x, target, ignore_index=255) for name, x in inputs.items()}
+    return parts["out"] + 0.5 * parts["aux"] if "aux" in parts else parts["out"]

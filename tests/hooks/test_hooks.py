@@ -311,8 +311,8 @@ def test_a_module_of_hooks_may_build_while_it_is_imported(installed):
 
 
 def test_every_hook_is_documented():
-    """docs/howto/hooks.md has a section on each, with a block that runs (see test_docs)."""
-    page = ROOT / "docs/howto/hooks.md"
+    """docs/reference/hooks.md has a section on each, with a block that runs (see test_docs)."""
+    page = ROOT / "docs/reference/hooks.md"
     if not page.exists():
         pytest.skip("the documentation lies in the checkout, and only the tests are here")
     text = page.read_text()

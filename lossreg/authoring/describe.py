@@ -1,4 +1,4 @@
-"""Description of a loss: summary, formula, shapes, source, contract and parameters."""
+"""Description of a loss: summary, formula, also as TeX, shapes, source, contract and parameters."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from lossreg.registries import losses
 from lossreg.registry.entry import Entry
 from lossreg.registry.registry import Registry
 
-SECTIONS = ("summary", "formula", "shapes", "source")
+# The key of a section's text in a manifest.
+SECTIONS = {"summary": "summary", "formula": "formula", "math": "tex", "shapes": "shapes", "source": "source"}
 
 
 def description(entry: Entry, registry: Registry[Any] = losses) -> dict[str, Any]:
@@ -25,7 +26,7 @@ def described_class(cls: type, metadata: Mapping[str, Any]) -> dict[str, Any]:
     from lossreg.parameters.from_signature import describe
 
     text = docstring.sections(cls.__doc__)
-    kept = {key: text[key] for key in SECTIONS if key in text}
+    kept = {SECTIONS[key]: text[key] for key in SECTIONS if key in text}
     return kept | dict(metadata) | {"parameters": describe(cls)}
 
 

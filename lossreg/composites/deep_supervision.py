@@ -36,10 +36,14 @@ Schedule = Literal["same", "two", "exp"]
     example={"loss": "dice"},
 )
 class DeepSupervision(Composite):
-    """Weighted sum of one loss over the outputs at several resolutions.
+    r"""Weighted sum of one loss over the outputs at several resolutions.
 
         loss = sum_i weight_i loss(input_i, target resized to input_i)
 
+    Math:
+        L = \sum_i w_i\, \ell(x_i, t_i)
+        where $x_i$ is the output of level $i = 0, 1, \dots$, finest first, $t_i$ the target resized to it, $\ell$ the
+        loss and $w_i = \max(2^{-i}, \tfrac{1}{16})$, or as weights says.
     Args:
         loss: the loss of each level.
         weights: of the levels, finest first. "same": 1. "two": 1, then 0.5. "exp": 0.5^i, at least 0.0625. A list has

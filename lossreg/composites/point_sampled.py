@@ -31,11 +31,15 @@ Outside = Literal["border", "zeros"]
     example={"loss": "bce"},
 )
 class PointSampled(Composite):
-    """A loss on random points of each mask, most of them uncertain ones.
+    r"""A loss on random points of each mask, most of them uncertain ones.
 
         loss = loss(input at P, target at P), |P| = points
         P = important points, of least |input| among oversampling * points random ones; the rest random
 
+    Math:
+        L = \ell(x_K, t_K), \quad |K| = N
+        where $\ell$ is the loss, $x_K$ and $t_K$ are the logits and the target at $N$ `points` (12544): a share of
+        `important` (0.75) has the least $|x|$ among `oversampling` (3) times $N$ random ones, the rest is random.
     Args:
         loss: the loss of the points, which have no neighbours. It treats each channel alone (sigmoid), since each has
             points of its own.

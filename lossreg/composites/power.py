@@ -24,10 +24,14 @@ EPSILON = 1e-7
     "power", aliases=("power_loss",), tags=("composite",), contract=CONTRACT, example={"loss": {"name": "dice"}}
 )
 class Power(LossSum):
-    """A power of a loss, or of the negative logarithm of its score, before the mean over classes.
+    r"""A power of a loss, or of the negative logarithm of its score, before the mean over classes.
 
         loss = inner^exponent, with log: (-log(1 - inner))^exponent
 
+    Math:
+        L = \ell^\gamma \quad \text{or, with log,} \quad L = \left( -\log(1 - \ell) \right)^\gamma
+        where $\ell$ is the inner loss of a mask or class and $\gamma$ `exponent` (1). A base and a score $1 - \ell$ are
+        at least $10^{-7}$; a base of 0 stays 0.
     Args:
         loss: the inner loss, such as dice, whose values are >= 0, with log in [0, 1].
         exponent: > 0, dimensionless. Below 1 it raises the loss of masks that are nearly right.

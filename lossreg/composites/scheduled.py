@@ -41,10 +41,15 @@ class ScheduledTerm(TypedDict):
     },
 )
 class Scheduled(LossSum):
-    """Sum of losses, each with a factor that follows the training step.
+    r"""Sum of losses, each with a factor that follows the training step.
 
         loss = sum_k weight_k(step) loss_k
 
+    Math:
+        L = \sum_k w_k(\tau)\, \ell_k
+        w_k(\tau) = a + (b - a)\, \frac{\tau - m}{n - m} \quad \text{for } m \le \tau \le n
+        where $\ell_k$ is a term, $\tau$ the training step and $(m, a)$, $(n, b)$ two neighbouring points of the term.
+        Before the first point and after the last, $w_k$ is constant.
     Args:
         terms: losses of the sum, each with points [[step, weight], ...]: the weight is linear between the points, and
             constant before the first and after the last. Steps are >= 0 and increase. Weight 0 only logs a term. One

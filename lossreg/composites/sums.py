@@ -100,10 +100,14 @@ def shares_passes(part: nn.Module) -> bool:
     "weighted_sum", aliases=("weighted_sum_loss",), tags=("composite", "mixture"), contract=CONTRACT, example=EXAMPLE
 )
 class WeightedSum(LossSum):
-    """Sum of losses, each with a factor.
+    r"""Sum of losses, each with a factor.
 
         loss = sum_k weight_k loss_k
 
+    Math:
+        L = \sum_k w_k\, \ell_k
+        where $\ell_k$ is a term and $w_k$ its weight (1). With `normalize_weights`, $w_k / \sum_j |w_j|$ stands for
+        $w_k$.
     Args:
         terms: losses of the sum, each with its weight (1 by default). A term of weight 0 is only logged. One that is
             `unweighted` gets no weight per pixel, for losses where it has no meaning.
@@ -147,10 +151,13 @@ class WeightedSum(LossSum):
     example=EXAMPLE,
 )
 class Product(Composite):
-    """Product of losses.
+    r"""Product of losses.
 
         loss = prod_k loss_k
 
+    Math:
+        L = \prod_k \ell_k
+        where $\ell_k$ is a term, its mean over the batch.
     Args:
         terms: losses of the product, which does not split over examples and so has no reduction but the mean.
     Shapes:

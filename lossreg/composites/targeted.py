@@ -25,13 +25,16 @@ Resize = Literal["maximum", "nearest"]
     example={"target": "skeleton", "loss": "dice"},
 )
 class Targeted(Composite):
-    """A loss against a further target, such as a skeleton, a boundary or an auxiliary label.
+    r"""A loss against a further target, such as a skeleton, a boundary or an auxiliary label.
 
         loss = loss(input, further target)
 
     With target: skeleton the call is `loss(input, target, skeleton=...)`. So a sum has terms of several targets.
     Skeleton recall is tversky with alpha 0 and beta 1 on the skeleton, `hard_skeleton(masks)` of lossreg-segmentation.
 
+    Math:
+        L = \ell(x, t')
+        where $\ell$ is the inner loss, $x$ the input and $t'$ the further target, which takes the place of the target.
     Args:
         target: name of the option that has the further target, such as skeleton: a name of Python that neither an input
             nor an option of the loss has.

@@ -26,10 +26,13 @@ REGULARIZER = "regularizer"  # name of the component that no loss has
     example=EXAMPLE,
 )
 class UncertaintyWeighting(LossSum):
-    """Sum of losses whose weights are learned, as variances of their tasks.
+    r"""Sum of losses whose weights are learned, as variances of their tasks.
 
         loss = sum_k exp(-s_k) loss_k + s_k / 2
 
+    Math:
+        L = \sum_k \left( e^{-u_k}\, \ell_k + \tfrac{1}{2} u_k \right)
+        where $\ell_k$ is a term and $u_k$ its log variance, a parameter that is trained from 0.
     Args:
         terms: losses of the sum. For each a log variance s_k is learned from 0, a weight of 1: give the parameters of
             this module to the optimiser, without weight decay, and under DDP keep it inside the module that is wrapped.

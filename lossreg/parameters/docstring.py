@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import inspect
 import re
+from typing import NamedTuple
 
 _SECTION = re.compile(r"([A-Z][a-z]+):\s*(.*)")
 _ARGUMENT = re.compile(r"(\*{0,2}\w+(?:, \*{0,2}\w+)*)(?: \([^)]*\))?:\s*(.*)")
+
+
+class Math(NamedTuple):
+    """Formulas in TeX, and the sentence that names their letters, which stand between dollars."""
+
+    formulas: tuple[str, ...]
+    where: str
 
 
 def sections(text: str | None) -> dict[str, str]:
@@ -40,3 +48,17 @@ def arguments(text: str | None) -> dict[str, str]:
         else:
             body.append(line.strip())
     return {name: " ".join(part for part in body if part) for name, body in found.items()}
+
+
+def mathematics(tex: str) -> Math:
+    """Read the section "Math", which is the key `tex` of a manifest.
+
+        L = 1 - \\frac{2\\,TP + s}
+            {P + T + s}
+        where $s$ is `smooth` (1).
+
+    Each line is a formula, and an indented line continues it. The sentence begins with "where" and is the last.
+    """
+    head, where = [*re.split(r"(?m)^(?=where\b)", tex, maxsplit=1), ""][:2]
+    formulas = re.sub(r"\n[ \t]+", " ", head).splitlines()
+    return Math(tuple(line.strip() for line in formulas if line.strip()), " ".join(where.split()))

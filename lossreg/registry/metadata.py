@@ -11,7 +11,7 @@ from lossreg.registry.parameter_schema import check_kinds, check_schema
 
 # The kinds of values in an entry's metadata. Other keys of a manifest are unchecked.
 _OF_ENTRY: dict[str, Any] = {
-    **dict.fromkeys(("summary", "formula", "shapes", "source", "family"), str),
+    **dict.fromkeys(("summary", "formula", "tex", "shapes", "source", "family"), str),
     **dict.fromkeys(("contract", "parameters", "renamed", "example"), dict),
 }
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lossreg.parameters.docstring import arguments, sections
+from lossreg.parameters.docstring import Math, arguments, mathematics, sections
 
 TEXT = """Down-weight easy pixels by (1 - p_t)^gamma.
 
@@ -72,9 +72,34 @@ def test_prose_is_no_formula():
     assert sections("Summary.\n\nMore prose.\n") == {"summary": "Summary."}
 
 
+def test_the_section_of_mathematics():
+    """A formula may continue on an indented line, and the sentence from "where" on is joined."""
+    text = r"""Summary.
+
+        loss = a
+
+    Math:
+        L = \frac{a}
+            {b}
+        J = c
+
+        where $a$ is the numerator,
+        $b$ the denominator where it is above 0.
+    Args:
+        gamma: exponent.
+    """
+    found = sections(text)
+    assert found["formula"] == "loss = a"
+    where = "where $a$ is the numerator, $b$ the denominator where it is above 0."
+    assert mathematics(found["math"]) == Math((r"L = \frac{a} {b}", "J = c"), where)
+    assert mathematics("L = x") == Math(("L = x",), "")
+    assert mathematics("where $x$ is.") == Math((), "where $x$ is.")
+
+
 @given(st.text())
 def test_any_text_can_be_read(text):
     """Third-party docstrings come in every form."""
+    assert all(line.strip() for line in mathematics(text).formulas)
     for name, body in sections(text).items():
         assert name
         assert body.strip() == body != ""

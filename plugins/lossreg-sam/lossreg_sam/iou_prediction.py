@@ -16,10 +16,14 @@ from lossreg_segmentation.ratios import Formula
     contract=CONTRACT,
 )
 class IoUPrediction(SamLoss):
-    """Squared error of the predicted against the actual IoU of each mask.
+    r"""Squared error of the predicted against the actual IoU of each mask.
 
         loss = (predicted_iou - IoU(input > threshold, target))^2
 
+    Math:
+        L = \left( u - \frac{|A \cap B|}{\max(|A \cup B|,\, 1)} \right)^2
+        where $u$ is the predicted IoU of a mask, $A$ the pixels whose logit is above `threshold` (0) and $B$ those of
+        the target. Two empty masks have the IoU 0.
     Args:
         threshold: logit above which a pixel belongs to the predicted mask; 0 is p = 1/2.
         ignore_index: target value of the pixels left out of intersection and union; None for none.

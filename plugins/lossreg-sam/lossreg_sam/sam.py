@@ -25,10 +25,15 @@ DICE_SUMS = ("intersection", "predicted", "actual")
     contract=CONTRACT,
 )
 class SAM(SamLoss):
-    """Focal, Dice and IoU prediction of masks that share one target, from one pass.
+    r"""Focal, Dice and IoU prediction of masks that share one target, from one pass.
 
         loss = focal_weight focal + dice_weight dice + iou_weight (predicted_iou - IoU)^2
 
+    Math:
+        L = w_f\, L_f + w_d\, L_d + w_u\, (u - I)^2
+        where $L_f$ is `focal` with `alpha` (0.25) and `gamma` (2), $L_d$ `dice` with `smooth` (1), $u$ the predicted
+        IoU and $I$ the actual one of the mask of positive logits. $w_f$ is `focal_weight` (20), $w_d$ `dice_weight` (1)
+        and $w_u$ `iou_weight` (1). The value is the mean over the masks.
     Args:
         focal_weight: factor of the focal loss, >= 0. A component of weight 0 is only logged.
         dice_weight: factor of the Dice loss, >= 0.

@@ -69,12 +69,19 @@ PRESETS = {
     contract=CONTRACT,
 )
 class SAM2(Loss):
-    """Loss of SAM 2 over frames and steps, with one chosen mask per object.
+    r"""Loss of SAM 2 over frames and steps, with one chosen mask per object.
 
         loss = 1/num_objects sum_frames,steps,objects w_class focal(score, present)
                + present (w_mask focal + w_dice dice + w_iou |predicted_iou - IoU|^k),  k = 1 or 2
         of the mask with the least w_mask focal + w_dice dice
 
+    Math:
+        L = \frac{1}{N} \sum_{f, o} \left( w_c\, L_c + y_o \left( w_f\, L_f + w_d\, L_d + w_u\, |u - I|^k \right)
+            \right)
+        where the sum is over the steps of all frames $f$ and over the objects $o$ of $N$, $y_o$ is 1 for an object that
+        is there, $L_c$ `focal` of its score, $L_f$ `focal` and $L_d$ `dice` of the mask with the least $w_f L_f + w_d
+        L_d$, $u$ its predicted IoU and $I$ the actual one. The weights are 20, 1 and 1 for masks, Dice and IoU, and
+        $w_c = 1$; $k$ is 1. With `supervise_all_iou` the error of the IoU is the mean over all masks.
     Args:
         preset: source of the parameters that are left out. "sam2.1": the released training config, 20:1:1:1, all IoUs
             by their absolute error, object scores. "constructor": the defaults of SAM 2's own class, for its other

@@ -36,10 +36,15 @@ CONTRACT = contract(
     contract=CONTRACT,
 )
 class SpatialRelevance(Loss):
-    """Focal, Dice and IoU prediction of masks, and alignment of regions with texts.
+    r"""Focal, Dice and IoU prediction of masks, and alignment of regions with texts.
 
         loss = focal_weight focal + dice_weight dice + iou_weight (predicted_iou - IoU)^2 + alignment_weight contrast
 
+    Math:
+        L = w_f\, L_f + w_d\, L_d + w_u\, (u - I)^2 + w_a\, L_a
+        where $L_f$ is `focal`, $L_d$ `dice`, $u$ the predicted IoU, $I$ the actual one and $L_a$ `text_region_contrast`
+        with `temperature` (0.07). $w_f$ is `focal_weight` (20), $w_d$ `dice_weight` (1), $w_u$ `iou_weight` (1) and
+        $w_a$ `alignment_weight` (1).
     Args:
         focal_weight: factor of the focal loss, >= 0. A component of weight 0 is only logged.
         dice_weight: factor of the Dice loss, >= 0.

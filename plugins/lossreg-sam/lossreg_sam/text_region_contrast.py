@@ -26,11 +26,16 @@ Temperature = Annotated[float, Field(ge=1 / MAX_SCALE)]
     contract=contract(input="embeddings of regions", target="embeddings of texts", tasks=[], per_example=False),
 )
 class TextRegionContrast(Loss):
-    """InfoNCE between regions and texts, both ways, with several positives.
+    r"""InfoNCE between regions and texts, both ways, with several positives.
 
         loss_i = -1/2 mean_{j in P_i} (log softmax_j(r_i . t_j / temperature) + log softmax_j(t_i . r_j / temperature))
         P_i: the pairs with the caption of pair i;  r, t of length 1
 
+    Math:
+        L_i = -\frac{1}{2\, |P_i|} \sum_{j \in P_i} \left( \log \frac{e^{r_i \cdot t_j / \tau}}{\sum_k e^{r_i \cdot
+            t_k / \tau}} + \log \frac{e^{t_i \cdot r_j / \tau}}{\sum_k e^{t_i \cdot r_k / \tau}} \right)
+        where $r_i$ and $t_i$ are the embeddings of region $i$ and of its text, scaled to length 1, $P_i$ are the pairs
+        with the caption of pair $i$ and $\tau$ is `temperature` (0.07).
     Args:
         temperature: divisor of the similarities, at least 1/100, dimensionless.
         learnable_temperature: train the temperature, from this value on, as logit_scale = -log temperature.

@@ -16,7 +16,7 @@ TAGS = ("segmentation", "boundary", "binary", "multilabel", "multiclass", "logit
 
 @losses.register("boundary", aliases=("boundary_loss",), tags=TAGS, contract=POSITIONAL_CONTRACT)
 class Boundary(DistanceLoss):
-    """Mean of p times the signed distance to the target's boundary.
+    r"""Mean of p times the signed distance to the target's boundary.
 
         loss = mean_i p_i phi_i,  phi < 0 inside the target and > 0 outside
 
@@ -24,6 +24,11 @@ class Boundary(DistanceLoss):
     prediction: mix it with an overlap loss and let its weight rise from near 0 during training. A call may pass the
     map: `loss(input, target, distance=signed_distance(masks))`.
 
+    Math:
+        L = \frac{1}{n} \sum_i p_i\, \phi_i
+        where $p_i$ is the predicted probability at pixel $i$, $n$ the number of valid pixels and $\phi_i$ the distance
+        of the pixel to the target's boundary, negative inside. It is 0 for a mask without a boundary, such as an empty
+        one.
     Args:
         spacing: size of a pixel along each axis, > 0; None for 1, which gives distances in pixels.
     Shapes:

@@ -37,7 +37,7 @@ MOST = 0.8  # of a, so that a large mask keeps a denominator well above its nume
     contract=CONTRACT,
 )
 class BoundaryDoU(MaskLoss):
-    """Overlap that counts the inside of large masks less, so that their boundaries count more.
+    r"""Overlap that counts the inside of large masks less, so that their boundaries count more.
 
         loss = (sum p^2 + sum t^2 - 2 sum p t + smooth) / (sum p^2 + sum t^2 - (1 + a) sum p t + smooth)
         a = min(2 (1 - (edge + smooth) / (size + smooth)) - 1, 0.8)
@@ -46,6 +46,13 @@ class BoundaryDoU(MaskLoss):
     A small mask has a near -1, and a large one 0.8. A mask without target pixels costs 1 without a gradient; `absent`
     changes that.
 
+    Math:
+        L = \frac{\sum_i p_i^2 + \sum_i t_i^2 - 2 \sum_i p_i t_i + s}{\sum_i p_i^2 + \sum_i t_i^2 - (1 + a) \sum_i
+            p_i t_i + s}
+        a = \min \left( 1 - 2\, \frac{E + s}{T + s},\; 0.8 \right)
+        where $p_i$ is the predicted probability at pixel $i$, $t_i$ its target, $T$ the number of target pixels, $E$
+        the number of those with a neighbour outside, and $s$ is `smooth` ($10^{-5}$). An empty mask costs 1; `absent`
+        changes that.
     Args:
         smooth: added to all numerators and denominators, pixels, >= 0.
     Shapes:

@@ -18,7 +18,7 @@ TAGS = ("segmentation", "topology", "binary", "multilabel", "multiclass", "logit
 
 @losses.register("cldice", aliases=("cldice_loss", "soft_cldice"), tags=TAGS, contract=POSITIONAL_CONTRACT)
 class CLDice(DenseLoss):
-    """Overlap of each mask's centre line with the other mask.
+    r"""Overlap of each mask's centre line with the other mask.
 
         loss = 1 - 2 Tprec Tsens / (Tprec + Tsens)
         Tprec = (sum S_p t + smooth) / (sum S_p + smooth),  Tsens = (sum S_t p + smooth) / (sum S_t + smooth)
@@ -26,6 +26,12 @@ class CLDice(DenseLoss):
     S is the soft skeleton. The cost of a gap in a vessel depends on its length, not on the vessel's width. Mix it with
     an overlap loss, which penalises a wrong width. Every class counts; background=False leaves class 0 out.
 
+    Math:
+        L = 1 - \frac{2\, A\, B}{A + B}
+        A = \frac{\sum_i S(p)_i\, t_i + s}{\sum_i S(p)_i + s}, \quad B = \frac{\sum_i S(t)_i\, p_i + s}{\sum_i
+            S(t)_i + s}
+        where $p_i$ is the predicted probability at pixel $i$, $t_i$ its target, $S$ the soft skeleton, the centre line
+        that `iterations` (10) erosions find, and $s$ is `smooth` (1).
     Args:
         iterations: number of erosions of the skeleton, 1 to 64: at least half of the widest structure's width, pixels.
         smooth: added to numerators and denominators, pixels, >= 0.

@@ -19,10 +19,14 @@ from lossreg_segmentation.ratios import Formula, PixelMean, dice_loss, focal_los
     contract=INDEPENDENT_CONTRACT,
 )
 class BCEDiceFocal(MaskLoss):
-    """Binary cross-entropy, Dice and focal from one pass.
+    r"""Binary cross-entropy, Dice and focal from one pass.
 
         loss = bce_weight bce + dice_weight dice + focal_weight focal
 
+    Math:
+        L = w_b\, L_b + w_d\, L_d + w_f\, L_f
+        where $L_b$ is `bce`, $L_d$ `dice` and $L_f$ `focal` with `alpha` (0.25), `gamma` (2) and `smooth` (1); $w_b$ is
+        `bce_weight` (0.4), $w_d$ `dice_weight` (0.4) and $w_f$ `focal_weight` (0.2).
     Args:
         bce_weight: factor of the binary cross-entropy, >= 0. A component of weight 0 is logged but adds nothing.
         dice_weight: factor of the Dice loss, >= 0.

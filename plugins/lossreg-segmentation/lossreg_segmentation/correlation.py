@@ -18,12 +18,17 @@ from lossreg_segmentation.statistics import MaskStatistics
 
 @losses.register("mcc", aliases=("mcc_loss", "matthews_correlation"), tags=TAGS, contract=CONTRACT)
 class MCC(MaskLoss):
-    """Matthews correlation: 0 for equal masks, 1 for independent, 2 for opposite.
+    r"""Matthews correlation: 0 for equal masks, 1 for independent, 2 for opposite.
 
         loss = 1 - (TP TN - FP FN) / sqrt(P (V - P) + smooth V) / sqrt(T (V - T) + smooth V)
 
     P = TP + FP and T = TP + FN are the volumes of prediction and target, V is the number of valid pixels.
 
+    Math:
+        L = 1 - \frac{(TP \cdot TN - FP \cdot FN) / n}{\sqrt{P (n - P) / n + s}\, \sqrt{T (n - T) / n + s}}
+        where $TP = \sum_i \min(p_i, t_i)$, $P = \sum_i p_i$, $T = \sum_i t_i$ over the probabilities $p_i$ and targets
+        $t_i$ of the pixels, $FP = P - TP$, $FN = T - TP$, $TN = n - P - FN$ for $n$ valid pixels and $s$ is `smooth`
+        ($10^{-5}$). Each variance is at least $10^{-7}$, so an empty mask costs 1; `absent` changes that.
     Args:
         smooth: added to the variances P (V - P) / V and T (V - T) / V, pixels, >= 0. 0 gives the correlation itself.
     Shapes:

@@ -21,10 +21,14 @@ Weighting = Literal["square", "simple", "uniform"]
 
 @losses.register("squared_dice", aliases=("squared_dice_loss", "vnet_dice"), tags=TAGS, contract=CONTRACT)
 class SquaredDice(MaskLoss):
-    """Dice with squared probabilities in the denominator, as in V-Net.
+    r"""Dice with squared probabilities in the denominator, as in V-Net.
 
         loss = 1 - (2 sum p t + smooth) / (sum p^2 + sum t^2 + smooth)
 
+    Math:
+        L = 1 - \frac{2 \sum_i p_i t_i + s}{\sum_i p_i^2 + \sum_i t_i^2 + s}
+        where $p_i$ is the predicted probability at pixel $i$, $t_i$ its target and $s$ is `smooth` (1). An empty mask
+        costs $\sum_i p_i^2 / (\sum_i p_i^2 + s)$; `absent` changes that.
     Args:
         smooth: added to numerator and denominator, pixels, >= 0.
     Shapes:
@@ -53,10 +57,15 @@ class SquaredDice(MaskLoss):
     "log_cosh_dice", aliases=("log_cosh_dice_loss", "logcosh_dice"), tags=(*TAGS, "smoothing"), contract=CONTRACT
 )
 class LogCoshDice(Dice):
-    """Log-cosh of Dice: its square near 0, its slope below 1 everywhere.
+    r"""Log-cosh of Dice: its square near 0, its slope below 1 everywhere.
 
         loss = log cosh(dice)
 
+    Math:
+        L = \log \cosh \left( 1 - \frac{2\,TP + s}{P + T + s} \right)
+        where $TP = \sum_i \min(p_i, t_i)$, $P = \sum_i p_i$, $T = \sum_i t_i$ over the probabilities $p_i$ and targets
+        $t_i$ of the pixels, and $s$ is `smooth` (1). An empty mask costs $\log \cosh (P / (P + s))$; `absent` changes
+        that.
     Args:
         smooth: added to numerator and denominator of Dice, pixels, >= 0.
     Shapes:
@@ -79,7 +88,7 @@ class LogCoshDice(Dice):
     "generalized_dice", aliases=("generalized_dice_loss", "generalised_dice", "gdl"), tags=TAGS, contract=CONTRACT
 )
 class GeneralizedDice(OverlapLoss):
-    """One Dice over all classes, each weighted by the inverse of its volume.
+    r"""One Dice over all classes, each weighted by the inverse of its volume.
 
         loss = 1 - (2 sum_c w_c TP_c + smooth) / (sum_c w_c (P_c + T_c) + smooth)
         w_c = (T_min / T_c)^k
@@ -88,6 +97,12 @@ class GeneralizedDice(OverlapLoss):
     weights changes only the unit of `smooth`. A class without target pixels has the largest weight; with
     absent="ignore" it has weight 0. class_weight multiplies w.
 
+    Math:
+        L = 1 - \frac{2 \sum_c w_c\,TP_c + s}{\sum_c w_c\,(P_c + T_c) + s}, \quad w_c = \left( \frac{T_{\min}}{T_c}
+            \right)^k
+        where $TP_c = \sum_i \min(p_{ic}, t_{ic})$, $P_c = \sum_i p_{ic}$, $T_c = \sum_i t_{ic}$ of class $c$,
+        $T_{\min}$ is the smallest $T_c$ above 0, $k$ is 2 (weighting) and $s$ `smooth` (1). A class without target
+        pixels has $w_c = 1$, with `absent` "ignore" 0.
     Args:
         weighting: "square" is k = 2, "simple" k = 1, "uniform" k = 0.
         smooth: added to numerator and denominator, pixels of the smallest class, >= 0.

@@ -70,10 +70,15 @@ class HardPixelLoss(WeightedDenseLoss):
     "ohem_cross_entropy", aliases=("ohem_cross_entropy_loss", "ohem", "ohem_loss"), tags=TAGS, contract=CONTRACT
 )
 class OHEMCrossEntropy(HardPixelLoss):
-    """Cross-entropy of the pixels whose p_t is low: online hard example mining.
+    r"""Cross-entropy of the pixels whose p_t is low: online hard example mining.
 
         loss = mean of -log p_t over the pixels with p_t < threshold
 
+    Math:
+        L = \frac{1}{|K|} \sum_{i \in K} \ell_i, \quad K = \{ i : q_i < \tau \}
+        where $q_i = e^{-\ell_i}$ is the probability of the true class of pixel $i$, $\ell_i$ its cross-entropy and
+        $\tau$ `threshold` (0.7). $K$ has at least $\lfloor m n \rfloor$ of the $n$ valid pixels, the hardest, for $m$
+        `min_share` (0.0625).
     Args:
         threshold: probability of the true class below which a pixel is kept, in (0, 1].
         min_share: share of the valid pixels that is always kept, the hardest first, in [0, 1]; rounded down. With 0 the
@@ -120,10 +125,14 @@ class OHEMCrossEntropy(HardPixelLoss):
     contract=CONTRACT,
 )
 class TopK(HardPixelLoss):
-    """Cross-entropy of the hardest share of the pixels.
+    r"""Cross-entropy of the hardest share of the pixels.
 
         loss = mean of the floor(k n) largest -log p_t of n valid pixels, at least one
 
+    Math:
+        L = \frac{1}{|K|} \sum_{i \in K} \ell_i, \quad |K| = \max(1, \lfloor k\, n \rfloor)
+        where $\ell_i = -\log q_i$ is the cross-entropy of pixel $i$, $q_i$ the probability of its class, $K$ are the
+        pixels with the largest of $n$ and $k$ is the parameter k (0.1).
     Args:
         k: share of the valid pixels that is kept, in (0, 1]. 1 gives cross-entropy.
     Shapes:

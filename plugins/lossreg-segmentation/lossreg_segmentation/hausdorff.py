@@ -24,13 +24,18 @@ Alpha = Annotated[float, Field(gt=0, le=4)]
 
 @losses.register("hausdorff_dt", aliases=("hausdorff_dt_loss", "hausdorff"), tags=TAGS, contract=POSITIONAL_CONTRACT)
 class HausdorffDT(DistanceLoss):
-    """Squared errors weighted by their distance to both boundaries.
+    r"""Squared errors weighted by their distance to both boundaries.
 
         loss = mean_i (p_i - t_i)^2 (d_p^alpha + d_t^alpha)
 
     d_t is the distance to the target's boundary, d_p to that of the prediction p > 1/2; no gradient flows through
     either. A call may pass the target's map: `loss(input, target, distance=signed_distance(masks))`.
 
+    Math:
+        L = \frac{1}{n} \sum_i (p_i - t_i)^2 \left( d_i^\alpha + e_i^\alpha \right)
+        where $p_i$ is the predicted probability at pixel $i$, $t_i$ its target, $n$ the number of valid pixels, $d_i$
+        the distance of the pixel to the boundary of the prediction $p > 1/2$, $e_i$ that to the target's, and $\alpha$
+        is `alpha` (2). Both are 0 for a mask without a boundary.
     Args:
         alpha: power of the distances, in (0, 4], dimensionless. A larger one gives far errors more weight; the paper
             finds 1 to 3 equally good.
@@ -64,13 +69,18 @@ class HausdorffDT(DistanceLoss):
 
 @losses.register("hausdorff_er", aliases=("hausdorff_er_loss",), tags=TAGS, contract=POSITIONAL_CONTRACT)
 class HausdorffER(DenseLoss):
-    """Squared errors whose weight grows with the number of erosions that they survive.
+    r"""Squared errors whose weight grows with the number of erosions that they survive.
 
         loss = mean_i sum_k e_k k^alpha,  e_0 = (p - t)^2,  e_k = 2 max(B * e_(k-1) - 1/2, 0),  k = 1 .. erosions
 
     B is the mean over a pixel and its neighbours along the axes; neighbours beyond the border are 0. Errors that the
     first erosion removes, single pixels and squared errors up to 1/2, have no gradient: mix it with an overlap loss.
 
+    Math:
+        L = \frac{1}{n} \sum_i \sum_{k=1}^{K} k^\alpha\, e_{ki}
+        e_{0i} = (p_i - t_i)^2, \quad e_{ki} = 2 \max \left( (B * e_{k-1})_i - \tfrac{1}{2},\; 0 \right)
+        where $p_i$ is the predicted probability at pixel $i$, $t_i$ its target, $n$ the number of valid pixels, $B *$
+        the mean over a pixel and its neighbours along the axes, $K$ is `erosions` (10) and $\alpha$ `alpha` (2).
     Args:
         alpha: power of the number of erosions, in (0, 4], dimensionless.
         erosions: number of erosions, 1 to 20. The weight of an error stops growing at a width of twice this number.

@@ -42,11 +42,16 @@ class LovaszLoss(DenseLoss):
     "lovasz_hinge", aliases=("lovasz_hinge_loss",), tags=(*TAGS, "binary", "multilabel"), contract=INDEPENDENT_CONTRACT
 )
 class LovaszHinge(LovaszLoss):
-    """Intersection over union of independent masks, through hinge errors.
+    r"""Intersection over union of independent masks, through hinge errors.
 
         loss = sum_i max(0, 1 - x_i (2 t_i - 1)) (J_i - J_{i-1}), largest error first
         J_i = 1 - IoU of the target with the mask in which the first i pixels are wrong
 
+    Math:
+        L = \sum_{i=1}^{n} m_i\, (J_i - J_{i-1}), \quad m_i = \max(0,\; 1 - x_i (2 t_i - 1))
+        J_i = 1 - \frac{T - \sum_{j \le i} t_j}{T + \sum_{j \le i} (1 - t_j)}, \quad J_0 = 0
+        where $x_i$ is the logit and $t_i$ the target of pixel $i$, the pixels are in the order of falling $m_i$, $T =
+        \sum_i t_i$ and $n$ the number of valid pixels. An empty mask costs its largest $m_i$; `absent` changes that.
     Args:
         batch: sort the pixels of the batch as one large image; otherwise each mask by itself.
     Shapes:
@@ -74,7 +79,7 @@ class LovaszHinge(LovaszLoss):
     "lovasz_softmax", aliases=("lovasz_softmax_loss",), tags=(*TAGS, "multiclass"), contract=CLASSES_CONTRACT
 )
 class LovaszSoftmax(LovaszLoss):
-    """Intersection over union of classes, through the errors of their probabilities.
+    r"""Intersection over union of classes, through the errors of their probabilities.
 
         loss = mean_c sum_i |t_ci - p_ci| (J_i - J_{i-1}), largest error first
         J_i = 1 - IoU of class c with the mask in which the first i pixels are wrong
@@ -82,6 +87,12 @@ class LovaszSoftmax(LovaszLoss):
     The value of a class without pixels is its largest p; absent="ignore" excludes it, like "present" in the authors'
     code.
 
+    Math:
+        L = \frac{1}{C} \sum_c \sum_{i=1}^{n} m_{ci}\, (J_{ci} - J_{c,i-1}), \quad m_{ci} = |t_{ci} - p_{ci}|
+        J_{ci} = 1 - \frac{T_c - \sum_{j \le i} t_{cj}}{T_c + \sum_{j \le i} (1 - t_{cj})}, \quad J_{c0} = 0
+        where $p_{ci}$ is the predicted probability of class $c$ at pixel $i$, $t_{ci}$ its target, the $n$ pixels are
+        in the order of falling $m_{ci}$, $T_c = \sum_i t_{ci}$ and $C$ the number of classes. A class without pixels
+        costs its largest $p_{ci}$; `absent` changes that.
     Args:
         batch: sort the pixels of the batch as one large image; otherwise each example by itself.
     Shapes:

@@ -64,10 +64,14 @@ class OverlapLoss(MaskLoss):
 
 @losses.register("dice", aliases=("dice_loss",), tags=TAGS, contract=CONTRACT)
 class Dice(OverlapLoss):
-    """Overlap as the Dice (F1) score: 1 for disjoint masks, 0 for equal ones.
+    r"""Overlap as the Dice (F1) score: 1 for disjoint masks, 0 for equal ones.
 
         loss = 1 - (2 TP + smooth) / (P + T + smooth)
 
+    Math:
+        L = 1 - \frac{2\,TP + s}{P + T + s}
+        where $TP = \sum_i \min(p_i, t_i)$, $P = \sum_i p_i$, $T = \sum_i t_i$ over the probabilities $p_i$ and targets
+        $t_i$ of the pixels, and $s$ is `smooth` (1). An empty mask costs $P / (P + s)$; `absent` changes that.
     Args:
         smooth: added to numerator and denominator, pixels, >= 0.
     Shapes:
@@ -90,10 +94,14 @@ class Dice(OverlapLoss):
 
 @losses.register("jaccard", aliases=("jaccard_loss", "iou", "iou_loss"), tags=TAGS, contract=CONTRACT)
 class Jaccard(OverlapLoss):
-    """Overlap as intersection over union.
+    r"""Overlap as intersection over union.
 
         loss = 1 - (TP + smooth) / (P + T - TP + smooth)
 
+    Math:
+        L = 1 - \frac{TP + s}{P + T - TP + s}
+        where $TP = \sum_i \min(p_i, t_i)$, $P = \sum_i p_i$, $T = \sum_i t_i$ over the probabilities $p_i$ and targets
+        $t_i$ of the pixels, and $s$ is `smooth` (1). An empty mask costs $P / (P + s)$; `absent` changes that.
     Args:
         smooth: added to numerator and denominator, pixels, >= 0.
     Shapes:
@@ -116,10 +124,15 @@ class Jaccard(OverlapLoss):
 
 @losses.register("tversky", aliases=("tversky_loss",), tags=TAGS, contract=CONTRACT)
 class Tversky(OverlapLoss):
-    """Overlap with weights of false positives and false negatives. Dice is .5/.5, Jaccard 1/1.
+    r"""Overlap with weights of false positives and false negatives. Dice is .5/.5, Jaccard 1/1.
 
         loss = 1 - (TP + smooth) / (TP + alpha FP + beta FN + smooth)
 
+    Math:
+        L = 1 - \frac{TP + s}{TP + \alpha\,FP + \beta\,FN + s}
+        where $TP = \sum_i \min(p_i, t_i)$, $P = \sum_i p_i$, $T = \sum_i t_i$ over the probabilities $p_i$ and targets
+        $t_i$ of the pixels, $FP = P - TP$, $FN = T - TP$, $\alpha$ is `alpha` (0.5), $\beta$ `beta` (0.5) and $s$
+        `smooth` (1). An empty mask costs $\alpha P / (\alpha P + s)$; `absent` changes that.
     Args:
         alpha: weight of false positives, >= 0.
         beta: weight of false negatives, >= 0; more than alpha favours recall.
@@ -153,10 +166,16 @@ class Tversky(OverlapLoss):
 
 @losses.register("focal_tversky", aliases=("focal_tversky_loss",), tags=TAGS, contract=CONTRACT)
 class FocalTversky(Tversky):
-    """Tversky loss of each class raised to a power, before any mean.
+    r"""Tversky loss of each class raised to a power, before any mean.
 
         loss = (1 - (TP + smooth) / (TP + alpha FP + beta FN + smooth))^gamma
 
+    Math:
+        L = \left( 1 - \frac{TP + s}{TP + \alpha\,FP + \beta\,FN + s} \right)^\gamma
+        where $TP = \sum_i \min(p_i, t_i)$, $P = \sum_i p_i$, $T = \sum_i t_i$ over the probabilities $p_i$ and targets
+        $t_i$ of the pixels, $FP = P - TP$, $FN = T - TP$, $\gamma$ is `gamma` (0.75), $\alpha$ `alpha` (0.5), $\beta$
+        `beta` (0.5) and $s$ `smooth` (1). The base is at least $10^{-7}$. For an empty mask it is $\alpha P / (\alpha P
+        + s)$; `absent` changes that.
     Args:
         gamma: exponent, > 0, dimensionless. 1 gives Tversky; below 1 raises the loss of masks that are nearly right.
     Shapes:

@@ -33,13 +33,17 @@ Background = Literal["none", "shared"]
     example={"loss": "dice"},
 )
 class PerRegion(Loss):
-    """Mean of a loss over the regions of an image, where small objects count as much as large ones.
+    r"""Mean of a loss over the regions of an image, where small objects count as much as large ones.
 
         loss = mean_c mean_r loss of class c over the pixels of region r
 
     The map of regions comes with each call: `loss(input, target, regions=labels)`. Connected components with the
     background "shared" give blob loss, Voronoi cells of the components CC loss, numbered patches a loss per patch.
 
+    Math:
+        L = \frac{1}{C} \sum_c \frac{1}{|R_c|} \sum_{r \in R_c} \ell_c(r)
+        where $\ell_c(r)$ is the loss of class $c$ over the pixels of region $r$, $R_c$ are the regions with target
+        pixels of class $c$, and $C$ is the number of classes with such a region.
     Args:
         loss: a loss over sums, such as dice, tversky, bce, focal or cross_entropy, or a sum of them.
         background: "shared": 0 is the background and belongs to every region; a region is its own pixels and these, so

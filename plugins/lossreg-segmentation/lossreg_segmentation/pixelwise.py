@@ -26,10 +26,14 @@ TAGS = (*BINARY_TAGS, "multiclass")
 
 @losses.register("bce", aliases=("bce_loss", "binary_cross_entropy"), tags=BINARY_TAGS, contract=INDEPENDENT_CONTRACT)
 class BCE(SmoothedLoss):
-    """Binary cross-entropy of independent masks.
+    r"""Binary cross-entropy of independent masks.
 
         loss = -pos_weight t log p - (1 - t) log(1 - p)
 
+    Math:
+        L = -\frac{1}{n} \sum_i \left( w\, t_i \log p_i + (1 - t_i) \log(1 - p_i) \right)
+        where $p_i$ is the predicted probability at pixel $i$, $t_i$ its target, $n$ the number of valid pixels and $w$
+        `pos_weight` (1). With `label_smoothing` $\eta$ (0), $(1 - \eta)\, t_i + \eta / 2$ stands for $t_i$.
     Args:
         pos_weight: factor of the positive pixels, > 0; a number or one per channel. None is 1.
         label_smoothing: share s of the target that is spread evenly over both sides, t (1 - s) + s / 2, in [0, 1).
@@ -51,10 +55,16 @@ class BCE(SmoothedLoss):
 
 @losses.register("cross_entropy", aliases=("cross_entropy_loss", "ce"), tags=TAGS, contract=CONTRACT)
 class CrossEntropy(SmoothedLoss):
-    """Cross-entropy of mutually exclusive classes, or of independent masks (both sides added).
+    r"""Cross-entropy of mutually exclusive classes, or of independent masks (both sides added).
 
         loss = -sum_c t_c log p_c
 
+    Math:
+        L = -\frac{\sum_i \sum_c w_c\, \tilde t_{ic} \log p_{ic}}{\sum_i \sum_c w_c\, t_{ic}}
+        \tilde t_{ic} = (1 - \eta)\, t_{ic} + \frac{\eta}{C}
+        where $p_{ic}$ is the predicted probability of class $c$ at pixel $i$, $t_{ic}$ is 1 for its class and else 0,
+        $C$ the number of classes, $w_c$ `class_weight` (1) and $\eta$ `label_smoothing` (0). Masks have the value of
+        `bce`.
     Args:
         pos_weight: for masks, factor of the positive pixels, > 0; a number or one per channel. None is 1.
         label_smoothing: share s of the target that is spread evenly over all classes, t (1 - s) + s / C, in [0, 1); for
@@ -84,10 +94,17 @@ class CrossEntropy(SmoothedLoss):
 
 @losses.register("focal", aliases=("focal_loss",), tags=(*TAGS, "imbalance"), contract=CONTRACT)
 class Focal(MaskLoss):
-    """Cross-entropy with easy pixels down-weighted by (1 - p_t)^gamma.
+    r"""Cross-entropy with easy pixels down-weighted by (1 - p_t)^gamma.
 
         loss = -alpha_t (1 - p_t)^gamma log p_t
 
+    Math:
+        L = \frac{1}{n} \sum_i \alpha_i\, (1 - q_i)^\gamma\, \ell_i
+        q_i = p_i t_i + (1 - p_i)(1 - t_i), \quad \alpha_i = \alpha t_i + (1 - \alpha)(1 - t_i)
+        \ell_i = -w\, t_i \log p_i - (1 - t_i) \log(1 - p_i)
+        where $p_i$ is the predicted probability at pixel $i$, $t_i$ its target, $n$ the number of valid pixels,
+        $\gamma$ is `gamma` (2), $\alpha$ `alpha` (0.25) and $w$ `pos_weight` (1). For classes, $q_i$ is the probability
+        of the pixel's class, $\ell_i = -\log q_i$ and $\alpha_i = 1$, or the alpha of the class.
     Args:
         alpha: weight of positive pixels in [0, 1]; negative pixels have weight 1 - alpha. A list has one per channel.
             None: both have weight 1. Softmax has no negatives: there a list gives one factor per class, and the default

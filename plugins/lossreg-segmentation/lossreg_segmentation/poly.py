@@ -14,10 +14,16 @@ from lossreg_segmentation.ratios import Formula, PixelMean
 
 @losses.register("poly1", aliases=("poly1_loss", "poly1_cross_entropy"), tags=TAGS, contract=CONTRACT)
 class Poly1(MaskLoss):
-    """Cross-entropy with an adjustable coefficient of 1 - p_t.
+    r"""Cross-entropy with an adjustable coefficient of 1 - p_t.
 
         loss = -log p_t + epsilon (1 - p_t)
 
+    Math:
+        L = \frac{1}{n} \sum_i \left( \ell_i + \epsilon\, |p_i - t_i| \right)
+        \ell_i = -t_i \log p_i - (1 - t_i) \log(1 - p_i)
+        where $p_i$ is the predicted probability at pixel $i$, $t_i$ its target, $n$ the number of valid pixels and
+        $\epsilon$ `epsilon` (1). For classes, $\ell_i = -\log q_i$ and $1 - q_i$ stands for $|p_i - t_i|$, where $q_i$
+        is the probability of the pixel's class.
     Args:
         epsilon: added to the coefficient of 1 - p_t, which is 1 in cross-entropy, >= -1. 0 gives cross-entropy.
     Shapes:

@@ -15,13 +15,16 @@ from lossreg_segmentation.statistics import MaskStatistics
     contract=CONTRACT,
 )
 class RegionSize(MaskLoss):
-    """Error of the share of pixels that a mask or class has in each image.
+    r"""Error of the share of pixels that a mask or class has in each image.
 
         loss = |mean p - mean t|
 
     It is a bias beside a pixelwise loss such as cross_entropy, for which the sizes of regions matter: alone it does not
     ask where the pixels are.
 
+    Math:
+        L = \frac{1}{n} \left| \sum_i p_i - \sum_i t_i \right|
+        where $p_i$ is the predicted probability at pixel $i$, $t_i$ its target and $n$ the number of valid pixels.
     Shapes:
         input (N, C, *) logits; target (N, *) class index or (N, C, *) masks.
         terms: {"region_size": (N, C)}, in [0, 1], shares of the valid pixels.

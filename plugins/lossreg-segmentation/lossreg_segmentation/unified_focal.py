@@ -71,12 +71,18 @@ class _Asymmetric(MaskLoss):
     "asymmetric_focal", aliases=("asymmetric_focal_loss",), tags=(*PIXELWISE_TAGS, "imbalance"), contract=CONTRACT
 )
 class AsymmetricFocal(_Asymmetric):
-    """Focal loss that down-weights only the easy pixels of the background.
+    r"""Focal loss that down-weights only the easy pixels of the background.
 
         loss = -delta t log p - (1 - delta) (1 - t) p^gamma log(1 - p)
 
     For classes, channel 0 is the background with weight (1 - delta) (1 - p_0)^gamma; the others have weight delta.
 
+    Math:
+        L = -\frac{1}{n} \sum_i \left( \delta\, t_i \log p_i + (1 - \delta)(1 - t_i)\, p_i^\gamma \log(1 - p_i)
+            \right)
+        where $p_i$ is the predicted probability at pixel $i$, $t_i$ its target, $n$ the number of valid pixels,
+        $\delta$ is `delta` (0.7) and $\gamma$ `gamma` (2). For classes, a pixel costs $-(1 - \delta)(1 - q_i)^\gamma
+        \log q_i$ if it is background, else $-\delta \log q_i$, where $q_i$ is the probability of its class.
     Args:
         delta: weight of the rare pixels in [0, 1]; background pixels have weight 1 - delta.
         gamma: focusing exponent of the background, >= 0, dimensionless.
@@ -110,13 +116,21 @@ class AsymmetricFocal(_Asymmetric):
     "asymmetric_focal_tversky", aliases=("asymmetric_focal_tversky_loss",), tags=OVERLAP_TAGS, contract=CONTRACT
 )
 class AsymmetricFocalTversky(_Asymmetric):
-    """Tversky loss of mask and background, raised where the mask is nearly right.
+    r"""Tversky loss of mask and background, raised where the mask is nearly right.
 
         loss = ((1 - TI)^(1 - gamma) + 1 - TI_background) / 2
         TI = (TP + smooth) / (TP + delta FN + (1 - delta) FP + smooth)
 
     For classes, channel 0 is the background, and each other class has the term (1 - TI)^(1 - gamma).
 
+    Math:
+        L = \frac{(1 - I)^{1 - \gamma} + 1 - I_0}{2}
+        I = \frac{TP + s}{TP + \delta\,FN + (1 - \delta)\,FP + s}, \quad I_0 = \frac{TN + s}{TN + \delta\,FP + (1 -
+            \delta)\,FN + s}
+        where $TP = \sum_i \min(p_i, t_i)$, $P = \sum_i p_i$, $T = \sum_i t_i$ over the probabilities $p_i$ and targets
+        $t_i$ of the pixels, $FP = P - TP$, $FN = T - TP$, $TN = n - P - FN$ for $n$ valid pixels, $\delta$ is `delta`
+        (0.7), $\gamma$ `gamma` (0.75) and $s$ `smooth` (1); $1 - I$ is at least $10^{-7}$. For classes, $1 - I$ of the
+        background and $(1 - I)^{1 - \gamma}$ of the others are averaged.
     Args:
         delta: weight of false negatives in [0, 1]; false positives have weight 1 - delta.
         gamma: raises the loss of nearly right masks by the exponent 1 - gamma, in [0, 1), dimensionless. 0 raises none.
@@ -158,10 +172,14 @@ class AsymmetricFocalTversky(_Asymmetric):
     contract=CONTRACT,
 )
 class UnifiedFocal(_Asymmetric):
-    """Mixture of asymmetric focal and asymmetric focal Tversky with common delta and gamma.
+    r"""Mixture of asymmetric focal and asymmetric focal Tversky with common delta and gamma.
 
         loss = weight asymmetric_focal + (1 - weight) asymmetric_focal_tversky
 
+    Math:
+        L = \lambda\, L_f + (1 - \lambda)\, L_v
+        where $\lambda$ is `weight` (0.5), $L_f$ is `asymmetric_focal` and $L_v$ `asymmetric_focal_tversky`, both with
+        `delta` (0.6), `gamma` (0.5) and `smooth` (1).
     Args:
         weight: share of the asymmetric focal loss in [0, 1] (lambda in the paper).
         delta: weight of rare pixels and false negatives in [0, 1]; background and false positives have 1 - delta.

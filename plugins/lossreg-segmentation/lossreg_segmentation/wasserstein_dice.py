@@ -26,11 +26,16 @@ Weighting = Literal["default", "GDL"]
     contract=CLASSES_CONTRACT,
 )
 class WassersteinDice(WeightedDenseLoss):
-    """Dice in which the distance between two classes is the cost of confusing them.
+    r"""Dice in which the distance between two classes is the cost of confusing them.
 
         loss = 1 - (2 TP + smooth) / (2 TP + E + smooth)
         TP = sum_i alpha_i (1 - W_i), E = sum_i W_i, W_i = sum_c M[y_i, c] p_ci
 
+    Math:
+        L = 1 - \frac{2\,TP + s}{2\,TP + E + s}
+        TP = \sum_i \alpha_i (1 - W_i), \quad E = \sum_i W_i, \quad W_i = \sum_c M_{y_i c}\, p_{ic}
+        where $p_{ic}$ is the predicted probability of class $c$ at pixel $i$, $y_i$ its class, $M$ `distances` (1
+        between any two classes), $\alpha_i$ is 0 for the background, else 1, and $s$ is `smooth` (1).
     Args:
         distances: M, C rows of C distances between classes, >= 0, symmetric, 0 on the diagonal; divided by the largest.
             Class 0 is the background, which should be farthest from every other class. None: 1 between any two.

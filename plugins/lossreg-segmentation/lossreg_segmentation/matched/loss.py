@@ -46,12 +46,19 @@ class MatchedTerm(TypedDict):
     example={"classes": 2, "terms": [{"of": "class", "name": "cross_entropy"}, {"of": "mask", "name": "dice"}]},
 )
 class Matched(Loss):
-    """The loss of a set of masks and classes, as in DETR, MaskFormer and Mask2Former.
+    r"""The loss of a set of masks and classes, as in DETR, MaskFormer and Mask2Former.
 
         matches = the pairs of a query and a target of least total cost, one query for each target
         loss = sum_levels sum_terms weight_k ( sum_pairs mask_k / masks          of masks
                                              | sum_queries w class_k / sum w )   of classes, w = no_object or 1
 
+    Math:
+        \sigma = \arg\min_\sigma \sum_j \sum_k v_k\, c_k(\sigma(j), j)
+        L = \sum_k w_k \frac{1}{M} \sum_j \ell_k(\sigma(j), j) + \sum_k w_k \frac{\sum_q u_q\, \ell_k(q)}{\sum_q
+            u_q}
+        where $\sigma(j)$ is the query matched with target $j$ of $M$, $c_k$ a cost with its factor $v_k$ (cost),
+        $\ell_k$ a term with its weight $w_k$: of masks in the first sum, of classes in the second. $u_q$ is 1 for a
+        query with a target, else `no_object` (0.1). Levels are added up.
     Args:
         classes: number of classes without that of no object, >= 1.
         terms: losses, each `of` masks or classes, with its weight (1 by default). A term of weight 0 is only logged.

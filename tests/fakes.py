@@ -36,7 +36,7 @@ def in_threads(count, work):
     results: dict = {}
 
     def start(index):
-        barrier.wait(timeout=30)
+        barrier.wait(timeout=120)
         try:
             results[index] = work(index)
         except BaseException as error:  # noqa: BLE001 - handed to the test

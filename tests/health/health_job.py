@@ -46,7 +46,7 @@ def train(losses, action):
 
 
 def main():
-    distributed.init_process_group("gloo", timeout=timedelta(seconds=20))
+    distributed.init_process_group("gloo", timeout=timedelta(seconds=300))
     rank = distributed.get_rank()
     warnings.simplefilter("ignore")
     found, log = {}, Lines()

@@ -344,7 +344,7 @@ def test_threads_that_meet_one_broken_notification_give_one_warning(installed):
         meeting = threading.Barrier(2)
         @hookimpl
         def lossreg_health_event(event):
-            meeting.wait(timeout=20)
+            meeting.wait(timeout=120)
             raise RuntimeError('boom')
     """
     installed("bad_hooks", textwrap.dedent(source))

@@ -104,7 +104,7 @@ with RecordWriter(sys.argv[1]) as writer:
 @pytest.mark.tools
 def test_a_job_that_is_ended_by_a_signal_writes_its_rows(tmp_path):
     """SIGTERM kills as SIGKILL does, unless the script makes an exit of it, as in docs/howto/records.md."""
-    assert subprocess.run([sys.executable, "-c", ENDED, str(tmp_path)], timeout=60, check=False).returncode == 1
+    assert subprocess.run([sys.executable, "-c", ENDED, str(tmp_path)], timeout=300, check=False).returncode == 1
     found = duckdb.connect().sql(f"SELECT loss FROM read_parquet('{tmp_path}/*.parquet') ORDER BY 1").fetchall()
     assert found == [(1.0,), (2.0,)]
 

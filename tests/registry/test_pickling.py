@@ -45,5 +45,5 @@ def test_a_function_of_main_that_uses_losses_is_sent_to_a_fresh_process():
     main.worker.__module__ = "__main__"
     sent = cloudpickle.dumps(main.worker)
     code = "import pickle, sys; print(pickle.loads(sys.stdin.buffer.read())('dice'))"
-    done = subprocess.run([sys.executable, "-c", code], input=sent, capture_output=True, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], input=sent, capture_output=True, check=True, timeout=300)
     assert done.stdout.decode().strip() == "('segmentation/dice', True)"

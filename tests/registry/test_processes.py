@@ -105,7 +105,7 @@ def work(site, monkeypatch):
 def spawned(work):
     """Call in a new process."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        yield lambda call, *arguments: pool.submit(call, *arguments).result(timeout=60)
+        yield lambda call, *arguments: pool.submit(call, *arguments).result(timeout=300)
 
 
 @pytest.mark.tools

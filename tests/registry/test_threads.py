@@ -160,7 +160,7 @@ def test_looking_takes_no_lock(look, base):
     with registry._table.lock:
         thread = threading.Thread(target=look, args=(registry,), daemon=True)
         thread.start()
-        thread.join(5)
+        thread.join(60)
         assert not thread.is_alive()
 
 
@@ -172,7 +172,7 @@ def test_a_writer_waits_for_the_lock(base):
         thread.start()
         thread.join(0.1)
         assert thread.is_alive()
-    thread.join(5)
+    thread.join(60)
     assert registry.list() == ["x"]
 
 
@@ -187,7 +187,7 @@ def test_a_module_may_wait_for_a_thread_that_registers(site, losses):
 
         thread = threading.Thread(target=registry.register("inner"), args=(type("Inner", (Module,), {}),))
         thread.start()
-        thread.join(5)
+        thread.join(60)
         if thread.is_alive():
             raise ImportError("the registry is locked")
         class Focal(Module): ...

@@ -55,7 +55,7 @@ def project(site, tmp_path):
             env={"PYTHONPATH": str(site.root), "PATH": "", "OMP_NUM_THREADS": "1"},
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
         )
 
     run.folder = folder

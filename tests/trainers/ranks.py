@@ -19,7 +19,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 
 
-def spawn(job: Callable[..., Any], *arguments: Any, processes: int = 2, seconds: float = 60) -> list[Any]:
+def spawn(job: Callable[..., Any], *arguments: Any, processes: int = 2, seconds: float = 300) -> list[Any]:
     """Call a function in several processes with the variables of torchrun, and return each rank's result.
 
     The function lies at the top of a file of tests. Arguments and results pass as JSON, a Path as its text. It starts

@@ -503,7 +503,7 @@ def job(number):
 
 def test_two_processes():
     """Both have the same parameters, also of the loss, and the same means; padding counts nowhere."""
-    first, second = spawn(job, 7, seconds=120)
+    first, second = spawn(job, 7, seconds=300)
     assert first["learned"] == second["learned"]
     assert first["weights"] == second["weights"]
     assert first["columns"]["val/total_loss"] == pytest.approx(second["columns"]["val/total_loss"])

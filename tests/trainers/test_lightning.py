@@ -667,7 +667,7 @@ def test_two_ranks_are_one(folder):
 
     DistributedDataParallel wraps the module, and with it the parameters of a loss that learns.
     """
-    (fixed, learned), (other, also_learned) = spawn(two_ranks, folder, seconds=180)
+    (fixed, learned), (other, also_learned) = spawn(two_ranks, folder, seconds=300)
     plain = plain_loop(loader(16, 16), lr=0.1, epochs=2)
     for own, expected in zip(fixed["net"], plain.model.parameters(), strict=True):
         torch.testing.assert_close(torch.tensor(own), expected.detach())
@@ -717,7 +717,7 @@ def other_package():
 
 def test_the_package_of_the_other_name():
     """Its Trainer takes the callback; its command line takes callbacks of its own class alone."""
-    (((is_own, mean), (is_own_too, mean_too)),) = spawn(other_package, processes=1, seconds=180)
+    (((is_own, mean), (is_own_too, mean_too)),) = spawn(other_package, processes=1, seconds=300)
     assert (is_own, is_own_too) == (True, False)
     close([mean, mean_too], [plain_loop().means["total_loss"]] * 2)
 

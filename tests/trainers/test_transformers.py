@@ -218,7 +218,7 @@ def test_two_processes_train_as_one(folder):
     """Loss, gradients, parameters and evaluation; records and reports without padding; a loss that learns; a stop."""
     expected = plain_loop(batches(16, 8), lr=0.1)
     after = mix(expected.model(Pictures().images), Pictures().masks)
-    first, second = spawn(two_processes, folder, seconds=240)
+    first, second = spawn(two_processes, folder, seconds=300)
     for result in (first, second):
         for way in ("1 True", "1 False", "2 True", "2 False"):
             log, evaluated = result[way]["log"], result[way]["evaluated"]

@@ -170,7 +170,7 @@ def local(config):
 def validate_alone(rank, folder):
     """Let rank 0 compute losses with gradients off, and rank 1 none of them; then train on both."""
     dist.init_process_group(
-        "gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2, timeout=timedelta(seconds=30)
+        "gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2, timeout=timedelta(seconds=300)
     )
     mine = slice(0, 4) if rank == 0 else slice(4, 5)
     values, warned = {}, []

@@ -119,7 +119,7 @@ def test_a_forked_worker_computes(pool, name):
     queue = context.SimpleQueue()
     process = context.Process(target=child, args=(queue, name))
     process.start()
-    process.join(60)
+    process.join(300)
     hangs = process.is_alive()
     process.kill()
     assert not hangs

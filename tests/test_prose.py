@@ -1,4 +1,4 @@
-"""The prose of docstrings and comments: plain English, one word for each thing (the glossary of CONTRIBUTING.md)."""
+"""The prose of docstrings, comments and pages: plain English, one word for each thing (glossary in CONTRIBUTING.md)."""
 
 from __future__ import annotations
 
@@ -68,6 +68,25 @@ def obscure(path):
 def test_docstrings_and_comments_are_plain(place):
     """No word of the list, and no function whose docstring begins with a clause."""
     found = [each for path in files() if path.relative_to(ROOT).parts[0] == place for each in obscure(path)]
+    assert found == []
+
+
+FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+GENERATED = ("cli", "python")  # from docstrings, which are read above
+
+
+def pages():
+    """Return the pages for readers of the site that are written by hand: how-tos, explanations, reference."""
+    folders = [path for kind in ("howto", "explanation", "reference") for path in (ROOT / "docs" / kind).glob("*.md")]
+    found = [ROOT / "docs" / "glossary.md", ROOT / "docs" / "faq.md", *folders]
+    return sorted(path for path in found if not path.name.startswith(GENERATED))
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_pages_are_plain(page):
+    """Outside blocks of code, no word of the list."""
+    prose = FENCE.sub(lambda block: "\n" * block[0].count("\n"), page.read_text(encoding="utf-8"))
+    found = [(n, word[0]) for n, line in enumerate(prose.splitlines(), 1) for word in FORBIDDEN.finditer(line)]
     assert found == []
 
 

@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from matplotlib import rcParams
 from matplotlib.figure import Figure
 
 import lossreg
 
+rcParams["svg.fonttype"] = "none"  # text stays text: small files, and the reader's font
 SIZE = 64  # pixels of a side
 LOSSES: dict[str, tuple[dict[str, Any], str]] = {  # label -> config, colour that is readable on white and on black
     "dice": ({"name": "dice"}, "#d1495b"),
@@ -38,7 +40,7 @@ def values(config: dict[str, Any], probabilities: list[float]) -> tuple[list[flo
 
 def draw() -> Figure:
     """Draw two panels, one above the other, so that a phone shows them large enough."""
-    probabilities = [round(float(p), 6) for p in np.geomspace(1e-4, 0.9, 60)]
+    probabilities = [round(float(p), 6) for p in np.geomspace(1e-4, 0.9, 40)]
     figure = Figure(figsize=(5.2, 6.4), layout="constrained")
     top, bottom = figure.subplots(2, sharex=True)
     for label, (config, colour) in LOSSES.items():

@@ -7,9 +7,12 @@ import pytest
 
 SCRIPT = Path(__file__).parent.parent / "docs" / "images" / "empty_masks.py"
 
-pytestmark = pytest.mark.skipif(
-    not SCRIPT.exists(), reason="the documentation lies in the checkout, and only the tests are here"
-)
+pytestmark = [
+    pytest.mark.tools,  # draws, and compiles kernels where none are kept
+    pytest.mark.skipif(
+        not SCRIPT.exists(), reason="the documentation lies in the checkout, and only the tests are here"
+    ),
+]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,62 @@
+"""The look at pages in a browser: each planted fault is found, and a sound page has none."""
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+if not (ROOT / "docs" / "check").is_dir():
+    pytest.skip("the checks of the site lie in the checkout, and only the tests are here", allow_module_level=True)
+pytest.importorskip("selenium", reason="selenium is not installed, so no browser can be driven")
+
+from docs.check.browser import CHROMIUM, DRIVER, browser, served  # noqa: E402
+from docs.check.sweep import sweep  # noqa: E402
+
+pytestmark = [
+    pytest.mark.tools,
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),  # selenium leaves the driver's pipe to the collector
+    pytest.mark.skipif(
+        not (CHROMIUM and DRIVER), reason="chromium and chromedriver are not installed, so no page can be looked at"
+    ),
+]
+
+HEAD = '<!doctype html><meta name="color-scheme" content="light dark"><link rel="icon" href="data:,">'
+PLANTED = {
+    "sound": ("<p>Dark on white</p>", []),
+    "wide": ("<pre style='width: 600px'>x</pre>", ["scrolls sideways at 390 px: pre, "]),
+    "boxed": ("<div style='overflow-x: auto'><pre style='width: 600px'>x</pre></div>", []),
+    "faint": ("<p style='color: #888; background: #fff'>Grey</p>", ["contrast 3.54 of 'Grey' (p, light, phone)"] * 4),
+    "veiled": (
+        "<div style='background: #fff; color: #000'><i style='opacity: .4'>Pale</i></div>",
+        ["contrast 2.85 of 'Pale' (i, light, phone)"] * 4,
+    ),
+    "night": (
+        "<style>@media (prefers-color-scheme: dark) {b {color: #333}}</style><b>Night</b>",
+        ["of 'Night' (b, dark, phone)", "of 'Night' (b, dark)"],
+    ),
+    "hidden": ("<p style='color: #fff; background: #fff; visibility: hidden'>Nothing</p>", []),
+    "fetch": ("<img src='http://127.0.0.1:9/a.png'>", ["requests http://127.0.0.1:9/a.png", "console: "]),
+    "error": ("<script>null.x</script>", ["console: "]),
+    "gone": ("<img src='gone.png'>", ["console: "]),
+}
+
+
+@pytest.fixture(scope="module")
+def faults(tmp_path_factory):
+    """The faults of all planted pages, by page."""
+    site = tmp_path_factory.mktemp("site")
+    for name, (body, _) in PLANTED.items():
+        (site / f"{name}.html").write_text(HEAD + f"<body>{body}</body>")
+    with served(site) as address, browser() as opened:
+        count, found = sweep(opened, address, site)
+    assert count == len(PLANTED)
+    return {name: [each for each in found if each.startswith(f"{name}.html: ")] for name in PLANTED}
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_each_fault_is_found_and_nothing_else(faults, name):
+    """What a page requests, reports and shows; text that is hidden, and a box that scrolls by itself, are no faults."""
+    expected = PLANTED[name][1]
+    assert len(faults[name]) == len(expected), faults[name]
+    for fault, part in zip(faults[name], expected, strict=True):
+        assert part.partition(" (")[0] in fault

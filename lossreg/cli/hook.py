@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import typer
 
-from lossreg.cli import check_targets, doctor, new_plugin, plot, records, stubs, warm_up, why
+from lossreg.cli import check_targets, docs, doctor, new_plugin, plot, records, stubs, warm_up, why
 from lossreg.hooks.builtin import hookimpl
 
 
 @hookimpl(tryfirst=True)
 def lossreg_cli(app: typer.Typer) -> None:
-    """Add `why`, `doctor`, `plot`, `check-targets`, `records`, `new-plugin`, `stubs` and `warm-up`."""
-    for command in (why, doctor, plot, check_targets, records, new_plugin, stubs, warm_up):
+    """Add `why`, `docs`, `doctor`, `plot`, `check-targets`, `records`, `new-plugin`, `stubs` and `warm-up`."""
+    for command in (why, docs, doctor, plot, check_targets, records, new_plugin, stubs, warm_up):
         command.add_to(app)

@@ -29,6 +29,12 @@ def on_reference():
         yield
 
 
+@pytest.fixture
+def on_tiles():
+    with tiles():
+        yield
+
+
 class WeightedCase(MaskCase):
     """Masks or classes whose pixels have weights 0, 1 and 2."""
 

@@ -12,15 +12,9 @@ import lossreg
 from lossreg import InputError, ShapeError
 from lossreg_segmentation.statistics import implementation
 
+from .cases import build
 
-@pytest.fixture(autouse=True)
-def tiles():
-    with implementation("tiled"):
-        yield
-
-
-def build(name, **params):
-    return lossreg.build({"name": name, "params": params})
+pytestmark = pytest.mark.usefixtures("on_tiles")
 
 
 def tensors(classes=4, size=(9, 11), batch=3, dtype=torch.float64):
@@ -153,7 +147,7 @@ def test_region_size_is_the_difference_of_two_means(mean_over):
 def test_region_size_is_a_bias_beside_cross_entropy():
     """In a sum, from one pass; alone it does not see where the pixels are."""
     x, t = tensors()
-    loss = build("weighted_sum", terms=["cross_entropy", {"name": "region_size", "weight": 0.1}])
+    loss = lossreg.build("weighted_sum", terms=["cross_entropy", {"name": "region_size", "weight": 0.1}])
     expected = build("cross_entropy")(x, t) + 0.1 * build("region_size")(x, t)
     assert loss(x, t).item() == pytest.approx(expected.item())
     first, second = loss.passes(x, t)

@@ -15,7 +15,7 @@ from lossreg.authoring import PerPixel, contract
 from lossreg.errors import InputError
 from lossreg_sam.masks import IOU_SUMS, iou_error
 from lossreg_sam.sam import DICE_SUMS, FOCAL_SUMS
-from lossreg_sam.sam2_outputs import Step, read_steps
+from lossreg_sam.sam2_outputs import Step, alike, read_steps
 from lossreg_segmentation.distributed import means_over_ranks
 from lossreg_segmentation.mask_pass import MaskPass
 from lossreg_segmentation.pixelwise import Weight
@@ -173,7 +173,7 @@ class SAM2(Loss):
         steps = self._steps(outs_per_frame, target_masks)
         found = [next(results) for _ in steps]
         values, there, scores = [], [], []
-        for members in _alike(steps):
+        for members in alike(steps):
             # One formula for all steps with as many masks: step by step it would be hundreds of small operations.
             statistics = MaskStatistics(*(_joined(field) for field in zip(*(found[i] for i in members), strict=True)))
             actual = required(statistics, "actual")[0]
@@ -226,14 +226,6 @@ class SAM2(Loss):
         # Each step is a mask of one pixel.
         found = mask_statistics(logits, present, activation="sigmoid", needs=needs, gamma=gamma)
         return linear(focal_loss(_alpha(self.settings.focal_alpha_obj_score)).summed, found).sum(1)
-
-
-def _alike(steps: Sequence[Step]) -> list[list[int]]:
-    """Return the indices of the steps, those with the same number of masks together."""
-    found: dict[int, list[int]] = {}
-    for index, step in enumerate(steps):
-        found.setdefault(step.masks.shape[1], []).append(index)
-    return list(found.values())
 
 
 def _joined(fields: Sequence[Tensor | None]) -> Tensor | None:

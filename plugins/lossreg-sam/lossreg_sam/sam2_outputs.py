@@ -110,3 +110,11 @@ def _step(where: str, step: Step) -> Step:
         if given is not None and tuple(given.shape) != expected:
             raise ShapeError(f"{where} has {key} of shape {tuple(given.shape)}, expected {expected}")
     return step
+
+
+def alike(steps: Sequence[Step]) -> list[list[int]]:
+    """Return the indices of the steps, those with the same number of masks together."""
+    found: dict[int, list[int]] = {}
+    for index, step in enumerate(steps):
+        found.setdefault(step.masks.shape[1], []).append(index)
+    return list(found.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from lossreg.testing import Case, Ignoring
@@ -12,9 +13,21 @@ from . import oracles, oracles_alignment, oracles_sam2
 from .oracles_sam2 import IOUS, MASKS, OWN, RELEASED, SCORES
 
 
-def on_tiles():
+def tiles():
     """Choose the implementation of a plain installation: tests of formulas need no compiled kernel."""
     return implementation("tiled")
+
+
+@pytest.fixture
+def on_tiles():
+    with tiles():
+        yield
+
+
+@pytest.fixture
+def on_reference():
+    with implementation("reference"):
+        yield
 
 
 class StepCase(Case):
@@ -134,5 +147,5 @@ CASES = {
 def pytest_lossreg_cases(name):
     cases = CASES.get(name)
     for case in cases or ():
-        case.context = on_tiles
+        case.context = tiles
     return cases

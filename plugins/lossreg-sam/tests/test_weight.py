@@ -4,19 +4,13 @@ import pytest
 import torch
 
 import lossreg
-from lossreg_segmentation.statistics import implementation
 
 from .oracles import step
 from .oracles_alignment import pairs
 from .oracles_sam2 import MASKS, leaves, video
 
+pytestmark = pytest.mark.usefixtures("on_reference")
 STEPS = ("sam", "iou_prediction", "spatial_relevance")
-
-
-@pytest.fixture(autouse=True)
-def on_reference():
-    with implementation("reference"):
-        yield
 
 
 def inputs_of(name):

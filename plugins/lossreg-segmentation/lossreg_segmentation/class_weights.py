@@ -51,6 +51,8 @@ class ClassLoss(Loss):
         if self.classes is not None:
             _check_indices(self.classes, background)
         if class_weight is not None:
+            if task == "binary":
+                raise _wrong_number(len(class_weight), 1)
             self._check_weights(class_weight)
         self.class_values("class_weight", class_weight)
 
@@ -110,8 +112,12 @@ def _weights(class_weight: Tensor, like: Tensor) -> Tensor:
     """Return the class weights in the dtype of `like` (B, C, ...); check their number."""
     classes = like.shape[1]
     if len(class_weight) != classes:
-        raise ShapeError(
-            f"class_weight has {len(class_weight)} weights, input has {classes} classes; give one per class"
-            + (" (remove class_weight: a single class needs none)" if classes == 1 else "")
-        )
+        raise _wrong_number(len(class_weight), classes)
     return as_like(class_weight, like)
+
+
+def _wrong_number(weights: int, classes: int) -> ShapeError:
+    return ShapeError(
+        f"class_weight has {weights} weights, input has {classes} classes; give one per class"
+        + (" (remove class_weight: a single class needs none)" if classes == 1 else "")
+    )

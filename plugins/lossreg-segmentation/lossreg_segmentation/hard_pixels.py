@@ -32,6 +32,8 @@ class HardPixelLoss(WeightedDenseLoss):
         **options: the options of `DenseLoss`.
     """
 
+    has_absent_classes = False
+
     def __init__(self, *, batch: bool = False, **options: Unpack[DenseOptions]) -> None:
         super().__init__(**options)
         check_ranking(batch, self.distributed)

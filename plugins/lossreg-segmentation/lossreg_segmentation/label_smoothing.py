@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lossreg import Term
 from lossreg.authoring import Plan
+from lossreg.errors import InputError
 from lossreg_segmentation.class_numbers import per_class
 from lossreg_segmentation.mask_loss import MaskLoss, MaskOptions
 from lossreg_segmentation.mask_pass import MaskPass
@@ -24,6 +25,8 @@ from lossreg_segmentation.statistics.request import sums_dtype
 Positive = Annotated[float, Field(gt=0)]
 PositiveWeight = Positive | Annotated[Sequence[Positive], Field(min_length=1)]
 Smoothing = Annotated[float, Field(ge=0, lt=1)]
+
+NO_NEGATIVES = "{} is the weight of positive against negative pixels, which softmax does not have"
 
 # The two parts of binary cross-entropy: of pixels inside the mask and of pixels outside.
 SIDES = frozenset({"cross_entropy_positive", "cross_entropy_negative"})
@@ -45,6 +48,8 @@ class SmoothedLoss(MaskLoss):
         super().__init__(**options)
         self.label_smoothing = label_smoothing
         self.class_values("pos_weight", pos_weight)
+        if self.task == "multiclass":
+            self.no_positive_classes()
 
     def plan(self, *inputs: Any, **options: Any) -> Plan | None:
         """Return the plan; it needs one pass, and smoothed masks take two."""
@@ -75,6 +80,11 @@ class SmoothedLoss(MaskLoss):
         """Return the mean over the pixels of each independent mask."""
         positive = per_class("pos_weight", self.pos_weight, classes)
         return PixelMean({"cross_entropy_positive": positive, "cross_entropy_negative": 1.0})
+
+    def no_positive_classes(self) -> None:
+        """Raise InputError if positive pixels have a factor, for softmax classes."""
+        if self.pos_weight is not None:
+            raise InputError(f"{NO_NEGATIVES.format('pos_weight')}; weigh classes by class_weight=")
 
     def _smoothed(self, input: Tensor, target: Tensor) -> Tensor:
         """Return t (1 - s) + s / 2 for masks t; ignored values are unchanged."""

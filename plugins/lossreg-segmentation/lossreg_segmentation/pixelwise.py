@@ -11,14 +11,12 @@ from torch import Tensor
 from lossreg import losses
 from lossreg.errors import InputError
 from lossreg_segmentation.class_numbers import per_class
-from lossreg_segmentation.label_smoothing import PositiveWeight, SmoothedLoss
+from lossreg_segmentation.label_smoothing import NO_NEGATIVES, PositiveWeight, SmoothedLoss
 from lossreg_segmentation.mask_loss import CONTRACT, INDEPENDENT_CONTRACT, MaskLoss, MaskOptions
-from lossreg_segmentation.ratios import Factor, Formula, PixelMean, focal_loss
+from lossreg_segmentation.ratios import Formula, PixelMean, focal_loss
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
-
-NO_NEGATIVES = "{} is the weight of positive against negative pixels, which softmax does not have"
 
 BINARY_TAGS = ("segmentation", "pixelwise", "binary", "multilabel", "logits")
 TAGS = (*BINARY_TAGS, "multiclass")
@@ -81,12 +79,13 @@ class CrossEntropy(SmoothedLoss):
         2016, section 7.
     """
 
+    has_absent_classes = False
+
     def formulas(self, task: str, classes: int) -> dict[str, Formula]:
         """Return the mean over the pixels of each example, or of each independent mask."""
         if task != "multiclass":
             return {"cross_entropy": self.of_masks(classes)}
-        if self.pos_weight is not None:
-            raise InputError(f"{NO_NEGATIVES.format('pos_weight')}; weigh classes by class_weight=")
+        self.no_positive_classes()
         share = self.label_smoothing
         spread = {"cross_entropy_uniform": share / classes} if share > 0 else {}
         return {"cross_entropy": PixelMean({"cross_entropy_positive": 1.0 - share} | spread)}
@@ -124,6 +123,7 @@ class Focal(MaskLoss):
     """
 
     needs = frozenset({"valid", "focal_positive", "focal_negative"})
+    has_absent_classes = False
     alpha_per_class: Tensor | None
     pos_weight: Tensor | None
 
@@ -141,28 +141,29 @@ class Focal(MaskLoss):
         self.gamma = gamma
         self.class_values("alpha_per_class", alpha if isinstance(alpha, Sequence) else None)
         self.class_values("pos_weight", pos_weight)
+        if self.task != "auto":
+            self._check_factors(self.task)
 
     def formulas(self, task: str, classes: int) -> dict[str, Formula]:
         """Return the mean over the pixels of each example, or of each independent mask."""
+        self._check_factors(task)
         if task == "multiclass":
-            return {"focal": PixelMean({"focal_positive": self._factor(classes)})}
-        if isinstance(self.alpha, Sequence) and max(self.alpha) > 1:
-            raise InputError(
-                f"alpha contains {max(self.alpha)}, but the task is {task}, where negative pixels weigh 1 - alpha; give"
-                " numbers from 0 to 1"
-            )
+            return {"focal": PixelMean({"focal_positive": per_class("alpha", self.alpha_per_class, classes)})}
         alpha = per_class("alpha", self.alpha_per_class, classes) if isinstance(self.alpha, Sequence) else self.alpha
         positive = per_class("pos_weight", self.pos_weight, classes)
         return {"focal": focal_loss(alpha, positive=positive)}
 
-    def _factor(self, classes: int) -> Factor:
-        if self.pos_weight is not None:
-            raise InputError(f"{NO_NEGATIVES.format('pos_weight')}; give alpha as a list of {classes} factors")
-        if self.alpha_per_class is not None:
-            return per_class("alpha", self.alpha_per_class, classes)
-        if self.alpha not in (None, 0.25):
-            raise InputError(
-                f"{NO_NEGATIVES.format(f'alpha={self.alpha}')}; give alpha as a list of {classes} factors, one for"
-                " each class"
-            )
-        return 1.0
+    def _check_factors(self, task: str) -> None:
+        """Raise InputError for an alpha or a pos_weight without a meaning in a task."""
+        largest = max(self.alpha) if isinstance(self.alpha, Sequence) else 0
+        if task != "multiclass":
+            if largest > 1:
+                raise InputError(
+                    f"alpha contains {largest}, but the task is {task}, where negative pixels weigh 1 - alpha; give"
+                    " numbers from 0 to 1"
+                )
+            return
+        is_number = self.alpha is not None and self.alpha != 0.25 and not isinstance(self.alpha, Sequence)
+        wrong = "pos_weight" if self.pos_weight is not None else f"alpha={self.alpha}" if is_number else ""
+        if wrong:
+            raise InputError(f"{NO_NEGATIVES.format(wrong)}; give alpha as a list of factors, one for each class")

@@ -40,6 +40,7 @@ class Poly1(MaskLoss):
     needs = frozenset(
         {"intersection", "predicted", "actual", "valid", "cross_entropy_positive", "cross_entropy_negative"}
     )
+    has_absent_classes = False
 
     def __init__(self, *, epsilon: Annotated[float, Field(ge=-1)] = 1.0, **options: Unpack[MaskOptions]) -> None:
         super().__init__(**options)

@@ -14,7 +14,7 @@ from lossreg_segmentation.class_weights import Classes, ClassLoss, ClassWeights
 from lossreg_segmentation.distributed import Distributed
 from lossreg_segmentation.statistics import MaskStatistics
 from lossreg_segmentation.statistics.checks import check_logits
-from lossreg_segmentation.tasks import Task, task_of
+from lossreg_segmentation.tasks import Task, check_task, task_of
 from lossreg_segmentation.values_by_class import ValuesByClass
 
 Absent = Literal["score", "ignore", "zero", "false_positives"]
@@ -59,6 +59,7 @@ class SegmentationLoss(ClassLoss):
     batch: bool = False
     distributed: Distributed = "local"
     means_pixels: ClassVar[bool] = True  # False for losses without a mean over pixels
+    has_absent_classes: ClassVar[bool] = True  # False for losses to which a softmax class without pixels adds nothing
 
     def __init__(
         self,
@@ -73,11 +74,14 @@ class SegmentationLoss(ClassLoss):
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__(reduction=reduction)
+        check_task(task, name=type(self).__name__, allowed=self.tasks)
         self.task = task
         self.ignore_index = ignore_index
         self.absent = absent
         self.mean_over = self._checked_mean(mean_over)
         self.choose_classes(class_weight, background, classes, task)
+        if task == "multiclass" and not self.has_absent_classes:
+            self.no_policy_for_absent_classes()
 
     def task_of(self, input: Tensor, target: Tensor) -> str:
         """Return the task of these tensors; raise an error if they fit no task of this loss."""

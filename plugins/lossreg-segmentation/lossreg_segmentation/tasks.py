@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Literal
+from typing import Literal, get_args
 
 from torch import Tensor
 
@@ -12,6 +12,15 @@ from lossreg_segmentation.shapes import check_axes, misfit
 from lossreg_segmentation.statistics.checks import check_target
 
 Task = Literal["auto", "binary", "multilabel", "multiclass", "shared"]
+
+
+def check_task(task: str, *, name: str, allowed: Collection[str]) -> None:
+    """Raise InputError for a task that does not exist, or that the loss has not: no input would fit it."""
+    if task not in get_args(Task):
+        raise InputError(f"task is {', '.join(map(repr, get_args(Task)[:-1]))} or 'shared', got {task!r}")
+    meant = "multilabel" if task == "shared" else task
+    if task != "auto" and meant not in allowed:
+        raise _of_another_task(name, allowed, f"task={task!r}", is_classes=task == "multiclass")
 
 
 def task_of(input: Tensor, target: Tensor, task: str, *, name: str, allowed: Collection[str]) -> str:
@@ -27,14 +36,7 @@ def task_of(input: Tensor, target: Tensor, task: str, *, name: str, allowed: Col
     check_axes(input, target, task)
     found = task if task != "auto" else _inferred(input, target, allowed)
     if found not in allowed:
-        raise InputError(
-            f"{name} is for {' and '.join(allowed)}, got a {found} target; "
-            + (
-                "for mutually exclusive classes use cross_entropy, focal or an overlap loss"
-                if found == "multiclass"
-                else "for independent masks use bce, focal or an overlap loss"
-            )
-        )
+        raise _of_another_task(name, allowed, f"a {found} target", is_classes=found == "multiclass")
     classes = input.shape[1]
     if found == "binary" and classes != 1:
         raise ShapeError(
@@ -50,6 +52,16 @@ def task_of(input: Tensor, target: Tensor, task: str, *, name: str, allowed: Col
             f"task='multilabel' takes one mask per channel, target {tuple(input.shape)}, got {tuple(target.shape)}"
         )
     return found
+
+
+def _of_another_task(name: str, allowed: Collection[str], given: str, *, is_classes: bool) -> InputError:
+    """Return the error for a task that the loss has not."""
+    fix = (
+        "for mutually exclusive classes use cross_entropy, focal or an overlap loss"
+        if is_classes
+        else "for independent masks use bce, focal or an overlap loss"
+    )
+    return InputError(f"{name} is for {' and '.join(allowed)}, got {given}; {fix}")
 
 
 def _shared(input: Tensor, target: Tensor) -> str:

@@ -97,6 +97,7 @@ class AsymmetricFocal(_Asymmetric):
     """
 
     needs = _FOCAL_NEEDS
+    has_absent_classes = False
 
     def __init__(
         self,
@@ -196,6 +197,7 @@ class UnifiedFocal(_Asymmetric):
     """
 
     needs = _FOCAL_NEEDS | _TVERSKY_NEEDS
+    has_absent_classes = False
 
     def __init__(
         self,

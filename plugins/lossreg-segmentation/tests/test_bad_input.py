@@ -247,16 +247,16 @@ def test_class_indices_must_be_integers(name, dtype):
 @pytest.mark.parametrize("name", INDEPENDENT)
 @pytest.mark.parametrize("task", ["auto", "multiclass"])
 def test_losses_of_independent_masks_refuse_classes(name, task):
-    with pytest.raises(
-        lossreg.InputError, match=r"binary and multilabel, got a multiclass target; .* use cross_entropy"
-    ):
+    given = "a multiclass target" if task == "auto" else "task='multiclass'"
+    with pytest.raises(lossreg.LossregError, match=rf"binary and multilabel, got {given}; .* use cross_entropy"):
         build(name, task)(logits("multiclass"), hard_target("multiclass"))
 
 
 @pytest.mark.parametrize("name", CLASSES)
 @pytest.mark.parametrize("task", ["auto", "binary"])
 def test_losses_of_classes_refuse_masks(name, task):
-    with pytest.raises(lossreg.InputError, match=r"is for multiclass, got a binary target; .* use bce"):
+    given = "a binary target" if task == "auto" else "task='binary'"
+    with pytest.raises(lossreg.LossregError, match=rf"is for multiclass, got {given}; .* use bce"):
         build(name, task)(logits("binary"), hard_target("binary"))
 
 
@@ -273,7 +273,7 @@ def test_a_task_that_does_not_fit_the_channels_is_refused(name):
 def test_class_weight_has_one_weight_per_class(name, task):
     wrong = [1.0] * (CHANNELS[task] + 1)
     expected = f"class_weight has {len(wrong)} weights, input has {CHANNELS[task]} classes; give one per class"
-    with pytest.raises(lossreg.ShapeError, match=expected) as caught:
+    with pytest.raises(lossreg.LossregError, match=expected) as caught:
         build(name, task, class_weight=wrong)(logits(task), hard_target(task))
     assert ("remove class_weight" in str(caught.value)) == (task == "binary")
 
@@ -293,9 +293,33 @@ def test_pos_weight_and_alpha_have_one_value_per_class():
         build("focal", alpha=[1.0, 2.0])(x, t)
 
 
+CONTRADICTIONS = {  # params of a config that fits no input, with the message
+    "cross_entropy": ({"task": "multiclass", "pos_weight": 2.0}, "pos_weight is the weight .*; weigh classes by"),
+    "bce": ({"task": "multiclass"}, "BCE is for binary and multilabel, got task='multiclass'; .* use cross_entropy"),
+    "lovasz_softmax": ({"task": "shared"}, "LovaszSoftmax is for multiclass, got task='shared'; .* use bce"),
+    "focal": ({"task": "multiclass", "alpha": 0.5}, "alpha=0.5 is the weight .*; give alpha as a list of factors"),
+    "topk": ({"task": "multiclass", "absent": "zero"}, "absent='zero' has no meaning for softmax TopK.*'score'"),
+    "dice": ({"task": "binary", "class_weight": [1, 2]}, r"\(remove class_weight: a single class needs none\)"),
+}
+
+
+@pytest.mark.parametrize("name", CONTRADICTIONS)
+def test_a_config_that_fits_no_input_is_refused_when_it_is_built(name):
+    """Before the data are read, where the task of the config tells it."""
+    params, message = CONTRADICTIONS[name]
+    with pytest.raises(lossreg.InvalidConfigError, match=message):
+        lossreg.build({"name": name, "params": params})
+
+
+@pytest.mark.parametrize("params", [{"pos_weight": 2.0}, {"alpha": [2.0, 3.0], "task": "multilabel"}])
+def test_focal_tells_of_factors_that_its_task_has_not(params):
+    with pytest.raises(lossreg.InvalidConfigError, match=r"give (alpha as a list|numbers from 0 to 1)"):
+        lossreg.build({"name": "focal", "params": {"task": "multiclass"} | params})
+
+
 def test_alpha_is_a_list_for_classes():
     with pytest.raises(
-        lossreg.InputError, match=r"alpha=0\.5 is the weight of positive against .* a list of 3 factors"
+        lossreg.InputError, match=r"alpha=0\.5 is the weight of positive against .* a list of factors, one for"
     ):
         build("focal", alpha=0.5)(logits("multiclass"), hard_target("multiclass"))
 
@@ -324,7 +348,7 @@ def test_misspelled_options_are_refused_even_without_a_config():
         lossreg.InputError, match="absent is 'score', 'ignore', 'zero' or 'false_positives', got 'skip'"
     ):
         Dice(absent="skip")(x, t)
-    with pytest.raises(lossreg.InputError, match="got a multi target"):
+    with pytest.raises(lossreg.InputError, match="'multiclass' or 'shared', got 'multi'"):
         BCE(task="multi")(x, t)
     with pytest.raises(lossreg.InvalidConfigError, match=r"smoth.*smooth"):
         lossreg.build({"name": "dice", "params": {"smoth": 1.0}})

@@ -66,8 +66,8 @@ SHARED = {
 BATCHED = (*NAMES, *SORTED, *HARD, "wasserstein_dice", "boundary_dou", "cldice")
 # A refused value and its message.
 REFUSED = {
-    **{(name, "task"): ("multiclass", "is for binary and multilabel, got a multiclass target") for name in INDEPENDENT},
-    **{(name, "task"): ("multilabel", "is for multiclass, got a multilabel target") for name in CLASSES},
+    **{(name, "task"): ("multiclass", "is for binary and multilabel, got task='multiclass'") for name in INDEPENDENT},
+    **{(name, "task"): ("multilabel", "is for multiclass, got task='multilabel'") for name in CLASSES},
     ("wasserstein_dice", "class_weight"): ([0.5, 2.0, 1.0], "class_weight has no meaning for WassersteinDice"),
     ("wasserstein_dice", "background"): (False, "background= and classes= have no meaning for WassersteinDice"),
     ("wasserstein_dice", "classes"): ([0, 1], "background= and classes= have no meaning for WassersteinDice"),

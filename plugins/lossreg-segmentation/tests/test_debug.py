@@ -182,3 +182,24 @@ def test_a_batch_in_which_nothing_weighs_is_warned_of(name):
         loss(x, t, weight=weight)
         with pytest.raises(UserWarning, match=r"every pixel of the batch is ignored .*or weight 0.*: the loss and its"):
             loss(x, t, weight=0 * weight)
+
+
+def test_channels_in_the_last_axis_are_told_of(monkeypatch):
+    """Of images (N, H, W, C), whose rows would be the channels. Usual shapes and narrow images cause no word."""
+    monkeypatch.setattr(messages, "_warned", set())
+    x = torch.randn(2, 16, 12, 3, generator=torch.Generator().manual_seed(0))
+    t = torch.nn.functional.one_hot(x.argmax(-1), 3)
+    t[0, 0, 0] = 255
+    masks, classes = build("bce", ignore_index=255), build("dice", "multiclass", ignore_index=255)
+    message = r"shape \(2, 16, 12, 3\), and the loss takes axis 1 as the channels: .*, use \.movedim\(-1, 1\) on both$"
+    with warnings.catch_warnings(), lossreg.debug_checks():
+        warnings.simplefilter("error")
+        for loss in (masks, classes):
+            assert loss(x.movedim(-1, 1), t.movedim(-1, 1)).isfinite()  # as the messages advise
+        masks(x.movedim(1, 2)[:, :, :3], t.movedim(1, 2)[:, :, :3])
+        with pytest.raises(UserWarning, match=message):
+            masks(x, t)
+        with pytest.raises(lossreg.InputError, match=r"the last axis do not overlap: .*\.movedim\(-1, 1\) on both ten"):
+            classes(x, t)
+        with pytest.raises(lossreg.InputError, match=r"exclude each other; use task='multilabel'$"):
+            classes(x, torch.ones_like(t))

@@ -106,7 +106,8 @@ def mask_statistics(
         InputError: under lossreg.debug_checks(), NaN or infinite logits at valid positions. There, a batch without
             valid positions causes a warning.
     Numerics: float32 inside, float64 for float64 input; autocast is off; finite for logits from -1e30 to 1e30, and with
-        softmax for logits of -inf, which exclude classes that are no pixel's target.
+        softmax for logits of -inf, which exclude classes that are no pixel's target. A pixel whose own class is
+        excluded has an infinite cross-entropy, whose gradient has no meaning and differs between implementations.
     """
     wanted = frozenset(needs)
     if unknown := wanted - frozenset(MaskStatistics._fields):

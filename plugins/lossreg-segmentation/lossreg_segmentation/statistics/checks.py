@@ -157,6 +157,7 @@ def check_counted(
     _check_logit_values(input, valid & ~_masked_classes(input, target, activation))
     if valid.any():
         _warn_of_probabilities(input, valid)
+        _warn_of_last_axis(input, target, activation)
         return
     zero = "" if weight is None else ", or weight 0"
     warnings.warn(
@@ -197,9 +198,12 @@ def _check_exclusive(input: Tensor, target: Tensor, valid: Tensor) -> None:
     added = torch.where(valid.squeeze(1), counting(target).float().sum(1), 0.0)
     if added.numel() and added.amax() > 1 + _ROUNDED:
         place = tuple(torch.unravel_index(added.argmax(), added.shape))
+        fix = "use task='multilabel'"
+        if input.shape[-1] > 1 and _may_be_last(input) and _is_exclusive(counting(target).float(), -1):
+            fix = "those along the last axis do not overlap: if it has the classes, use .movedim(-1, 1) on both tensors"
         raise InputError(
             f"target has masks that overlap, {added.amax().item():.3g} of them at {tuple(map(int, place))} (N, *), and"
-            " the classes of task='multiclass' exclude each other; use task='multilabel'"
+            f" the classes of task='multiclass' exclude each other; {fix}"
         )
 
 
@@ -212,4 +216,24 @@ def _warn_of_probabilities(input: Tensor, valid: Tensor) -> None:
             "probabilities as logits",
             f"input ranges from {lowest:.3g} to {highest:.3g}, as probabilities do, and the loss takes logits: if the"
             " model ends in sigmoid or softmax, leave that out",
+        )
+
+
+def _may_be_last(input: Tensor) -> bool:
+    """Return True for the shape of images (N, H, W, C) with few channels; signals (N, C, L, 1) may have it, too."""
+    return input.ndim > 3 and input.shape[-1] < 5 and min(input.shape[1:-1]) > 8
+
+
+def _is_exclusive(target: Tensor, axis: int) -> bool:
+    """Return True if masks add up to 1 along an axis, but at values above 1, which are ignored."""
+    return bool((((target.sum(axis) - 1).abs() <= _ROUNDED) | (target.amax(axis) > 1)).all())
+
+
+def _warn_of_last_axis(input: Tensor, target: Tensor, activation: str) -> None:
+    """Warn once if the last axis of input and target may have the channels. Exclusive classes have shown theirs."""
+    if activation == "sigmoid" and target.shape == input.shape and _may_be_last(input):
+        warn_once(
+            "channels in the last axis",
+            f"input and target have shape {tuple(input.shape)}, and the loss takes axis 1 as the channels: if the last"
+            " axis has them, use .movedim(-1, 1) on both",
         )

@@ -19,11 +19,11 @@ from lossreg_segmentation.unified_focal import AsymmetricFocal
 WITH_MAP: tuple[type[MaskLoss], ...] = (BCE, CrossEntropy, Focal, Poly1, AsymmetricFocal)
 
 
-def loss_map(loss: nn.Module, input: Tensor, target: Tensor) -> dict[str, Tensor]:
+def loss_map(loss: nn.Module, input: Tensor, target: Tensor, *, weight: Tensor | None = None) -> dict[str, Tensor]:
     """Compute the loss of each pixel, detached, under the name of the term.
 
     The mean over the pixels of each example or mask, and then over those, is the loss: `map.nanmean()` where no pixel
-    is ignored. Weights of classes are in the map.
+    is ignored. Weights of classes and pixels are in the map.
 
     Example:
         >>> import torch, lossreg
@@ -35,36 +35,47 @@ def loss_map(loss: nn.Module, input: Tensor, target: Tensor) -> dict[str, Tensor
         loss: bce, cross_entropy, focal, poly1 or asymmetric_focal.
         input: (B, C, *) logits.
         target: as the loss takes it.
+        weight: of each pixel, (B, C, *) or (B, 1, *), as the loss takes it.
 
     Returns:
         (B, 1, *) for classes, (B, C, *) for masks; NaN where a pixel does not count.
 
     Raises:
-        TypeError: the loss is no mean over pixels.
-        InputError: absent= is not "score", or labels are smoothed and some class has no weight.
+        InputError: the loss is no mean over pixels, absent= is not "score", or labels are smoothed and a class has no
+            weight.
     """
     if not isinstance(loss, WITH_MAP):
-        raise TypeError(
-            f"{type(loss).__name__} has no map, because it is no mean over pixels; loss_map takes"
-            f" {', '.join(kind.__name__ for kind in WITH_MAP)}, alone or each part of a sum by itself"
+        raise InputError(
+            f"{type(loss).__name__} has no map, because it is no mean over pixels; give loss_map a"
+            f" {', '.join(kind.__name__ for kind in WITH_MAP)}{_part_with_map(loss)}"
         )
     task = loss.task_of(input, target)
     if loss.absent != "score":
         raise InputError(f"a map has no policy for absent classes, got absent={loss.absent!r}; use absent='score'")
     if input.ndim == 2:
-        return {name: values.squeeze(-1) for name, values in _maps(loss, input[..., None], target[..., None], task)}
-    return dict(_maps(loss, input, target, task))
+        weight = weight[..., None] if isinstance(weight, Tensor) else weight
+        maps = _maps(loss, input[..., None], target[..., None], weight, task)
+        return {name: values.squeeze(-1) for name, values in maps}
+    return dict(_maps(loss, input, target, weight, task))
 
 
-def _maps(loss: MaskLoss, input: Tensor, target: Tensor, task: str) -> list[tuple[str, Tensor]]:
+def _part_with_map(loss: nn.Module) -> str:
+    """Return the advice to give a part that has a map; empty if there is none."""
+    part = next((path for path, each in loss.named_modules() if isinstance(each, WITH_MAP)), "")
+    return f", such as loss.get_submodule({part!r})" if part else ""
+
+
+def _maps(loss: MaskLoss, input: Tensor, target: Tensor, weight: Tensor | None, task: str) -> list[tuple[str, Tensor]]:
     with torch.no_grad(), outside_autocast(input):
-        pixels = read_pixels(input, target, task, loss.ignore_index)
+        pixels = read_pixels(input, target, task, loss.ignore_index, weight)
         alone = copy.copy(loss)  # with each pixel as an example of its own, whose loss is that of the pixel
         alone.batch, alone.distributed, alone.mean_over = False, "local", "weights"
         alone.task = loss.task if loss.task != "auto" else task  # type: ignore[assignment]
         with implementation("reference"):
             terms = alone.terms(
-                _as_examples(input), _as_examples(target) if target.ndim == input.ndim else _rows(target)
+                _as_examples(input),
+                _as_examples(target) if target.ndim == input.ndim else _rows(target),
+                weight=None if pixels.weight is None else _as_examples(pixels.weight),
             )
         scale, counts = _scale(loss, pixels)
         shape = (input.shape[0], *input.shape[2:], -1)
@@ -83,25 +94,31 @@ def _rows(target: Tensor) -> Tensor:
 
 
 def _scale(loss: MaskLoss, pixels: Pixels) -> tuple[Tensor, Tensor]:
-    """Return the weight of each pixel, divided by its mean, (B, 1, *), and True where a pixel counts in that mean.
+    """Return the weight of each pixel, divided by its mean, and True where a pixel counts in that mean.
 
-    Of masks these are one number for each, (C, 1, ...).
+    Both are (B, 1, *) for classes, and fit (B, C, *) for masks.
     """
+    axes = (0, *range(2, pixels.target.ndim)) if loss.batch else tuple(range(2, pixels.target.ndim))
+    valid = pixels.valid.to(pixels.logits.dtype)
+    own = valid if pixels.weight is None else pixels.weight * valid
+    divisor = valid if loss.mean_over == "pixels" else own
     weights = loss.class_weights(pixels.target)
-    ones = [1] * (pixels.target.ndim - 2)
     if weights is None:
-        return pixels.logits.new_ones(1), pixels.valid
+        return own * _inverse_mean(divisor, axes), pixels.valid
+    by_class = weights.view(-1, *[1] * (pixels.target.ndim - 2))
     if not pixels.multiclass:
-        return (weights * (weights > 0).sum() / weights.sum()).view(-1, *ones), (weights > 0).view(-1, *ones)
+        return own * _inverse_mean(divisor, axes) * (by_class * (weights > 0).sum() / weights.sum()), by_class > 0
     if getattr(loss, "label_smoothing", 0) > 0 and (weights == 0).any():
         raise InputError("a map of smoothed labels needs a weight above 0 for every class; set label_smoothing=0")
-    of_pixels = (weights.view(-1, *ones) * pixels.target).sum(1, keepdim=True)
-    divisor = of_pixels
-    if loss.mean_over == "pixels":
-        divisor = pixels.valid.to(of_pixels.dtype)
-        if loss.leaves_out:
-            divisor = (loss.counted_classes(pixels.target).view(-1, *ones) * pixels.target).sum(1, keepdim=True)
-    axes = (0, *range(2, of_pixels.ndim)) if loss.batch else tuple(range(2, of_pixels.ndim))
-    counts = divisor > 0
+    of_pixels = own * (by_class * pixels.target).sum(1, keepdim=True)
+    if loss.mean_over == "weights":
+        divisor = of_pixels
+    elif loss.leaves_out:
+        divisor = (loss.counted_classes(pixels.target).view(by_class.shape) * pixels.target).sum(1, keepdim=True)
+    return of_pixels * _inverse_mean(divisor, axes), divisor > 0
+
+
+def _inverse_mean(divisor: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """Return the number of pixels with a divisor, divided by the sum of these."""
     whole = divisor.sum(axes, keepdim=True).clamp_min(torch.finfo(divisor.dtype).tiny)
-    return of_pixels * counts.sum(axes, keepdim=True) / whole, counts
+    return (divisor > 0).sum(axes, keepdim=True) / whole

@@ -90,9 +90,52 @@ def test_the_loss_is_unchanged_and_half_precision_is_read_wider():
 @pytest.mark.parametrize("name", ["dice", "lovasz_softmax", "topk", "unified_focal", "bce_dice_focal"])
 def test_other_losses_have_no_map(name):
     with pytest.raises(
-        TypeError, match=r"has no map.* takes BCE, CrossEntropy, Focal, Poly1, AsymmetricFocal, alone or"
+        lossreg.InputError, match=r"has no map.*; give loss_map a BCE, CrossEntropy, Focal, Poly1, AsymmetricFocal$"
     ):
         loss_map(build(name), logits("binary"), hard_target("binary"))
+
+
+def test_a_sum_names_a_part_that_has_a_map():
+    """The advice works."""
+    loss = lossreg.build("weighted_sum", terms=["dice", {"name": "power", "params": {"loss": "bce"}}])
+    x, t = logits("binary"), hard_target("binary")
+    message = r"WeightedSum has no map.*, such as loss\.get_submodule\('parts\.1\.parts\.0'\)$"
+    with pytest.raises(lossreg.InputError, match=message):
+        loss_map(loss, x, t)
+    torch.testing.assert_close(
+        loss_map(loss.get_submodule("parts.1.parts.0"), x, t), loss_map(build("bce", "binary"), x, t)
+    )
+
+
+@pytest.mark.parametrize("over", ["weights", "pixels"])
+@pytest.mark.parametrize("class_weight", [None, [0.5, 2.0, 1.0]])
+@each_case
+def test_weights_of_pixels_are_in_the_map(name, task, class_weight, over):
+    """The mean of the map is the weighted loss; a pixel of weight 0 is NaN, whatever logit and target it has."""
+    if task == "binary" and class_weight:
+        pytest.skip("one channel has no class weights")
+    generator = torch.Generator().manual_seed(3)
+    x, t = logits(task), hard_target(task)
+    w = torch.randint(3, (len(x), 1, *x.shape[2:]), generator=generator).double() / 2
+    x, t = torch.where(w > 0, x, torch.nan), torch.where((w[:, 0] if t.ndim < x.ndim else w) > 0, t, 77)
+    for batch in (False, True):
+        loss = build(name, task, batch=batch, mean_over=over, class_weight=class_weight, **own(name, task))
+        found = loss_map(loss, x, t, weight=w)[name]
+        assert torch.equal(found.isnan(), (w == 0).expand_as(found))
+        by_mask = found.transpose(0, 1).flatten(1).nanmean(1) if batch else found.flatten(2).nanmean(2)
+        torch.testing.assert_close(by_mask.mean(), loss(x, t, weight=w), rtol=1e-12, atol=0)
+
+
+def test_a_weight_of_each_mask_and_of_single_pixels():
+    """Weights (B, C, *) of independent masks, and (B,) of images of one pixel."""
+    x, t = logits("multilabel"), hard_target("multilabel")
+    w = torch.rand(x.shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    loss = build("focal", "multilabel")
+    torch.testing.assert_close(mean(loss_map(loss, x, t, weight=w)["focal"]), loss(x, t, weight=w))
+    x, t, w = x[:, :, 0, 0], t[:, 0, 0, 0], w[:, 0, 0, 0]
+    loss = build("cross_entropy", "multiclass", batch=True)
+    found = loss_map(loss, x, t, weight=w)["cross_entropy"]
+    torch.testing.assert_close(found.mean(), loss(x, t, weight=w))
 
 
 @pytest.mark.parametrize(

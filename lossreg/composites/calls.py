@@ -9,7 +9,7 @@ from torch import nn
 
 from lossreg.errors import InputError
 from lossreg.loss import Loss, name_of
-from lossreg.loss.calls import PerPixel, Signature, check_call, joined, signature_of
+from lossreg.loss.calls import PerPixel, Signature, check_call, joined, signature_of, with_a_meaning
 from lossreg.loss.wrappers import wrapped
 
 Call = tuple[Sequence[Any], dict[str, Any]]
@@ -57,6 +57,7 @@ class PartCalls:
         Raises:
             InputError: no part has an option of this name, an input is missing, or a part cannot use a weight.
         """
+        options = with_a_meaning(loss, options)
         self.check(loss, name, inputs, options)
         given = dict(enumerate(inputs))
         given |= {self.places[key]: value for key, value in options.items() if key in self.places}

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lossreg.errors import InputError, ShapeError
-from lossreg.loss.calls import ANY, PerPixel, Signature, check_call, signature_of
+from lossreg.loss.calls import ANY, PerPixel, Signature, check_call, signature_of, with_a_meaning
 from lossreg.loss.classes import Again, values_by_class, values_of
 from lossreg.loss.output import LossOutput, Reduction, Term
 from lossreg.loss.plans import Plan, Plans
@@ -28,7 +28,8 @@ class Loss(nn.Module):
     per_pixel: the options of a call that have a value for each pixel, with their meaning, by which losses made of
     losses carry them along. "weight": a term of a sum must take it or say that it is unweighted. "labels": numbers of
     objects or classes. "mask": one whose thin lines must stay. "distance": in pixels, so each resolution has its own.
-    meaningless: options that other losses have, but not this one, with the reason: "it ranks pixels".
+    meaningless: options that other losses have, but not this one, with the reason: "it ranks pixels". A call may give
+    them as None.
 
     Args:
         reduction: of the examples' values: "mean", "sum", or "none" for (B,).
@@ -170,6 +171,8 @@ class Loss(nn.Module):
 
     def _terms(self, inputs: Sequence[Any], options: Mapping[str, Any]) -> dict[str, Term]:
         """Return the terms of a call."""
+        if options:
+            options = with_a_meaning(self, options)
         if options or len(inputs) != self._signature.required:
             self.check_call(inputs, options)
         terms = self.terms(*inputs, **options)

@@ -77,6 +77,14 @@ def check_call(loss: nn.Module, name: str, takes: Signature, inputs: Sequence[An
         raise InputError(f"{name} needs {_list(missing)}; call it as {takes.shown()}")
 
 
+def with_a_meaning(loss: nn.Module, options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the options without those that are None and have no meaning for a loss, such as weight=None."""
+    if all(value is not None for value in options.values()):
+        return options
+    without = {name for part in loss.modules() for name in getattr(part, "meaningless", ())}
+    return {name: value for name, value in options.items() if value is not None or name not in without}
+
+
 def _fix(loss: nn.Module, unknown: Iterable[str], takes: Signature) -> str:
     """Return what to do about options that a loss has not."""
     reasons = getattr(loss, "meaningless", {})

@@ -130,6 +130,29 @@ def test_a_loss_without_weights_says_why(name):
         inside(x, t, weight=w)
 
 
+@pytest.mark.parametrize("name", UNWEIGHTED)
+def test_no_weight_may_be_given_to_every_loss(name):
+    """A training loop gives weight=None to any loss, alone and inside others; an unknown name stays an error."""
+    task = tasks_of(name)[0]
+    x, t, _ = tensors(task)
+    alone, inner = build(name, task), {"name": name, "params": {"task": task}}
+    terms = [inner, {"name": "dice", "params": {"task": task}}]
+    power, of_one, of_two = (
+        lossreg.build({"name": outer, "params": params})
+        for outer, params in (
+            ("power", {"loss": inner}),
+            ("weighted_sum", {"terms": [inner]}),
+            ("weighted_sum", {"terms": terms}),
+        )
+    )
+    for loss in (alone, power, of_one, of_two):
+        assert torch.equal(loss(x, t, weight=None), loss(x, t))
+        assert torch.equal(loss.evaluate(x, t, weight=None).total, loss(x, t))
+        assert torch.equal(loss.per_example(x, t, weight=None), loss.per_example(x, t))
+    with pytest.raises(lossreg.InputError, match=f"{name} has no option wieght=; its options: none"):
+        alone(x, t, wieght=None)
+
+
 @each_case
 def test_evaluate_has_the_weighted_values(name, task):
     """Total, components and values per example are those of the weighted loss."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 from lossreg.errors import DTypeError, InputError, ShapeError
 from lossreg.loss import Loss
@@ -34,6 +35,15 @@ def check_part(part: nn.Module, ignore_index: int | None) -> None:
         raise InputError(
             f"{type(part).__name__} inside compares neighbouring pixels, and points have no neighbours; put it beside"
             " point_sampled in a weighted_sum"
+        )
+
+
+def check_derivatives(input: Tensor) -> None:
+    """Raise InputError where a derivative in forward mode is asked for, which torch has not between pixels."""
+    if forward_ad._current_level >= 0 and forward_ad.unpack_dual(input).tangent is not None:
+        raise InputError(
+            "values at points have no derivative in forward mode, since torch's grid_sample has none: use .backward(),"
+            " torch.func.grad or torch.func.vjp"
         )
 
 

@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from lossreg.composites.base import Composite, terms_of, with_prefix
-from lossreg.composites.point_checks import check_masks, check_part, distances_of, map_of
+from lossreg.composites.point_checks import check_derivatives, check_masks, check_part, distances_of, map_of
 from lossreg.contract import contract
 from lossreg.errors import InputError
 from lossreg.loss import Reduction, Term
@@ -95,6 +95,7 @@ class PointSampled(Composite):
 
     def terms(self, input: Tensor, target: Tensor, *others: Any, **options: Any) -> dict[str, Term]:
         check_masks(input, target, empty_batch=self.shares_batches)
+        check_derivatives(input)
         logits = input if input.dtype == torch.float64 else input.float()
         # Before ignored pixels are compared: uint8 == -1 would find 255.
         masks = target.reshape(input.shape).to(logits.dtype)

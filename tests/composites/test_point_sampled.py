@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.autograd import forward_ad
 
 from lossreg import (
     DTypeError,
@@ -481,6 +482,20 @@ def test_zeros_outside_make_borders_uncertain():
     torch.manual_seed(0)
     places = loss.places(input)
     assert ((places < 1 / 16) | (places > 15 / 16)).any(-1).all()
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")  # torch's own, on its first use
+def test_a_derivative_in_forward_mode_is_refused_in_our_words():
+    """torch's grid_sample has none. The advice works, and so does the loss of numbers without a tangent."""
+    x, t = logits(1, 2, 5, 6), masks(1, 2, 5, 6).double()
+    loss = build({"name": "point_sampled", "params": {"loss": {"name": "seen"}, "points": 8}})
+    with pytest.raises(InputError, match=r"no derivative in forward mode, since .*: use \.backward\(\), torch"):
+        torch.func.jvp(lambda x: loss(x, t), (x,), (x,))
+    assert torch.func.grad(lambda x: loss(x, t))(x).isfinite().all()
+    with forward_ad.dual_level():
+        assert loss(x, t).isfinite()
+        with pytest.raises(InputError, match="no derivative in forward mode"):
+            loss(forward_ad.make_dual(x, x), t)
 
 
 def test_an_unknown_outside_names_both():

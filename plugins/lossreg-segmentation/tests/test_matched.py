@@ -336,6 +336,23 @@ def test_gradients_at_points_equal_finite_differences():
     assert torch.autograd.gradcheck(value, [input["masks"], input["classes"]], fast_mode=True)
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")  # torch's own, on its first use
+def test_a_derivative_in_forward_mode_is_refused_at_random_points():
+    """In our words, not in those of grid_sample, and the advice works."""
+    input, target = batch((1,), queries=2, size=(2, 3), canvas=(4, 6))
+    masks, classes = input["masks"].detach(), input["classes"].detach()
+
+    def value(loss):
+        return lambda masks: loss({"masks": masks, "classes": classes}, target)
+
+    with pytest.raises(InputError, match=r"no derivative in forward mode at random points, .* or set points=0"):
+        torch.func.jvp(value(build(points=7)), (masks,), (masks,))
+    torch.manual_seed(0)
+    assert torch.func.grad(value(build(points=7)))(masks).isfinite().all()
+    slope = torch.func.jvp(value(build()), (masks,), (masks,))[1]
+    torch.testing.assert_close(slope, (torch.func.grad(value(build()))(masks) * masks).sum())
+
+
 BAD = {
     "a tensor": (lambda i, t: (i["masks"], t), InputError, "input must be {"),
     "no level": (lambda i, t: ([], t), InputError, "an empty list"),

@@ -14,7 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from lossreg.errors import InputError
 from lossreg_segmentation.matched.inputs import Objects
+from lossreg_segmentation.statistics.plain import has_tangent
 from lossreg_segmentation.statistics.request import sums_dtype
 
 
@@ -34,6 +36,11 @@ class RandomPoints:
 
     def of_costs(self, masks: Tensor, targets: Sequence[Objects]) -> tuple[Tensor, Tensor]:
         """Return logits (B, Q, P) and targets (B, M, P) at points that all masks of an image share."""
+        if has_tangent(masks):
+            raise InputError(
+                "matched has no derivative in forward mode at random points, since torch's grid_sample has none: use"
+                " .backward() or torch.func.grad, or set points=0"
+            )
         places = _random(len(masks), self.count, masks)
         logits = F.grid_sample(masks.to(places.dtype), 2 * places.unsqueeze(1) - 1, align_corners=False)[:, :, 0]
         return logits, _of_all(targets, places)

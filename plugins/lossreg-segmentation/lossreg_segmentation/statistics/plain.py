@@ -49,9 +49,12 @@ def is_plain_gradient(grad: Tensor) -> bool:
 
 def wants_gradient(x: Tensor) -> bool:
     """Return True if autograd, backward or in forward mode, would ask for the gradient of a tensor."""
-    if forward_ad._current_level >= 0 and forward_ad.unpack_dual(x).tangent is not None:
-        return True
-    return x.requires_grad and torch.is_grad_enabled()
+    return has_tangent(x) or (x.requires_grad and torch.is_grad_enabled())
+
+
+def has_tangent(x: Tensor) -> bool:
+    """Return True if a derivative of the tensor is asked for in forward mode."""
+    return forward_ad._current_level >= 0 and forward_ad.unpack_dual(x).tangent is not None
 
 
 def is_capturing(device: torch.device) -> bool:

@@ -92,3 +92,37 @@ def power_config():
 def test_an_exponent_of_zero_is_refused():
     with pytest.raises(lossreg.InvalidConfigError, match="exponent"):
         power(DICE, exponent=0)
+
+
+@pytest.mark.parametrize("params", [{"exponent": 0.5}, {"exponent": 2.0}, {"log": True}])
+def test_values_that_have_no_power_are_never_clamped_in_silence(params):
+    """Below 0, or above 1 where 1 - value is a score: an error on a CPU, and NaN where no value can be read."""
+    x, t = tensors()
+    assert power(DICE, **params)(x, t).isfinite()
+    loss = power({"name": "negative"}, **params)
+    with pytest.raises(lossreg.InputError, match=r"negative inside power has values .*; they must be (>= 0|in .0, 1)"):
+        loss(x, t)
+    assert torch.func.vmap(lambda x: loss(x, t))(x.detach()[None]).isnan().all()
+
+
+def test_scores_of_values_above_1_have_no_logarithm():
+    """Cross-entropy is no share, so that 1 - value is no score; the advice, beside power, works."""
+    x, t = tensors()
+    bce = {"name": "bce", "params": {"task": "multilabel"}}
+    with pytest.raises(lossreg.InputError, match=r"bce inside power .* in \[0, 1\], as 1 - value is the score"):
+        power(bce, log=True)(10 * x, t)
+    assert power(bce, exponent=2.0)(10 * x, t).isfinite()
+    assert lossreg.build("weighted_sum", terms=[bce, power_config()])(10 * x, t).isfinite()
+
+
+@pytest.fixture(autouse=True)
+def negative():
+    """A loss whose values are below 0."""
+
+    class Negative(lossreg.Loss):
+        def terms(self, input, target):
+            return {"negative": lossreg.Term(-input.sigmoid().flatten(2).mean(2))}
+
+    with lossreg.losses.scope() as registry:
+        registry.register("negative")(Negative)
+        yield

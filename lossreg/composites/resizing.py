@@ -28,7 +28,7 @@ def on_level(value: Any, number: int, levels: Sequence[Tensor], *, name: str, me
     level = levels[number]
     if isinstance(value, list | tuple):
         if len(value) != len(levels):
-            raise ShapeError(f"{name} has {len(value)} maps for {len(levels)} levels of input; give one per level")
+            raise _another_number(name, len(value), len(levels))
         return value[number]
     if meaning == "distance":
         if value.shape[_first(value, level, name) :] == level.shape[2:]:
@@ -38,6 +38,16 @@ def on_level(value: Any, number: int, levels: Sequence[Tensor], *, name: str, me
             f" {name}=[signed_distance(target at the size of the level) for each level]"
         )
     return maximum(value, level, name=name) if meaning == "mask" else resized(value, level, name=name)
+
+
+def _another_number(name: str, maps: int, levels: int) -> ShapeError:
+    """Return the error for a list that has not one map per level."""
+    if levels == 1:
+        return ShapeError(
+            f"{name} has {maps} maps, but input is one level, the finest: give its map alone, {name}[0], or a list of"
+            " the inputs of all levels"
+        )
+    return ShapeError(f"{name} has {maps} maps for {levels} levels of input; give one per level")
 
 
 def resized(target: Tensor, level: Tensor, *, name: str = "target") -> Tensor:

@@ -125,6 +125,17 @@ def test_lists_of_one_map_per_level():
         DeepSupervision(loss=Seen())(levels(), targets[:1])
 
 
+def test_maps_of_all_levels_for_the_finest_alone():
+    """As where a network gives one output in evaluation, and the loader gives the targets of training."""
+    targets = [resized(masks(), level) for level in levels()]
+    loss, finest = DeepSupervision(loss=Seen()), levels()[0]
+    message = r"target has 3 maps, but input is one level, the finest: give its map alone, target\[0\], or"
+    for input in (finest, [finest]):
+        with pytest.raises(ShapeError, match=message):
+            loss(input, targets)
+    assert loss(finest, targets[0]).item() == loss(finest, targets[:1]).item()
+
+
 def test_what_is_no_map():
     with pytest.raises(DTypeError, match=r"weight must be a tensor, got int; use torch.as_tensor\(weight\)"):
         deep(weight=1)

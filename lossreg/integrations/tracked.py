@@ -20,6 +20,7 @@ from lossreg.integrations.meter import TOTAL, Meter, component_key
 from lossreg.integrations.observers import Monitoring, Recording
 from lossreg.loss import Loss, LossOutput, evaluate
 from lossreg.loss.calls import signature_of
+from lossreg.loss.output import not_kept
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,7 +52,8 @@ class Tracked(nn.Module):
             resumed needs the same `run`, so that batches which are done again replace their rows.
     Attributes:
         loss: the module.
-        last: the output of the last call, detached; None before the first.
+        last: the output of the last call, detached; None before the first. Of a call without gradients it has values
+            per class.
         context: the step, epoch and examples of the next calls, which trainers do not pass to a loss.
     Raises:
         InputError: an argument of another kind.
@@ -144,7 +146,9 @@ class Tracked(nn.Module):
     def _observe(self, output: LossOutput, inputs: tuple[Any, ...]) -> None:
         """Keep, meter, watch and record the output of a call."""
         parts = output.per_example_components
-        self.last = LossOutput(output.total.detach(), output.components, output.per_example, parts)
+        # Values per class come from the inputs, which must not stay in memory in training.
+        by_class = not_kept if torch.is_grad_enabled() or torch.compiler.is_compiling() else output.by_class
+        self.last = LossOutput(output.total.detach(), output.components, output.per_example, parts, by_class)
         if not self.context.counts:
             return
         batch = _size(output, inputs)

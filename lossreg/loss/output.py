@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from torch import Tensor
 
-from lossreg.errors import DTypeError, ShapeError
+from lossreg.errors import DTypeError, InputError, ShapeError
 
 if TYPE_CHECKING:
     from typing import Self
@@ -65,6 +65,14 @@ def _unit(values: Tensor) -> Per:
     )
 
 
+def not_kept() -> dict[str, Tensor]:
+    """Raise InputError, in place of values per class that would keep the inputs of a training step in memory."""
+    raise InputError(
+        "the values per class of this call are not kept, because they are computed from its inputs; call it under"
+        " torch.no_grad(), or read lossreg.evaluate(loss, input, target).per_class"
+    )
+
+
 if TYPE_CHECKING:
     # Type checkers unpack nothing but a tuple into values of different types. At run time LossOutput is no tuple:
     # DataParallel, accelerate and Transformers rebuild tuples from their items, and would lose the other fields.
@@ -99,7 +107,10 @@ class LossOutput(_Pair):
         return self.by_class()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "per_class": self.per_class, "by_class": dict}
+        try:
+            return {**vars(self), "per_class": self.per_class, "by_class": dict}
+        except InputError:  # they are not to be had any more
+            return {**vars(self), "by_class": not_kept}
 
     def __iter__(self) -> Iterator[Tensor | dict[str, Tensor]]:
         return iter((self.total, self.components))

@@ -1,8 +1,10 @@
 """The loss that every trainer's file shares."""
 
 import copy
+import gc
 import io
 import pickle
+import weakref
 from collections import Counter
 
 import pytest
@@ -279,6 +281,37 @@ def test_a_copy_is_whole(how, tmp_path):
     made.close(), tracked.close()
     assert made.read()["train/total_loss"] == pytest.approx(tracked.read()["train/total_loss"])
     assert lossreg.records.aggregate_by_dataset(tmp_path)["overall"]["count"] == 8
+
+
+def test_the_last_call_of_validation_has_values_per_class():
+    """Also in a copy. Those of a training step would keep its inputs: an error says how to compute them."""
+    x, y = batch()
+    tracked, loss = Tracked("dice"), lossreg.build("dice")
+    expected = loss.evaluate(x, y).per_class["dice"]
+    with torch.no_grad():
+        tracked(x, y)
+    again = copy.deepcopy(tracked)
+    assert torch.equal(tracked.last.per_class["dice"], expected)
+    assert torch.equal(again.last.per_class["dice"], expected)
+    tracked(x, y)
+    for each in (tracked, copy.deepcopy(tracked)):
+        with pytest.raises(InputError, match=r"are not kept, .* under torch\.no_grad\(\), or read lossreg\.evaluate\("):
+            _ = each.last.per_class
+    assert torch.equal(lossreg.evaluate(tracked.loss, x, y).per_class["dice"], expected)
+
+
+@pytest.mark.parametrize("name", ["dice", "cross_entropy"])
+def test_a_training_step_keeps_no_input(name):
+    """Neither the logits nor their graph stay in memory after a step, one function or step by step."""
+    tracked = Tracked(name)
+    for call in (tracked, tracked.evaluate):
+        x, y = batch()
+        logits = torch.cat([x, -x], 1) * 2
+        kept = weakref.ref(logits)
+        call(logits, y[:, 0].long())
+        del logits
+        gc.collect()
+        assert kept() is None
 
 
 def test_the_config_is_found_in_it():

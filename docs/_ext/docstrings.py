@@ -40,7 +40,8 @@ def formulas(tex: str) -> str:
         escaped(part) if number % 2 == 0 else f"\\ :math:`{part}`\\ "
         for number, part in enumerate(found.where.split("$"))
     ]
-    return "\n\n".join([*(directive("math", formula) for formula in found.formulas), "".join(letters)])
+    blocks = [*(directive("math", formula) for formula in found.formulas), "".join(letters)]
+    return "\n\n".join(filter(None, blocks))
 
 
 def introduction(text: str) -> str:

@@ -13,6 +13,12 @@ function rgba(colour) {
 // `top` over `ground`, which is opaque.
 const over = (top, ground) => [0, 1, 2].map((i) => top[i] * top[3] + ground[i] * (1 - top[3]));
 
+// The ground of a page that has none of its own: white, or dark where the page follows a dark scheme.
+const probe = Object.assign(document.createElement("i"), { style: "background: Canvas" });
+document.body.append(probe);
+const blank = rgba(getComputedStyle(probe).backgroundColor).slice(0, 3);
+probe.remove();
+
 function groundOf(element) {
   const layers = [];
   for (let each = element; each; each = each.parentElement) {
@@ -20,7 +26,7 @@ function groundOf(element) {
     layers.push(colour);
     if (colour[3] === 1) break;
   }
-  return layers.reverse().reduce((ground, layer) => over(layer, ground), [255, 255, 255]);
+  return layers.reverse().reduce((ground, layer) => over(layer, ground), blank);
 }
 
 function opacityOf(element) {

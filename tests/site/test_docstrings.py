@@ -54,8 +54,11 @@ def test_every_section_becomes_a_field(rest):
 
 def test_a_formula_in_tex_takes_the_place_of_that_in_ascii(rest):
     """As the docstring has both."""
-    text = "Mean.\n\n    loss = a / b\n\nMath:\n    \\frac{a}{b}\nSource: a book."
-    assert rest(text) == "Mean.\n\n.. math::\n\n    \\frac{a}{b}\n\n:Source:\n    a book."
+    text = "Mean.\n\n    loss = a / b\n\nMath:\n    \\frac{a}{b}\n    where $a$ is *one*.\nSource: a book."
+    formula = ".. math::\n\n    \\frac{a}{b}"
+    letters = "where \\ :math:`a`\\  is \\*one\\*."
+    assert rest(text) == f"Mean.\n\n{formula}\n\n{letters}\n\n:Source:\n    a book."
+    assert rest(text.replace("    where $a$ is *one*.\n", "")) == f"Mean.\n\n{formula}\n\n:Source:\n    a book."
 
 
 def test_code_is_marked_where_it_touches_letters(rest):

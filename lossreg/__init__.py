@@ -1,7 +1,10 @@
-"""lossreg: the plugin platform for PyTorch losses.
+"""lossreg: every PyTorch loss, by name.
 
-A package declares its losses; lossreg finds them without importing them; a config {name, params} is validated and
-becomes an nn.Module that any trainer can call.
+    loss = lossreg.build("dice", smooth=0.5)  # an nn.Module
+    loss = lossreg.build({"name": "focal", "params": {"gamma": 2}})
+
+A config is checked before anything is built, and all its mistakes are listed together. Packages declare their losses,
+so that lossreg finds them without importing them.
 """
 
 from __future__ import annotations

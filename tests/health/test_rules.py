@@ -268,6 +268,19 @@ def test_a_network_that_knows_the_frequency_alone_is_a_warning():
         assert (finding.evidence["all"], finding.severity, finding.patience) == ("zeros", "warning", 200)
 
 
+def test_a_warning_lasts_for_as_many_examples_as_well():
+    """Nine masks of ten are empty: 15 of 50 updates have foreground, so 200 examples take 667 updates. Not an error."""
+
+    def given(predicted):
+        with_foreground = (example(low(predicted, 0.25)),)
+        return Window([Update(step, 0.5, {}, with_foreground if step < 15 else ()) for step in range(50)])
+
+    (finding,) = found(Collapse(), given(0.08))
+    assert (finding.severity, finding.patience) == ("warning", 667)
+    (finding,) = found(Collapse(), given(0.04))
+    assert (finding.severity, finding.patience) == ("error", 200)
+
+
 def test_the_background_lost_to_a_weight_of_the_foreground_is_the_mirror():
     """pos_weight=1e4: all of the background is wrong. Near 0.5, where networks begin, that must last twice as long."""
     (finding,) = found(Collapse(), window(*[example(low(0.71, 0.2, missed=0.0, extra=1.0))] * 4))

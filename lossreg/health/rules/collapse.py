@@ -61,6 +61,8 @@ class Collapse(Rule):
             pixels, because rare ones are learnt late, unless its mean is far below its share of them. All but class 0
             are judged together as well.
         updates: for which that must last, >= 2; "ones" that are near 0.5 twice as many, because networks begin there.
+            What is only a warning lasts for as many examples as well, because it is learnt late where few have the
+            class.
         examples: minimum number of such examples, >= 1; to a window with fewer, those before it are added.
     Reads: Mask.predicted, spread, target, foreground, positive, wrong, valid.
     """
@@ -82,7 +84,13 @@ class Collapse(Rule):
         rows = self._rows(window, exclusive)
         count = len({place for place, *_ in judged_masks(window.updates)})
         verdicts = {
-            key: self._verdict(key, own, exclusive, sum(row.target for row in own) / max(count, len(own)))
+            key: self._verdict(
+                key,
+                own,
+                exclusive,
+                rate=sum(row.target for row in own) / max(count, len(own)),
+                rare=max(1.0, len(window.updates) / len(own)),
+            )
             for key, own in rows.items()
             if len(own) >= self.examples
         }
@@ -103,8 +111,13 @@ class Collapse(Rule):
                     rows[key] += own
         return rows
 
-    def _verdict(self, key: str, rows: Sequence[_Row], exclusive: bool, rate: float) -> Finding | None:
-        """Judge one side of a class. rate: its mean target over all examples."""
+    def _verdict(self, key: str, rows: Sequence[_Row], exclusive: bool, *, rate: float, rare: float) -> Finding | None:
+        """Judge one side of a class.
+
+        Args:
+            rate: its mean target over all examples.
+            rare: updates for each of its examples, 1 if every update has one.
+        """
         side, _, number = key.partition(" ")
         predicted, target = fmean(row.predicted for row in rows), fmean(row.target for row in rows)
         classes = len(rows[0].example.masks)
@@ -119,7 +132,9 @@ class Collapse(Rule):
             if target < self.common or is_rare or missed < self.missed:
                 return None
             is_near = side == "ones" and not is_far
-            patience, severity = self.updates * (1 + is_near), "error" if is_far else "warning"
+            patience = self.updates * (1 + is_near)
+            if not is_far:  # learnt late where it is rare
+                patience, severity = round(patience * rare), "warning"
         if side == "ones":
             predicted, target = 1 - predicted, 1 - target
         named = number if "-" in number else int(number)

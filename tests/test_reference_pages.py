@@ -148,6 +148,15 @@ def test_every_hook_is_in_the_how_to():
     assert sorted(written) == sorted(name for name in vars(specs) if name.startswith("lossreg_"))
 
 
+def test_the_figures_of_speed_are_those_that_were_measured():
+    """Each row stands in the benchmark's own page, below the heading of its loss."""
+    shown = [row for row in rows("explanation/benchmarks.md") if len(row) == 7]
+    assert len(shown) == 7
+    for loss, logits, *figures in shown:
+        measured = {row[0]: row[2:] for row in rows("benchmarks/sizes.md", loss)}
+        assert figures == measured[logits]
+
+
 def test_the_glossary_is_in_order():
     """A reader looks a word up by the alphabet."""
     words = re.findall(r"^## (.+)$", text("glossary.md"), re.MULTILINE)

@@ -21,7 +21,7 @@ def add_to(group: typer.Typer) -> None:
 
 
 def compare(
-    first: Annotated[str, typer.Argument(metavar="RUN", help="A run; with --by a split, or a range.", show_default=False)],
+    first: Annotated[str, typer.Argument(metavar="RUN", help="A run; with --by a split or range.", show_default=False)],
     second: Annotated[str, typer.Argument(metavar="RUN", help="The other one.", show_default=False)],
     directory: Directory,
     filters: Filters,

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 FENCE = re.compile(r"^(\s*)(`{3,}|~{3,})", re.MULTILINE)
 INCLUDE = re.compile(r"^```\{include\} (\S+)\n```$", re.MULTILINE)
-LINK = re.compile(r"(?<!!)\]\(([^()\s#]+)(#[^()\s]*)?\)")
+SHOWN = {".md", ".png", ".svg", ".jpg", ".gif"}  # files of docs/ that the site has
+LINK = re.compile(r"\]\(([^()\s#]+)(#[^()\s]*)?\)")
 
 
 def absolute(text: str, folder: Path, docs: Path, address: str, page: Path | None = None) -> str:
@@ -29,7 +30,7 @@ def absolute(text: str, folder: Path, docs: Path, address: str, page: Path | Non
         target = Path(os.path.normpath(folder / link[1]))
         if "://" in link[1] or not target.exists():
             return link[0]
-        if target.is_relative_to(docs) and target.suffix == ".md":
+        if target.is_relative_to(docs) and target.suffix in SHOWN:
             return f"]({os.path.relpath(target, page or folder)}{link[2] or ''})"
         where = address.replace("/blob/", "/tree/") if target.is_dir() else address
         return f"]({where}/{target.relative_to(docs.parent)}{link[2] or ''})"

@@ -11,7 +11,7 @@ ADDRESS = "https://code.example/blob/main"
 @pytest.fixture
 def docs(tmp_path):
     """A checkout with a file outside docs/ and two pages."""
-    for name in ("lossreg/cli.py", "docs/guide.md", "docs/howto/mix.md"):
+    for name in ("lossreg/cli.py", "docs/guide.md", "docs/conf.py", "docs/howto/mix.md", "docs/howto/mix.svg"):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("text")
@@ -24,6 +24,8 @@ def docs(tmp_path):
         ("../../lossreg/cli.py#L3", f"{ADDRESS}/lossreg/cli.py#L3"),
         ("../../lossreg", "https://code.example/tree/main/lossreg"),
         ("../guide.md#a", "../guide.md#a"),
+        ("mix.svg", "mix.svg"),
+        ("../conf.py", f"{ADDRESS}/docs/conf.py"),
         ("../../nothing.py", "../../nothing.py"),  # left for Sphinx to report
         ("https://x.example/lossreg", "https://x.example/lossreg"),
     ],

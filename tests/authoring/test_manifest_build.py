@@ -2,10 +2,12 @@
 
 import json
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+import lossreg
 from lossreg import ManifestError, MissingLibraryError
 from lossreg.authoring import manifest_writer, package_modules
 
@@ -287,3 +289,12 @@ def test_a_class_that_cannot_be_described_is_named(site, package):
     site.module(f"{package}.odd", source)
     with pytest.raises(ManifestError, match=r"odd:Margin \('acme_odd'\) cannot be described: AttributeError: 'int'"):
         manifest_writer.build(package)
+
+
+@pytest.mark.tools  # over a second: all modules are imported
+def test_our_own_manifest_is_built_without_a_trainer():
+    """The files of trainers register no loss, and are neither imported nor needed."""
+    before = set(sys.modules)
+    written = json.loads((Path(lossreg.__file__).parent / "lossreg.json").read_text(encoding="utf-8"))
+    assert manifest_writer.generate("lossreg") == written
+    assert not [name for name in set(sys.modules) - before if name.startswith("lossreg.integrations.")]

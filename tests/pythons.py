@@ -46,6 +46,7 @@ NEED_TORCH = {
     "library",
     "monitor",
     "new_plugin",
+    "notebooks",
     "one_verdict",
     "plot",
     "processes",

@@ -104,7 +104,7 @@ def inputs(target: str, seed: int) -> dict[str, Any]:
         return names | {"t": (names["r"] > 0).double()}
     masks = F.one_hot(labels, 3).movedim(-1, 1).double()
     names["t"] = {"mask": masks[:, 1:2], "masks": masks}.get(target, labels)
-    names |= {"xs": [x, x[..., ::2, ::2]], "ts": [labels, labels[..., ::2, ::2]], "heads": [x, x.flip(1)]}
+    names |= {"xs": [x, x[..., ::2, ::2]], "ts": [labels, labels[..., 1::2, 1::2]], "heads": [x, x.flip(1)]}
     thin = torch.zeros(8, 6, dtype=torch.int64)
     thin[::3] = 1
     distances = torch.tensor([[0, 1, 1], [1, 0, 0.5], [1, 0.5, 0]], dtype=torch.float64)

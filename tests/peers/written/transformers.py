@@ -30,7 +30,9 @@ def sigmoid_focal_loss(inputs, labels, num_masks, alpha=0.25, gamma=2):
     p = inputs.sigmoid()
     p_t = p * labels + (1 - p) * (1 - labels)
     pixels = F.binary_cross_entropy_with_logits(inputs, labels, reduction="none") * (1 - p_t) ** gamma
-    return (pixels * (alpha * labels + (1 - alpha) * (1 - labels))).mean(1).sum() / num_masks
+    if alpha >= 0:
+        pixels = pixels * (alpha * labels + (1 - alpha) * (1 - labels))
+    return pixels.mean(1).sum() / num_masks
 
 
 def sigmoid_cross_entropy_loss(inputs, labels, num_masks):

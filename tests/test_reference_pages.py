@@ -164,6 +164,33 @@ def test_the_glossary_is_in_order():
     assert len(words) >= 30
 
 
+UNUSUAL = (
+    "manifest",
+    "provider",
+    "oracle",
+    "overlay",
+    "entry point",
+    "logits",
+    "shard",
+)  # a newcomer knows none of these
+NOT_PROSE = re.compile(r"(?ms:^```.*?^```)|(?m:^#.*$|^\|.*$)|`[^`]*`|!?\[[^\]]*\]\([^)]*\)")
+
+
+@pytest.mark.parametrize(
+    "page",
+    sorted(path for kind in ("howto", "explanation") for path in (DOCS / kind).glob("*.md")),
+    ids=lambda page: page.stem,
+)
+def test_an_unusual_term_is_a_link_at_its_first_use(page):
+    """In prose, where a reader meets it first."""
+    whole = page.read_text(encoding="utf-8")
+    prose = NOT_PROSE.sub(lambda found: " " * len(found[0]), whole)
+    for term in UNUSUAL:
+        first = re.search(rf"\b{term}s?\b", prose, re.IGNORECASE)
+        before = whole[: first.start()] if first else ""
+        assert not first or re.search(rf"\[[^\]]*\b{term}s?\b[^\]]*\]\(", before, re.IGNORECASE), term
+
+
 @pytest.mark.parametrize("page", sorted((DOCS / "howto").glob("*.md")), ids=lambda page: page.stem)
 def test_a_how_to_is_short_and_says_what_to_install_before_its_first_block(page):
     """From 30 to 150 lines; a reader copies from the top."""

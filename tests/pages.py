@@ -6,6 +6,7 @@ import contextlib
 import io
 import re
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,5 +48,17 @@ def run_blocks(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dic
         return run_page(page)
 
 
+def _torchvision_operators() -> object:
+    """Define what torchvision needs on import beside a CPU build of torch, and return it: it lasts while it is held."""
+    import torch
+
+    library = torch.library.Library("torchvision", "FRAGMENT")
+    if not torch.cuda.is_available():
+        for operator in ("nms", "qnms"):
+            library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    return library
+
+
 if __name__ == "__main__":
+    held = _torchvision_operators() if find_spec("torchvision") else None
     run_page(Path(sys.argv[1]))

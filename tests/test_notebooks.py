@@ -40,7 +40,7 @@ def test_stored_outputs_are_small(path):
 @pytest.mark.tools
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_the_curves_are_equal(path, torchvision_operators):
-    """Each step of the two trainings has the same value, the loss falls, and the stored texts are what is printed."""
+    """Each step of the two trainings has the same value, the loss falls, and the stored texts are printed again."""
     pytest.importorskip("skimage", reason="scikit-image is not installed: the notebooks need its photographs")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # warnings of other libraries are not ours to fix

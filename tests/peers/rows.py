@@ -31,7 +31,7 @@ ARITHMETIC = re.compile(r"w|(?=.*[nCw])(?:n|C|sum\(w\)|[\d. */])+")  # numbers t
 class Row(NamedTuple):
     """One row: a library, its code, a calculation with its value, the kind of target, and our config and call.
 
-    Without an equivalent, `ours` is empty and `reason` says why.
+    Without an equivalent, `ours` is empty and `reason` holds the reason.
     """
 
     page: str

@@ -91,7 +91,7 @@ def test_criteria_with_inputs_of_their_own_are_tested_elsewhere(target):
     "page", [page for page in pages() if page.name != "transformers.md"], ids=lambda page: page.name
 )
 def test_the_blocks_of_a_page_run(page, torchvision_operators, tmp_path, monkeypatch):
-    """In order, and print what is written below them; tests/trainers runs the page of transformers."""
+    """In order, and print the text below them; tests/trainers runs the page of transformers."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for name in CODE_OF.values():

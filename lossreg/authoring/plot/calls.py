@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -18,6 +18,8 @@ PLOTTABLE = "logits & (binary | multilabel | multiclass)"  # tags of nearly all 
 INPUTS = ("logits", "as the terms", "as the loss", "one or several inputs of the loss, finest first")
 MASKS = ("mask", "mask or class index", "as the terms", "as the loss")
 CLASSES = ("class index", "mask or class index")
+
+Value = Callable[[Tensor, Tensor], Tensor]  # of logits and a mask, (1, 1, H, W) each
 
 
 def channels_of(entry: Entry) -> int:
@@ -52,28 +54,42 @@ def contract_of(entry: Entry) -> Mapping[str, Any] | None:
     return found
 
 
-def value_of(module: nn.Module, logits: Tensor, mask: Tensor, channels: int = 1, step: int = 0) -> Tensor:
-    """Return the loss of logits (1, 1, H, W) against a mask (1, 1, H, W).
+def caller(module: nn.Module, channels: int = 1, step: int = 0) -> Value:
+    """Return a loss as a function of logits and a mask, (1, 1, H, W) each.
 
     Args:
-        channels: 1 gives both to the loss. 2 gives logits (1, 2, H, W), where those of the background are 0, and class
+        module: a loss that returns one value.
+        channels: 1 gives it both. 2 gives it logits (1, 2, H, W), where those of the background are 0, and class
             indices (1, H, W).
         step: the training step, for a loss whose weights follow it.
     Raises:
-        LossregError: the loss raises on such tensors, or does not return one value.
+        LossregError: from the function, where the loss raises on such tensors, or does not return one value.
     """
-    input, target = logits.contiguous(), mask
-    if channels == 2:
-        input, target = torch.cat([torch.zeros_like(logits), logits], 1), mask[:, 0].long()
-    inputs = getattr(module, "warm_up_inputs", lambda *tensors: tensors)(input, target)
-    try:
-        found = module(*inputs, **_options(module, mask, step))
-    except Exception as cause:  # a loss may raise anything
-        raise LossregError(
-            f"{type(module).__name__} cannot be drawn: on logits {tuple(input.shape)} and a target"
-            f" {tuple(target.shape)} it raised {with_type(cause)}"
-        ) from cause
-    return scalar(module, found)
+
+    def value(logits: Tensor, mask: Tensor) -> Tensor:
+        input, target = logits.contiguous(), mask
+        if channels == 2:
+            input, target = torch.cat([torch.zeros_like(logits), logits], 1), mask[:, 0].long()
+        inputs = _sure(getattr(module, "warm_up_inputs", lambda *tensors: tensors)(input, target))
+        try:
+            found = module(*inputs, **_options(module, mask, step))
+        except Exception as cause:  # a loss may raise anything
+            raise LossregError(
+                f"{type(module).__name__} cannot be drawn: on logits {tuple(input.shape)} and a target"
+                f" {tuple(target.shape)} it raised {with_type(cause)}"
+            ) from cause
+        return scalar(module, found)
+
+    return value
+
+
+def _sure(inputs: Any) -> Any:
+    """Return inputs in which each single number, such as the predicted IoU of a mask, is 1."""
+    if isinstance(inputs, Tensor):
+        return torch.ones_like(inputs) if inputs.numel() == 1 else inputs
+    if isinstance(inputs, dict):
+        return {key: _sure(value) for key, value in inputs.items()}
+    return type(inputs)(_sure(value) for value in inputs) if isinstance(inputs, list | tuple) else inputs
 
 
 def _makes_inputs(entry: Entry) -> bool:

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from lossreg.authoring.plot.calls import channels_of, contract_of
+from lossreg.authoring.plot.calls import Value, channels_of, contract_of
 from lossreg.authoring.plot.curves import (
     EMPTY_SIDE,
+    LOGITS,
     Curve,
-    Curves,
-    DiscCurves,
-    curves,
-    disc_curves,
+    Scene,
+    curve,
+    disc_on,
+    empty_mask,
+    one_colour,
     probabilities,
 )
 from lossreg.authoring.plot.shapes import RADIUS, SWEEPS, sampled
-from lossreg.authoring.plot.variants import ONE, Variant, policies, variants
+from lossreg.authoring.plot.variants import ONE, policies, variants
 from lossreg.registries import losses
 
 PANELS = ("value", "gradient", "empty", "empty_gradient", "absent", *SWEEPS)
@@ -79,76 +81,65 @@ def panels(
         LossregError: the loss has other inputs than logits and masks or class indices.
         InvalidConfigError: the loss does not take these parameters.
     """
-    entry = losses.entry(name)
+    entry, given = losses.entry(name), params or {}
     channels = channels_of(entry)
-    positional = bool((contract_of(entry) or {}).get("positional"))
-    drawn = variants(entry, params, vary)
-    found = dict(_over_logits(drawn, channels, positional))
-    if choices := policies(entry, params):
-        over = dict(_over_logits(choices, channels, positional))["empty"]
-        found["absent"] = over._replace(title=f"{over.title}, by absent")
+    drawn = variants(entry, given, vary, channels)
+    scenes = _scenes(drawn, positional=bool((contract_of(entry) or {}).get("positional")))
+    found = dict(_over_logits(drawn, scenes))
+    if choices := policies(entry, given, channels):
+        over = {label: curve(value, scenes.empty) for label, value in choices.items()}
+        found["absent"] = _panel(f"{scenes.on_empty}, by absent", scenes.mean, "loss", _on_empty(over, "values"))
     for key, sweep in SWEEPS.items():
-        lines = [
-            Line(label, sweep.numbers, sampled(one.module, sweep, channels=channels, step=one.step))
-            for label, one in drawn.items()
-        ]
+        lines = [Line(label, sweep.numbers, sampled(value, sweep)) for label, value in drawn.items()]
         found[key] = _panel(sweep.title, sweep.across, "loss", lines)
     return {key: found[key] for key in PANELS if key in found}
 
 
-def _over_logits(drawn: Mapping[str, Variant], channels: int, positional: bool) -> Iterator[tuple[str, Panel]]:
-    """Yield value and gradient over the logit, and on an empty mask: of images of one colour if these tell anything."""
-    if not positional:
-        plain = {label: curves(one.module, channels=channels, step=one.step) for label, one in drawn.items()}
-        found = dict(_of_images(plain))
-        if found["value"].lines:
-            yield from found.items()
-            return
-    discs = {label: disc_curves(one.module, channels=channels, step=one.step) for label, one in drawn.items()}
-    yield from _of_discs(discs)
+class _Scenes(NamedTuple):
+    """What value and gradient are drawn of, by the target of an image of one colour, and the words for it."""
+
+    full: Mapping[int | None, Scene]
+    empty: Scene
+    title: str
+    logit: str
+    on_empty: str
+    mean: str
+    slope: str = "d loss / d logit, summed over the pixels"
 
 
-def _of_images(plain: Mapping[str, Curves]) -> Iterator[tuple[str, Panel]]:
-    pairs = [(label, target, each) for label, each in plain.items() for target in (1, 0)]
-
-    def lines(kind: str) -> list[Line]:
-        return [
-            Line(label, each.logits, getattr(each.foreground if target else each.background, kind), target)
-            for label, target, each in pairs
-        ]
-
-    def on_empty(kind: str) -> list[Line]:
-        return [Line(label, probabilities(each.logits), getattr(each.empty, kind)) for label, each in plain.items()]
-
-    size = f"{EMPTY_SIDE} x {EMPTY_SIDE} pixels"
-    yield "value", _panel("value", LOGIT, "loss", lines("values"))
-    yield "gradient", _panel("gradient", LOGIT, "d loss / d logit, summed over the pixels", lines("gradients"))
-    yield "empty", _panel(f"value on an empty mask, {size}", MEAN, "loss", on_empty("values"))
-    yield (
-        "empty_gradient",
-        _panel(
-            "mean gradient on the empty mask", MEAN, "d loss / d logit, mean over the pixels", on_empty("gradients")
-        ),
-    )
+def _scenes(drawn: Mapping[str, Value], *, positional: bool) -> _Scenes:
+    """Return images of one colour, or discs for a loss to which these tell nothing."""
+    full: Mapping[int | None, Scene] = {1: one_colour(1), 0: one_colour(0)}
+    if not positional and any(_varies(value, scene) for value in drawn.values() for scene in full.values()):
+        size = f"{EMPTY_SIDE} x {EMPTY_SIDE} pixels"
+        return _Scenes(full, empty_mask(), "value", LOGIT, f"value on an empty mask, {size}", MEAN)
+    title = f"value, a disc of radius {RADIUS}"
+    on_empty = f"value on an empty mask where a disc of radius {RADIUS} is predicted"
+    return _Scenes({None: disc_on(empty=False)}, disc_on(empty=True), title, DISC_LOGIT, on_empty, DISC_MEAN)
 
 
-def _of_discs(discs: Mapping[str, DiscCurves]) -> Iterator[tuple[str, Panel]]:
-    def lines(of: str, kind: str) -> list[Line]:
-        return [
-            Line(label, probabilities(each.logits) if of == "empty" else each.logits, getattr(_curve(each, of), kind))
-            for label, each in discs.items()
-        ]
-
-    slope = "d loss / d logit, summed over the pixels"
-    yield "value", _panel(f"value, a disc of radius {RADIUS}", DISC_LOGIT, "loss", lines("right", "values"))
-    yield "gradient", _panel("gradient, the same disc", DISC_LOGIT, slope, lines("right", "gradients"))
-    title = f"an empty mask where a disc of radius {RADIUS} is predicted"
-    yield "empty", _panel(title, DISC_MEAN, "loss", lines("empty", "values"))
-    yield "empty_gradient", _panel(f"gradient, {title}", DISC_MEAN, slope, lines("empty", "gradients"))
+def _varies(value: Value, scene: Scene) -> bool:
+    return not Line(ONE, LOGITS, curve(value, scene, LOGITS[::10]).values).is_constant
 
 
-def _curve(each: DiscCurves, of: str) -> Curve:
-    return each.empty if of == "empty" else each.right
+def _over_logits(drawn: Mapping[str, Value], scenes: _Scenes) -> Iterator[tuple[str, Panel]]:
+    """Yield value and gradient over the logit, and on an empty mask."""
+    over = [(label, t, curve(value, scene)) for label, value in drawn.items() for t, scene in scenes.full.items()]
+    for key, kind, title, up in (
+        ("value", "values", scenes.title, "loss"),
+        ("gradient", "gradients", scenes.title.replace("value", "gradient"), scenes.slope),
+    ):
+        lines = [Line(label, LOGITS, getattr(each, kind), target) for label, target, each in over]
+        yield key, _panel(title, scenes.logit, up, lines)
+    empty = {label: curve(value, scenes.empty) for label, value in drawn.items()}
+    slope = scenes.slope.replace("summed", "mean") if scenes.empty.pixels > 1 else scenes.slope
+    yield "empty", _panel(scenes.on_empty, scenes.mean, "loss", _on_empty(empty, "values"))
+    title = scenes.on_empty.replace("value", "gradient")
+    yield "empty_gradient", _panel(title, scenes.mean, slope, _on_empty(empty, "gradients"))
+
+
+def _on_empty(over: Mapping[str, Curve], kind: str) -> list[Line]:
+    return [Line(label, probabilities(LOGITS), getattr(each, kind)) for label, each in over.items()]
 
 
 def _panel(title: str, across: str, up: str, lines: Sequence[Line]) -> Panel:

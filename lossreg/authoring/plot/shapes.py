@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from lossreg.authoring.plot.calls import value_of
+from lossreg.authoring.plot.calls import Value
 
 SIDE = 64  # pixels, of each image
 RADIUS = 9  # pixels, of the disc; less than 10, the number of erosions after which cldice has its centre
@@ -69,25 +69,19 @@ def box(left: float, right: float, half_height: float) -> Shape:
     return Shape(torch.minimum(beside, half_height - (down - SIDE / 2).abs()))
 
 
-def sampled(module: nn.Module, sweep: Sweep, *, channels: int = 1, step: int = 0) -> tuple[float, ...]:
+def sampled(value: Value, sweep: Sweep) -> tuple[float, ...]:
     """Return the loss at each number of a sweep.
 
-    Args:
-        module: a loss of logits and mask that returns one value.
-        sweep: one of SWEEPS.
-        channels: 1 or 2, as in `curves`.
-        step: the training step, for a loss whose weights follow it.
     Raises:
         LossregError: the loss raises on such tensors, or does not return one value.
     """
-
-    def value(number: float) -> float:
+    found = []
+    for number in sweep.numbers:
         prediction, target = sweep.pair(number)
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             torch.manual_seed(0)  # so that a loss that draws random points repeats
-            return value_of(module, prediction.logits(), target.mask(), channels, step).item()
-
-    return tuple(value(number) for number in sweep.numbers)
+            found.append(value(prediction.logits(), target.mask()).item())
+    return tuple(found)
 
 
 def _shifted(by: float) -> tuple[Shape, Shape]:
@@ -106,9 +100,9 @@ def _broken(gap: float) -> tuple[Shape, Shape]:
     return line.without(box(middle - gap / 2, middle + gap / 2, SIDE)), line
 
 
-def _missed(radius: float) -> tuple[Shape, Shape]:
-    large = disc(RADIUS, SIDE / 4 + 2)
-    return large, large | disc(radius, SIDE * 3 / 4 + 2)
+def _missed(length: float) -> tuple[Shape, Shape]:
+    found, middle = disc(RADIUS, SIDE / 4), SIDE * 3 / 4
+    return found, found | box(middle - length / 2, middle + length / 2, HALF_WIDTH)
 
 
 def _places() -> tuple[Tensor, Tensor]:
@@ -130,7 +124,7 @@ SWEEPS: Mapping[str, Sweep] = {
     ),
     "dilation": Sweep(
         f"a disc of radius {RADIUS}, predicted too small or too large",
-        "radius predicted - radius (pixels)",
+        "predicted radius - radius (pixels)",
         _numbers(-7, 7, 2),
         _dilated,
     ),
@@ -141,9 +135,9 @@ SWEEPS: Mapping[str, Sweep] = {
         _broken,
     ),
     "size": Sweep(
-        f"a second object is missed beside a disc of radius {RADIUS}",
-        "radius of the missed disc (pixels)",
-        _numbers(1, 9, 2),
+        f"a line {2 * HALF_WIDTH:.0f} pixels wide is missed beside a disc of radius {RADIUS}",
+        "length of the missed line (pixels)",
+        _numbers(1, 28),
         _missed,
     ),
 }

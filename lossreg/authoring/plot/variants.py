@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import nn
 
 from lossreg.authoring.describe import description
+from lossreg.authoring.plot.calls import Value, caller
 from lossreg.config.factory import build
 from lossreg.errors import LossregError
 from lossreg.loss import Loss
-from lossreg.registries import losses
 from lossreg.registry.entry import Entry
 
 # The parameter that tells most about a loss is the first of these that it has, drawn with these values and its default.
@@ -24,47 +24,43 @@ VALUES: Mapping[str, Sequence[float]] = {
     "k": (0.01, 0.1, 0.5, 1.0),
     "pos_weight": (0.25, 1.0, 4.0),
     "alpha": (0.5, 1.0, 2.0, 4.0),
-    "iterations": (2, 5, 10),
     "smooth": (0.0, 1.0, 100.0),
 }
 ONE = ""  # the label of the only loss of a picture
 
 
-class Variant(NamedTuple):
-    """A loss, and the training step of its call."""
-
-    module: nn.Module
-    step: int = 0
-
-
 def variants(
-    entry: Entry, params: Mapping[str, Any] | None, vary: tuple[str, Sequence[Any]] | None
-) -> dict[str, Variant]:
+    entry: Entry, params: Mapping[str, Any], vary: tuple[str, Sequence[Any]] | None, channels: int
+) -> dict[str, Value]:
     """Return the losses of a picture by label.
 
     Args:
         entry: the loss.
         params: its parameters; its smallest config has those that are left out.
         vary: a parameter and its values. None: the one that tells most, or the steps of a schedule.
+        channels: as in `caller`.
     Raises:
         InvalidConfigError: the loss does not take these parameters.
     """
     given = _given(entry, params)
     name, values = vary or _telling(entry, given)
     if name:
-        return {label(name, value): Variant(_built(entry, {**given, name: value})) for value in values}
+        return {label(name, value): caller(_built(entry, {**given, name: value}), channels) for value in values}
     module = _built(entry, given)
     steps = _steps(module)
-    return {label("step", step): Variant(module, step) for step in steps} if len(steps) > 1 else {ONE: Variant(module)}
+    if len(steps) > 1:
+        return {label("step", step): caller(module, channels, step) for step in steps}
+    return {ONE: caller(module, channels)}
 
 
-def policies(entry: Entry, params: Mapping[str, Any] | None) -> dict[str, Variant]:
+def policies(entry: Entry, params: Mapping[str, Any], channels: int) -> dict[str, Value]:
     """Return the loss with each policy for masks without target pixels that it has; none if it has no choice."""
     found = {}
     schema = description(entry)["parameters"]["properties"].get("absent", {})
     for policy in schema.get("enum", ()):
         with suppress(LossregError):  # one that has no meaning for this loss
-            found[label("absent", policy)] = Variant(_built(entry, {**_given(entry, params), "absent": policy}))
+            module = _built(entry, {**_given(entry, params), "absent": policy})
+            found[label("absent", policy)] = caller(module, channels)
     return found if len(found) > 1 else {}
 
 
@@ -73,8 +69,8 @@ def label(name: str, value: object) -> str:
     return f"{name} = {value if isinstance(value, str) else json.dumps(value)}"
 
 
-def _given(entry: Entry, params: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    return {**entry.metadata.get("example", {}), **(params or {})}
+def _given(entry: Entry, params: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {**entry.metadata.get("example", {}), **params}
 
 
 def _built(entry: Entry, params: Mapping[str, Any]) -> nn.Module:

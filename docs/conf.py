@@ -30,6 +30,7 @@ extensions = [
     "python_names",
     "cli_reference",
     "formulas",
+    "gallery",
     "llms",
     "versions",
 ]

@@ -50,6 +50,8 @@ class ClassLoss(Loss):
             raise InputError(f"{_ONE_CHANNEL}: leave out background=False in the task 'binary'")
         if self.classes is not None:
             _check_indices(self.classes, background)
+            if task == "binary":
+                self._kept(1)
         if class_weight is not None:
             if task == "binary":
                 raise _wrong_number(len(class_weight), 1)

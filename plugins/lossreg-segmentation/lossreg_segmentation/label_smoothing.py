@@ -50,6 +50,8 @@ class SmoothedLoss(MaskLoss):
         self.class_values("pos_weight", pos_weight)
         if self.task == "multiclass":
             self.no_positive_classes()
+        elif self.task == "binary":
+            per_class("pos_weight", self.pos_weight, 1)
 
     def plan(self, *inputs: Any, **options: Any) -> Plan | None:
         """Return the plan; it needs one pass, and smoothed masks take two."""

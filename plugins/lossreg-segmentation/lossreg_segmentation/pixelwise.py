@@ -155,6 +155,9 @@ class Focal(MaskLoss):
 
     def _check_factors(self, task: str) -> None:
         """Raise InputError for an alpha or a pos_weight without a meaning in a task."""
+        if task == "binary":
+            per_class("alpha", self.alpha_per_class, 1)
+            per_class("pos_weight", self.pos_weight, 1)
         largest = max(self.alpha) if isinstance(self.alpha, Sequence) else 0
         if task != "multiclass":
             if largest > 1:

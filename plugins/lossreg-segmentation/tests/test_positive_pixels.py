@@ -106,13 +106,18 @@ def test_alpha_of_channels_that_changes_is_followed():
     "name, task, params, message",
     [
         ("focal", "multilabel", {"alpha": [0.5, 2.0, 1.0]}, r"alpha contains 2.0, but the task is multilabel.* 0 to 1"),
-        ("focal", "multiclass", {"pos_weight": 2.0}, "softmax does not have; give alpha as a list of 3 factors"),
+        ("focal", "multiclass", {"pos_weight": 2.0}, "softmax does not have; give alpha as a list of factors"),
         ("cross_entropy", "multiclass", {"pos_weight": 2.0}, "softmax does not have; weigh classes by class_weight="),
     ],
 )
 def test_factors_without_a_meaning_are_refused(name, task, params, message):
+    """When the loss is built, if its task tells it; otherwise by the task of the first call."""
+    with pytest.raises(lossreg.InvalidConfigError, match=message):
+        build(name, task, **params)
+    loss = build(name, **params)
+    loss.task = task
     with pytest.raises(lossreg.InputError, match=message):
-        build(name, task, **params)(logits(task), hard_target(task))
+        loss(logits(task), hard_target(task))
 
 
 @pytest.mark.parametrize("name, key", [("focal", "alpha"), ("focal", "pos_weight"), ("cross_entropy", "pos_weight")])

@@ -10,13 +10,13 @@ from importlib import import_module
 import pytest
 
 LONG = os.environ.get("LOSSREG_SEARCH") == "long"
-COMPILING = "compiles"  # the conformance kit's check that starts a compiler
+SLOW = ("compiles", "gradcheck")  # the conformance kit's checks that start a compiler or call a loss once per number
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the conformance kit's compiling checks as `tools`; other tests have the mark in their own files."""
+    """Mark the conformance kit's slow checks as `tools`; other tests have the mark in their own files."""
     for item in items:
-        if getattr(item, "check", None) == COMPILING:
+        if getattr(item, "check", None) in SLOW:
             item.add_marker(pytest.mark.tools)
 
 

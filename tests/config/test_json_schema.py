@@ -378,7 +378,8 @@ def _empty_lists(schema, path=""):
             yield from _empty_lists(value, f"{path}/{index}")
 
 
-@settings(max_examples=examples(20, 200), deadline=None)
+@pytest.mark.tools  # takes seconds
+@settings(max_examples=examples(20, 100), deadline=None)
 @given(st.data())
 def test_every_schema_is_a_json_schema(data):
     """Of any losses, providers and switches; or it is refused."""

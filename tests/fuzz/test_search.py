@@ -44,6 +44,7 @@ def _planted(data):
 PLANTED = Target(_planted, [b"", b"?", b"??"], [b"!", b"?"])
 
 
+@pytest.mark.tools  # takes seconds and much memory
 @pytest.mark.parametrize(
     "data, what",
     [(b"!", "ValueError at test_search.py"), (b"s", "took more than 1 s"), (b"m", "took more than 300 MiB")],

@@ -65,6 +65,7 @@ SOUND = {
 }
 
 
+@pytest.mark.tools  # trains for long
 @pytest.mark.parametrize("settings", SOUND.values(), ids=SOUND)
 def test_a_sound_training_is_silent(settings):
     """From the first step to the last, with bce_dice_focal and the default rules, except for information."""

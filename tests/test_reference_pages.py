@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 import re
 from pathlib import Path
@@ -155,6 +156,17 @@ def test_the_figures_of_speed_are_those_that_were_measured():
     for loss, logits, *figures in shown:
         measured = {row[0]: row[2:] for row in rows("benchmarks/sizes.md", loss)}
         assert figures == measured[logits]
+
+
+def test_the_diagrams_are_those_of_the_script():
+    """Run `python docs/images/diagrams.py` after a change."""
+    spec = importlib.util.spec_from_file_location("diagrams", DOCS / "images" / "diagrams.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    for name, (title, steps) in module.FILES.items():
+        drawn = module.diagram(title, steps)
+        assert text(f"images/{name}") == drawn
+        assert drawn.count("<rect") == len(steps)
 
 
 def test_the_glossary_is_in_order():

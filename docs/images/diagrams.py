@@ -9,7 +9,7 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 WIDTH, HIGH, GAP = 360, 46, 34
-INK, LINE = "#808080", "#4f7cac"
+INK, LINE = "#787878", "#4f7cac"
 
 # Box: its name, and the line below it. Arrow: the word beside it.
 Step = tuple[str, str, str]
@@ -32,7 +32,7 @@ def diagram(title: str, steps: list[Step]) -> str:
     """Return an SVG of boxes one below the other, with arrows between them."""
     height = len(steps) * (HIGH + GAP) - GAP + 4
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" role="img">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" font-family="sans-serif" role="img">',
         f"<title>{escape(title)}</title>",
     ]
     for number, (name, detail, arrow) in enumerate(steps):
@@ -47,7 +47,7 @@ def diagram(title: str, steps: list[Step]) -> str:
         if arrow:
             bottom = top + HIGH
             parts += [
-                f'<path d="M20 {bottom + 3}v{GAP - 10}m-4 -6l4 6l4 -6" fill="none" stroke="{LINE}" stroke-width="1.5"/>',
+                f'<path d="M20 {bottom + 3}v{GAP - 10}m-4 -6l4 6l4 -6" fill="none" stroke="{LINE}"/>',
                 _text(34, bottom + GAP // 2 + 4, arrow, 12, anchor="start"),
             ]
     return "\n".join([*parts, "</svg>", ""])

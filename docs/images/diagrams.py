@@ -32,7 +32,8 @@ def diagram(title: str, steps: list[Step]) -> str:
     """Return an SVG of boxes one below the other, with arrows between them."""
     height = len(steps) * (HIGH + GAP) - GAP + 4
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" font-family="sans-serif" role="img">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}"'
+        ' font-family="sans-serif" role="img">',
         f"<title>{escape(title)}</title>",
     ]
     for number, (name, detail, arrow) in enumerate(steps):

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache, partial
@@ -51,7 +50,7 @@ def refreshed(keys: Mapping[str, str], folder: Path, draw: Draw) -> dict[str, Dr
     if missing:
         context = get_context("spawn")  # torch's threads do not survive a fork
         with ProcessPoolExecutor(min(len(missing), os.cpu_count() or 1), context) as pool:
-            list(pool.map(partial(_drawn, sys.path, keys, folder, draw), missing))
+            list(pool.map(partial(_drawn, keys, folder, draw), missing))
     return {name: _read(folder / name, expected) or {} for name, expected in keys.items()}
 
 
@@ -89,9 +88,8 @@ def _draw(name: str, folder: Path) -> Drawn:
     return pictures.draw_scene(folder) if name == SCENE else pictures.draw(name, folder)
 
 
-def _drawn(path: Sequence[str], keys: Mapping[str, str], folder: Path, draw: Draw, name: str) -> None:
+def _drawn(keys: Mapping[str, str], folder: Path, draw: Draw, name: str) -> None:
     """Draw into an empty folder, in a process of its own."""
-    sys.path[:] = path
     target = folder / name
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)

@@ -169,6 +169,16 @@ def test_the_diagrams_are_those_of_the_script():
         assert drawn.count("<rect") == len(steps)
 
 
+@pytest.mark.parametrize("page", sorted((DOCS / "trainers").glob("*.md")), ids=lambda page: page.stem)
+def test_a_page_of_a_trainer_says_what_to_install_before_its_first_block(page):
+    """With the extra of records where it writes them."""
+    whole = page.read_text(encoding="utf-8")
+    above = whole.partition("\n```python")[0]
+    if above != whole:
+        assert re.search(r"^pip install .*\blossreg\b", above, re.MULTILINE)
+        assert "records" in above or "records=" not in whole
+
+
 def test_the_glossary_is_in_order():
     """A reader looks a word up by the alphabet."""
     words = re.findall(r"^## (.+)$", text("glossary.md"), re.MULTILINE)

@@ -190,7 +190,7 @@ PROBLEMS = (
         tags="deep_supervision",
     ),
     Problem(
-        "instances",
+        "sets_of_masks",
         "Each object needs a mask of its own",
         "`matched` pairs queries with objects, with the terms of Mask2Former or MaskFormer.",
         "instances panoptic objects detection detr queries hungarian matching mask2former maskformer sets",

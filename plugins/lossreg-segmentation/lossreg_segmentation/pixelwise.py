@@ -53,7 +53,7 @@ class BCE(SmoothedLoss):
 
 @losses.register("cross_entropy", aliases=("cross_entropy_loss", "ce"), tags=TAGS, contract=CONTRACT)
 class CrossEntropy(SmoothedLoss):
-    r"""Cross-entropy of mutually exclusive classes, or of independent masks (both sides added).
+    r"""Cross-entropy of classes, by softmax; of independent masks it is BCE.
 
         loss = -sum_c t_c log p_c
 

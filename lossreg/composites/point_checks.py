@@ -39,7 +39,7 @@ def check_part(part: nn.Module, ignore_index: int | None) -> None:
 
 
 def check_derivatives(input: Tensor) -> None:
-    """Raise InputError where a derivative in forward mode is asked for, which torch has not between pixels."""
+    """Raise InputError for logits with a tangent: torch has no derivative in forward mode between pixels."""
     if forward_ad._current_level >= 0 and forward_ad.unpack_dual(input).tangent is not None:
         raise InputError(
             "values at points have no derivative in forward mode, since torch's grid_sample has none: use .backward(),"

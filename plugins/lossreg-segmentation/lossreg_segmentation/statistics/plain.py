@@ -53,7 +53,7 @@ def wants_gradient(x: Tensor) -> bool:
 
 
 def has_tangent(x: Tensor) -> bool:
-    """Return True if a derivative of the tensor is asked for in forward mode."""
+    """Return True if a tensor carries a tangent, which derivatives in forward mode need."""
     return forward_ad._current_level >= 0 and forward_ad.unpack_dual(x).tangent is not None
 
 

@@ -1,4 +1,4 @@
-"""The loss of Mask2Former and MaskFormer in transformers, and `matched` on the same points."""
+"""The losses of Mask2Former, EoMT and MaskFormer in transformers, and `matched` on the same points."""
 
 import pytest
 import torch
@@ -12,6 +12,7 @@ from .data import define_torchvision_operators, trainer
 define_torchvision_operators()
 transformers = trainer("transformers")
 
+from transformers.models.eomt.modeling_eomt import EomtLoss  # noqa: E402
 from transformers.models.mask2former.modeling_mask2former import Mask2FormerLoss  # noqa: E402
 from transformers.models.maskformer.modeling_maskformer import (  # noqa: E402
     MaskFormerHungarianMatcher,
@@ -52,6 +53,18 @@ def mask2former():
     return Mask2FormerLoss(config, {})
 
 
+def eomt():
+    config = transformers.EomtConfig(
+        num_labels=CLASSES,
+        train_num_points=POINTS,
+        class_weight=2.0,
+        mask_weight=5.0,
+        dice_weight=5.0,
+        no_object_weight=0.1,
+    )
+    return EomtLoss(config, {})
+
+
 def maskformer():
     matcher = MaskFormerHungarianMatcher(cost_class=1.0, cost_mask=20.0, cost_dice=1.0)
     return MaskFormerLoss(CLASSES, matcher, {}, eos_coef=0.1)
@@ -75,6 +88,7 @@ def batch(counts, seed):
     ("name", "theirs", "weights", "params"),
     [
         ("Mask2FormerLoss", mask2former, (2.0, 5.0, 5.0), {"points": POINTS}),
+        ("EomtLoss", eomt, (2.0, 5.0, 5.0), {"points": POINTS}),
         ("MaskFormerLoss", maskformer, (1.0, 20.0, 1.0), {}),
     ],
 )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -13,9 +13,6 @@ from lossreg.errors import LossregError
 from lossreg.messages import did_you_mean, printable
 from lossreg.registries import losses
 from lossreg.registry.entry import Entry
-
-if TYPE_CHECKING:
-    from lossreg.authoring.plot import Panel
 
 
 def add_to(app: typer.Typer) -> None:
@@ -42,7 +39,7 @@ def plot(
     from lossreg.authoring.package_modules import need_torch
 
     need_torch("drawing")
-    from lossreg.authoring.plot import PANELS, check_drawable, draw, panels
+    from lossreg.authoring.plot import PANELS, check_drawable, constant, draw, panels
     from lossreg.authoring.plot.calls import contract_of
 
     path = out or Path(f"{name.replace('/', '_')}.png")
@@ -55,8 +52,9 @@ def plot(
     drawn = {key: found[key] for key in chosen if key in found}
     if contract_of(entry) is None:
         _echo(f"{entry.full_name} declares no contract; it is called with logits and a mask of shape (1, 1, H, W)")
-    for line in _constant(drawn):
-        _echo(line)
+    for key, each in drawn.items():
+        if each.constant:
+            _echo(f"{key}, not drawn: {constant(each)}")
     draw(drawn, _title(entry, given, vary), path)
     print(path)
 
@@ -67,14 +65,6 @@ def _chosen(names: Sequence[str], known: Sequence[str]) -> Sequence[str]:
             hint = did_you_mean(name, known, otherwise=f"choose from {', '.join(known)}")
             raise LossregError(f"--panel {name!r:.80}: there is no such panel; {hint}")
     return [name for name in known if name in names] if names else known
-
-
-def _constant(drawn: Mapping[str, Panel]) -> Iterator[str]:
-    """Say of each panel what is the same everywhere and therefore missing from the picture."""
-    for key, panel in drawn.items():
-        if panel.constant:
-            lines = ", ".join(f"{one.values[0]:.4g}{f' with {one.label}' * bool(one.label)}" for one in panel.constant)
-            yield f"{key}: not drawn, because it is the same everywhere: {lines}"
 
 
 def _echo(note: str) -> None:

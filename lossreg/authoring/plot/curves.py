@@ -9,23 +9,24 @@ import torch
 from torch import Tensor
 
 from lossreg.authoring.plot.calls import Value
-from lossreg.authoring.plot.shapes import RADIUS, disc
+from lossreg.authoring.plot.shapes import LARGEST, RADIUS, disc
 
-LOGITS = tuple(step * 2 / 5 for step in range(-20, 21))
+LOGITS = tuple(step / 5 for step in range(-39, 40, 2))  # not 0, where a threshold of 1/2 is undecided
 SIDE = 8  # pixels, of an image with a constant target
 EMPTY_SIDE = 32  # pixels, of the empty mask; large, so that smoothing is small compared with the sums
 
 
 class Scene(NamedTuple):
-    """An image whose pixels have a logit times a number, and its target.
+    """An image whose pixels have a logit times a number plus another, and its target.
 
     Args:
-        factors: the numbers (1, 1, H, W).
+        factors, added: the numbers (1, 1, H, W).
         mask: the target (1, 1, H, W).
         pixels: divisor of the gradient to the logit, which is the sum over the pixels.
     """
 
     factors: Tensor
+    added: Tensor
     mask: Tensor
     pixels: int = 1
 
@@ -40,7 +41,7 @@ class Curve(NamedTuple):
 def one_colour(target: int, side: int = SIDE) -> Scene:
     """Return an image of one logit, all of whose targets are 0 or 1."""
     image = torch.ones(1, 1, side, side)
-    return Scene(image, target * image)
+    return Scene(image, 0 * image, target * image)
 
 
 def empty_mask() -> Scene:
@@ -48,10 +49,16 @@ def empty_mask() -> Scene:
     return one_colour(0, EMPTY_SIDE)._replace(pixels=EMPTY_SIDE**2)
 
 
-def disc_on(*, empty: bool) -> Scene:
-    """Return a disc predicted with the logit, and the rest with the opposite one; the target is the disc, or empty."""
+def right_disc() -> Scene:
+    """Return a disc predicted with the logit, and the rest with the opposite one; the target is the disc."""
     mask = disc(RADIUS).mask()
-    return Scene(2 * mask - 1, torch.zeros_like(mask) if empty else mask)
+    return Scene(2 * mask - 1, 0 * mask, mask)
+
+
+def false_disc() -> Scene:
+    """Return a disc predicted with the logit, surely nothing around it, and no target."""
+    mask = disc(RADIUS).mask()
+    return Scene(mask, -LARGEST * (1 - mask), 0 * mask)
 
 
 def probabilities(logits: Sequence[float]) -> tuple[float, ...]:
@@ -74,7 +81,7 @@ def _sample(value: Value, scene: Scene, logit: float) -> tuple[float, float]:
     x = torch.tensor(logit, requires_grad=True)
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(0)  # so that a loss that draws random points repeats
-        found = value(x * scene.factors, scene.mask)
+        found = value(x * scene.factors + scene.added, scene.mask)
         if not found.requires_grad:  # constant, such as a loss that ignores empty masks
             return found.item(), 0.0
         (gradient,) = torch.autograd.grad(found, x, allow_unused=True)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from io import StringIO
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lossreg.authoring.plot.panels import Panel, panels
+from lossreg.authoring.plot.panels import Panel, constant, panels
 from lossreg.errors import LossregError
 from lossreg.messages import require
 from lossreg.records.atomic_write import write_figure, write_text
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SUFFIXES = (".png", ".svg")
-WIDTH, HEIGHT = 4.0, 3.1  # inches, of a panel: 384 pixels of CSS, the width of a phone
+WIDTH, HEIGHT = 4.0, 3.3  # inches, of a panel: 384 pixels of CSS, the width of a phone
 
 # At least 3:1 against white and against the dark ground of the documentation.
 COLOURS = ("#2f81c7", "#d9730d", "#2a9d5c", "#a45fd0", "#d6455d", "#7f8a93")
@@ -28,6 +30,7 @@ INK = "#1f2329"  # replaced by the colour of the surrounding text in an SVG
 GRID = "#8a8f94"
 ALONE = "<style>svg{color:%s}@media(prefers-color-scheme:dark){svg{color:#dfe3e8}}</style>" % INK  # noqa: UP031
 
+STYLES: dict[int | None, str] = {None: "-", 1: "-", 0: "--"}  # of lines, by the target
 STYLE = {
     "axes.edgecolor": GRID,
     "axes.grid": True,
@@ -39,7 +42,12 @@ STYLE = {
     "font.size": 9,
     "grid.alpha": 0.35,
     "grid.color": GRID,
+    "legend.borderaxespad": 0,
+    "legend.columnspacing": 1.2,
+    "legend.fontsize": 9,
     "legend.frameon": False,
+    "legend.handlelength": 1.6,
+    "legend.labelspacing": 0.3,
     "lines.linewidth": 1.8,
     "path.simplify_threshold": 0.3,
     "savefig.transparent": False,
@@ -85,7 +93,9 @@ def svg(drawn: Figure) -> str:
     """
     text = StringIO()
     with _style():
-        drawn.savefig(text, format="svg", transparent=True, metadata={"Date": None})
+        drawn.savefig(
+            text, format="svg", transparent=True, bbox_inches="tight", pad_inches=0.06, metadata={"Date": None}
+        )
     found = text.getvalue().replace(INK, "currentColor")
     start = found.index(">", found.index("<svg")) + 1
     return found[:start] + ALONE + found[start:]
@@ -149,23 +159,32 @@ def _together(shown: Sequence[Panel], title: str, columns: int) -> Figure:
 
 
 def _draw(axes: Axes, panel: Panel) -> None:
-    labels = list(dict.fromkeys(line.label for line in (*panel.lines, *panel.constant)))
+    from matplotlib.lines import Line2D
+
+    labels = dict.fromkeys(line.label for line in (*panel.lines, *panel.constant))
+    colours = dict(zip(labels, cycle(COLOURS), strict=False))
     for line in panel.lines:
-        colour = COLOURS[labels.index(line.label) % len(COLOURS)]
-        name = ", ".join(filter(None, [line.label, "" if line.target is None else f"target {line.target}"]))
-        axes.plot(line.across, line.values, "--" if line.target == 0 else "-", color=colour, label=_plain(name))
-    axes.set_title(_plain(_wrapped(panel.title)))
-    axes.set(xlabel=_plain(panel.across), ylabel=_plain(_wrapped(panel.up, 30)))
+        axes.plot(line.across, line.values, STYLES[line.target], color=colours[line.label])
+    below = [panel.across, *_wrapped(constant(panel))]
+    axes.set_title("\n".join(_wrapped(panel.title)))
+    axes.set(xlabel=_plain("\n".join(below)), ylabel=panel.up)
     axes.ticklabel_format(axis="y", scilimits=(-2, 3))
-    axes.axhline(0, color=GRID, linewidth=0.8, zorder=0)
-    if any(line.label or line.target is not None for line in panel.lines):
-        axes.legend(fontsize=8, handlelength=1.6, labelspacing=0.25)
+    low, high = axes.get_ylim()
+    if low <= 0 <= high:
+        axes.axhline(0, color=GRID, linewidth=0.8, zorder=0)
+    shown = dict.fromkeys(line.label for line in panel.lines if line.label)
+    handles = [Line2D([], [], color=colours[label], label=_plain(label)) for label in shown]
+    targets = dict.fromkeys(line.target for line in panel.lines if line.target is not None)
+    handles += [Line2D([], [], color=GRID, linestyle=STYLES[each], label=f"target {each}") for each in targets]
+    if handles:
+        widest = max(len(str(handle.get_label())) for handle in handles)
+        columns = min(len(handles), max(1, 54 // (widest + 6)))
+        anchor = (0.5, -0.15 - 0.07 * len(below))
+        axes.legend(handles=handles, ncols=columns, loc="upper center", bbox_to_anchor=anchor)
 
 
-def _wrapped(text: str, width: int = 48) -> str:
-    import textwrap
-
-    return "\n".join(textwrap.wrap(text, width))
+def _wrapped(text: str, width: int = 52) -> list[str]:
+    return textwrap.wrap(text, width)
 
 
 def _plain(text: str) -> str:

@@ -12,10 +12,11 @@ from lossreg.authoring.plot.curves import (
     Curve,
     Scene,
     curve,
-    disc_on,
     empty_mask,
+    false_disc,
     one_colour,
     probabilities,
+    right_disc,
 )
 from lossreg.authoring.plot.shapes import RADIUS, SWEEPS, sampled
 from lossreg.authoring.plot.variants import ONE, policies, variants
@@ -27,6 +28,10 @@ LOGIT = "logit of every pixel"
 DISC_LOGIT = "logit inside the disc, the opposite outside"
 MEAN = "mean prediction = sigmoid(logit) (probability)"
 DISC_MEAN = "probability inside the disc"
+SLOPE = "d loss / d logit"
+
+NOTHING = 1e-6  # a span of a loss that is rounding alone
+VISIBLE = 0.005  # of the largest span: less than one can see
 
 
 class Line(NamedTuple):
@@ -45,10 +50,9 @@ class Line(NamedTuple):
     target: int | None = None
 
     @property
-    def is_constant(self) -> bool:
-        """Return True if the values differ by less than one can see."""
-        low, high = min(self.values), max(self.values)
-        return high - low <= 1e-6 * max(1.0, abs(low), abs(high))
+    def span(self) -> float:
+        """Return the difference between the largest value and the smallest."""
+        return max(self.values) - min(self.values)
 
 
 class Panel(NamedTuple):
@@ -66,6 +70,16 @@ class Panel(NamedTuple):
     up: str
     lines: tuple[Line, ...]
     constant: tuple[Line, ...]
+
+
+def constant(panel: Panel) -> str:
+    """Say which lines are the same everywhere, and where: "0 everywhere: absent = zero"."""
+    found: dict[str, list[str]] = {}
+    for line in panel.constant:
+        of = ", ".join(filter(None, [line.label, "" if line.target is None else f"target {line.target}"]))
+        about = "about " if line.span > NOTHING else ""
+        found.setdefault(f"{about}{line.values[0]:.2g} everywhere", []).append(of)
+    return "; ".join(f"{where}: {', '.join(of)}" if any(of) else where for where, of in found.items())
 
 
 def panels(
@@ -89,9 +103,13 @@ def panels(
     if choices := policies(entry, given, channels):
         over = {label: curve(value, scenes.empty) for label, value in choices.items()}
         found["absent"] = _panel(f"{scenes.on_empty}, by absent", scenes.mean, "loss", _on_empty(over, "values"))
+    swept = {
+        key: [Line(label, sweep.numbers, sampled(value, sweep)) for label, value in drawn.items()]
+        for key, sweep in SWEEPS.items()
+    }
+    scale = max(line.span for lines in swept.values() for line in lines)
     for key, sweep in SWEEPS.items():
-        lines = [Line(label, sweep.numbers, sampled(value, sweep)) for label, value in drawn.items()]
-        found[key] = _panel(sweep.title, sweep.across, "loss", lines)
+        found[key] = _panel(sweep.title, sweep.across, "loss", swept[key], scale)
     return {key: found[key] for key in PANELS if key in found}
 
 
@@ -104,7 +122,6 @@ class _Scenes(NamedTuple):
     logit: str
     on_empty: str
     mean: str
-    slope: str = "d loss / d logit, summed over the pixels"
 
 
 def _scenes(drawn: Mapping[str, Value], *, positional: bool) -> _Scenes:
@@ -115,11 +132,11 @@ def _scenes(drawn: Mapping[str, Value], *, positional: bool) -> _Scenes:
         return _Scenes(full, empty_mask(), "value", LOGIT, f"value on an empty mask, {size}", MEAN)
     title = f"value, a disc of radius {RADIUS}"
     on_empty = f"value on an empty mask where a disc of radius {RADIUS} is predicted"
-    return _Scenes({None: disc_on(empty=False)}, disc_on(empty=True), title, DISC_LOGIT, on_empty, DISC_MEAN)
+    return _Scenes({None: right_disc()}, false_disc(), title, DISC_LOGIT, on_empty, DISC_MEAN)
 
 
 def _varies(value: Value, scene: Scene) -> bool:
-    return not Line(ONE, LOGITS, curve(value, scene, LOGITS[::10]).values).is_constant
+    return Line(ONE, LOGITS, curve(value, scene, LOGITS[::13]).values).span > NOTHING
 
 
 def _over_logits(drawn: Mapping[str, Value], scenes: _Scenes) -> Iterator[tuple[str, Panel]]:
@@ -127,28 +144,33 @@ def _over_logits(drawn: Mapping[str, Value], scenes: _Scenes) -> Iterator[tuple[
     over = [(label, t, curve(value, scene)) for label, value in drawn.items() for t, scene in scenes.full.items()]
     for key, kind, title, up in (
         ("value", "values", scenes.title, "loss"),
-        ("gradient", "gradients", scenes.title.replace("value", "gradient"), scenes.slope),
+        ("gradient", "gradients", f"{scenes.title.replace('value', 'gradient')}, summed over the pixels", SLOPE),
     ):
         lines = [Line(label, LOGITS, getattr(each, kind), target) for label, target, each in over]
         yield key, _panel(title, scenes.logit, up, lines)
     empty = {label: curve(value, scenes.empty) for label, value in drawn.items()}
-    slope = scenes.slope.replace("summed", "mean") if scenes.empty.pixels > 1 else scenes.slope
+    of_pixels = "mean over the pixels" if scenes.empty.pixels > 1 else "summed over the pixels"
     yield "empty", _panel(scenes.on_empty, scenes.mean, "loss", _on_empty(empty, "values"))
-    title = scenes.on_empty.replace("value", "gradient")
-    yield "empty_gradient", _panel(title, scenes.mean, slope, _on_empty(empty, "gradients"))
+    title = f"{scenes.on_empty.replace('value', 'gradient')}, {of_pixels}"
+    yield "empty_gradient", _panel(title, scenes.mean, SLOPE, _on_empty(empty, "gradients"))
 
 
 def _on_empty(over: Mapping[str, Curve], kind: str) -> list[Line]:
     return [Line(label, probabilities(LOGITS), getattr(each, kind)) for label, each in over.items()]
 
 
-def _panel(title: str, across: str, up: str, lines: Sequence[Line]) -> Panel:
-    """Return a panel; where the labels make no difference, the lines of the first stand for all."""
+def _panel(title: str, across: str, up: str, lines: Sequence[Line], scale: float | None = None) -> Panel:
+    """Return a panel; where the labels make no difference, the lines of the first stand for all.
+
+    Args:
+        scale: a line that spans less than VISIBLE of it is constant. None: the largest span of these lines.
+    """
     by_label: dict[str, list[Line]] = {}
     for line in lines:
         by_label.setdefault(line.label, []).append(line)
     first, *others = by_label.values()
     if all([line.values for line in other] == [line.values for line in first] for other in others):
         lines = [line._replace(label=ONE) for line in first]
-    varying = tuple(line for line in lines if not line.is_constant)
-    return Panel(title, across, up, varying, tuple(line for line in lines if line.is_constant))
+    least = max(NOTHING, VISIBLE * (max(line.span for line in lines) if scale is None else scale))
+    drawn = tuple(line for line in lines if line.span >= least)
+    return Panel(title, across, up, drawn, tuple(line for line in lines if line.span < least))

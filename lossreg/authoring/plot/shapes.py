@@ -101,8 +101,8 @@ def _broken(gap: float) -> tuple[Shape, Shape]:
 
 
 def _missed(length: float) -> tuple[Shape, Shape]:
-    found, middle = disc(RADIUS, SIDE / 4), SIDE * 3 / 4
-    return found, found | box(middle - length / 2, middle + length / 2, HALF_WIDTH)
+    found, left = disc(RADIUS, SIDE / 4), SIDE / 2 + 2
+    return found, found | box(left, left + length, HALF_WIDTH)
 
 
 def _places() -> tuple[Tensor, Tensor]:

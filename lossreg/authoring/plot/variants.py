@@ -23,9 +23,10 @@ VALUES: Mapping[str, Sequence[float]] = {
     "epsilon": (-1.0, 0.0, 1.0, 4.0),
     "k": (0.01, 0.1, 0.5, 1.0),
     "pos_weight": (0.25, 1.0, 4.0),
-    "alpha": (0.5, 1.0, 2.0, 4.0),
+    "beta": (0.5, 1.0, 2.0, 4.0),
     "smooth": (0.0, 1.0, 100.0),
 }
+LEAST = 0.01
 ONE = ""  # the label of the only loss of a picture
 
 
@@ -66,6 +67,8 @@ def policies(entry: Entry, params: Mapping[str, Any], channels: int) -> dict[str
 
 def label(name: str, value: object) -> str:
     """Return `name = value`."""
+    if isinstance(value, float):
+        return f"{name} = {value:g}"
     return f"{name} = {value if isinstance(value, str) else json.dumps(value)}"
 
 
@@ -84,8 +87,9 @@ def _telling(entry: Entry, given: Mapping[str, Any]) -> tuple[str, Sequence[Any]
         if name in properties and name not in given:
             schema = properties[name]
             default = schema.get("default")
-            allowed = {value for value in values if _is_allowed(value, schema)}
-            return name, sorted(allowed | ({default} if isinstance(default, int | float) else set()))
+            own = {default} if isinstance(default, int | float) else set()
+            like = {0.0} if any(0 < value < LEAST for value in own) else set()  # the same line as the default
+            return name, sorted({value for value in values if _is_allowed(value, schema)} - like | own)
     return "", ()
 
 

@@ -15,7 +15,7 @@ from .rows import PAGES, named, pages, rows
 from .test_rows import ELSEWHERE
 
 ROOT = PAGES.parents[1]
-COUNT = re.compile(r"\*\*(\d+) pairs: (\d+) are equal, (\d+) have no equivalent\.\*\*")
+COUNT = re.compile(r"\*\*(\d+) pairs: (\d+) are equal, (\d+) ha(?:s|ve) no equivalent\.\*\*")
 CODE_OF = {"monai.md": "monai.losses", "smp.md": "segmentation_models_pytorch.losses", "kornia.md": "kornia.losses"}
 CODE_OF |= {"torch.md": "torch.nn"}
 NAMED_IN_PROSE = {"PerceptualLoss", "AdaptiveLogSoftmaxWithLoss"}

@@ -1,11 +1,16 @@
-"""Runs of the code blocks of a page of the documentation, in a test or by `python tests/pages.py PAGE`."""
+"""Runs of the code blocks of pages of the documentation, in a test or by `python tests/pages.py PAGE...`."""
 
 from __future__ import annotations
 
 import contextlib
 import io
+import json
+import os
 import re
 import sys
+import tempfile
+import time
+import traceback
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,6 +64,37 @@ def _torchvision_operators() -> object:
     return library
 
 
+def run_apart(page: Path) -> dict[str, Any]:
+    """Run a page in a process of its own and an empty folder; return its seconds, and its output if it failed."""
+    start = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile("w+") as log:
+        child = os.fork()
+        if child == 0:
+            os.dup2(log.fileno(), 1)
+            os.dup2(log.fileno(), 2)
+            os.chdir(folder)
+            os._exit(_status(page))
+        failed = os.waitpid(child, 0)[1] != 0
+        log.seek(0)
+        output = "\n".join(log.read().strip().splitlines()[-12:]) or "the process was killed"
+    return {"page": str(page), "seconds": time.monotonic() - start, "problem": output if failed else ""}
+
+
+def _status(page: Path) -> int:
+    try:
+        run_page(page)
+    except BaseException:  # noqa: BLE001 - a page may exit, too
+        traceback.print_exc()
+        return 1
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    return 0
+
+
 if __name__ == "__main__":
     held = _torchvision_operators() if find_spec("torchvision") else None
-    run_page(Path(sys.argv[1]))
+    if find_spec("torch"):
+        import torch  # noqa: F401 - once for all pages, whose processes are copies of this one
+    for name in sys.argv[1:]:
+        print(json.dumps(run_apart(Path(name))), flush=True)

@@ -37,7 +37,8 @@ def check_links(cold: bool) -> list[str]:
 def check_blocks(cold: bool) -> list[str]:
     """Run every block."""
     outcomes = blocks.run_all(blocks.pages(), BUILT / "environments", PACKAGES)
-    print(f"{sum(each.blocks for each in outcomes)} blocks of {len(outcomes)} pages")
+    ran = [each for each in outcomes if not each.missing]
+    print(f"{sum(each.blocks for each in ran)} blocks of {len(ran)} pages; {len(outcomes) - len(ran)} pages not run")
     return [f"{each.page}: {each.problem}" for each in outcomes if each.problem]
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import tempfile
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,23 +21,30 @@ NOT = ("docs/_build/", "docs/reference/python", "docs/reference/cli", "docs/trai
 SHELL = re.compile(r"^```(?:sh|bash|console)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 BLOCK = re.compile(r"^```python\n", re.MULTILINE)
 PATIENCE = 300  # seconds for a page
+AT_ONCE, CHUNK = 2, 12  # processes at once, and pages of each
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The run of a page. problem: empty if all is well."""
+    """The run of a page. problem: empty if all is well. missing: why it could not be run here, or empty."""
 
     page: str
     blocks: int
     seconds: float = 0.0
     problem: str = ""
+    missing: str = ""
 
 
 def pages() -> list[Path]:
     """Return every page that has a block of Python."""
     found = sorted({path for pattern in PATTERNS for path in ROOT.glob(pattern)})
     named = [path for path in found if not str(path.relative_to(ROOT)).startswith(NOT)]
-    return [path for path in named if BLOCK.search(path.read_text(encoding="utf-8"))]
+    return [path for path in named if count(path)]
+
+
+def count(page: Path) -> int:
+    """Return the number of blocks of Python in a page."""
+    return len(BLOCK.findall(page.read_text(encoding="utf-8")))
 
 
 def wanted(text: str) -> list[str]:
@@ -46,44 +53,64 @@ def wanted(text: str) -> list[str]:
     return sorted({each for shell in SHELL.findall(above) for each in requirements(shell)})
 
 
-def run(page: Path, environments: Environments) -> Outcome:
-    """Run a page; warnings are errors."""
-    text = page.read_text(encoding="utf-8")
-    name, count = str(page.relative_to(ROOT)), len(BLOCK.findall(text))
-    packages = wanted(text)
-    if not packages:
-        return Outcome(name, count, problem="no `pip install` line above its blocks names what they need")
-    try:
-        python = environments.python(packages)
-    except NotInstalledError as error:
-        return Outcome(name, count, problem=str(error))
-    start = time.monotonic()
+def run(found: Iterable[Path], environments: Environments) -> Iterator[Outcome]:
+    """Run pages, two at once, and yield the outcome of each; warnings are errors. Pages of one environment share it."""
+    groups: dict[Path, list[Path]] = {}
+    for page in found:
+        packages = wanted(page.read_text(encoding="utf-8"))
+        if not packages:
+            yield _outcome(page, problem="no `pip install` line above its blocks names what they need")
+            continue
+        try:
+            groups.setdefault(environments.python(packages), []).append(page)
+        except NotInstalledError as error:
+            yield _outcome(page, missing=str(error))
+    chunks = [
+        (python, group[start : start + CHUNK])
+        for python, group in groups.items()
+        for start in range(0, len(group), CHUNK)
+    ]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for outcomes in pool.map(lambda chunk: run_chunk(*chunk), chunks):
+            yield from outcomes
+
+
+def run_chunk(python: Path, group: Sequence[Path]) -> list[Outcome]:
+    """Run pages of one environment, one after another, each in a process and an empty folder of its own."""
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
-            [python, RUNNER, page],
+            [python, RUNNER, *group],
             cwd=folder,
-            env=environment(Path(folder)),
+            env=environment(),
             capture_output=True,
             text=True,
-            timeout=PATIENCE,
+            timeout=PATIENCE * len(group),
         )
-    problem = "" if done.returncode == 0 else "\n".join((done.stdout + done.stderr).strip().splitlines()[-12:])
-    return Outcome(name, count, time.monotonic() - start, problem)
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    ran = {row["page"]: row for row in rows}
+    return [
+        _outcome(page, ran[str(page)]["seconds"], ran[str(page)]["problem"])
+        if str(page) in ran
+        else _outcome(page, problem=done.stderr.strip()[-2000:] or "the process was killed")
+        for page in group
+    ]
 
 
-def environment(home: Path) -> dict[str, str]:
+def _outcome(page: Path, seconds: float = 0.0, problem: str = "", missing: str = "") -> Outcome:
+    return Outcome(str(page.relative_to(ROOT)), count(page), seconds, problem, missing)
+
+
+def environment() -> dict[str, str]:
     """Return the variables of a run: those of this process without Python's and lossreg's own."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "LOSSREG"))}
     return kept | {"PYTHONWARNINGS": "error", "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
 
 
 def run_all(found: Iterable[Path], folder: Path, packages: Sequence[Path]) -> list[Outcome]:
-    """Run pages, two at once, and print a line for each."""
-    environments = Environments(folder, packages)
+    """Run pages and print a line for each."""
     outcomes = []
-    with ThreadPoolExecutor(2) as pool:
-        for outcome in pool.map(lambda page: run(page, environments), found):
-            state = f"\n    {outcome.problem}".replace("\n", "\n    ") if outcome.problem else ""
-            print(f"  {outcome.page}: {outcome.blocks} blocks, {outcome.seconds:.0f} s{state}", flush=True)
-            outcomes.append(outcome)
+    for outcome in run(found, Environments(folder, packages)):
+        about = f"not run, {outcome.missing}" if outcome.missing else f"{outcome.seconds:.1f} s"
+        print(f"  {outcome.page}: {outcome.blocks} blocks, {about}", flush=True)
+        outcomes.append(outcome)
     return outcomes

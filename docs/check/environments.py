@@ -26,9 +26,9 @@ class NotInstalledError(Exception):
 
 
 def requirements(shell: str) -> list[str]:
-    """Return the packages of all `pip install` lines of a shell script, without options."""
+    """Return the packages of all `pip install` lines of a shell script. The checkout, ".", is lossreg."""
     words = (next(filter(None, word)) for line in INSTALL.findall(shell) for word in WORD.findall(line))
-    return [word for word in words if not word.startswith("-")]
+    return [re.sub(r"^\.(?=\[|$)", "lossreg", word) for word in words if not word.startswith("-")]
 
 
 def installed(folders: Sequence[Path]) -> dict[str, Distribution]:

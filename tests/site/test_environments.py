@@ -24,6 +24,7 @@ PACKAGES = Path(sysconfig.get_path("purelib"))
         ("pip install 'lossreg[records,plot]' \"torch>=2.6\"", ["lossreg[records,plot]", "torch>=2.6"]),
         ("python -m pip install --upgrade lossreg\nlossreg doctor\npip install scipy", ["lossreg", "scipy"]),
         ("make demo", []),
+        ("pip install -e '.[dev]'", ["lossreg[dev]"]),
     ],
 )
 def test_the_packages_of_a_shell_script(shell, packages):
@@ -93,7 +94,7 @@ def page(tmp_path, monkeypatch, text):
 def test_a_page_names_what_its_blocks_need(tmp_path, monkeypatch):
     """A page with blocks and without an install line is a fault. Lines below the last block do not count."""
     found = page(tmp_path, monkeypatch, "```python\n1\n```\n\n```sh\npip install lossreg\n```\n")
-    outcome = blocks.run(found, Environments(tmp_path, []))
+    (outcome,) = blocks.run([found], Environments(tmp_path, []))
     assert outcome.problem == "no `pip install` line above its blocks names what they need"
     assert outcome.blocks == 1
 
@@ -111,7 +112,7 @@ def test_a_page_names_what_its_blocks_need(tmp_path, monkeypatch):
 def test_blocks_run_in_an_empty_folder_with_what_the_page_names(tmp_path, monkeypatch, environments, code, problem):
     """What it does not name is missing, a warning is an error, and the text block is the output."""
     found = page(tmp_path, monkeypatch, f"```sh\npip install pluggy\n```\n\n```python\n{code}\n```\n")
-    outcome = blocks.run(found, environments)
+    (outcome,) = blocks.run([found], environments)
     assert problem in outcome.problem
     assert bool(outcome.problem) == bool(problem)
 

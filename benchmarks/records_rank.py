@@ -22,7 +22,7 @@ import torch
 
 from lossreg.records import RecordWriter, rank_examples
 from lossreg.records.atomic_write import write_text
-from lossreg.records.examples import example_rows, ranking
+from lossreg.records.examples import example_rows
 from lossreg.records.reader import connect
 
 ROWS, LOOKS, BATCH = 10_000_000, 10, 256
@@ -120,8 +120,9 @@ def measure(directory: Path, step: str, memory_limit: str, threads: int) -> tupl
 
 def by_mean(connection: duckdb.DuckDBPyConnection) -> list[str]:
     """Name the first examples by the plain mean of their losses."""
-    (found,) = ranking(connection, example_rows(connection), FIRST).values()
-    return [place.key for place in found.highest]
+    order = f"ORDER BY favg(finite) DESC, key LIMIT {FIRST}"
+    query = f"SELECT key FROM {example_rows(connection)} GROUP BY dataset, key {order}"
+    return [key for (key,) in connection.execute(query).fetchall()]
 
 
 def by_ranking(connection: duckdb.DuckDBPyConnection) -> list[str]:

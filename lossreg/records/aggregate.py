@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from lossreg.errors import InputError
 from lossreg.records.database import identifier
-from lossreg.records.examples import Place, Ranking, check_top_k, details, example_rows, ranking
+from lossreg.records.examples import EXAMPLE, Ends, check_top_k, details, ends, example_rows
 from lossreg.records.filters import Filters, filtered
 from lossreg.records.float_sql import variance_about
 from lossreg.records.median import medians
 from lossreg.records.parts import Part, by_part, check_one, common, parts
+from lossreg.records.ranking import Ranking, ranked, result
 from lossreg.records.reader import Records, components, connect
 from lossreg.records.record_schema import COMPONENT
 
@@ -43,18 +44,21 @@ def aggregate_by_dataset(
         filters: which rows count; None for all.
         together: sum over several runs and splits. Otherwise these are an error; `aggregate_by_run` gives each.
     Returns:
-        {"run": ..., "split": ..., "overall": ..., "datasets": {name: ...}}, of plain data that JSON holds. A run or a
-        split is null where it is missing, or where several are summed. Each of the others has
+        {"run": ..., "split": ..., "overall": ..., "datasets": {name: ...}, "ranking": ...}, of plain data that JSON
+        holds. A run or a split is null where it is missing, or where several are summed. The ranking has reliability,
+        sure and note, as `rank_examples` gives them. overall and each data set have
 
         - count: rows with a finite loss; nan, infinite: the other rows; items: distinct examples.
         - mean (weighted by `weight`), median, minimum, maximum, variance (sample variance): every row counts once but
           in the mean. null where no row is finite, and where a sum (of squares) is beyond the range of floats; variance
           also below two rows.
         - components: {name: mean}, weighted, of rows where loss and component are finite.
-        - highest, lowest: examples by the mean of their losses. Means that are equal to 12 digits are in the order of
-          dataset, sample_id and path. The rows of an example have the same dataset and sample_id or, without one, path;
-          without both, each row is one. It has dataset, sample_id, path, caption (the smallest of each), count, mean,
-          minimum, maximum, and variance: of its means per epoch (or step, without an epoch); null below two.
+        - highest, lowest: examples by their score, as in `rank_examples`: how much more they lose than others did at
+          that time. Equal scores are in the order of the means; means that are equal to 12 digits in that of dataset,
+          sample_id and path. The rows of an example have the same dataset and sample_id or, without one, path; without
+          both, each row is one. It has dataset, sample_id, path, caption (the smallest of each), count, mean, minimum,
+          maximum; variance: of its means per epoch (or step, without an epoch), null below two; and looks, score, error
+          and verdict of the ranking.
     Raises:
         InputError: rows that cannot be records, several runs or splits, filters that leave no row, a weight that is not
             above 0, or a top_k out of range.
@@ -65,7 +69,7 @@ def aggregate_by_dataset(
         found = parts(connection)
         if not together:
             check_one(found)
-        return aggregate(connection, common(found), top_k)
+        return aggregate(connection, common(found), top_k, together=together)[0]
 
 
 def aggregate_by_run(records: Records, top_k: int = 10, *, filters: Filters | None = None) -> list[dict[str, Any]]:
@@ -88,19 +92,30 @@ def aggregate_by_run(records: Records, top_k: int = 10, *, filters: Filters | No
     """
     check_top_k(top_k)
     with connect(records) as connection, filtered(connection, filters):
-        return by_part(connection, lambda part: aggregate(connection, part, top_k))
+        return by_part(connection, lambda part: aggregate(connection, part, top_k)[0])
 
 
-def aggregate(connection: DuckDBPyConnection, part: Part, top_k: int) -> dict[str, Any]:
-    """Compute the result of `aggregate_by_dataset` of all rows in the view `records`; they are of one part."""
-    found = _statistics(connection)
-    _add_examples(connection, found, top_k)
+def aggregate(
+    connection: DuckDBPyConnection, part: Part, top_k: int, *, together: bool = False
+) -> tuple[dict[str, Any], Ranking]:
+    """Compute the result of `aggregate_by_dataset` of all rows in the view `records`, and their ranking.
+
+    Args:
+        part: whose rows these are.
+        together: they may be of several runs and splits.
+    """
+    found = statistics(connection)
+    with ranked(connection, together=together):
+        ranking = result(connection, top_k)
+        _add_examples(connection, found, top_k)
     overall = found.pop(None)
-    return {**part._asdict(), "overall": overall, "datasets": found}
+    head = {"reliability": ranking.reliability, "sure": ranking.sure, "note": ranking.note}
+    return {**part._asdict(), "overall": overall, "datasets": found, "ranking": head}, ranking
 
 
-def _statistics(connection: DuckDBPyConnection) -> dict[Scope, dict[str, Any]]:
-    """Compute the statistics of each dataset and, under None, of all. Datasets are in order."""
+def statistics(connection: DuckDBPyConnection) -> dict[Scope, dict[str, Any]]:
+    """Compute the statistics of each dataset and, under None, of all, without examples. Datasets are in order."""
+    items = _items(connection)
     names = components(connection)
     middle = medians(connection)
     found: dict[Scope, dict[str, Any]] = {}
@@ -113,7 +128,7 @@ def _statistics(connection: DuckDBPyConnection) -> dict[Scope, dict[str, Any]]:
             "count": count,
             "nan": nan,
             "infinite": infinite,
-            "items": 0,
+            "items": sum(items.values()) if overall else items[dataset],
             "mean": mean,
             "median": middle.get(scope),
             "minimum": least,
@@ -158,23 +173,19 @@ def _check_weights(lightest: float | None, heaviest: float | None) -> None:
         raise InputError(f"records have a weight of {wrong}; weights are finite and above 0", column="weight")
 
 
+def _items(connection: DuckDBPyConnection) -> dict[str, int]:
+    """Count the examples of each dataset."""
+    examples = f"SELECT DISTINCT {EXAMPLE} FROM {example_rows(connection)}"
+    return dict(connection.execute(f"SELECT dataset, count(*) FROM ({examples}) GROUP BY dataset").fetchall())
+
+
 def _add_examples(connection: DuckDBPyConnection, found: dict[Scope, dict[str, Any]], number: int) -> None:
-    """Add the number of examples, and those at either end."""
-    rows = example_rows(connection)
-    by_dataset = ranking(connection, rows, number)
-    overall = Ranking(
-        sum(one.examples for one in by_dataset.values()),
-        _first(number, *(one.highest for one in by_dataset.values())),
-        _first(number, *(one.lowest for one in by_dataset.values())),
-    )
-    ranked: dict[Scope, Ranking] = {None: overall} | by_dataset
-    chosen = {place.example for one in ranked.values() for place in (*one.highest, *one.lowest)}
-    fields = dict(details(connection, rows, list(chosen)))
-    for scope, one in ranked.items():
-        found[scope]["items"] = one.examples
-        found[scope]["highest"] = [fields[place.example] for place in one.highest]
-        found[scope]["lowest"] = [fields[place.example] for place in one.lowest]
-
-
-def _first(number: int, *places: list[Place]) -> list[Place]:
-    return sorted(chain(*places))[:number]
+    """Add the examples at either end of the ranking, within `ranked`."""
+    by_dataset = ends(connection, number)
+    overall = Ends(*(sorted(chain(*places))[:number] for places in zip(*by_dataset.values(), strict=True)))
+    chosen = {place.example for one in by_dataset.values() for place in chain(*one)}
+    fields = dict(details(connection, example_rows(connection), list(chosen), ranked=True))
+    for scope, statistics in found.items():
+        of_scope = overall if scope is None else by_dataset.get(scope, Ends())
+        for name, places in of_scope._asdict().items():
+            statistics[name] = [fields[place.example] for place in places]

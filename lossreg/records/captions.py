@@ -10,6 +10,8 @@ from lossreg.records.caption_rules import RULES, CaptionRules
 from lossreg.records.examples import EXAMPLE, ORDER_BITS, Key, check_top_k, details, example_rows
 from lossreg.records.filters import Filters, filtered
 from lossreg.records.float_sql import mean, rounded
+from lossreg.records.ranking import ranked
+from lossreg.records.ranking.windows import equal
 from lossreg.records.reader import Records, connect
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ def flag_bad_captions(
     *,
     filters: Filters | None = None,
 ) -> dict[str, Any]:
-    """Count the captions that break a rule, and name those with the highest losses.
+    """Count the captions that break a rule, and name those whose examples lose most by their ranking.
 
     An example is judged once for each caption it has, over all epochs, runs and splits. A missing caption is empty if
     others of the dataset have one; a dataset without captions is not judged. A caption of spaces is empty, and breaks
@@ -48,23 +50,29 @@ def flag_bad_captions(
         filters: which rows are judged; None for all.
     Returns:
         {"checked": captions judged, "rules": {rule: {"count": n, "examples": [...]}}}, of plain data that JSON holds.
-        An example has dataset, sample_id, path, caption and loss: the mean of its finite ones with this caption, null
-        without any. Runs and splits are not summed: the loss is the highest of their means. Examples are ordered by
-        loss, descending, null last; then by dataset, sample_id, path and caption.
+        An example has dataset, sample_id, path, caption; score: how much more it loses than others did at that time, as
+        in `rank_examples`; and loss: the mean of its finite ones with this caption. Both are null without a finite
+        loss. Runs and splits are not summed: score and loss are the highest of theirs. Examples are ordered by score,
+        then loss, descending, null last; then by dataset, sample_id, path and caption.
     Raises:
         InputError: rows that cannot be records, filters that leave no row, invalid rules, or a top_k out of range.
         RecordsError: a directory that cannot be read.
     """
     rules = CaptionRules.of(heuristics)
     check_top_k(top_k)
-    with connect(records) as connection, filtered(connection, filters):
-        examples = example_rows(connection)
-        try:
-            checked = _judge(connection, examples, rules)
-            found = _flagged(connection, examples, [rule for rule in RULES if rule in rules.rules], top_k)
-        finally:  # the connection may be the caller's
-            for table in ("shared", "judged", "flagged"):
-                connection.execute(f"DROP TABLE IF EXISTS {table}")
+    with connect(records) as connection, filtered(connection, filters), ranked(connection):
+        return flagged(connection, rules, top_k)
+
+
+def flagged(connection: DuckDBPyConnection, rules: CaptionRules, top_k: int) -> dict[str, Any]:
+    """Compute the result of `flag_bad_captions` within `ranked`."""
+    examples = example_rows(connection)
+    try:
+        checked = _judge(connection, examples, rules)
+        found = _flagged(connection, examples, [rule for rule in RULES if rule in rules.rules], top_k)
+    finally:  # the connection may be the caller's
+        for table in ("shared", "judged", "flagged"):
+            connection.execute(f"DROP TABLE IF EXISTS {table}")
     return {"checked": checked, "rules": found}
 
 
@@ -143,13 +151,15 @@ def _needs_tokens(rules: CaptionRules) -> str:
 
 
 def _flagged(connection: DuckDBPyConnection, examples: str, rules: list[str], number: int) -> dict[str, Any]:
-    """Count the captions that break each rule, and find the first by their losses."""
+    """Count the captions that break each rule, and find the first by their scores."""
     if not rules:
         return {}
-    by = rounded("coalesce(-loss, 0)", ORDER_BITS)
-    order = f"struct_pack(last := loss IS NULL, by := {by}, dataset, kind, key, caption, lone, loss)"
+    by = f"by := coalesce(-score, 'infinity'), mean := coalesce({rounded('-loss', ORDER_BITS)}, 'infinity')"
+    order = f"struct_pack({by}, dataset, kind, key, caption, lone, loss, score)"
     parts = (f"count(*) FILTER ({rule}), min({order}, {max(number, 1)}) FILTER ({rule})" for rule in rules)
-    (row,) = connection.execute(f"SELECT {', '.join(parts)} FROM flagged").fetchall()
+    scores = f"(SELECT {EXAMPLE}, max(score) AS score FROM ranked GROUP BY ALL) AS scored"
+    rows = f"(SELECT flagged.*, score FROM flagged LEFT JOIN {scores} ON {equal('flagged', 'scored', EXAMPLE)})"
+    (row,) = connection.execute(f"SELECT {', '.join(parts)} FROM {rows}").fetchall()
     first = {rule: (row[2 * place + 1] or [])[:number] for place, rule in enumerate(rules)}
     chosen = {_key(one) for found in first.values() for one in found}
     fields = dict(details(connection, examples, list(chosen)))
@@ -165,4 +175,4 @@ def _key(found: Mapping[str, Any]) -> Key:
 
 def _example(found: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
     names = {name: fields[name] for name in ("dataset", "sample_id", "path")}
-    return names | {"caption": found["caption"], "loss": found["loss"]}
+    return names | {"caption": found["caption"], "score": found["score"], "loss": found["loss"]}

@@ -1,4 +1,4 @@
-"""Examples: the rows of one sample_id or path over all epochs, their mean losses, and the rankings by these."""
+"""Examples: the rows of one sample_id or path over all epochs, their mean losses, and the ends of a ranking."""
 
 from __future__ import annotations
 
@@ -42,11 +42,12 @@ class Place(NamedTuple):
     """An example's place in a ranking. Places compare in its order: examples without a sample_id first in a dataset.
 
     Args:
-        by: the rounded mean or, if the highest come first, its negative.
+        score, mean: its score and its rounded mean; if the highest come first, their negatives.
         kind: 2 with a sample_id, 1 with a path alone, 0 with neither.
     """
 
-    by: float
+    score: float
+    mean: float
     dataset: str
     kind: int
     key: str
@@ -58,12 +59,11 @@ class Place(NamedTuple):
         return Key(self.dataset, self.key, self.lone)
 
 
-class Ranking(NamedTuple):
-    """The number of examples in a dataset, and those with the highest and the lowest means, in order."""
+class Ends(NamedTuple):
+    """The examples with the highest and the lowest scores, in order."""
 
-    examples: int
-    highest: list[Place]
-    lowest: list[Place]
+    highest: Sequence[Place] = ()
+    lowest: Sequence[Place] = ()
 
 
 def example_rows(connection: DuckDBPyConnection) -> str:
@@ -73,21 +73,21 @@ def example_rows(connection: DuckDBPyConnection) -> str:
     return f"(SELECT *, {_KEYS[rows == named]}, {finite} AS finite FROM records)"
 
 
-def ranking(connection: DuckDBPyConnection, rows: str, number: int) -> dict[str, Ranking]:
-    """Count the examples of each dataset, and find those with the highest and the lowest means, in one pass.
+def ends(connection: DuckDBPyConnection, number: int) -> dict[str, Ends]:
+    """Find the examples of each dataset with the highest and the lowest scores, within `ranking.ranked`, in one pass.
 
     Args:
-        rows: the query from `example_rows`.
         number: how many at either end.
     """
-    best = "min(struct_pack(by := {by}, dataset, kind, key, lone), {number}) FILTER (mean IS NOT NULL)"
-    highest, lowest = (best.format(by=by, number=max(number, 1)) for by in ("-mean", "mean"))
-    found = connection.execute(f"""
-        SELECT dataset, count(*), {highest}, {lowest} FROM (
-            SELECT {EXAMPLE}, kind, {rounded("mean", ORDER_BITS)} AS mean FROM (
-                SELECT {EXAMPLE}, max(kind) AS kind, {mean("finite")} AS mean FROM {rows} GROUP BY {EXAMPLE}))
-        GROUP BY dataset""").fetchall()
-    return {row[0]: Ranking(row[1], *(_places(places, number) for places in row[2:])) for row in found}
+    mean = f"coalesce({{0}}{rounded('mean', ORDER_BITS)}, 'infinity')"
+    place = f"struct_pack(score := {{0}}score, mean := {mean}, dataset, kind, key, lone)"
+    both = (f"min({place.format(sign)}, {max(number, 1)})" for sign in ("-", ""))
+    found = connection.execute(f"SELECT dataset, {', '.join(both)} FROM ranked GROUP BY dataset").fetchall()
+    return {dataset: Ends(_places(first, number), _places(last, number)) for dataset, first, last in found}
+
+
+def _places(found: list[dict[str, Any]], number: int) -> list[Place]:
+    return [Place(*row.values()) for row in found[:number]]
 
 
 def details(
@@ -152,7 +152,3 @@ def check_top_k(value: object) -> None:
     """
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MOST:
         raise InputError(f"top_k must be an integer from 0 to {MOST}, got {value!r:.80}")
-
-
-def _places(found: list[dict[str, Any]] | None, number: int) -> list[Place]:
-    return [Place(*row.values()) for row in (found or [])[:number]]

@@ -90,7 +90,9 @@ def export_json(
     """
     check_top_k(top_k)
     with connect(records) as connection, filtered(connection, filters):
-        results = by_part(connection, lambda part: aggregate(connection, part, top_k), together=together)
+        results = by_part(
+            connection, lambda part: aggregate(connection, part, top_k, together=together)[0], together=together
+        )
         found = results[0] if len(results) == 1 else {"runs": results}
         head = json.dumps({**found, "left_out": left_out(connection)}, allow_nan=False)
         with _writing(Path(path)) as temporary, temporary.open("w", encoding="utf-8") as file:

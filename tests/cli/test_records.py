@@ -17,7 +17,7 @@ pytest.importorskip("PIL", reason="pillow is not installed, so there are no pict
 
 from lossreg import cli
 from lossreg.cli import records as commands
-from lossreg.records import rank_examples
+from lossreg.records import flag_bad_captions, rank_examples
 from lossreg.records.row_validation import columns
 from lossreg.records.shards import write_shard
 
@@ -93,12 +93,10 @@ def test_summary(run, shards):
     for line, one in zip(lines[at + 2 : at + 5], found.examples, strict=True):
         assert line.split()[:4] == [f"{one.score:.2f}", "-", "1", f"{one.mean:.4g}"]
         assert f"  {one.sample_id}  {one.dataset}" in line
-    at = lines.index("lowest mean loss")
-    assert [line.split()[:3] for line in lines[at + 1 : at + 4]] == [
-        ["0.25", "a", "cats"],
-        ["0.75", "b", "cats"],
-        ["2", "c", "dogs"],
-    ]
+    at = lines.index("lose less than their contemporaries")
+    assert lines[at + 1].split() == ["score", "mean", "example"]
+    lowest = [[f"{one.score:.2f}", f"{one.mean:.4g}", one.sample_id, one.dataset] for one in reversed(found.examples)]
+    assert [line.split()[:4] for line in lines[at + 2 : at + 5]] == lowest
 
 
 def test_text_from_data_cannot_control_the_terminal(run, shards):
@@ -133,7 +131,9 @@ def test_flag(run, shards):
     lines = done.output.splitlines()
     assert lines[0] == "4 captions judged"
     at = lines.index("empty  1")
-    assert lines[at + 1].split() == ["2", "c", "dogs"]
+    (flagged,) = flag_bad_captions(shards)["rules"]["empty"]["examples"]
+    assert lines[at + 1].split() == ["score", "loss", "example"]
+    assert lines[at + 2].split() == [f"{flagged['score']:.2f}", "2", "c", "dogs"]
     assert json.loads(run("flag", shards, "--json").output)["rules"]["empty"]["count"] == 1
 
 
@@ -265,4 +265,5 @@ def test_long_names_and_none(run, tmp_path):
     assert max(map(len, done.output.splitlines())) < 300
     assert "d" * 99 + "\u2026" in done.output
     lines = done.output.splitlines()
-    assert lines[lines.index("lowest mean loss") + 2].split() == ["2", "(without", "a", "name)", "a", "cat"]
+    at = lines.index("lose less than their contemporaries")
+    assert lines[at + 3].split()[1:] == ["2", "(without", "a", "name)", "a", "cat"]

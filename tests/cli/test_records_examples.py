@@ -91,7 +91,10 @@ def test_json_has_each_run(run, shards):
     found = json.loads(run("summary", shards, "--json", "--top-k", 1))
     assert list(found) == ["runs", "left_out"]
     rankings = [one.pop("ranking") for one in found["runs"]]
-    assert same(found["runs"], aggregate_by_run(shards, top_k=1), 100)
+    aggregates = aggregate_by_run(shards, top_k=1)
+    heads = [one.pop("ranking") for one in aggregates]
+    assert heads == [{name: ranking[name] for name in ("reliability", "sure", "note")} for ranking in rankings]
+    assert same(found["runs"], aggregates, 100)
     assert [one["examples"][0]["sample_id"] for one in rankings] == ["e07", "e01", "e07"]
     assert [len(one["examples"]) for one in rankings] == [1, 1, 1]
     one = json.loads(run("summary", shards, "--json", "--run", "b"))

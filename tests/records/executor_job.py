@@ -13,16 +13,20 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 from lossreg.records import run_dataset_evaluation
 
 COUNT, BATCH, PART = 103, 4, 8  # 26 batches, 13 parts, and one example that two ranks are given
+RANKED, EPOCHS = 500, 4  # examples and looks at each: 2,000 records
 
 
 class Examples(Dataset):
     """Examples of three datasets of unequal length, by index."""
 
+    def __init__(self, count=COUNT):
+        self.count = count
+
     def __len__(self):
-        return COUNT
+        return self.count
 
     def __getitem__(self, index):
-        if not 0 <= index < COUNT:
+        if not 0 <= index < self.count:
             raise IndexError(index)
         return {"index": index, "dataset": "aab"[index % 3] + "c" * (index > 90), "caption": f"a photo of {index % 7}"}
 
@@ -78,13 +82,29 @@ class Drawn(Model):
         } | ({"loss_late": late} if any(late) else {})
 
 
+class Epochs(Model):
+    """The losses of a training of four epochs: they fall, depend on a noise level, and every fiftieth is high."""
+
+    def __call__(self, batch):
+        index = torch.as_tensor(batch["index"]).repeat(EPOCHS)
+        epoch = torch.arange(EPOCHS).repeat_interleave(len(index) // EPOCHS)
+        noise, level = ((index * 2654435761 + epoch * prime) % 1009 / 1009 for prime in (40503, 92821))
+        return {
+            "loss": 0.7 ** epoch.double() * (1 + noise) * (2 - level) * (1 + 2 * (index % 50 == 0)),
+            "condition": level,
+            "epoch": epoch,
+            "sample_id": index,
+            "dataset": list(batch["dataset"]) * EPOCHS,
+        }
+
+
 def evaluate(out, name, executor, data, *, draws=None, **init):
     """Run one evaluation; return the text of its error, if there is one."""
     init = {"log": str(out / f"{name}.log")} | init
     options = {"job_name": name, "step": 7, "out_dir": out, "executor": executor, "init": init}
     try:
         if draws is None:
-            run_dataset_evaluation(Model, data, **options)
+            run_dataset_evaluation(Epochs if name.startswith("ranked") else Model, data, **options)
         else:
             run_dataset_evaluation(Drawn, data, **options, draws=draws, conditions=(0, 1000))
     except Exception as error:  # noqa: BLE001
@@ -95,12 +115,14 @@ def evaluate(out, name, executor, data, *, draws=None, **init):
 def on_torchrun(out):
     """As two ranks: over what other ranks left, with a rank that fails, and without ids."""
     distributed.init_process_group("gloo")
-    rank, examples = distributed.get_rank(), Examples()
+    rank, examples, ranked = distributed.get_rank(), Examples(), Examples(RANKED)
     loader = DataLoader(examples, BATCH, sampler=DistributedSampler(examples, shuffle=False))
+    shuffled = DataLoader(ranked, BATCH + 1, sampler=DistributedSampler(ranked, shuffle=True))
     errors = {
         "first": evaluate(out, "torchrun", "torchrun", loader, scale=2.0),
         "again": evaluate(out, "torchrun", "torchrun", loader),
         "drawn": evaluate(out, "drawn", "torchrun", loader, draws=2),
+        "ranked": evaluate(out, "ranked", "torchrun", shuffled),
         "fails": evaluate(out, "fails", "torchrun", loader, fails_at=51),  # an odd index: that of rank 1
     }
     (out / f"rank{rank}.json").write_text(json.dumps(errors))
@@ -126,6 +148,7 @@ def on_ray(out, killed):
     smaller = RayExecutor(part_size=BATCH, batch_size=BATCH)
     small = RayExecutor(part_size=1, batch_size=BATCH, cpus=0.5)
     whole = RayExecutor(part_size=1000, batch_size=BATCH, cpus=0.5)
+    ranked = RayExecutor(actors=2, part_size=70, batch_size=7, cpus=0.5)
     errors = {
         "parts": evaluate(out, "parts", executor, loader),
         "finished": evaluate(out, "parts", executor, loader, fails_at=0),
@@ -137,6 +160,7 @@ def on_ray(out, killed):
         "more draws": evaluate(out, "drawn", executor, Examples(), draws=4),
         "drawn stream": evaluate(out, "drawn-stream", small, streamed, draws=2),
         "drawn in one file": evaluate(out, "drawn-file", whole, streamed, draws=2),
+        "ranked": evaluate(out, "ranked", ranked, Examples(RANKED)),
     }
     (out / "ray.json").write_text(json.dumps(errors))
     ray.shutdown()

@@ -17,6 +17,9 @@ def rank(rows, together=False):
     by_bin = grouped(rows, lambda row: row["part"] + (row["bin"],))
     for members in by_bin.values():
         standardise(members)
+    for members in grouped(rows, lambda row: row["part"]).values():
+        if members[0]["timeless"]:
+            compare(members, "window_t")
     for members in grouped(rows, lambda row: (row["run"], row["split"], row["dataset"])).values():
         within_dataset(members)
     groups = grouped(rows, lambda row: (None, None) if together else (row["run"], row["split"]))
@@ -43,9 +46,12 @@ def place(rows, scope, name, binned):
         edges = edges_of([row["condition"] for row in members]) if binned else []
         windows = min(WINDOWS, max(1, len(members) // (CELL * (len(edges) + 1))))
         times = sorted((row["epoch"], row["step"]) for row in members)
+        unbinned = min(WINDOWS, max(1, len(members) // CELL))
         for row in members:
-            row[name] = (bisect_right(times, (row["epoch"], row["step"])) - 1) * windows // len(members)
+            before = bisect_right(times, (row["epoch"], row["step"])) - 1
+            row[name] = before * windows // len(members)
             if binned:
+                row["timeless"], row["window_t"] = bool(edges) and windows == 1, before * unbinned // len(members)
                 row["part"] = key
                 missing = row["condition"] is None
                 row["bin"] = -1 if missing and edges else sum(edge <= row["condition"] for edge in edges)
@@ -90,6 +96,14 @@ def standardise(members):
         middle, spread, _ = made[row["window"]]
         row["z"] = (row["loss"] - middle) / (spread or usual or 1)
         row["weight"] = max(1, to_whole((min(1, spread / usual) if usual else 1) * 1024))
+
+
+def compare(members, window):
+    """The rest at a time, in the spread of that: of rows whose bins know no time."""
+    made = cells(members, "z", window)
+    for row in members:
+        middle, spread, _ = made[row[window]]
+        row["z"] = (row["z"] - middle) / (spread or 1)
 
 
 def within_dataset(members):

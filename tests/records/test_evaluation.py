@@ -159,6 +159,7 @@ def test_a_dataloader_does_not_load_other_batches(workers):
     assert len(loaded) == (found["overall"]["count"] if workers == 0 else 0)  # workers have a list of their own
 
 
+@pytest.mark.tools
 def test_memory_does_not_grow_with_the_rows():
     """A million rows: less is held than their losses alone would take."""
 

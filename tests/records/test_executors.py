@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,12 +20,12 @@ from torch.utils.data import DataLoader  # noqa: E402
 
 from lossreg import InputError  # noqa: E402
 from lossreg.errors import MissingLibraryError  # noqa: E402
-from lossreg.records import run_dataset_evaluation  # noqa: E402
+from lossreg.records import rank_examples, run_dataset_evaluation  # noqa: E402
 from lossreg.records.evaluation.evaluate import write_rows  # noqa: E402
 from lossreg.records.evaluation.ray_data import RayExecutor, _RowsOfBatch  # noqa: E402
 from lossreg.records.row_validation import chunks  # noqa: E402
 
-from .executor_job import BATCH, COUNT, PART, Examples, Model, evaluate  # noqa: E402
+from .executor_job import BATCH, COUNT, PART, RANKED, Examples, Model, evaluate  # noqa: E402
 from .tolerance import same  # noqa: E402
 
 pytestmark = pytest.mark.tools
@@ -97,6 +98,7 @@ def local(tmp_path_factory):
     )
     assert path == out / "local_000000007.json"
     assert evaluate(out, "drawn", "local", DataLoader(Examples(), BATCH + 1), draws=2) is None
+    assert evaluate(out, "ranked", "local", DataLoader(Examples(RANKED), BATCH)) is None
     return out
 
 
@@ -142,6 +144,14 @@ def on_ray(killed):
     finished(start(out, JOB, "ray"), out, "ray")
 
 
+def ranking(out):
+    """The ranking of the same 2,000 records by an executor, and the plain means, which are rounded."""
+    found = rank_examples(out / "ranked_000000007.records", top_k=RANKED)
+    return replace(found, examples=[replace(one, mean=None) for one in found.examples]), [
+        one.mean for one in found.examples
+    ]
+
+
 def errors_of(file):
     """The errors that the script met, by what it tried."""
     return json.loads(file.read_text())
@@ -161,7 +171,8 @@ def test_the_summary_is_that_of_the_losses(local):
 
 def test_torchrun_gives_the_same(local, torchrun):
     """Two ranks of 52: padding is written and does not count, nor does an earlier run."""
-    assert [errors_of(torchrun / f"rank{rank}.json")["again"] for rank in (0, 1)] == [None, None]
+    errors = [errors_of(torchrun / f"rank{rank}.json") for rank in (0, 1)]
+    assert [(each["again"], each["ranked"]) for each in errors] == [(None, None)] * 2
     assert rows(torchrun, "torchrun") == 104
     found = summary(torchrun, "torchrun")
     assert found.pop("left_out") == {"job": 1}
@@ -185,6 +196,32 @@ def test_a_rank_that_fails_stops_the_others(torchrun):
     assert second == "RuntimeError: no photo 51"
     assert first == ("RankError: rank 1 of 2 failed, so that rank 0 stops as well; see the output of rank 1")
     assert not (torchrun / "fails_000000007.json").exists()
+
+
+def test_ranks_give_the_same_ranking(local, torchrun):
+    """To the last bit: the sums are of whole numbers. Every fiftieth example is high, and stands in front."""
+    (found, means), (other, other_means) = ranking(local), ranking(torchrun)
+    assert {int(one.sample_id) % 50 for one in found.examples[:10]} == {0}
+    assert [one.looks for one in found.examples] == [4] * 500
+    assert found.reliability > 0.1
+    assert other == found
+    assert other_means == pytest.approx(means, rel=1e-14)
+
+
+@needs_ray
+@pytest.mark.usefixtures("on_ray")
+def test_ray_gives_the_same_ranking(local, killed):
+    """To the last bit, from two actors. The files of Ray have the version of the columns, as all shards have."""
+    out, _, _ = killed
+    (found, means), (other, other_means) = ranking(local), ranking(out)
+    assert other == found
+    assert other_means == pytest.approx(means, rel=1e-14)
+    shards = [str(path) for path in out.glob("*.records/*.parquet")]
+    versions = duckdb.execute(
+        "SELECT count(DISTINCT file_name) FROM parquet_kv_metadata(?) WHERE key = 'lossreg_schema' AND value = '2'",
+        [shards],
+    ).fetchone()
+    assert versions == (len(shards),)
 
 
 @needs_ray
@@ -218,6 +255,7 @@ def test_ray_gives_the_same_though_it_was_killed(local, killed):
     # Draws are those of one process, of parts and of a stream; a finished job cannot go on with others.
     # Batches without some columns, and those with them, may be one file.
     assert (errors["drawn"], errors["drawn stream"], errors["drawn in one file"]) == (None, None, None)
+    assert errors["ranked"] is None
     assert drawn(out, "drawn") == drawn(out, "drawn-stream") == drawn(out, "drawn-file") == drawn(local, "drawn")
     assert [rows(out, name) for name in ("drawn", "drawn-stream", "drawn-file")] == [2 * COUNT] * 3
     assert len(list(out.glob("drawn-file_*.records/*.parquet"))) == 1

@@ -118,8 +118,10 @@ def test_json_has_the_aggregates_and_every_example(tmp_path):
         ("ä", None, 0),
     ]
     assert (items[1].pop("run"), items[1].pop("split")) == (None, None)
-    (first,) = rank_examples(ROWS, top_k=1).examples
-    scores = {name: items[1].pop(name) for name in ("looks", "score", "error", "verdict")}
+    ranking = rank_examples(ROWS, top_k=1)
+    assert found["ranking"] == {name: getattr(ranking, name) for name in ("reliability", "sure", "note")}
+    (first,) = ranking.examples
+    scores = {name: items[1][name] for name in ("looks", "score", "error", "verdict")}
     assert (first.sample_id, scores) == (items[1]["sample_id"], {name: getattr(first, name) for name in scores})
     assert same(items[1], found["overall"]["highest"][0], 1)
     assert (items[1]["mean"], items[1]["minimum"], items[1]["maximum"]) == (0.3, 0.1, 0.5)

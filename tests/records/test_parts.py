@@ -57,7 +57,7 @@ def test_one_run_and_split_has_the_keys_of_before():
     rows = [row for row in ROWS if row["split"] == "val"]
     (each,), one = aggregate_by_run(rows), aggregate_by_dataset(rows)
     assert same(each, one, 1000)
-    assert list(one) == ["run", "split", "overall", "datasets"]
+    assert list(one) == ["run", "split", "overall", "datasets", "ranking"]
     (none,) = aggregate_by_run([])
     assert (none["run"], none["split"], none["overall"]["count"], none["datasets"]) == (None, None, 0, {})
 

@@ -64,6 +64,16 @@ def test_the_condition_is_worth_more_than_the_statistic():
 
 
 @pytest.mark.tools
+def test_few_rows_with_a_condition_are_compared_within_their_time():
+    """1,000 rows have bins of the condition and one window. Losses fall to a 28th, in 20 data sets of 50 rows each."""
+    rows = training(0, 1, condition=4, fall=1 / 15)
+    rows["dataset"] = [str(int(name) % 20) for name in rows["sample_id"]]
+    found = rank_examples(rows, top_k=NAMES)
+    assert found_among(found.examples) >= 25
+    assert found_among(sorted(found.examples, key=lambda one: -one.mean)) <= 10
+
+
+@pytest.mark.tools
 def test_the_named_are_bad():
     """After ten epochs some are sure, and all of these are bad."""
     found = rank_examples(training(0, 10, bad=40, fall=0), top_k=NAMES)

@@ -26,7 +26,7 @@ def flag(
     as_json: AsJson = False,
     memory_limit: MemoryLimit = "1GB",
 ) -> None:
-    """Print the captions that each rule flags, the highest loss first."""
+    """Print the captions that each rule flags; those whose examples lose most come first."""
     from lossreg.records.captions import flag_bad_captions
     from lossreg.records.reader import connect
 

@@ -64,8 +64,14 @@ def paragraph(text: str) -> None:
 
 
 def examples(items: Sequence[Mapping[str, Any]], loss: str) -> None:
-    """Print one line for each example, with its loss."""
-    lines(f"{number(item[loss]):>10}  {name(item)}" for item in items)
+    """Print a table of examples with their scores and losses. loss: the key of that, such as "mean"."""
+    if items:
+        rows = ((_score(item["score"]), number(item[loss]), name(item)) for item in items)
+        table([("score", loss, "example"), *rows], numbers=range(2))
+
+
+def _score(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
 
 
 def left_out(repeated: Mapping[str, int]) -> Iterator[str]:

@@ -35,20 +35,19 @@ def summary(
     as_json: AsJson = False,
     memory_limit: MemoryLimit = "1GB",
 ) -> None:
-    """Print statistics of each dataset, the examples that lose more than their contemporaries, and the lowest.
+    """Print statistics of each dataset, and the examples that lose more and less than their contemporaries.
 
     Each run and split is a block of its own.
     """
     from lossreg.records.aggregate import aggregate
     from lossreg.records.filters import filtered
     from lossreg.records.parts import Part, by_part
-    from lossreg.records.ranking import rank_examples
     from lossreg.records.reader import connect, left_out
 
     with connect(directory, memory_limit=memory_limit) as connection, filtered(connection, filters):
 
         def compute(part: Part) -> tuple[dict[str, Any], Ranking]:
-            return aggregate(connection, part, top_k), rank_examples(connection, top_k=top_k, together=together)
+            return aggregate(connection, part, top_k, together=together)
 
         results, repeated = by_part(connection, compute, together=together), left_out(connection)
     if as_json:
@@ -79,5 +78,5 @@ def _print(found: Mapping[str, Any], ranking: Ranking) -> None:
         print("\nlose more than their contemporaries")
         print_examples(ranking.examples, several=False)
     if found["overall"]["lowest"]:
-        print("\nlowest mean loss")
+        print("\nlose less than their contemporaries")
         shown.examples(found["overall"]["lowest"], "mean")

@@ -18,6 +18,7 @@ from lossreg.records.database import open_database  # noqa: E402
 from lossreg.records.evaluation.compute_fn import computed, function, joined, with_ids  # noqa: E402
 from lossreg.records.evaluation.draws import Draw, plan  # noqa: E402
 from lossreg.records.evaluation.ray_shards import adopt, begin, done_ids, done_parts, temporary_folder  # noqa: E402
+from lossreg.records.record_schema import VERSION, VERSION_KEY  # noqa: E402
 from lossreg.records.row_validation import length  # noqa: E402
 from lossreg.records.shards import select  # noqa: E402
 
@@ -172,11 +173,12 @@ class _RowsOfBatch:
 
 
 def _table(chunk: Chunk, constants: Mapping[str, int] | None = None) -> object:
-    """Convert a chunk to an Arrow table with the types of the columns, also if a column is empty."""
+    """Convert a chunk to an Arrow table with the types and the version of the columns, also if a column is empty."""
     with open_database(threads=1) as connection:
         more = "".join(f", CAST({value} AS BIGINT) AS {name}" for name, value in (constants or {}).items())
         query = select(connection, chunk)
-        return connection.sql(f"SELECT *{more} FROM ({query})").to_arrow_table()
+        table = connection.sql(f"SELECT *{more} FROM ({query})").to_arrow_table()
+        return table.replace_schema_metadata({VERSION_KEY: str(VERSION)})
 
 
 def _loader(data: Any, executor: RayExecutor) -> dict[str, Any]:

@@ -42,20 +42,30 @@ def make_cells(connection: DuckDBPyConnection) -> None:
             WINDOW bins AS (PARTITION BY part, bin))""")
 
 
+def make_time_cells(connection: DuckDBPyConnection) -> None:
+    """Make the table `rank_time_cell`: middle and spread of the rest of the losses at each time, of timeless parts."""
+    _make_rest_cells(connection, "rank_time", "(FROM rank_z WHERE timeless)", "part", "w_t")
+
+
 def make_dataset_cells(connection: DuckDBPyConnection) -> None:
     """Make the table `rank_dataset_cell`: middle and spread of the rest of the losses, within each data set.
 
     A data set of few rows has no cell: it is compared with all others alone.
     """
-    scope = "run, split, dataset"
-    _make_quartiles(connection, "rank_dataset_quartile", "rank_z", "z", scope, "w_ds")
+    _make_rest_cells(connection, "rank_dataset", "rank_rest", "run, split, dataset", "w_ds")
+
+
+def _make_rest_cells(connection: DuckDBPyConnection, name: str, source: str, scope: str, window: str) -> None:
+    """Make the table of the cells of each scope and window; where a window has few rows, those of all time."""
+    _make_quartiles(connection, f"{name}_quartile", source, "z", scope, window)
+    wholes = ", ".join(f"whole.{column}" for column in scope.split(", "))
     connection.execute(f"""
-        CREATE TEMP TABLE rank_dataset_cell AS
-        SELECT whole.run, whole.split, whole.dataset, time.w_ds, coalesce(own.middle, whole.middle) AS middle,
+        CREATE TEMP TABLE {name}_cell AS
+        SELECT {wholes}, time.{window}, coalesce(own.middle, whole.middle) AS middle,
             coalesce(nullif(own.spread, 0), nullif(whole.spread, 0), 1) AS spread
-        FROM rank_dataset_quartile AS whole
-        JOIN (SELECT DISTINCT {scope}, w_ds FROM rank_moment) AS time ON {equal("whole", "time", scope)}
-        LEFT JOIN rank_dataset_quartile AS own ON {equal("whole", "own", scope)} AND own.w_ds = time.w_ds
+        FROM {name}_quartile AS whole
+        JOIN (SELECT DISTINCT {scope}, {window} FROM rank_moment) AS time ON {equal("whole", "time", scope)}
+        LEFT JOIN {name}_quartile AS own ON {equal("whole", "own", scope)} AND own.{window} = time.{window}
             AND NOT own.whole AND own.rows >= {FEW}
         WHERE whole.whole AND whole.rows >= {FEW}""")
 

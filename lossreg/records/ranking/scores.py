@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lossreg.records.ranking.cells import make_cells, make_dataset_cells
+from lossreg.records.ranking.cells import make_cells, make_dataset_cells, make_time_cells
 from lossreg.records.ranking.windows import equal
 
 if TYPE_CHECKING:
@@ -24,11 +24,12 @@ def make_scores(connection: DuckDBPyConnection) -> None:
     connection.execute(f"""
         CREATE TEMP VIEW rank_z AS SELECT look.*,
             CAST(greatest(1, round(coalesce(weight, 1) * {WEIGHT})) AS HUGEINT) AS weight,
-            coalesce(greatest(least((value - middle) / spread, 1e300), -1e300), 0) AS z
+            coalesce({_bounded("(value - middle) / spread")}, 0) AS z
         FROM rank_look AS look LEFT JOIN rank_cell USING (part, bin, w)""")
+    _make_rest(connection)
     make_dataset_cells(connection)
-    scope = equal("rank_z", "cell", "run, split, dataset, w_ds")
-    score = "greatest(least((z - coalesce(cell.middle, 0)) / coalesce(cell.spread, 1), 1e300), -1e300)"
+    scope = equal("rank_rest", "cell", "run, split, dataset, w_ds")
+    score = _bounded("(z - coalesce(cell.middle, 0)) / coalesce(cell.spread, 1)")
     connection.execute(f"""
         CREATE TEMP TABLE rank_draw AS
         SELECT {EXAMPLE}, draw, max(kind) AS kind, bool_or(control) AS control, count(*) AS looks,
@@ -36,11 +37,29 @@ def make_scores(connection: DuckDBPyConnection) -> None:
             sum(weight * k * k) AS squares, sum(weight * level) AS level,
             fsum(loss) AS loss, min(loss) AS minimum, max(loss) AS maximum
         FROM (
-            SELECT rank_z.*, CAST(round(asinh(z) * {SCORE}) AS HUGEINT) AS level,
+            SELECT rank_rest.*, CAST(round(asinh(z) * {SCORE}) AS HUGEINT) AS level,
                 CAST(round(asinh({score}) * {SCORE}) AS HUGEINT) AS k
-            FROM rank_z LEFT JOIN rank_dataset_cell AS cell ON {scope})
+            FROM rank_rest LEFT JOIN rank_dataset_cell AS cell ON {scope})
         GROUP BY {EXAMPLE}, draw""")
     _make_examples(connection)
+
+
+def _make_rest(connection: DuckDBPyConnection) -> None:
+    """Make the view `rank_rest`: each row as far as its bin and its time do not explain its loss."""
+    ((timeless,),) = connection.execute("SELECT coalesce(bool_or(timeless), false) FROM rank_moment").fetchall()
+    if not timeless:
+        connection.execute("CREATE TEMP VIEW rank_rest AS FROM rank_z")
+        return
+    make_time_cells(connection)
+    rest = _bounded("(z - coalesce(cell.middle, 0)) / coalesce(cell.spread, 1)")
+    connection.execute(f"""
+        CREATE TEMP VIEW rank_rest AS SELECT rank_z.* REPLACE ({rest} AS z)
+        FROM rank_z LEFT JOIN rank_time_cell AS cell ON cell.part = rank_z.part AND cell.w_t = rank_z.w_t""")
+
+
+def _bounded(value: str) -> str:
+    """Write a number, or the bound beyond which it would overflow."""
+    return f"greatest(least({value}, 1e300), -1e300)"
 
 
 def _make_examples(connection: DuckDBPyConnection) -> None:

@@ -84,12 +84,17 @@ def _make_parts(connection: DuckDBPyConnection) -> None:
 
 
 def _make_moments(connection: DuckDBPyConnection) -> None:
-    """Make the table `rank_moment`: the windows of each step. Where steps begin again, epochs part them."""
+    """Make the table `rank_moment`: the windows of each step. Where steps begin again, epochs part them.
+
+    A part of few rows has bins and one window. It is `timeless`: its windows without bins, `w_t`, tell the time.
+    """
     time = "ORDER BY epoch NULLS FIRST, step NULLS FIRST"
     connection.execute(f"""
         CREATE TEMP TABLE rank_moment AS
         SELECT * EXCLUDE (upto, upto_ds, rows_ds), CAST((upto - 1) * windows // of_part AS BIGINT) AS w,
-            CAST((upto_ds - 1) * least({WINDOWS}, greatest(1, rows_ds // {ROWS})) // rows_ds AS BIGINT) AS w_ds
+            windows = 1 AND len(edges) > 0 AS timeless,
+            CAST((upto - 1) * {_windows("of_part")} // of_part AS BIGINT) AS w_t,
+            CAST((upto_ds - 1) * {_windows("rows_ds")} // rows_ds AS BIGINT) AS w_ds
         FROM (
             SELECT counted.*, part, scale, edges, windows, one_in, rank_part.rows AS of_part,
                 sum(counted.rows) OVER (PARTITION BY part {time}) AS upto,
@@ -99,6 +104,10 @@ def _make_moments(connection: DuckDBPyConnection) -> None:
             JOIN rank_part ON {equal("counted", "rank_part", PART)})""")
 
 
+def _windows(rows: str) -> str:
+    return f"least({WINDOWS}, greatest(1, {rows} // {ROWS}))"
+
+
 def _join(connection: DuckDBPyConnection) -> None:
     ((binned, sampled),) = connection.execute("SELECT max(bins) > 1, max(one_in) > 1 FROM rank_part").fetchall()
     known = "condition IS NOT NULL"
@@ -106,6 +115,6 @@ def _join(connection: DuckDBPyConnection) -> None:
     kept = "md5_number_lower(concat_ws('/', key, once.epoch, once.step, once.draw)) % one_in = 0" if sampled else "true"
     same = equal("once", "moment", f"{PART}, dataset, epoch, step")
     connection.execute(f"""
-        CREATE TEMP VIEW rank_look AS SELECT once.*, part, w, w_ds, loss * scale AS value, {kept} AS kept,
-            {bin_ if binned else 0} AS bin
+        CREATE TEMP VIEW rank_look AS SELECT once.*, part, w, timeless, w_t, w_ds, loss * scale AS value,
+            {kept} AS kept, {bin_ if binned else 0} AS bin
         FROM rank_once AS once JOIN rank_moment AS moment ON {same}""")

@@ -6,8 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lossreg.records.aggregate import aggregate_by_dataset
-from lossreg.records.captions import flag_bad_captions
+from lossreg.records.aggregate import statistics
+from lossreg.records.caption_rules import CaptionRules
+from lossreg.records.captions import flagged
 from lossreg.records.filters import Filters, filtered
 from lossreg.records.parts import parts
 from lossreg.records.ranking.rank import ranked
@@ -43,6 +44,7 @@ def contents(connection: DuckDBPyConnection, *, top_k: int, album: Album) -> dic
         names = list(dict.fromkeys(row["name"] for row in highest))
         hardest = examples(connection, names, over_steps, decimals, top_k=top_k, album=album)
         by_name = levels(connection)
+        flags = flagged(connection, CaptionRules(), top_k)
     for row in highest:
         row |= by_name.get((row["run"], row["split"], row["name"]), {"level": None, "sure": 0})
     return {
@@ -62,7 +64,7 @@ def contents(connection: DuckDBPyConnection, *, top_k: int, album: Album) -> dic
         "scale": charts.scale(binned) if binned else None,
         **_over_steps(over_steps, facts, components, decimals),
         **hardest,
-        **_flags(flag_bad_captions(connection, top_k=top_k)),
+        **_flags(flags),
     }
 
 
@@ -73,7 +75,8 @@ def _parts(connection: DuckDBPyConnection) -> list[dict[str, Any]]:
     for part in found[:MOST_PARTS]:
         own = Filters(runs=part.run or "", splits=part.split or "") if len(found) > 1 else None
         with filtered(connection, own):
-            results.append(aggregate_by_dataset(connection, top_k=0))
+            rows = statistics(connection)
+        results.append({**part._asdict(), "overall": rows.pop(None), "datasets": rows})
     return results
 
 

@@ -61,8 +61,7 @@ class Collapse(Rule):
             pixels, because rare ones are learnt late, unless its mean is far below its share of them. All but class 0
             are judged together as well.
         updates: for which that must last, >= 2; "ones" that are near 0.5 twice as many, because networks begin there.
-            What is only a warning lasts for as many examples as well, because it is learnt late where few have the
-            class.
+            A mere warning lasts for as many examples as well, because a class is learnt late where few have it.
         examples: minimum number of such examples, >= 1; to a window with fewer, those before it are added.
     Reads: Mask.predicted, spread, target, foreground, positive, wrong, valid.
     """

@@ -181,7 +181,7 @@ def test_only_what_changed_is_drawn(tmp_path, monkeypatch):
     """A second build draws nothing, a changed key one loss; a folder that is not finished is drawn again."""
     (tmp_path / "drawer.py").write_text(
         "def draw(name, folder):\n"
-        "    with open(folder.parent / 'log', 'a') as log:\n"
+        "    with open(folder.parents[1] / 'log', 'a') as log:\n"
         "        log.write(name + '\\n')\n"
         "    assert not list(folder.iterdir())\n"
         "    (folder / 'picture').write_text(name)\n"

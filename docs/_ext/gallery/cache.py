@@ -12,6 +12,7 @@ from functools import cache, partial
 from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import lossreg
@@ -89,9 +90,13 @@ def _draw(name: str, folder: Path) -> Drawn:
 
 
 def _drawn(keys: Mapping[str, str], folder: Path, draw: Draw, name: str) -> None:
-    """Draw into an empty folder, in a process of its own."""
+    """Draw into an empty folder, in a process of its own; then put that into the place of the old one."""
     target = folder / name
-    shutil.rmtree(target, ignore_errors=True)
-    target.mkdir(parents=True)
-    found = {"key": keys[name], "drawn": draw(name, target)}
-    (target / RESULT).write_text(json.dumps(found), encoding="utf-8")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=target.parent, ignore_cleanup_errors=True) as new:
+        made = Path(new) / target.name
+        made.mkdir()
+        found = {"key": keys[name], "drawn": draw(name, made)}
+        (made / RESULT).write_text(json.dumps(found), encoding="utf-8")
+        shutil.rmtree(target, ignore_errors=True)
+        made.rename(target)

@@ -64,7 +64,7 @@ def scene() -> tuple[Image, Mask]:
 
 def prediction(vessels: Mask) -> Image:
     """Return logits (H, W) that are right but for a gap, a thick vessel, a blob, and the thinnest vessels."""
-    drawn = ndimage.binary_opening(vessels, iterations=1)  # loses what is thinner than three pixels
+    drawn = ndimage.binary_opening(vessels, iterations=1)  # loses vessels thinner than three pixels
     drawn[THICK] = ndimage.binary_dilation(drawn, iterations=2)[THICK]
     drawn[GAP] = False
     row, column = np.ogrid[: drawn.shape[0], : drawn.shape[1]]

@@ -387,7 +387,7 @@ CLASSES = [
 
 @pytest.mark.parametrize("formula, params, numbers", CLASSES, ids=lambda value: getattr(value, "__name__", ""))
 def test_the_loss_of_classes_is_its_formula(formula, params, numbers):
-    """On random logits of three classes, each of which has a pixel."""
+    """On random logits of three classes, and each has a pixel."""
     assert READ[formula.__name__].formulas == tuple(inspect.getdoc(formula).splitlines())
     random = np.random.default_rng(5)
     classes = np.array([0] * 30 + [1] * 9 + [2] * 3)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+BUILT = {"build", "_build"}
 HERE = ("lossreg", "plugins", "benchmarks", "docs", "examples", "release", "tests")
 
 # Words that hide the thing that is meant: a reader has to guess it, or to read the sentence twice.
@@ -30,7 +31,7 @@ pytestmark = pytest.mark.skipif(
 def files():
     """Every Python file of the checkout but this one, by its path."""
     found = [ROOT / "conftest.py", *(path for place in HERE for path in sorted((ROOT / place).rglob("*.py")))]
-    return [path for path in found if path != Path(__file__) and "build" not in path.relative_to(ROOT).parts]
+    return [path for path in found if path != Path(__file__) and BUILT.isdisjoint(path.relative_to(ROOT).parts)]
 
 
 def docstrings(tree):

@@ -43,7 +43,7 @@ class DeepSupervision(Composite):
     Math:
         L = \sum_i w_i\, \ell(x_i, t_i)
         where $x_i$ is the output of level $i = 0, 1, \dots$, finest first, $t_i$ the target resized to it, $\ell$ the
-        loss and $w_i = \max(2^{-i}, \tfrac{1}{16})$, or as weights says.
+        loss and $w_i = \max(2^{-i}, \tfrac{1}{16})$, or as in `weights`.
     Args:
         loss: the loss of each level.
         weights: of the levels, finest first. "same": 1. "two": 1, then 0.5. "exp": 0.5^i, at least 0.0625. A list has

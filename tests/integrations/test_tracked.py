@@ -284,7 +284,7 @@ def test_a_copy_is_whole(how, tmp_path):
 
 
 def test_the_last_call_of_validation_has_values_per_class():
-    """Also in a copy. Those of a training step would keep its inputs: an error says how to compute them."""
+    """Also in a copy. Those of a training step would keep its inputs: an error explains how to compute them."""
     x, y = batch()
     tracked, loss = Tracked("dice"), lossreg.build("dice")
     expected = loss.evaluate(x, y).per_class["dice"]

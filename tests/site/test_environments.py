@@ -42,7 +42,7 @@ def fake(folder, name, *requires):
 
 
 def test_a_package_comes_with_what_it_needs(tmp_path):
-    """And with what an extra needs, if the extra is asked for."""
+    """And with the packages of an extra, if the extra is requested."""
     here = {
         "a": fake(tmp_path, "a", "b", 'c; extra == "more"', 'w; sys_platform == "none"'),
         "b": fake(tmp_path, "b", "not-here"),
@@ -54,7 +54,7 @@ def test_a_package_comes_with_what_it_needs(tmp_path):
 
 @pytest.mark.parametrize("wanted", [["gone"], ["a[more]"]])
 def test_a_package_that_is_not_here_is_named(tmp_path, wanted):
-    """One that is asked for, or one of an extra: no environment without it is called exact."""
+    """One that is requested, or one of an extra: no environment without it is called exact."""
     with pytest.raises(NotInstalledError, match="gone is not installed here"):
         closure(wanted, {"a": fake(tmp_path, "a", 'gone; extra == "more"')})
 

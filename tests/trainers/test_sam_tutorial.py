@@ -26,7 +26,7 @@ def test_the_tutorial_runs_as_it_stands(tmp_path, monkeypatch):  # over 10 s: a 
 
 
 def test_the_config_of_the_page_is_whole(tmp_path, monkeypatch):
-    """Both losses, the weights and what happens to empty tiles: as the page says."""
+    """Both losses, the weights and what happens to empty tiles: as on the page."""
     page = (DOCS / "start" / "sam_thin_structures.md").read_text()
     (tmp_path / "sam.yaml").write_text(page.partition("```yaml\n")[2].partition("```")[0])
     loss = lossreg.build(lossreg.read_config(tmp_path / "sam.yaml", at="loss"))

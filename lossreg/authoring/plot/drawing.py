@@ -71,7 +71,7 @@ def figures(
     Args:
         name: a name, an alias or provider/name.
         params: its parameters; required ones that are left out are those of its smallest config.
-        vary: a parameter and its values, a line for each. None: the parameter that tells most.
+        vary: a parameter and its values, a line for each. None: the parameter that shows most.
     Raises:
         LossregError: the loss has other inputs than logits and masks or class indices.
         InvalidConfigError: the loss does not take these parameters.

@@ -1,4 +1,4 @@
-"""The panels of a picture as numbers: their axes and lines, and what is the same everywhere and therefore not drawn."""
+"""The panels of a picture as numbers: their axes and lines. A line that is flat everywhere is not drawn."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Panel(NamedTuple):
     """A panel of a picture.
 
     Args:
-        title: what is drawn.
+        title: the subject of the panel.
         across, up: the axes, with their units.
         lines: each varies.
         constant: lines that are the same everywhere, which are not drawn.
@@ -90,7 +90,7 @@ def panels(
     Args:
         name: a name, an alias or provider/name.
         params: its parameters; required ones that are left out are those of its smallest config.
-        vary: a parameter and its values, a line for each. None: the parameter that tells most.
+        vary: a parameter and its values, a line for each. None: the parameter that shows most.
     Raises:
         LossregError: the loss has other inputs than logits and masks or class indices.
         InvalidConfigError: the loss does not take these parameters.

@@ -16,7 +16,7 @@ from lossreg.errors import LossregError
 from lossreg.loss import Loss
 from lossreg.registry.entry import Entry
 
-# The parameter that tells most about a loss is the first of these that it has, drawn with these values and its default.
+# The parameter that shows most of a loss is the first of these that it has, drawn with these values and its default.
 VALUES: Mapping[str, Sequence[float]] = {
     "gamma": (0.0, 0.5, 1.0, 2.0, 5.0),
     "exponent": (0.5, 1.0, 2.0),
@@ -38,7 +38,7 @@ def variants(
     Args:
         entry: the loss.
         params: its parameters; its smallest config has those that are left out.
-        vary: a parameter and its values. None: the one that tells most, or the steps of a schedule.
+        vary: a parameter and its values. None: the one that shows most, or the steps of a schedule.
         channels: as in `caller`.
     Raises:
         InvalidConfigError: the loss does not take these parameters.

@@ -308,7 +308,7 @@ CONTRADICTIONS = {  # params of a config that fits no input, with the message
 
 @pytest.mark.parametrize("name", CONTRADICTIONS)
 def test_a_config_that_fits_no_input_is_refused_when_it_is_built(name):
-    """Before the data are read, where the task of the config tells it."""
+    """Before the data are read, where the task of the config decides it."""
     params, message = CONTRADICTIONS[name]
     with pytest.raises(lossreg.InvalidConfigError, match=message):
         lossreg.build({"name": name.partition(" ")[0], "params": params})

@@ -111,7 +111,7 @@ def test_a_sum_names_a_part_that_has_a_map():
 @pytest.mark.parametrize("class_weight", [None, [0.5, 2.0, 1.0]])
 @each_case
 def test_weights_of_pixels_are_in_the_map(name, task, class_weight, over):
-    """The mean of the map is the weighted loss; a pixel of weight 0 is NaN, whatever logit and target it has."""
+    """The mean of the map is the weighted loss; a pixel of weight 0 is NaN, for any logit and target."""
     if task == "binary" and class_weight:
         pytest.skip("one channel has no class weights")
     generator = torch.Generator().manual_seed(3)

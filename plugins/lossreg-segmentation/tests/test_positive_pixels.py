@@ -111,7 +111,7 @@ def test_alpha_of_channels_that_changes_is_followed():
     ],
 )
 def test_factors_without_a_meaning_are_refused(name, task, params, message):
-    """When the loss is built, if its task tells it; otherwise by the task of the first call."""
+    """When the loss is built, if its task decides it; otherwise by the task of the first call."""
     with pytest.raises(lossreg.InvalidConfigError, match=message):
         build(name, task, **params)
     loss = build(name, **params)

@@ -278,7 +278,9 @@ def test_weights_of_pixels(name, inner):
 
 
 @pytest.mark.parametrize("name", IMPLEMENTATIONS)
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64])
+@pytest.mark.parametrize(
+    "dtype", [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.uint16, torch.uint32, torch.uint64]
+)
 @pytest.mark.parametrize("shape", ["(N, 1, H, W)", "(N, H, W)"])
 def test_maps_of_every_integer_type(name, dtype, shape):
     """The type of the map, and a dimension for the channel, change nothing."""

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lossreg.authoring import debugging
 from lossreg.errors import DTypeError, InputError, ShapeError
-from lossreg_segmentation.statistics.checks import can_represent, check_layout
+from lossreg_segmentation.statistics.checks import can_represent, check_layout, counting
 from lossreg_segmentation.statistics.plain import has_values
 
 TILE = 256  # positions
@@ -150,6 +150,7 @@ def checked_regions(regions: Tensor | None, input: Tensor) -> Tensor:
             f" {'none' if regions is None else type(regions).__name__}"
         )
     check_layout("regions", regions)
+    regions = counting(regions)
     if regions.dtype not in _INTEGERS:
         raise DTypeError(
             f"regions must be integers, the number of each pixel's region, got {regions.dtype}; use regions.long()"

@@ -8,7 +8,7 @@ for panel, figure in figures("focal").items():
 
 from __future__ import annotations
 
-from lossreg.authoring.plot.drawing import check_drawable, draw, figures, svg
+from lossreg.authoring.plot.drawing import check_drawable, draw, figure, figures, svg
 from lossreg.authoring.plot.panels import PANELS, Line, Panel, constant, panels
 
-__all__ = ["PANELS", "Line", "Panel", "check_drawable", "constant", "draw", "figures", "panels", "svg"]
+__all__ = ["PANELS", "Line", "Panel", "check_drawable", "constant", "draw", "figure", "figures", "panels", "svg"]

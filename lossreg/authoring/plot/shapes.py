@@ -13,9 +13,9 @@ from lossreg.authoring.plot.calls import Value
 
 SIDE = 64  # pixels, of each image
 RADIUS = 9  # pixels, of the disc; less than 10, the number of erosions after which cldice has its centre
-HALF_WIDTH = 2.5  # pixels, of the line
-LARGEST = 6.0  # logits of a sure pixel; at an edge they change by 4 per pixel
-SLOPE = 4.0
+HALF_WIDTH = 3  # pixels, of the line
+LARGEST = 6.0  # logits of a sure pixel
+SLOPE = 12.0  # logits per pixel, at an edge: a pixel that lies wholly on one side is sure
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,7 @@ class Shape:
         return (self.depth > 0).float()
 
     def logits(self) -> Tensor:
-        """Return a sure prediction, whose edge is as sharp as that of a trained network."""
+        """Return a sure prediction; only pixels that the edge crosses are less sure."""
         return (SLOPE * self.depth).clamp(-LARGEST, LARGEST)
 
 
@@ -111,8 +111,8 @@ def _places() -> tuple[Tensor, Tensor]:
     return at.view(1, 1, 1, -1), at.view(1, 1, -1, 1)
 
 
-def _numbers(first: int, last: int, parts: int = 1) -> tuple[float, ...]:
-    return tuple(number / parts for number in range(first * parts, last * parts + 1))
+def _numbers(first: int, last: int, step: int = 1) -> tuple[float, ...]:
+    return tuple(float(number) for number in range(first, last + 1, step))
 
 
 SWEEPS: Mapping[str, Sweep] = {
@@ -125,17 +125,17 @@ SWEEPS: Mapping[str, Sweep] = {
     "dilation": Sweep(
         f"a disc of radius {RADIUS}, predicted too small or too large",
         "predicted radius - radius (pixels)",
-        _numbers(-7, 7, 2),
+        _numbers(-7, 7),
         _dilated,
     ),
     "gap": Sweep(
-        f"a line {2 * HALF_WIDTH:.0f} pixels wide, predicted with a gap",
+        f"a line {2 * HALF_WIDTH} pixels wide, predicted with a gap",
         "length of the gap (pixels)",
-        _numbers(0, 40),
+        _numbers(0, 40, 2),
         _broken,
     ),
     "size": Sweep(
-        f"a line {2 * HALF_WIDTH:.0f} pixels wide is missed beside a disc of radius {RADIUS}",
+        f"a line {2 * HALF_WIDTH} pixels wide is missed beside a disc of radius {RADIUS}",
         "length of the missed line (pixels)",
         _numbers(1, 28),
         _missed,

@@ -50,14 +50,18 @@ def address_of(name: str | None) -> str:
         if not page:
             return published(entry.distribution or "", f"{entry.full_name} has no page: its package names no address")
     folder = site_folder()
-    return (folder / page).as_uri() if folder else published("lossreg") + page
+    file, sign, place = page.partition("#")
+    return f"{(folder / file).as_uri()}{sign}{place}" if folder else published("lossreg") + page
 
 
 def page_of(entry: Entry) -> str:
     """Return the page of an entry within the site; empty for losses of other packages."""
     if entry.provider in OWNERS:
         return f"losses/{entry.name}.html"
-    return "reference/providers.html" if entry.provider in LIBRARIES else ""
+    if entry.provider in LIBRARIES:
+        place = f"{entry.provider}-{entry.name}".replace("_", "-").lower()
+        return f"losses/of_{entry.provider}.html#{place}"
+    return ""
 
 
 def site_folder() -> Path | None:

@@ -40,7 +40,7 @@ def run(*arguments):
         (["dice_loss"], "losses/dice.html"),  # an alias
         (["sam/sam"], "losses/sam.html"),
         (["weighted_sum"], "losses/weighted_sum.html"),
-        (["torch/cross_entropy"], "reference/providers.html"),
+        (["torch/cross_entropy"], "losses/of_torch.html#torch-cross-entropy"),
     ],
 )
 def test_the_published_page_is_printed_and_opened(opened, arguments, page):
@@ -60,6 +60,7 @@ def test_a_built_site_is_opened_without_a_network(opened, monkeypatch, tmp_path)
     (tmp_path / "index.html").write_text("")
     monkeypatch.setenv("LOSSREG_DOCS", str(tmp_path))
     assert run("dice") == (tmp_path / "losses" / "dice.html").as_uri()
+    assert run("monai/dice_ce") == (tmp_path / "losses" / "of_monai.html").as_uri() + "#monai-dice-ce"
     monkeypatch.delenv("LOSSREG_DOCS")
     monkeypatch.setattr(docs, "BUILT", str(tmp_path))
     assert run() == (tmp_path / "index.html").as_uri()

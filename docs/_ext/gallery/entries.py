@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 from lossreg import losses
+from lossreg.cli.docs import page_of
 from lossreg.discovery.first_party import LIBRARIES, OWNERS
 from lossreg.registry.entry import Entry
 
@@ -42,12 +43,5 @@ def of_library(name: str) -> list[Entry]:
 
 
 def link(entry: Entry) -> str:
-    """Return the address of a loss in the folder of losses."""
-    if entry.provider in OWNERS:
-        return f"{entry.name}.html"
-    return f"of_{entry.provider}.html#{anchor(entry)}"
-
-
-def anchor(entry: Entry) -> str:
-    """Return the name of the place of a loss on the page of its library."""
-    return f"{entry.provider}-{entry.name}".replace("_", "-").lower()
+    """Return the address of a loss in the folder of losses. `lossreg docs` opens the same."""
+    return page_of(entry).removeprefix("losses/")

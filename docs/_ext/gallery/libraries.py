@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from gallery.entries import TITLES, anchor, of_library
+from gallery.entries import TITLES, link, of_library
 from gallery.markdown import chips, parameters, prose
 from lossreg.registry.entry import Entry
 
@@ -40,7 +40,7 @@ def _notes(library: str) -> list[str]:
 
 
 def _section(entry: Entry) -> str:
-    blocks = [f"({anchor(entry)})=\n## `{entry.full_name}`", prose(entry.metadata["summary"])]
+    blocks = [f"({link(entry).partition('#')[2]})=\n## `{entry.full_name}`", prose(entry.metadata["summary"])]
     if entry.aliases:
         blocks.append(f"Also called {', '.join(f'`{alias}`' for alias in entry.aliases)}.")
     return "\n\n".join([*blocks, parameters(entry.metadata["parameters"]), chips(entry)])

@@ -62,6 +62,7 @@ def test_ci_calls_every_target_that_checks():
             "make setup",
             "make check",
             "make test-all",
+            "make docs-check",
             "make test-wheels",
             "make test-trainers",
             "make release-check",

@@ -68,8 +68,8 @@ def _unit(values: Tensor) -> Per:
 def not_kept() -> dict[str, Tensor]:
     """Raise InputError, in place of values per class that would keep the inputs of a training step in memory."""
     raise InputError(
-        "the values per class of this call are not kept, because they are computed from its inputs; call it under"
-        " torch.no_grad(), or read lossreg.evaluate(loss, input, target).per_class"
+        "the values per class of this call are not kept, because they are computed from its inputs; read"
+        " lossreg.evaluate(loss, input, target).per_class, or call the loss under torch.no_grad() without torch.compile"
     )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
@@ -57,6 +58,7 @@ class TextRegionContrast(Loss):
     """
 
     logit_scale: nn.Parameter | None
+    meaningless: ClassVar[Mapping[str, str]] = {"weight": "it compares embeddings, which have no pixels"}
 
     def __init__(
         self,

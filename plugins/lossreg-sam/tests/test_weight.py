@@ -13,6 +13,14 @@ pytestmark = pytest.mark.usefixtures("on_reference")
 STEPS = ("sam", "iou_prediction", "spatial_relevance")
 
 
+def test_embeddings_have_no_pixels_to_weigh():
+    """None, which a training loop gives to every loss, is no weight."""
+    loss, given = lossreg.build("text_region_contrast"), pairs(2, dtype=torch.float64)
+    assert torch.equal(loss(*given, weight=None), loss(*given))
+    with pytest.raises(lossreg.InputError, match="weight= has no meaning there, because it compares embeddings"):
+        loss(*given, weight=torch.ones(2, 1))
+
+
 def inputs_of(name):
     x, t, iou = step(2, dtype=torch.float64)
     more = pairs(2, dtype=torch.float64) if name == "spatial_relevance" else ()

@@ -353,6 +353,14 @@ def test_a_derivative_in_forward_mode_is_refused_at_random_points():
     torch.testing.assert_close(slope, (torch.func.grad(value(build()))(masks) * masks).sum())
 
 
+def test_a_weight_of_pixels_has_no_meaning():
+    """None, which a training loop gives to every loss, is no weight."""
+    input, target = batch()
+    assert torch.equal(build()(input, target, weight=None), build()(input, target))
+    with pytest.raises(InputError, match="weight= has no meaning there, because its predictions have other pixels"):
+        build()(input, target, weight=torch.ones(2, 12, 16))
+
+
 BAD = {
     "a tensor": (lambda i, t: (i["masks"], t), InputError, "input must be {"),
     "no level": (lambda i, t: ([], t), InputError, "an empty list"),

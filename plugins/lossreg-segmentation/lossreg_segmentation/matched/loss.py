@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, NotRequired, TypedDict
+from typing import Annotated, Any, ClassVar, Literal, NotRequired, TypedDict
 
 import torch
 from pydantic import Field
@@ -87,6 +87,8 @@ class Matched(Loss):
     Source: Carion et al. 2020, sec. 3.1; Cheng et al. 2021 and 2022, whose terms are cross_entropy, bce or focal, and
         dice with overlap="product". Mask2Former: weights 2, 5, 5. MaskFormer: 1, 20 (focal), 1 and points=0.
     """
+
+    meaningless: ClassVar[Mapping[str, str]] = {"weight": "its predictions have other pixels than its targets"}
 
     def __init__(
         self,

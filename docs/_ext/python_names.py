@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import import_module
 
 from docutils import nodes
@@ -11,6 +12,7 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
 
+@cache
 def public_names() -> dict[str, str]:
     """Return the documented name of each public class or function by the name that its module gives it."""
     found = {}
@@ -32,9 +34,7 @@ def resolve(
     """
     if node.get("refdomain") != "py":
         return None
-    if not hasattr(env, "lossreg_names"):
-        env.lossreg_names = public_names()
-    known = env.lossreg_names.get(node["reftarget"])
+    known = public_names().get(node["reftarget"])
     if known is not None:
         domain = env.get_domain("py")
         place = node.get("refdoc", env.docname)

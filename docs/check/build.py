@@ -21,6 +21,6 @@ def build(*, cold: bool = False, site: Path = SITE) -> float:
     """
     start = time.monotonic()
     options = ["--fail-on-warning", "--nitpicky", "--quiet", *(["--fresh-env", "--write-all"] if cold else [])]
-    command = [sys.executable, "-m", "sphinx", *options, "--doctree-dir", BUILT / "doctrees", DOCS, site]
-    subprocess.run(command, check=True)
+    command = [sys.executable, "-m", "sphinx", *options, "--doctree-dir", str(BUILT / "doctrees")]
+    subprocess.run([*command, str(DOCS), str(site)], check=True)
     return time.monotonic() - start

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import webbrowser
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated
@@ -78,12 +79,11 @@ def site_folder() -> Path | None:
     return None
 
 
-def published(distribution: str, problem: str = "") -> str:
+def published(distribution: str, problem: str = "no address of the documentation is known") -> str:
     """Return the address of a distribution's documentation, from its metadata."""
-    try:
-        urls = metadata.metadata(distribution).get_all("Project-URL") or [] if distribution else []
-    except metadata.PackageNotFoundError:
-        urls = []
+    urls: list[str] = []
+    with suppress(metadata.PackageNotFoundError, ValueError):  # the latter of an empty name
+        urls = metadata.metadata(distribution).get_all("Project-URL") or []
     for label, _, address in (each.partition(",") for each in urls):
         if label.strip().lower() in ("documentation", "docs"):
             return address.strip()

@@ -12,7 +12,7 @@ if not (ROOT / "docs" / "check").is_dir():
 from docs.check import blocks  # noqa: E402
 from docs.check.build import BUILT  # noqa: E402
 
-# Tutorials and pages for users of other libraries have tests of their own, which look at what is computed.
+# Tutorials and pages for users of other libraries have tests of their own, which look at the results.
 ELSEWHERE = ("docs/start/", "docs/coming_from/")
 
 

@@ -238,7 +238,7 @@ def test_a_label_that_makes_no_difference_is_dropped():
 
 @pytest.mark.tools
 def test_policies_for_absent_classes_are_lines():
-    """ "false_positives" is the mean of p; the constant ones are told in words."""
+    """ "false_positives" is the mean of p; the constant ones are named in words."""
     panel = panels("dice")["absent"]
     lines = {line.label: line for line in panel.lines}
     assert lines.keys() == {"absent = score", "absent = false_positives"}

@@ -1,4 +1,4 @@
-"""`lossreg plot`, and figures of its panels: what is in them, and that they are small and without a ground."""
+"""`lossreg plot`, and figures of its panels: their contents, and that they are small and without a ground."""
 
 import math
 import subprocess
@@ -73,7 +73,7 @@ def test_the_command_writes_a_picture_and_prints_its_path(run, drawn, tmp_path, 
 
 @pytest.mark.tools
 def test_an_svg_holds_the_labels(run, tmp_path):
-    """Titles, axes, a legend of values and targets, and what is constant, as text that can be searched."""
+    """Titles, axes, a legend of values and targets, and the constant lines, as text that can be searched."""
     result = run("focal", "--param", "gamma=0,2", "--params", '{"alpha": 0.5}', "--out", "new.SVG")
     assert result.stdout == "new.SVG\n"
     text = (tmp_path / "new.SVG").read_text()
@@ -112,7 +112,7 @@ def test_an_svg_is_small_has_no_ground_and_takes_the_colour_around_it():
 @pytest.mark.parametrize("ground", [1.0, 0.0069])  # luminance of white, and of the dark pages, #131416
 @pytest.mark.parametrize("colour", COLOURS)
 def test_lines_have_a_contrast_of_3_in_light_and_dark(colour, ground):
-    """As WCAG asks of graphics."""
+    """As WCAG requires of graphics."""
     channels = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
     luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
@@ -149,7 +149,7 @@ def test_nothing_to_draw_is_an_error(tmp_path):
 
 
 def test_options_are_handed_on(run, drawn):
-    """What is constant is said on stderr."""
+    """Constant lines are reported on stderr."""
     result = run("focal", "--param", "gamma=0,2", "--params", '{"alpha": 0.5}', "--panel", "shift")
     assert result.exit_code == 0
     assert (drawn["name"], drawn["params"], drawn["vary"]) == ("focal", {"alpha": 0.5}, ("gamma", [0, 2]))

@@ -44,7 +44,7 @@ class Sweep(NamedTuple):
     """A change of a prediction by a number of pixels.
 
     Args:
-        title: what is drawn.
+        title: the subject of the panel.
         across: the axis of the number.
         numbers: the sampled numbers, pixels.
         pair: the prediction and the target of a number.

@@ -97,4 +97,4 @@ if __name__ == "__main__":
     if find_spec("torch"):
         import torch  # noqa: F401 - once for all pages, whose processes are copies of this one
     for name in sys.argv[1:]:
-        print(json.dumps(run_apart(Path(name))), flush=True)
+        print(json.dumps(run_apart(Path(name).resolve())), flush=True)

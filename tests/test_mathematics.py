@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from lossreg import build, losses
+from lossreg.authoring.describe import described_class
 from lossreg.parameters.docstring import mathematics
 
 FIRST_PARTY = [entry for entry in losses.entries() if entry.provider in ("lossreg", "segmentation", "sam")]
@@ -54,6 +55,13 @@ def letters(tex):
 def left_sides(formula):
     """Return what stands before each equals sign of a formula."""
     return " ".join(part.rpartition(r"\quad")[2] for part in formula.split("=")[:-1])
+
+
+@each_loss
+def test_the_manifest_has_the_section_of_the_docstring(name):
+    """So that pages are made without an import."""
+    described = described_class(losses.get(losses.entry(name).full_name), {})
+    assert mathematics(described["tex"]) == READ[name]
 
 
 @each_loss

@@ -148,6 +148,22 @@ def test_the_sweeps_count_as_their_titles_say():
     assert sampled(wrong, SWEEPS["size"]) == tuple(6.0 * length for length in SWEEPS["size"].numbers)
 
 
+@pytest.mark.parametrize("name", ["iou_prediction", "sam", "sam2", "spatial_relevance"])
+def test_a_model_of_sam_is_sure_of_its_masks(name):
+    """It predicts an IoU of 1, so a mask that is right costs less than one beside its place."""
+    right, *_, beside = sampled(caller(build(name)), SWEEPS["shift"])
+    assert right < beside
+    if name == "iou_prediction":
+        assert (right, beside) == near((0.0, 1.0))
+
+
+def test_regions_are_the_halves_of_the_image():
+    """So a missed object in the right half costs half, however small it is."""
+    dice = {"name": "dice", "params": {"smooth": 0.0}}
+    value = caller(build({"name": "per_region", "params": {"loss": dice}}))
+    assert sampled(value, SWEEPS["size"])[0] == pytest.approx(0.5, abs=0.03)
+
+
 # Lines that are the same everywhere by the definition of a loss.
 NO_POLICY = {"absent": "'ignore' leaves the mask out, and 'zero' says 0"}
 NO_SMOOTHING = dict.fromkeys(("value", "gradient", "empty", "empty_gradient"), "no smoothing: an empty mask costs 1")

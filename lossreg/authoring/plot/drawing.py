@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from io import StringIO
 from itertools import cycle
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from lossreg.authoring.plot.panels import Panel, constant, panels
 from lossreg.errors import LossregError
@@ -30,8 +30,8 @@ INK = "#1f2329"  # replaced by the colour of the surrounding text in an SVG
 GRID = "#8a8f94"
 ALONE = "<style>svg{color:%s}@media(prefers-color-scheme:dark){svg{color:#dfe3e8}}</style>" % INK  # noqa: UP031
 
-STYLES: dict[int | None, str] = {None: "-", 1: "-", 0: "--"}  # of lines, by the target
-STYLE = {
+STYLES: dict[int | None, Literal["-", "--"]] = {None: "-", 1: "-", 0: "--"}  # of lines, by the target
+STYLE: dict[Any, Any] = {
     "axes.edgecolor": GRID,
     "axes.grid": True,
     "axes.labelcolor": INK,

@@ -94,10 +94,9 @@ def _telling(entry: Entry, given: Mapping[str, Any]) -> tuple[str, Sequence[Any]
 
 
 def _is_allowed(value: float, schema: Mapping[str, Any]) -> bool:
-    return (
-        schema.get("minimum", value) <= value <= schema.get("maximum", value)
-        and schema.get("exclusiveMinimum", value - 1) < value < schema.get("exclusiveMaximum", value + 1)
-    )  # fmt: skip
+    low, high = schema.get("minimum", value), schema.get("maximum", value)
+    above, below = schema.get("exclusiveMinimum", value - 1), schema.get("exclusiveMaximum", value + 1)
+    return bool(low <= value <= high and above < value < below)
 
 
 def _steps(module: nn.Module) -> list[int]:

@@ -13,6 +13,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 READMES = [README, *sorted(ROOT.glob("plugins/*/README.md"))]
+NAMES = ["lossreg", *(path.parent.name for path in READMES[1:])]
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 CHECKOUT = re.compile(
     r"https://(?:github\.com/lossreg/lossreg/(?:blob|tree)|raw\.githubusercontent\.com/lossreg/lossreg)/main/([^#]+)"
@@ -21,7 +22,7 @@ PAGE = re.compile(r"https://lossreg\.github\.io/lossreg/(.+)\.html(?:#(.+))?")
 GENERATED = ("losses/", "reference/")  # pages that the build of the site writes
 
 
-@pytest.mark.parametrize("readme", READMES, ids=lambda path: path.parent.name)
+@pytest.mark.parametrize("readme", READMES, ids=NAMES)
 def test_links_are_absolute_and_lead_somewhere(readme):
     """A package index shows no relative link. Files of the checkout, pages of the site and their sections exist."""
     links = LINK.findall(readme.read_text())
@@ -38,7 +39,7 @@ def test_links_are_absolute_and_lead_somewhere(readme):
                 assert page[2] in {heading.lower().replace(" ", "-") for heading in headings}, link
 
 
-@pytest.mark.parametrize("readme", READMES, ids=lambda path: path.parent.name)
+@pytest.mark.parametrize("readme", READMES, ids=NAMES)
 def test_a_line_that_installs_stands_above_the_first_block(readme):
     """It names the package whose README this is."""
     text = readme.read_text()

@@ -15,13 +15,19 @@ START = ROOT / "docs" / "start"
 pytestmark = pytest.mark.skipif(not START.is_dir(), reason="the pages lie in the checkout, and only the tests are here")
 
 
+def size(path):
+    """Return width and height of a picture in pixels."""
+    with Image.open(path) as picture:
+        return picture.size
+
+
 @pytest.mark.parametrize("page", sorted(START.glob("*.md")), ids=lambda page: page.stem)
 def test_the_pictures_of_a_page_are_there_and_small(page):
     """Each at most 150 KB, and no wider than twice a phone's screen of 390 points."""
     for picture in re.findall(r"!\[.+\]\((\S+)\)", page.read_text()):
         file = page.parent / picture
         assert file.stat().st_size < 150_000
-        assert Image.open(file).width <= 780
+        assert size(file)[0] <= 780
 
 
 @pytest.mark.parametrize("page", sorted(START.glob("*.md")), ids=lambda page: page.stem)
@@ -39,8 +45,7 @@ def test_a_first_training(tmp_path, monkeypatch):  # over 10 s: two trainings
     page = START / "first_training.md"
     names = run_blocks(page, tmp_path, monkeypatch)
     assert names["iou"]["mixture"] > names["iou"]["bce"] > 0.4
-    picture, kept = (Image.open(folder / "first-training.png") for folder in (tmp_path, ROOT / "docs" / "images"))
-    assert picture.size == kept.size
+    assert size(tmp_path / "first-training.png") == size(ROOT / "docs" / "images" / "first-training.png")
     for command in re.findall(r"```sh\n(lossreg .+)\n```", page.read_text()):
         arguments = [part.strip("'") for part in command.split()[1:]]
         run = "from lossreg.cli import main; main()"

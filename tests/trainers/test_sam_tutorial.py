@@ -12,13 +12,14 @@ from .data import trainer
 
 trainer("transformers")
 DOCS = Path(__file__).parents[2] / "docs"
+PICTURE = DOCS / "images" / "sam-thin-structures.png"
 
 
 def test_the_tutorial_runs_as_it_stands(tmp_path, monkeypatch):  # over 10 s: a training of hundreds of steps
     """Every block; the picture has the size of the committed one; the model finds more than half of unseen vessels."""
     page = run_blocks(DOCS / "start" / "sam_thin_structures.md", tmp_path, monkeypatch)
-    drawn, kept = (Image.open(folder / "sam-thin-structures.png").size for folder in (tmp_path, DOCS / "images"))
-    assert drawn == kept
+    with Image.open(tmp_path / "sam-thin-structures.png") as drawn, Image.open(PICTURE) as kept:
+        assert drawn.size == kept.size
     found = torch.cat([torch.from_numpy(picture) for picture in page["rows"]["found"]])
     target = torch.cat([torch.from_numpy(picture) for picture in page["rows"]["target"]])
     assert (found & target).sum() / target.sum() > 0.5

@@ -228,7 +228,7 @@ class LossMonitor:
         if window is None:
             return []
         self._activation.add(window)
-        events = []
+        events: list[tuple[HealthEvent, Action]] = []
         for rule, debounce in tuple(self._debounced):
             try:
                 findings = rule.combine(debounce.findings(rule.check(window), len(window.updates)))

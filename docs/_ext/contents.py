@@ -15,8 +15,7 @@ SIDEBAR = {
     "Start": ("start/install", "start/first_training", "start/sam_thin_structures", "start/publish", "start"),
     "Losses": ("losses/choose", "losses/compare", "losses", "losses/index", "providers"),
     "Replace a loss": ("coming_from", "trainers"),
-    "How-to": ("howto",),
-    "Explanation": ("explanation", "benchmarks", "architecture", "testing"),
+    "Guides": ("howto", "explanation", "benchmarks"),
     "Reference": (
         "reference/config",
         "reference/cli",
@@ -28,8 +27,8 @@ SIDEBAR = {
         "reference",
         "glossary",
         "faq",
-        "changelog",
     ),
+    "Project": ("changelog", "architecture", "testing"),
 }
 INDEXES = ("index", "README")
 

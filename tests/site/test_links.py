@@ -48,6 +48,7 @@ def test_a_sound_site_has_no_problem(site):
         ('<link rel="stylesheet" href="gone.css">', "new.html: gone.css: there is no such file"),
         ('<span class="katex-error">x</span>', "new.html: 1 formulas that KaTeX cannot read"),
     ],
+    ids=["page", "anchor", "anchor of a page", "script", "picture", "style", "formula"],
 )
 def test_a_planted_fault_is_found(site, planted, problem):
     """Each by itself."""

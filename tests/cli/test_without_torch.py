@@ -30,6 +30,19 @@ def test_torch_is_absent_there():
         python(f"{ABSENT}import lossreg; lossreg.build('dice')")
 
 
+def test_losses_are_found_by_words_and_nothing_is_imported():
+    """Neither torch, which is absent, nor pydantic, nor a package of losses."""
+    code = (
+        f"{ABSENT}import atexit\n"
+        "heavy = ('pydantic', 'numpy', 'lossreg_segmentation', 'monai')\n"
+        "atexit.register(lambda: print([name for name in heavy if name in sys.modules]))\n"
+        "from lossreg.cli import main; main()"
+    )
+    *lines, imported = python(code, "find", "thin", "vessels").splitlines()
+    assert [line.split()[0] for line in lines if line.startswith(("cldice ", "targeted "))] == ["cldice", "targeted"]
+    assert imported == "[]"
+
+
 def test_every_first_party_provider_is_listed():
     """With all of its losses: more than two hundred, of eleven providers."""
     listed = json.loads(python(MAIN, "list", "--json"))

@@ -93,11 +93,11 @@ def test_the_front_has_a_card_for_each_loss_and_library():
 def test_the_page_of_a_library_has_each_loss_and_parameter(library):
     """And the package to install."""
     text = libraries.page(library)
-    sections = dict(re.findall(r"^## `([^`]+)`\n(.*?)(?=^\(|\Z)", text, re.MULTILINE | re.DOTALL))
-    assert sections.keys() == {entry.full_name for entry in of_library(library)}
+    sections = dict(re.findall(r"^## (\w+)\n(.*?)(?=^\(|\Z)", text, re.MULTILINE | re.DOTALL))
+    assert sections.keys() == {entry.name for entry in of_library(library)}
     for entry in of_library(library):
         for name in entry.metadata["parameters"]["properties"]:
-            assert f"\n`{name}`\n: " in sections[entry.full_name]
+            assert f"\n`{name}`\n: " in sections[entry.name]
         assert f"({link(entry).partition('#')[2]})=" in text
     assert f"pip install lossreg-{library}" in text
 

@@ -40,7 +40,7 @@ def _notes(library: str) -> list[str]:
 
 
 def _section(entry: Entry) -> str:
-    blocks = [f"({link(entry).partition('#')[2]})=\n## `{entry.full_name}`", prose(entry.metadata["summary"])]
-    if entry.aliases:
-        blocks.append(f"Also called {', '.join(f'`{alias}`' for alias in entry.aliases)}.")
-    return "\n\n".join([*blocks, parameters(entry.metadata["parameters"]), chips(entry)])
+    about = entry.metadata
+    names = " or ".join(f"`{entry.provider}/{name}`" for name in entry.spellings())
+    head = f"({link(entry).partition('#')[2]})=\n## {entry.name}"
+    return "\n\n".join([head, prose(about["summary"]), names, parameters(about["parameters"]), chips(entry)])

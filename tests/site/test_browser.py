@@ -10,6 +10,7 @@ if not (ROOT / "docs" / "check").is_dir():
 pytest.importorskip("selenium", reason="selenium is not installed, so no browser can be driven")
 
 from docs.check.browser import CHROMIUM, DRIVER, browser, served  # noqa: E402
+from docs.check.chooser import keyboard  # noqa: E402
 from docs.check.sweep import sweep  # noqa: E402
 
 pytestmark = [
@@ -60,3 +61,31 @@ def test_each_fault_is_found_and_nothing_else(faults, name):
     assert len(faults[name]) == len(expected), faults[name]
     for fault, part in zip(faults[name], expected, strict=True):
         assert part.partition(" (")[0] in fault
+
+
+CHOOSER = """<style>%s</style><div id="chooser"><input><button onclick="%s">thin</button><button>rare</button>
+<p role="status">3 of 3</p></div>"""
+NAMES = ("thin", "rare")
+COUNTS = "document.querySelector('[role=status]').textContent = '1 of 3'"
+
+
+@pytest.mark.parametrize(
+    "style, script, fault",
+    [
+        ("", COUNTS, []),
+        ("", "", ["p.html: Tab and Space leave the choice as it is (2 places were reached)"]),
+        ("button { outline: none }", COUNTS, [f"p.html: nothing shows that '{each}' has the focus" for each in NAMES]),
+    ],
+)
+def test_the_chooser_is_used_by_the_keyboard(tmp_path, style, script, fault):
+    """Each button is reached and seen, and one changes the number of losses that fit."""
+    (tmp_path / "p.html").write_text(HEAD + f"<body>{CHOOSER % (style, script)}</body>")
+    with served(tmp_path) as address, browser() as opened:
+        assert keyboard(opened, address, "p.html") == fault
+
+
+def test_a_page_without_a_chooser_is_a_fault(tmp_path):
+    """As when its script fails."""
+    (tmp_path / "p.html").write_text(HEAD + "<body><p>Losses</p></body>")
+    with served(tmp_path) as address, browser() as opened:
+        assert keyboard(opened, address, "p.html") == ["p.html: there is no chooser"]

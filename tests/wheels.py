@@ -140,7 +140,7 @@ def plugin(plain: Plain) -> None:
 
 
 def conformance(plain: Plain) -> None:
-    """Check our own losses with the conformance kit on a plain installation, as docs/howto/test_with_the_kit.md describes it."""
+    """Check our own losses on a plain installation, as docs/howto/test_with_the_kit.md says."""
     page = (ROOT / "docs" / "howto" / "test_with_the_kit.md").read_text()
     plain.python("\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL)), prints="True")
     names = "import lossreg; print(*(e.full_name for e in lossreg.losses.entries() if e.provider != 'acme-losses'))"

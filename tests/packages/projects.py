@@ -1,4 +1,4 @@
-"""Projects on disk: the loss of docs/start/publish.md, in packages that are built by the table of docs/howto/publish_a_package.md."""
+"""Projects on disk: the loss of docs/start/publish.md, built as docs/howto/publish_a_package.md says."""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ RUNNER = ROOT / "tests" / "pages.py"
 PATTERNS = ("README.md", "docs/**/*.md", "plugins/*/README.md")
 NOT = ("docs/_build/", "docs/reference/python", "docs/reference/cli", "docs/trainers/")  # tests/trainers runs the last
 SHELL = re.compile(r"^```(?:sh|bash|console)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+LINE = re.compile(r"`(pip install [^`\n]+)`")
 BLOCK = re.compile(r"^```python\n", re.MULTILINE)
 PATIENCE = 300  # seconds for a page
 AT_ONCE, CHUNK = 2, 12  # processes at once, and pages of each
@@ -48,9 +49,9 @@ def count(page: Path) -> int:
 
 
 def wanted(text: str) -> list[str]:
-    """Return the packages that a page installs above its last block of Python."""
+    """Return the packages that a page installs above its last block of Python: in blocks of shell, else in a line."""
     above = text[: [match.start() for match in BLOCK.finditer(text)][-1]]
-    return sorted({each for shell in SHELL.findall(above) for each in requirements(shell)})
+    return sorted({each for shell in SHELL.findall(above) or LINE.findall(above) for each in requirements(shell)})
 
 
 def run(found: Iterable[Path], environments: Environments) -> Iterator[Outcome]:

@@ -117,6 +117,19 @@ def test_blocks_run_in_an_empty_folder_with_what_the_page_names(tmp_path, monkey
     assert bool(outcome.problem) == bool(problem)
 
 
+@pytest.mark.parametrize(
+    "above, packages",
+    [
+        ("```sh\npip install a\n```\nor `pip install b`", ["a"]),
+        ("Install it by `pip install b 'c[d]'`.", ["b", "c[d]"]),
+        ("    pip install a", []),
+    ],
+)
+def test_the_packages_of_a_page(above, packages):
+    """Those of its blocks of shell; a page without one may name them in a line."""
+    assert blocks.wanted(f"{above}\n\n```python\n1\n```\n") == packages
+
+
 def test_every_page_with_blocks_is_found():
     """README, guides and the plugins' pages; those that a build writes are not among them."""
     found = {str(path.relative_to(ROOT)) for path in blocks.pages()}

@@ -10,6 +10,7 @@ from lossreg import LossregError, build, losses
 from lossreg.authoring.plot.calls import caller, channels_of
 from lossreg.authoring.plot.curves import LOGITS, curve, empty_mask, false_disc, one_colour, probabilities, right_disc
 from lossreg.authoring.plot.panels import Line, Panel, constant, panels
+from lossreg.authoring.plot.panels import _panel as make
 from lossreg.authoring.plot.shapes import RADIUS, SIDE, SWEEPS, box, disc, sampled
 from lossreg.authoring.plot.variants import variants
 
@@ -261,6 +262,14 @@ def test_policies_for_absent_classes_are_lines():
     mean = lines["absent = false_positives"]
     assert mean.values == near(mean.across)
     assert constant(panel) == "0 everywhere: absent = ignore, absent = zero"
+
+
+def test_a_flat_line_is_told_and_not_drawn():
+    """One that spans less than a 200th of what the others span."""
+    steep, flat = Line("a", (0.0, 1.0), (0.0, 1.0)), Line("b", (0.0, 1.0), (0.3, 0.301))
+    assert make("", "", "", [steep, flat]) == Panel("", "", "", (steep,), (flat,))
+    assert make("", "", "", [flat]).lines == (flat._replace(label=""),)
+    assert make("", "", "", [flat], 1.0).constant == (flat._replace(label=""),)
 
 
 def test_words_for_what_is_the_same_everywhere():

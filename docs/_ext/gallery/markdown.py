@@ -60,7 +60,7 @@ def _links(chosen: Iterable[tuple[str, str]]) -> str:
     return f'```{{raw}} html\n<p class="chips">{found}</p>\n```'
 
 
-def fenced(text: str, language: str = "text") -> str:
+def fenced(text: str, language: str = "{code-block} text") -> str:  # a plain text block is the output of one above
     """Return a block of code."""
     return f"```{language}\n{text}\n```"
 

@@ -140,7 +140,7 @@ def plugin(plain: Plain) -> None:
 
 
 def conformance(plain: Plain) -> None:
-    """Check our own losses on a plain installation, as docs/howto/test_with_the_kit.md says."""
+    """Check our own losses on a plain installation, as docs/howto/test_with_the_kit.md describes."""
     page = (ROOT / "docs" / "howto" / "test_with_the_kit.md").read_text()
     plain.python("\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL)), prints="True")
     names = "import lossreg; print(*(e.full_name for e in lossreg.losses.entries() if e.provider != 'acme-losses'))"

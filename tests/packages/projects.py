@@ -1,4 +1,4 @@
-"""Projects on disk: the loss of docs/start/publish.md, built as docs/howto/publish_a_package.md says."""
+"""Projects on disk: the loss of docs/start/publish.md, built as docs/howto/publish_a_package.md describes."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def all_projects(folder):
 
 # Over 10 s: 24 projects are installed twice, and all of them are used.
 def test_every_back_end_in_every_layout_editable_and_as_a_wheel(environment, tmp_path):
-    """As docs/howto/publish_a_package.md says: install, build the manifest, use it at once; then the wheels."""
+    """As docs/howto/publish_a_package.md describes: install, build the manifest, use it at once; then the wheels."""
     projects = all_projects(tmp_path)
     expected = {project.distribution: USABLE[project.declared] for project in projects}
     manifests = [project for project in projects if project.declared == "manifest"]

@@ -21,7 +21,7 @@ NOT = ("docs/_build/", "docs/reference/python", "docs/reference/cli", "docs/trai
 SHELL = re.compile(r"^```(?:sh|bash|console)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINE = re.compile(r"`(pip install [^`\n]+)`")
 BLOCK = re.compile(r"^```python\n", re.MULTILINE)
-PATIENCE = 300  # seconds for a page
+PATIENCE = 900  # seconds for a page: tutorials train, and machines are busy
 AT_ONCE, CHUNK = 2, 12  # processes at once, and pages of each
 
 
@@ -79,20 +79,15 @@ def run(found: Iterable[Path], environments: Environments) -> Iterator[Outcome]:
 def run_chunk(python: Path, group: Sequence[Path]) -> list[Outcome]:
     """Run pages of one environment, one after another, each in a process and an empty folder of its own."""
     with tempfile.TemporaryDirectory() as folder:
-        done = subprocess.run(
-            [python, RUNNER, *group],
-            cwd=folder,
-            env=environment(),
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE * len(group),
-        )
+        limit = PATIENCE * len(group)
+        command = ["timeout", str(limit), python, RUNNER, *group]
+        done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True)
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     ran = {row["page"]: row for row in rows}
     return [
         _outcome(page, ran[str(page)]["seconds"], ran[str(page)]["problem"])
         if str(page) in ran
-        else _outcome(page, problem=done.stderr.strip()[-2000:] or "the process was killed")
+        else _outcome(page, problem=done.stderr.strip()[-2000:] or f"not done after {limit} s")
         for page in group
     ]
 

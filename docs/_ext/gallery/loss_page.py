@@ -57,7 +57,8 @@ def _use(entry: Entry) -> str:
     code = f"import lossreg\n\nloss = lossreg.build({_python(argument)})"
     tabs = {"YAML": fenced(text, "yaml"), "Python": fenced(code, "python")}
     items = "\n\n".join(f":::{{tab-item}} {name}\n{block}\n:::" for name, block in tabs.items())
-    installed = f"Install it by `pip install {entry.distribution}`.\n\n"
+    beside = " lossreg-segmentation" if entry.distribution == "lossreg" else ""  # whose losses the examples combine
+    installed = f"Install it by `pip install {entry.distribution}{beside}`.\n\n"
     return f"{installed}::::{{tab-set}}\n{items}\n::::"
 
 

@@ -45,7 +45,7 @@ def start(out, *command):
 def finished(process, out, name):
     """Wait for a process that must end well; one that hangs is ended."""
     try:
-        process.wait(120)
+        process.wait(600)
     finally:
         process.terminate()
     assert process.returncode == 0, (out / f"{name}.out").read_text()[-3000:]
@@ -123,7 +123,7 @@ def killed(tmp_path_factory):
     def written():
         return sorted(out.glob("*.records/.ray-*/part=*/rows=*/*.parquet"))
 
-    end = time.monotonic() + 60
+    end = time.monotonic() + 600
     while len(written()) < 4 and process.poll() is None and time.monotonic() < end:
         time.sleep(0.02)
     process.kill()

@@ -80,7 +80,7 @@ def run_chunk(python: Path, group: Sequence[Path]) -> list[Outcome]:
     """Run pages of one environment, one after another, each in a process and an empty folder of its own."""
     with tempfile.TemporaryDirectory() as folder:
         limit = PATIENCE * len(group)
-        command = ["timeout", str(limit), python, RUNNER, *group]
+        command = ["timeout", *map(str, (limit, python, RUNNER, *group))]
         done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True)
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     ran = {row["page"]: row for row in rows}

@@ -166,7 +166,7 @@ def _draw(axes: Axes, panel: Panel) -> None:
     for line in panel.lines:
         axes.plot(line.across, line.values, STYLES[line.target], color=colours[line.label])
     below = [panel.across, *_wrapped(constant(panel))]
-    axes.set_title("\n".join(_wrapped(panel.title)))
+    axes.set_title("\n".join(_wrapped(panel.title, 44)))
     axes.set(xlabel=_plain("\n".join(below)), ylabel=panel.up)
     axes.ticklabel_format(axis="y", scilimits=(-2, 3))
     low, high = axes.get_ylim()

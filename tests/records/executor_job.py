@@ -148,7 +148,7 @@ def on_ray(out, killed):
     smaller = RayExecutor(part_size=BATCH, batch_size=BATCH)
     small = RayExecutor(part_size=1, batch_size=BATCH, cpus=0.5)
     whole = RayExecutor(part_size=1000, batch_size=BATCH, cpus=0.5)
-    ranked = RayExecutor(actors=2, part_size=70, batch_size=7, cpus=0.5)
+    ranked = RayExecutor(actors=2, part_size=250, batch_size=7, cpus=0.5)
     errors = {
         "parts": evaluate(out, "parts", executor, loader),
         "finished": evaluate(out, "parts", executor, loader, fails_at=0),

@@ -220,8 +220,8 @@ def test_ray_gives_the_same_ranking(local, killed):
     versions = duckdb.execute(
         "SELECT count(DISTINCT file_name) FROM parquet_kv_metadata(?) WHERE key = 'lossreg_schema' AND value = '2'",
         [shards],
-    ).fetchone()
-    assert versions == (len(shards),)
+    ).fetchall()
+    assert versions == [(len(shards),)]
 
 
 @needs_ray

@@ -50,12 +50,12 @@ def plot(
     entry = losses.entry(name)
     found = panels(name, given, vary=vary)
     drawn = {key: found[key] for key in chosen if key in found}
+    draw(drawn, _title(entry, given, vary), path)
     if contract_of(entry) is None:
         _echo(f"{entry.full_name} declares no contract; it is called with logits and a mask of shape (1, 1, H, W)")
     for key, each in drawn.items():
         if each.constant:
             _echo(f"{key}, not drawn: {constant(each)}")
-    draw(drawn, _title(entry, given, vary), path)
     print(path)
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from . import blocks, html_links, sweep
 from .browser import CHROMIUM, DRIVER, browser, served
-from .build import BUILT, SITE, build
+from .build import SITE, build
+from .environments import ENVIRONMENTS
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = (Path(sysconfig.get_path("purelib")), *sorted(ROOT.glob(".venv-trainers/lib/python3.*/site-packages")))
@@ -36,7 +37,7 @@ def check_links(cold: bool) -> list[str]:
 
 def check_blocks(cold: bool) -> list[str]:
     """Run every block."""
-    outcomes = blocks.run_all(blocks.pages(), BUILT / "environments", PACKAGES)
+    outcomes = blocks.run_all(blocks.pages(), ENVIRONMENTS, PACKAGES)
     ran = [each for each in outcomes if not each.missing]
     print(f"{sum(each.blocks for each in ran)} blocks of {len(ran)} pages; {len(outcomes) - len(ran)} pages not run")
     return [f"{each.page}: {each.problem}" for each in outcomes if each.problem]

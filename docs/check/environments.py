@@ -17,6 +17,8 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+# Links to the project's own folders: a build of its wheel follows links, except inside an environment.
+ENVIRONMENTS = Path(sys.prefix) / "pages"
 INSTALL = re.compile(r"^\s*(?:python -m )?pip install (.+?)\s*(?:#.*)?$", re.MULTILINE)
 WORD = re.compile(r"'([^']+)'|\"([^\"]+)\"|(\S+)")
 

@@ -12,7 +12,13 @@ if not (ROOT / "docs" / "check").is_dir():
     pytest.skip("the checks of the site lie in the checkout, and only the tests are here", allow_module_level=True)
 
 from docs.check import blocks  # noqa: E402
-from docs.check.environments import Environments, NotInstalledError, closure, requirements  # noqa: E402
+from docs.check.environments import (  # noqa: E402
+    ENVIRONMENTS,
+    Environments,
+    NotInstalledError,
+    closure,
+    requirements,
+)
 
 PACKAGES = Path(sysconfig.get_path("purelib"))
 
@@ -57,6 +63,12 @@ def test_a_package_that_is_not_here_is_named(tmp_path, wanted):
     """One that is requested, or one of an extra: no environment without it is called exact."""
     with pytest.raises(NotInstalledError, match="gone is not installed here"):
         closure(wanted, {"a": fake(tmp_path, "a", 'gone; extra == "more"')})
+
+
+def test_a_build_of_the_wheel_does_not_walk_through_environments():
+    """Hatchling takes a folder once, so a link to `lossreg` that it meets first leaves the wheel empty."""
+    inside = ENVIRONMENTS.relative_to(ROOT).parts if ENVIRONMENTS.is_relative_to(ROOT) else (".venv",)
+    assert inside[0] == ".venv"
 
 
 @pytest.fixture(scope="module")

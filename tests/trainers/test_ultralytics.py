@@ -31,7 +31,7 @@ def test_the_page(folder, monkeypatch):
 def test_the_criterion_of_the_page():
     """Its value is the loss times the examples, with its gradient, for logits of an eighth of the size."""
     namespace = {}
-    exec(BLOCK.findall(PAGE.read_text())[0][1], namespace)
+    exec(dict(reversed(BLOCK.findall(PAGE.read_text())))["python"], namespace)  # the first block
     from lossreg.integrations import Tracked
 
     criterion = namespace["Criterion"](Tracked("cross_entropy", adapt={"resize": "bilinear"}))
@@ -52,7 +52,7 @@ def test_a_monitor_stops_the_training():
     from types import SimpleNamespace
 
     namespace = {}
-    exec(BLOCK.findall(PAGE.read_text())[0][1], namespace)
+    exec(dict(reversed(BLOCK.findall(PAGE.read_text())))["python"], namespace)  # the first block
     loss = SimpleNamespace(should_stop=False)
     training = SimpleNamespace(stop=False, model=SimpleNamespace(criterion=SimpleNamespace(loss=loss)))
     namespace["stop"](training)

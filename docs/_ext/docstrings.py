@@ -139,15 +139,20 @@ def parameters(_: str, content: str, text: str) -> str:
     return field("Parameters", items(arguments(text)) or prose(content))
 
 
-def named(name: str, content: str, _: str) -> str:
-    """Return a section of names and descriptions, such as "Raises"."""
+def rows_of(content: str) -> list[str]:
+    """Return the lines of a section, each with the indented ones that continue it."""
     rows: list[str] = []
     for line in content.splitlines():
         if rows and line.startswith(" "):
             rows[-1] += f" {line.strip()}"
         else:
             rows.append(line)
-    pairs = [NAMED.fullmatch(row) for row in rows]
+    return rows
+
+
+def named(name: str, content: str, _: str) -> str:
+    """Return a section of names and descriptions, such as "Raises"."""
+    pairs = [NAMED.fullmatch(row) for row in rows_of(content)]
     if not all(pairs):
         return paragraph(name, content, "")
     return field(name.capitalize(), items({match[1]: match[2] for match in pairs if match}))
@@ -155,13 +160,7 @@ def named(name: str, content: str, _: str) -> str:
 
 def lines(name: str, content: str, _: str) -> str:
     """Return a section in which each line stands by itself, such as "Shapes"."""
-    rows: list[str] = []
-    for line in content.splitlines():
-        if rows and line.startswith(" "):
-            rows[-1] += f" {line.strip()}"
-        else:
-            rows.append(line)
-    return field(name.capitalize(), "\n".join(f"| {escaped(row)}" for row in rows))
+    return field(name.capitalize(), "\n".join(f"| {escaped(row)}" for row in rows_of(content)))
 
 
 def paragraph(name: str, content: str, _: str) -> str:

@@ -1,25 +1,15 @@
 """The look at pages in a browser: each planted fault is found, and a sound page has none."""
 
-from pathlib import Path
+from .looking import LOOKS  # first, because it skips the file where the next ones are absent
 
+# isort: split
 import pytest
 
-ROOT = Path(__file__).parents[2]
-if not (ROOT / "docs" / "check").is_dir():
-    pytest.skip("the checks of the site lie in the checkout, and only the tests are here", allow_module_level=True)
-pytest.importorskip("selenium", reason="selenium is not installed, so no browser can be driven")
+from docs.check.browser import browser, served
+from docs.check.chooser import keyboard
+from docs.check.sweep import sweep
 
-from docs.check.browser import CHROMIUM, DRIVER, browser, served  # noqa: E402
-from docs.check.chooser import keyboard  # noqa: E402
-from docs.check.sweep import sweep  # noqa: E402
-
-pytestmark = [
-    pytest.mark.tools,
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),  # selenium leaves the driver's pipe to the collector
-    pytest.mark.skipif(
-        not (CHROMIUM and DRIVER), reason="chromium and chromedriver are not installed, so no page can be looked at"
-    ),
-]
+pytestmark = LOOKS
 
 HEAD = '<!doctype html><meta name="color-scheme" content="light dark"><link rel="icon" href="data:,">'
 PLANTED = {

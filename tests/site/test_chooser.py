@@ -1,29 +1,18 @@
 """The chooser in a browser, from file://: problems, tasks, tags and words, by the keyboard alone."""
 
 import shutil
-from pathlib import Path
 
+from .looking import LOOKS, ROOT  # first, because it skips the file where the next ones are absent
+
+# isort: split
 import pytest
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.keys import Keys
 
+from docs.check.browser import browser
 from lossreg.search.search import search
 
-ROOT = Path(__file__).parents[2]
-if not (ROOT / "docs" / "check").is_dir():
-    pytest.skip("the chooser lies in the checkout, and only the tests are here", allow_module_level=True)
-pytest.importorskip("selenium", reason="selenium is not installed, so no browser can be driven")
-
-from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
-from selenium.webdriver.common.keys import Keys  # noqa: E402
-
-from docs.check.browser import CHROMIUM, DRIVER, browser  # noqa: E402
-
-pytestmark = [
-    pytest.mark.tools,
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),  # selenium leaves the driver's pipe to the collector
-    pytest.mark.skipif(
-        not (CHROMIUM and DRIVER), reason="chromium and chromedriver are not installed, so no page can be looked at"
-    ),
-]
+pytestmark = LOOKS
 
 SEARCHES = (
     "crack", "vessels", "most masks are empty", "imbalanced", "boundaries", "monai dice", "hausdorff_dt", "SAM", "the",

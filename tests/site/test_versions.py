@@ -2,27 +2,17 @@
 
 import shutil
 import time
-from pathlib import Path
 
+from .looking import LOOKS, ROOT  # first, because it skips the file where the next ones are absent
+
+# isort: split
 import pytest
+from selenium.webdriver.support.ui import Select, WebDriverWait
 
-ROOT = Path(__file__).parents[2]
-if not (ROOT / "docs" / "check").is_dir():
-    pytest.skip("the checks of the site lie in the checkout, and only the tests are here", allow_module_level=True)
-pytest.importorskip("selenium", reason="selenium is not installed, so no browser can be driven")
+from docs.check.browser import browser, served
+from docs.check.publish import publish
 
-from selenium.webdriver.support.ui import Select, WebDriverWait  # noqa: E402
-
-from docs.check.browser import CHROMIUM, DRIVER, browser, served  # noqa: E402
-from docs.check.publish import publish  # noqa: E402
-
-pytestmark = [
-    pytest.mark.tools,
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),  # selenium leaves the driver's pipe to the collector
-    pytest.mark.skipif(
-        not (CHROMIUM and DRIVER), reason="chromium and chromedriver are not installed, so no page can be looked at"
-    ),
-]
+pytestmark = LOOKS
 
 PAGE = """<!doctype html><html data-content_root="{root}"><link rel="icon" href="data:,">
 <div id="versions" data-page="{page}" data-version="{version}"></div><script src="{root}versions.js"></script>"""

@@ -1,4 +1,4 @@
-# make setup | demo | demo-trainers | check | test | test-all | test-wheels | test-pythons | test-trainers | docs | docs-check | mutants | fuzz | bench | manifests | gpu-kit | release-check
+# make setup | demo | demo-trainers | check | test | test-all | test-long | test-wheels | test-pythons | test-trainers | docs | docs-check | mutants | fuzz | bench | manifests | gpu-kit | release-check
 # Everything happens in .venv, and tests of trainers in .venv-trainers; setup does nothing when nothing changed.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -26,7 +26,7 @@ TRAINERS_PIP := $(TRAINERS)/bin/python -m pip --disable-pip-version-check instal
 # Two workers of one thread each: torch would start two threads in both.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
-.PHONY: setup trainers demo demo-trainers test test-all test-wheels test-pythons test-trainers docs docs-check check bench gpu-kit manifests build release-check mutants fuzz clean
+.PHONY: setup trainers demo demo-trainers test test-all test-long test-wheels test-pythons test-trainers docs docs-check check bench gpu-kit manifests build release-check mutants fuzz clean
 
 setup: $(STAMP)
 
@@ -53,8 +53,12 @@ demo-trainers: trainers
 test: setup
 	$(PYTEST) -m "not tools" $(ARGS)
 
-# All tests, with longer searches and with the kernels that Numba compiles.
+# All tests.
 test-all: setup
+	$(PYTEST) $(ARGS)
+
+# All tests, with longer searches, and with the kernels that Numba compiles wherever a test does not choose: for a release.
+test-long: setup
 	LOSSREG_SEARCH=long $(PYTEST) $(ARGS)
 
 # The built wheels in an empty environment, as a user installs them.

@@ -27,7 +27,7 @@ def compiled() -> None:
 
 @pytest.fixture(autouse=True)
 def plain_installation(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Compute without Numba, as on a plain installation, except in tests of the kernels and in `make test-all`.
+    """Compute without Numba, as on a plain installation, except in tests of the kernels and in `make test-long`.
 
     A kernel takes seconds to compile, and test_implementations.py shows that all implementations are equal.
     """

@@ -1,4 +1,4 @@
-"""The number of examples per property: few in `make test`, more in `make test-all`."""
+"""The number of examples per property: few in `make test` and `make test-all`, more in `make test-long`."""
 
 import os
 

@@ -61,7 +61,7 @@ def test_ci_calls_every_target_that_checks():
         "make": [
             "make setup",
             "make check",
-            "make test-all",
+            "make test-long",
             "make docs-check",
             "make test-wheels",
             "make test-trainers",

@@ -202,7 +202,7 @@ def test_floats_of_any_size(rows):
 
 @FEW
 @given(record_lists(st.one_of(few, any_float), halves), st.integers(0, 99))
-def test_every_form_gives_the_same(rows, seed):  # over 10 s by test-all: five queries for each example
+def test_every_form_gives_the_same(rows, seed):  # over 10 s by test-long: five queries for each example
     """A list, columns, a generator, and shards in two orders and divisions; and JSON holds it."""
     found = aggregate_by_dataset(rows)
     json.dumps(found, allow_nan=False)

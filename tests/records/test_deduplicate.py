@@ -84,7 +84,7 @@ def write(folder, rows):
 
 @settings(max_examples=examples(12, 40), deadline=None)
 @given(drawn)
-def test_plain_python_gives_the_same(rows):  # over 10 s by test-all: each example writes shards and reads them
+def test_plain_python_gives_the_same(rows):  # over 10 s by test-long: each example writes shards and reads them
     """Two runs, three ranks, three sessions, missing names; the loss is the row's place."""
     rows = [row | {"loss": float(place)} for place, row in enumerate(rows)]
     with tempfile.TemporaryDirectory() as folder:

@@ -203,7 +203,7 @@ def test_any_number_of_classes(runs, classes):
 @pytest.mark.parametrize("classes", [5, 40])
 def test_pixels_that_are_ignored(runs, classes, kind):
     """With NaN under them; one ignored class of any tile ignores the pixel."""
-    x, t = draw((2, classes, 90), kind)
+    x, t = draw((2, classes, 90 if classes < 32 else 34), kind)
     if kind == "index":
         t = t.to(torch.uint8)
         t[:, ::7] = 255
@@ -218,30 +218,30 @@ def test_pixels_that_are_ignored(runs, classes, kind):
 @pytest.mark.parametrize("classes", [6, 40])
 def test_a_layout_is_kept(runs, classes):
     """Channels last, gaps between pixels, expanded logits, rows that begin anywhere; a target in another layout."""
-    x, t = draw((2, classes, 51))
+    x, t = draw((2, classes, 19))
     last = x.movedim(1, 2).contiguous().movedim(2, 1)
     assert check(last, t, request_of(DICE_CE)).stride() == last.stride()
     check(torch.stack([x, x], -1)[..., 0], t.T.contiguous().T, request_of(DICE_CE))
-    check(x[:1].expand(2, classes, 51), t, request_of(DICE_CE))
+    check(x[:1].expand(2, classes, 19), t, request_of(DICE_CE))
     check(x[..., 1:], t[:, :-1], request_of(DICE_CE))
     soft = x.softmax(1).movedim(1, 2).contiguous().movedim(2, 1)
-    check(x[..., :50], soft[..., 1:], request_of(DICE_CE))
+    check(x[..., :18], soft[..., 1:], request_of(DICE_CE))
 
 
-@pytest.mark.parametrize(("classes", "length"), [(3, 900), (40, 500)])
+@pytest.mark.parametrize(("classes", "length"), [(3, 300), (40, 300)])
 def test_a_program_adds_up_several_blocks(runs, monkeypatch, classes, length):
     """Of one example, the last program fewer."""
     monkeypatch.setattr(triton_softmax, "ENOUGH_PROGRAMS", 5)
     x, t = draw((2, classes, length))
     plan = triton_softmax.plan_of(x, t, request_of())
-    assert plan.sizes[-1] > 2
+    assert plan.sizes[-1] > 1
     assert plan.parts > 1
     check(x, t, request_of())
 
 
 def test_offsets_in_64_bits_are_the_same(runs, monkeypatch):
     """As those in 32."""
-    x, t = draw((2, 40, 66))
+    x, t = draw((2, 40, 18))
     plan = triton_softmax.plan_of(x, t, request_of())
     wide = plan._replace(sums=plan.sums | {"WIDE": True}, gradient=plan.gradient | {"WIDE": True})
     gradient = check(x, t, request_of())
@@ -276,7 +276,7 @@ def test_an_example_without_factors_is_not_read(runs):
 
 def test_the_same_bits_on_every_run(runs):
     """Of sums and gradient, whose additions have a fixed order."""
-    (x, t), request = draw((1, 21, 500)), request_of(DICE_CE)
+    (x, t), request = draw((1, 21, 70)), request_of(DICE_CE)
     assert torch.equal(triton_driver.sums_parts(x, t, request), triton_driver.sums_parts(x, t, request))
     assert torch.equal(check(x, t, request), check(x, t, request))
 
@@ -322,7 +322,7 @@ def test_a_class_that_is_left_out_has_no_loss_unless_it_is_the_target(runs, clas
 )
 def test_confident_pixels_keep_their_digits(runs, gamma, classes, kind):
     """1 - p = n exp(-logit) / (1 + n exp(-logit)) for n other classes of logit 0: right to 4e-6 of each power of it."""
-    logits = torch.arange(1, 31, 2, dtype=torch.float64)
+    logits = torch.arange(1, 31, 2 if classes < 32 else 7, dtype=torch.float64)
     x = torch.zeros(len(logits), classes, 1)
     x[:, 1, 0] = logits
     t = torch.ones(len(logits), 1, dtype=torch.int64)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from lossreg.cli.docs import address_within
 from lossreg.messages import printable
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def check_targets(
     if as_json:
         found = report.to_dict()
         if suggest:
-            found["suggestions"] = [suggestion._asdict() for suggestion in suggestions]
+            found["suggestions"] = [{**each._asdict(), "page": address_within(each.page)} for each in suggestions]
         print(json.dumps(found, indent=1, allow_nan=False))
     else:
         _print(report)
@@ -196,9 +197,10 @@ def _print_suggestions(suggestions: tuple[Suggestion, ...]) -> None:
         print("\n" + _wrapped("no suggestions: they need foreground, and pixels without the errors above", "", " " * 4))
         return
     print("\nworth trying first, though none is promised to be the best:")
-    for number, (config, reason, page) in enumerate(suggestions, start=1):
+    for number, (config, reason, _) in enumerate(suggestions, start=1):
         print(_wrapped(json.dumps(config), f"{number}.  ", " " * 4))
-        print(_wrapped(f"{reason}; see {page}", " " * 4, " " * 4))
+        print(_wrapped(reason, " " * 4, " " * 4))
+    print("read more:", *dict.fromkeys(address_within(each.page) for each in suggestions), sep="\n    ")
 
 
 def _wrapped(text: str, first: str, others: str) -> str:

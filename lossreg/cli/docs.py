@@ -50,6 +50,11 @@ def address_of(name: str | None) -> str:
         page = page_of(entry)
         if not page:
             return published(entry.distribution or "", f"{entry.full_name} has no page: its package names no address")
+    return address_within(page)
+
+
+def address_within(page: str) -> str:
+    """Return the address of a page of the site, which may name a section: built on this machine, or published."""
     folder = site_folder()
     file, sign, place = page.partition("#")
     return f"{(folder / file).as_uri()}{sign}{place}" if folder else published("lossreg") + page

@@ -10,6 +10,7 @@ import typer
 from typer.testing import CliRunner
 
 from lossreg.cli import check_targets as targets
+from lossreg.cli import docs
 from lossreg.errors import LossregError, MissingLibraryError
 
 np = pytest.importorskip("numpy", reason="NumPy is not installed, so no target can be examined")
@@ -161,19 +162,22 @@ def test_the_options(run):
 SUGGESTED = """
 worth trying first, though none is promised to be the best:
 1.  {"name": "bce_dice_focal"}
-    pixels and overlap in one: the usual start for masks; see
-    docs/losses.md#which-one
+    pixels and overlap in one: the usual start for masks
 2.  {"name": "tversky", "params": {"alpha": 0.3, "beta": 0.7}}
     half of the masks with foreground have at most 0.3 % of it, and a missed
-    pixel costs more than a false one here; see docs/losses.md#which-one
+    pixel costs more than a false one here
 3.  {"name": "unified_focal"}
     half of the masks with foreground have at most 0.3 % of it, and the easy
-    background counts little here; see docs/losses.md#which-one
+    background counts little here
+read more:
+    https://lossreg.github.io/lossreg/losses.html#which-one
 """
 
 
-def test_suggestions(run):
-    """At the end of the report, and in JSON; only if wanted, and none beside an error."""
+def test_suggestions(run, monkeypatch):
+    """At the end of the report, and in JSON; only if wanted, and none beside an error. No site is built here."""
+    monkeypatch.delenv("LOSSREG_DOCS", raising=False)
+    monkeypatch.setattr(docs, "BUILT", "no/such/folder")
     np.save("m.npy", masks(3, 3, 3))
     result = run("m.npy", "--suggest")
     assert result.exit_code == 0
@@ -181,6 +185,7 @@ def test_suggestions(run):
     found = json.loads(run("m.npy", "--suggest", "--json").stdout)["suggestions"]
     assert [each["config"]["name"] for each in found] == ["bce_dice_focal", "tversky", "unified_focal"]
     assert set(found[0]) == {"config", "reason", "page"}
+    assert found[0]["page"] == "https://lossreg.github.io/lossreg/losses.html#which-one"
     assert "worth trying" not in run("m.npy").stdout
     assert "suggestions" not in json.loads(run("m.npy", "--json").stdout)
     ignored = json.loads(run("m.npy", "--suggest", "--json", "--ignore-index", 7).stdout)["suggestions"]

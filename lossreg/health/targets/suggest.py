@@ -9,9 +9,9 @@ from typing import Any, Final, NamedTuple
 from lossreg.health.targets.report import TargetReport
 
 COUNT: Final = 3
-WHICH: Final = "docs/losses.md#which-one"
-ABSENT: Final = "docs/howto/empty_masks.md#choose-absent"
-MIX: Final = "docs/howto/mix.md#mix-losses-and-change-the-mixture-over-time"
+WHICH: Final = "losses.html#which-one"
+ABSENT: Final = "howto/empty_masks.html#choose-absent"
+MIX: Final = "howto/mix.html#mix-losses-and-change-the-mixture-over-time"
 
 THIN: Final = 0.55  # of the foreground, at least; large objects and spots have at most 0.5
 TINY: Final = 0.01  # share of the pixels
@@ -20,7 +20,7 @@ MOSTLY_BACKGROUND: Final = 0.8  # of the pixels
 
 
 class Suggestion(NamedTuple):
-    """A config for `lossreg.build`. page: the section of the documentation that explains it."""
+    """A config for `lossreg.build`. page: the section of the site that explains it."""
 
     config: dict[str, Any]
     reason: str

@@ -14,7 +14,7 @@ from .masks import disc, np
 
 pytest.importorskip("lossreg_segmentation", reason="the losses of masks are not installed")
 
-DOCS = Path(__file__).parents[3]
+DOCS = Path(__file__).parents[3] / "docs"
 
 
 def blobs(*values, side=64, size=12):
@@ -78,9 +78,10 @@ def test_three_configs_that_run(case):
 
 @pytest.mark.parametrize("case", CASES)
 def test_each_has_a_reason_and_a_section_that_exists(case):
-    """The page is in the repository, and one of its headings makes the anchor."""
+    """The source of the page is in the repository, and one of its headings makes the anchor."""
     for each in suggested(case):
-        page, _, anchor = each.page.partition("#")
+        address, _, anchor = each.page.partition("#")
+        page = address.replace(".html", ".md")
         if not (DOCS / page).is_file():
             pytest.skip(f"{page} is not here: only the tests are")
         headings = re.findall(r"^#+ (.*)", (DOCS / page).read_text(), re.MULTILINE)

@@ -63,10 +63,14 @@ def _bounded(value: str) -> str:
 
 
 def _make_examples(connection: DuckDBPyConnection) -> None:
+    """Make the tables `rank_fixed` and `rank_example`. Without several draws `rank_draw` has each example once."""
+    ((several,),) = connection.execute("SELECT count(*) > 1 FROM (SELECT DISTINCT draw FROM rank_part)").fetchall()
+    total, fsum, low, high, any_ = ("sum", "fsum", "min", "max", "bool_or") if several else ("",) * 5
     same = f"maximum - minimum <= {_ROUNDING} * greatest(abs(minimum), abs(maximum))"
     once = "CASE WHEN fixed THEN {0} // looks ELSE {0} END"
-    sums = ", ".join(f"sum({once.format(name)}) AS {name}" for name in ("weight", "total", "squares", "level"))
+    sums = ", ".join(f"{total}({once.format(name)}) AS {name}" for name in ("weight", "total", "squares", "level"))
     alone = "(weight // looks) * (weight // looks)"
+    mean = f"least(greatest({fsum}(loss) / {total}(looks), {low}(minimum)), {high}(maximum))"
     connection.execute(f"""
         CREATE TEMP TABLE rank_fixed AS SELECT of_run, of_split,
             coalesce(count(*) FILTER (looks > 1 AND {same}) >= {_FIXED} * nullif(count(*) FILTER (looks > 1), 0), false)
@@ -74,12 +78,11 @@ def _make_examples(connection: DuckDBPyConnection) -> None:
         FROM rank_draw GROUP BY of_run, of_split""")
     connection.execute(f"""
         CREATE TEMP TABLE rank_example AS
-        SELECT {EXAMPLE}, max(kind) AS kind, bool_or(control) AS control,
-            CAST(sum(CASE WHEN fixed THEN 1 ELSE looks END) AS BIGINT) AS looks, {sums},
-            sum(CASE WHEN fixed THEN {alone} ELSE weights END) AS weights, sum(looks) AS rows,
-            CASE WHEN isfinite(fsum(loss)) THEN least(greatest(fsum(loss) / sum(looks), min(minimum)), max(maximum))
-                END AS mean
+        SELECT {EXAMPLE}, {high}(kind) AS kind, {any_}(control) AS control,
+            CAST({total}(CASE WHEN fixed THEN 1 ELSE looks END) AS BIGINT) AS looks, {sums},
+            {total}(CASE WHEN fixed THEN {alone} ELSE weights END) AS weights, {total}(looks) AS rows,
+            CASE WHEN isfinite({fsum}(loss)) THEN {mean} END AS mean
         FROM (SELECT rank_draw.*, fixed FROM rank_draw
             JOIN rank_fixed ON {equal("rank_draw", "rank_fixed", "of_run, of_split")})
-        GROUP BY {EXAMPLE}""")
+        {f"GROUP BY {EXAMPLE}" if several else ""}""")
     connection.execute("DROP TABLE rank_draw")

@@ -57,10 +57,10 @@ def equal(left: str, right: str, columns: str) -> str:
 def _repeated(connection: DuckDBPyConnection) -> bool:
     """Find whether a step has equal rows of one example, as a pass does that was repeated: they count once.
 
-    A sample of the examples is read, the same one everywhere: what repeats a pass repeats it for all.
+    A sample of the examples is read: what repeats a pass repeats it for all.
     """
     ((rows,),) = connection.execute("SELECT count(*) FROM rank_row").fetchall()
-    some = f"WHERE md5_number_lower(key) % {rows // REPEATED} = 0" if rows >= 2 * REPEATED else ""
+    some = f"WHERE hash(key) % {rows // REPEATED} = 0" if rows >= 2 * REPEATED else ""
     query = f"SELECT 1 FROM rank_row {some} GROUP BY ALL HAVING count(*) > 1 LIMIT 1"
     columns = "run, split, dataset, key, lone, epoch, step, draw, unconditional, condition, loss"
     return bool(connection.execute(query.replace("GROUP BY ALL", f"GROUP BY {columns}")).fetchall())

@@ -132,7 +132,7 @@ def _alarms(runs: Runs) -> list[str]:
 
 def _misses(runs: Runs) -> list[str]:
     """Return a line for a broken training that was not reported in time with every seed."""
-    late = [result for result in runs.results if (runs.share(result) or 0 if runs.share(result) else 1) > IN_TIME]
+    late = [result for result in runs.results if (share := runs.share(result)) is None or share > IN_TIME]
     if not late:
         return []
     when = [share for result in late if (share := runs.share(result)) is not None]

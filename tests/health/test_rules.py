@@ -532,6 +532,15 @@ def test_losses_of_batches_of_one_image_have_no_spikes():
         assert found(Spike(), course([1e5 * max(losses)], losses[:100]))
 
 
+def test_batches_without_foreground_do_not_make_the_others_spikes():
+    """Nine of ten totals are 0, the others log-normal; where half are 0, a leap is still one."""
+    noise = random.Random(0)
+    losses = [0.0 if noise.random() < 0.9 else noise.lognormvariate(-2, 0.7) for _ in range(5000)]
+    for start in range(100, 5000, 10):
+        assert not found(Spike(), course(losses[start : start + 10], losses[start - 100 : start]))
+    assert found(Spike(), course([9.0], [number % 2 * (0.5 + 0.01 * (number % 7)) for number in range(100)]))
+
+
 def test_a_leap_is_measured_by_the_same_window_too():
     """And by those before the window; of both there must be enough."""
     usual = [0.5 + 0.01 * (number % 5) for number in range(20)]

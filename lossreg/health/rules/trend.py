@@ -18,6 +18,8 @@ NORMAL = 1.4826  # standard deviation of a normal distribution in median absolut
 class Spike(Rule):
     """A total far above those before it. Later totals are not compared, so the first steep fall is no spike.
 
+    Totals of 0, such as those of batches without foreground, are no measure of the others and do not count.
+
     Args:
         deviations: standard deviations above the median of the earlier totals, estimated from their median absolute
             deviation, >= 0.
@@ -52,7 +54,7 @@ class Spike(Rule):
             loss = update.loss
             if loss is None or not math.isfinite(loss):
                 continue
-            recent = before[-self.span :]
+            recent = [value for value in before[-self.span :] if value]
             if len(recent) >= self.least:
                 judged = True
                 if self._is_spike(loss, recent) and (found is None or loss > found[0]):
@@ -66,7 +68,7 @@ class Spike(Rule):
         return {"": Finding("warning", {"loss": value, "median": usual}, hint, "fault", ids(worst), update.step)}
 
     def _is_spike(self, loss: float, recent: Sequence[float]) -> bool:
-        if min(recent) == max(recent):  # no deviation to compare with: zeros, then the first foreground
+        if min(recent) == max(recent):  # no deviation to compare with
             return False
         if loss <= self.factor * max(map(abs, recent)) or not _is_beyond(loss, recent, self.deviations):
             return False

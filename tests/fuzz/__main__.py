@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 NAMES = ["yaml", "toml", "json", "tags", "manifest", "manifest-structure", "metadata", "schema", "round-trip"]
+NAMES += ["mask-png", "mask-tiff", "mask-gif", "mask-bmp", "mask-jpeg"]
+NAMES += ["mask-array", "mask-archive", "mask-volume", "mask-annotations"]
 ENGINES = ["atheris", "mutation"]
 INSTRUMENTED = ["lossreg", "yaml", "tomllib"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from . import configs, files, packages
+from . import configs, files, masks, packages
 from .target import Target
 
 TARGETS: dict[str, Callable[[Path], Target]] = {
@@ -18,4 +18,9 @@ TARGETS: dict[str, Callable[[Path], Target]] = {
     "metadata": packages.metadata,
     "schema": configs.schema,
     "round-trip": configs.round_trip,
+    **{f"mask-{kind}": masks.images(kind) for kind in masks.FORMATS},
+    "mask-array": masks.array,
+    "mask-archive": masks.archive,
+    "mask-volume": masks.volume,
+    "mask-annotations": masks.annotations,
 }

@@ -18,7 +18,7 @@ from lossreg.records.captions import flag_bad_captions
 from lossreg.records.reader import connect
 
 SHARDS = 20
-SECONDS, GIGABYTES = 15.0, 1.5  # of the summary, and of the captions
+SECONDS, GIGABYTES = 45.0, 1.5  # of the summary, and of the captions
 
 
 def write_records(directory: Path, rows: int) -> None:

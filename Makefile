@@ -1,4 +1,4 @@
-# make setup | demo | demo-trainers | check | test | test-all | test-long | test-wheels | test-pythons | test-trainers | docs | docs-check | mutants | fuzz | bench | manifests | gpu-kit | release-check
+# make setup | demo | demo-trainers | check | test | test-all | test-long | test-wheels | test-pythons | test-trainers | docs | docs-wheel | docs-check | mutants | fuzz | bench | manifests | gpu-kit | release-check
 # Everything happens in .venv, and tests of trainers in .venv-trainers; setup does nothing when nothing changed.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -26,7 +26,7 @@ TRAINERS_PIP := $(TRAINERS)/bin/python -m pip --disable-pip-version-check instal
 # Two workers of one thread each: torch would start two threads in both.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
-.PHONY: setup trainers demo demo-trainers test test-all test-long test-wheels test-pythons test-trainers docs docs-check check bench gpu-kit manifests build release-check mutants fuzz clean
+.PHONY: setup trainers demo demo-trainers test test-all test-long test-wheels test-pythons test-trainers docs docs-wheel docs-check check bench gpu-kit manifests build release-check mutants fuzz clean
 
 setup: $(STAMP)
 
@@ -87,6 +87,10 @@ test-trainers: trainers
 # The site, in docs/_build/html; warnings are errors. Nothing is requested from the network.
 docs: setup
 	$(BIN)/python -m docs.check --only build
+
+# The site as a package, for `lossreg docs` without a network.
+docs-wheel: docs
+	$(BIN)/python -m build --no-isolation --wheel --outdir dist docs
 
 # The site and all its checks: links, every block with exactly the packages that its page names, every page in a browser.
 docs-check: setup

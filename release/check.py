@@ -1,12 +1,13 @@
 """Check all distributions before they are published, and list the problems: `python -m release.check [--tag v0.2.0]`.
 
-Builds every sdist, and from it the wheel, into dist/, the folder that is uploaded. With --tag the version is about to
-be published: the tag must match the version, and its entry in the changelog needs a date.
+Builds every sdist, and from it the wheel, into dist/, the folder that is uploaded; and a wheel of the site. With --tag
+the version is about to be published: the tag must match the version, and its entry in the changelog needs a date.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
@@ -35,7 +36,8 @@ def main() -> int:
     print(f"version {current}", flush=True)
     found = version.complaints(current) + version.tag_complaints(tag, current)
     found += changelog.complaints((ROOT / changelog.FILE).read_text(), current, dated=tag is not None)
-    steps = {"build": build(), "twine": twine(), "archives": archives(current), "alone": installations()}
+    steps = {"build": build(), "site": site(current), "twine": twine()}
+    steps |= {"archives": archives(current), "alone": installations()}
     for name, problems in steps.items():
         start = time.monotonic()
         found += problems
@@ -53,6 +55,18 @@ def build() -> Iterator[str]:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             yield f"{distribution.project_file}: does not build:\n{done.stdout}{done.stderr}"
+
+
+def site(current: str) -> Iterator[str]:
+    """Build the site of this version, and the wheel of its pages for `lossreg docs`; yield the failures."""
+    pages = [sys.executable, "-m", "docs.check", "--only", "build"]
+    wheel = [sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", str(DIST), str(ROOT / "docs")]
+    for command in (pages, wheel):
+        environment = os.environ | {"LOSSREG_DOCS_VERSION": current}
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode:
+            yield f"docs/pyproject.toml: the site does not build:\n{done.stdout}{done.stderr}"
+            return
 
 
 def twine() -> Iterator[str]:

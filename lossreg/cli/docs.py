@@ -6,6 +6,7 @@ import os
 import webbrowser
 from contextlib import suppress
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +20,7 @@ from lossreg.registry.entry import Entry
 
 FOLDER = "LOSSREG_DOCS"
 BUILT = "docs/_build/html"  # of a checkout, by `make docs`
+PACKAGE = "lossreg_docs"  # of the extra `docs`: the pages
 
 
 def add_to(app: typer.Typer) -> None:
@@ -34,7 +36,8 @@ def docs(
 ) -> None:
     """Open the page of a loss in a browser, and print its address.
 
-    Where LOSSREG_DOCS is the folder of a built site, its pages are opened, without a network.
+    The page lies on this machine after `pip install 'lossreg[docs]'`, or where LOSSREG_DOCS names the folder of a built
+    site; else the published one is opened.
     """
     address = address_of(name)
     print(printable(address))
@@ -73,9 +76,11 @@ def page_of(entry: Entry) -> str:
 def site_folder() -> Path | None:
     """Return the folder of a built site on this machine, or None."""
     given = os.environ.get(FOLDER)
-    folder = Path(given) if given else Path(__file__).parents[2] / BUILT
-    if (folder / "index.html").is_file():
-        return folder.resolve()
+    package = find_spec(PACKAGE)
+    installed = (package and package.submodule_search_locations) or ()
+    for folder in map(Path, [given] if given else [Path(__file__).parents[2] / BUILT, *installed]):
+        if (folder / "index.html").is_file():
+            return folder.resolve()
     if given:
         raise LossregError(
             f"{FOLDER}={given} has no index.html; name the folder of a built site, such as {BUILT} after `make docs`,"

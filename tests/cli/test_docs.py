@@ -66,6 +66,15 @@ def test_a_built_site_is_opened_without_a_network(opened, monkeypatch, tmp_path)
     assert run() == (tmp_path / "index.html").as_uri()
 
 
+def test_pages_that_are_installed_are_opened_without_a_network(opened, monkeypatch, tmp_path):
+    """Those of the extra `docs`, after those of a checkout; a package without pages is none."""
+    (tmp_path / "lossreg_docs").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    assert run("dice") == f"{ADDRESS}losses/dice.html"
+    (tmp_path / "lossreg_docs" / "index.html").write_text("")
+    assert run("dice") == (tmp_path / "lossreg_docs" / "losses" / "dice.html").as_uri()
+
+
 def test_a_folder_without_a_site_is_named(opened, monkeypatch, tmp_path):
     """With the remedy."""
     monkeypatch.setenv("LOSSREG_DOCS", str(tmp_path))

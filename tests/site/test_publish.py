@@ -1,6 +1,10 @@
 """Versions of the site as folders."""
 
 import json
+import shutil
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -43,3 +47,24 @@ def test_before_the_first_release_the_root_is_the_development_version(tmp_path):
     (tmp_path / "sites").mkdir()
     publish(built, tmp_path / "sites", "dev")
     assert (tmp_path / "sites" / "index.html").read_text() == "dev"
+
+
+@pytest.mark.tools  # builds a wheel
+def test_a_wheel_of_the_site_has_its_pages(tmp_path):
+    """In the package that `lossreg docs` looks for; and nothing else of docs/. Here of a site of two files."""
+    docs, package = tmp_path / "docs", tmp_path / "lossreg"
+    (docs / "_build" / "html" / "losses").mkdir(parents=True)
+    package.mkdir()
+    (package / "__init__.py").write_text('__version__ = "0.3.0"\n')
+    (docs / "_build" / "html" / "index.html").write_text("")
+    (docs / "_build" / "html" / "losses" / "dice.html").write_text("")
+    (docs / "index.md").write_text("")
+    shutil.copy(ROOT / "docs" / "pyproject.toml", docs)
+    command = [sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", str(tmp_path), str(docs)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    names = zipfile.ZipFile(tmp_path / "lossreg_docs-0.3.0-py3-none-any.whl").namelist()
+    assert sorted(name for name in names if ".dist-info/" not in name) == [
+        "lossreg_docs/index.html",
+        "lossreg_docs/losses/dice.html",
+    ]

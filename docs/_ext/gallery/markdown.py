@@ -32,7 +32,7 @@ def parameters(schema: Mapping[str, Any]) -> str:
     )
 
 
-def _parameter(name: str, schema: Mapping[str, Any], required: bool) -> str:
+def _parameter(name: str, schema: dict[str, Any], required: bool) -> str:
     default = "required" if required else f"default `{json.dumps(schema['default'])}`" if "default" in schema else ""
     first = ", ".join(filter(None, [prose(kind_of(schema).words()), default]))
     about = schema.get("description", "")

@@ -15,7 +15,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from photographs import Image, Mask, retina
 from pictures import FALSE_ALARM, MISS, Picture, compare
-from scipy import ndimage  # it has no annotations
+from scipy import ndimage
 from torch import Tensor
 
 import lossreg

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Annotated, Any, ClassVar, Literal
+from dataclasses import replace
+from typing import Any, ClassVar
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from lossreg import Loss, Term, losses
@@ -16,6 +15,7 @@ from lossreg.errors import InputError
 from lossreg_sam.masks import IOU_SUMS, iou_error
 from lossreg_sam.sam import DICE_SUMS, FOCAL_SUMS
 from lossreg_sam.sam2_outputs import Step, alike, read_steps
+from lossreg_sam.sam2_settings import COMPONENTS, PRESETS, Alpha, Gamma, Preset, weights_of
 from lossreg_segmentation.distributed import means_over_ranks
 from lossreg_segmentation.mask_pass import MaskPass
 from lossreg_segmentation.pixelwise import Weight
@@ -30,36 +30,6 @@ CONTRACT = contract(
     tasks=["binary"],
     implementations=IMPLEMENTATIONS,
 )
-COMPONENTS = ("loss_mask", "loss_dice", "loss_iou", "loss_class")
-
-Preset = Literal["sam2.1", "constructor"]
-Alpha = Annotated[float, Field(le=1)]
-Gamma = Annotated[float, Field(ge=0)]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Parameters by SAM 2's names. The defaults are those of its constructor, which has none for the weights."""
-
-    weight_dict: Mapping[str, float] | None = None
-    focal_alpha: float = 0.25
-    focal_gamma: float = 2.0
-    supervise_all_iou: bool = False
-    iou_use_l1_loss: bool = False
-    pred_obj_scores: bool = False
-    focal_gamma_obj_score: float = 0.0
-    focal_alpha_obj_score: float = -1.0
-
-
-PRESETS = {
-    "constructor": Settings(),
-    "sam2.1": Settings(
-        weight_dict={"loss_mask": 20.0, "loss_dice": 1.0, "loss_iou": 1.0, "loss_class": 1.0},
-        supervise_all_iou=True,
-        iou_use_l1_loss=True,
-        pred_obj_scores=True,
-    ),
-}
 
 
 @losses.register(
@@ -142,7 +112,7 @@ class SAM2(Loss):
         }
         chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         self.settings = replace(PRESETS[preset], **chosen)
-        self.weights = _weights(self.settings.weight_dict)
+        self.weights = weights_of(self.settings.weight_dict)
 
     def warm_up_inputs(self, input: Tensor, target: Tensor) -> tuple[Any, ...]:
         """Return inputs for `lossreg warm-up`, one frame of one step, from logits and target."""
@@ -192,12 +162,17 @@ class SAM2(Loss):
         return {name: _at_least_one(term) for name, term in means_over_ranks(terms, steps[0].masks).items()}
 
     def as_dict(
-        self, outs_per_frame: Sequence[Mapping[str, Any]], target_masks: Tensor, *, total_key: str = "core_loss"
+        self,
+        outs_per_frame: Sequence[Mapping[str, Any]],
+        target_masks: Tensor,
+        *,
+        weight: Tensor | None = None,
+        total_key: str = "core_loss",
     ) -> dict[str, Tensor]:
         """Return the dict of SAM 2's trainer: detached components, and the differentiable total under `total_key`."""
         if total_key in COMPONENTS:
             raise InputError(f"total_key={total_key!r} is the name of a component; choose another, such as 'core_loss'")
-        output = self.evaluate(outs_per_frame, target_masks)
+        output = self.evaluate(outs_per_frame, target_masks, weight=weight)
         return {**output.components, total_key: output.total}
 
     def _steps(
@@ -237,17 +212,6 @@ def _joined(fields: Sequence[Tensor | None]) -> Tensor | None:
 def _at_least_one(term: Term) -> Term:
     """Divide by at least 1, as SAM 2 does: without any object the loss is 0."""
     return term if term.examples is None else replace(term, examples=term.examples.clamp_min(1))
-
-
-def _weights(weight_dict: Mapping[str, float] | None) -> dict[str, float]:
-    allowed = ", ".join(COMPONENTS)
-    if weight_dict is None:
-        raise InputError(f"preset='constructor' has no default weights; give weight_dict with {allowed}")
-    if unknown := sorted(set(weight_dict) - set(COMPONENTS)):
-        raise InputError(f"weight_dict has unknown keys {unknown}; allowed are {allowed}")
-    if missing := [name for name in COMPONENTS[:3] if name not in weight_dict]:
-        raise InputError(f"weight_dict lacks {', '.join(missing)}; give 0 for a component that is only logged")
-    return {name: float(weight_dict.get(name, 0.0)) for name in COMPONENTS}
 
 
 def _alpha(alpha: float) -> float | None:

@@ -44,6 +44,10 @@ def test_as_dict_fits_the_trainer_of_sam_2():
     assert not any(value.requires_grad or value.ndim for value in found.values())
     assert sum(RELEASED["weight_dict"][k] * v.item() for k, v in found.items()) == pytest.approx(core.item() / 2)
     assert "total_loss" in loss.as_dict(outs, targets, total_key="total_loss")
+    weight = torch.linspace(0, 1, targets.numel()).reshape(targets.shape)
+    weighted = loss.as_dict(outs, targets, weight=weight)["core_loss"]
+    assert torch.equal(weighted, loss(outs, targets, weight=weight))
+    assert weighted != loss(outs, targets)
     with pytest.raises(lossreg.InputError, match="total_key='loss_mask' is the name of a component; choose another"):
         loss.as_dict(outs, targets, total_key="loss_mask")
 

@@ -31,6 +31,24 @@ JSON_TYPES: dict[type, set[str]] = {
 }
 
 
+def compiled(schema: CoreSchema, config: dict[str, Any] | None = None) -> SchemaValidator:
+    """Compile a schema of pydantic's core.
+
+    Raises:
+        pydantic_core.SchemaError: the schema is malformed.
+    """
+    # The core alone: pydantic's models take four times as long to import, most of the time of `lossreg validate`.
+    from pydantic_core import SchemaError, SchemaValidator
+
+    given: Any = (schema, config)
+    try:
+        return SchemaValidator(*given)
+    except SchemaError as error:
+        if str(error).rstrip().endswith("KeyboardInterrupt:"):  # the core makes a text of Ctrl-C
+            raise KeyboardInterrupt from error
+        raise
+
+
 class Kind:
     """One kind of parameter, read from its schema and never changed.
 
@@ -114,11 +132,7 @@ class Kind:
 
     @cached_property
     def _compiled(self) -> SchemaValidator:
-        from pydantic_core import SchemaValidator
-
-        schema: Any = self.validator()
-        strict: Any = STRICT
-        return SchemaValidator(schema, strict)
+        return compiled(self.validator(), STRICT)
 
     def takes(self, value: Any) -> bool:
         """Return whether a value is valid."""

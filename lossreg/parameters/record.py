@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from lossreg.errors import ManifestError
-from lossreg.parameters.kind import STRICT, Kind, Schema
+from lossreg.parameters.kind import STRICT, Kind, Schema, compiled
 
 if TYPE_CHECKING:
     from pydantic_core import SchemaValidator
@@ -56,16 +56,12 @@ class Record:
 
     @cached_property
     def _compiled(self) -> SchemaValidator:
-        # pydantic's core alone: its models take four times as long to import, most of the time of `lossreg validate`.
-        from pydantic_core import SchemaValidator
-
         try:
             fields = {
                 name: {"type": "typed-dict-field", "schema": kind.validator(), "required": name in self.required}
                 for name, kind in self.fields.items()
             }
-            schema: Any = {"type": "typed-dict", "fields": fields, "extra_behavior": "forbid", "config": STRICT}
-            return SchemaValidator(schema)
+            return compiled({"type": "typed-dict", "fields": fields, "extra_behavior": "forbid", "config": STRICT})
         except Exception as error:  # a malformed schema can fail anywhere in pydantic
             raise unreadable(error) from error
 

@@ -241,6 +241,24 @@ def test_a_manifest_whose_parameters_are_garbage_is_a_manifest_error(part):
         record_of({"type": "object", "properties": {"p": part}, "required": []}).check({"p": 1})
 
 
+def test_ctrl_c_while_a_schema_is_compiled_is_no_error_of_the_schema(monkeypatch):
+    """pydantic's core raises it as text; the next call compiles the schema."""
+    import pydantic_core
+
+    record = record_of({"type": "object", "properties": {"p": {"type": "number"}}, "required": []})
+
+    def interrupted(*_):
+        raise pydantic_core.SchemaError('Error building "literal" validator:\n  KeyboardInterrupt: ')
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pydantic_core, "SchemaValidator", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            record.check({"p": 1.0})
+        with pytest.raises(KeyboardInterrupt):
+            record.fields["p"].takes(1.0)
+    assert record.check({"p": 1.0}) == {"p": 1.0}
+
+
 def test_a_description_is_made_once():
     """A second call returns the same object."""
     cls = make({"p": (float, 1.0)})

@@ -53,7 +53,7 @@ class Matched(Loss):
                                              | sum_queries w class_k / sum w )   of classes, w = no_object or 1
 
     Math:
-        \sigma = \mathrm{arg}\min_\sigma \sum_j \sum_k v_k\, c_k(\sigma(j), j)
+        \sigma = \text{arg}\,\min_\sigma \sum_j \sum_k v_k\, c_k(\sigma(j), j)
         L = \sum_k w_k \frac{1}{M} \sum_j \ell_k(\sigma(j), j) + \sum_k w_k \frac{\sum_q u_q\, \ell_k(q)}{\sum_q
             u_q}
         where $\sigma(j)$ is the query matched with target $j$ of $M$, $c_k$ a cost with its factor $v_k$ (cost),

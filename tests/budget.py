@@ -6,5 +6,5 @@ LONGER = os.environ.get("LOSSREG_SEARCH") == "long"
 
 
 def examples(few: int, many: int) -> int:
-    """Return the number of examples that Hypothesis draws."""
+    """Return the number of examples that Hypothesis draws, or the seconds of another search."""
     return many if LONGER else few

@@ -15,6 +15,7 @@ from lossreg_segmentation.statistics import implementation
 pytestmark = pytest.mark.usefixtures("compiled")
 
 MORE = int(os.environ.get("LOSSREG_EXAMPLES", "0"))  # for a longer search, at random
+LONG = os.environ.get("LOSSREG_SEARCH") == "long"  # make test-long
 OVERLAP = ("dice", "jaccard", "tversky", "squared_dice")
 BINARY = (*OVERLAP, "bce", "bce_dice_focal", "focal", "cross_entropy", "poly1")
 CLASSES = (*OVERLAP, "focal", "cross_entropy", "poly1")
@@ -181,7 +182,7 @@ def search(name, examples):
 @pytest.mark.parametrize("name", ["tiled", pytest.param("numba", marks=pytest.mark.tools)])
 def test_one_function_equals_the_terms(name):
     """Any losses and sums of them, any options, any reduction; NaN and infinity where the terms have them."""
-    search(name, MORE or (150 if name == "tiled" else 100))
+    search(name, MORE or (150 if name == "tiled" else 100 if LONG else 40))
 
 
 def test_a_denominator_at_its_bound_has_no_gradient():
